@@ -1,0 +1,53 @@
+# Musubi: `make demo` shows it, `make test` checks it, `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+STAY ?= 1
+TOWN ?= towns/momijidai
+WORKERS ?= 2
+unexport VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check bench lint lock clean
+
+help: ## list what can be made
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/ready: pyproject.toml requirements.lock
+	@echo "Setting up $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Musubi needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+demo: $(VENV)/ready ## run a whole town on this machine and tell its story (STAY=0 ends it, TOWN=path chooses it)
+	@$(BIN)/musubi demo --town $(TOWN) --stay $(STAY)
+
+serve: $(VENV)/ready ## run a whole town and keep it up (Ctrl-C stops it)
+	@$(BIN)/musubi up $(TOWN)
+
+lint: $(VENV)/ready ## formatting, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+test: lint ## everything: lint, types, contracts, all tests on SQLite and PostgreSQL, coverage
+	@rm -f .coverage .coverage.*
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered --cov-report=
+
+check: lint ## the fast loop: lint and the quick tests
+	@$(BIN)/pytest -n $(WORKERS) -q -m "not slow"
+
+bench: $(VENV)/ready ## measure, and write benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks
+
+lock: ## resolve requirements.lock anew
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove what was set up
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage* .hypothesis

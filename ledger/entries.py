@@ -1,0 +1,223 @@
+"""What the ledger says: ten kinds of entry, each canonical JSON of at most 65,535 bytes.
+
+Every entry has ``v`` (1), ``kind`` and ``at`` (whole UTC seconds since 1970, never decreasing from entry to entry).
+Hashes, keys and consent identifiers are lower-case hexadecimal. Budgets are whole nano-rho. There are no floats, no
+names of people, no residents' keys and no free text.
+
+==========  ==========================================================================================================
+kind        says
+==========  ==========================================================================================================
+genesis     entry 0: the log's origin and key, the stewards and how many of them must sign, the town's time zone
+member      an organisation joined, changed or left, with its keys and roles; signed by the stewards' quorum
+policy      a whole policy document; signed by the stewards' quorum
+grant       a consent's identifier, the policy version it is for, how long, its yearly cap, its commitment
+revoke      ends one grant, by index
+erase       one index whose record is destroyed
+admit       a question that was let in: the whole question, who asked, the in-force root, the noise, the exact charge
+release     the answer to one ``admit`` (it is safe to publish), with the hashes of the shares it was summed from
+refund      gives the charge of one ``admit`` back: every participant signed that no share left it
+refuse      a question that was not let in, and the rule that said no
+==========  ==========================================================================================================
+
+Example of a ``revoke``::
+
+    {"at":1790000000,"commitment":"5f…","grant":4711,"kind":"revoke","reason":"withdrawn","v":1}
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from ledger import canonical
+from ledger.errors import Malformed, TooLarge
+
+MAX_ENTRY_BYTES = 65_535
+"""An entry bundle gives each entry a 16-bit length (C2SP tlog-tiles)."""
+
+Alias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+"""32 bytes in lower-case hexadecimal: a hash, a key or a consent identifier."""
+Seconds = Annotated[int, Meta(ge=0, le=2**40)]
+"""Whole UTC seconds since 1970."""
+Index = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""A position in the log, from 0."""
+NanoRho = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""A privacy charge or cap: 10^-9 rho of zero-concentrated differential privacy."""
+Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+"""A date, ``YYYY-MM-DD``, in the town's time zone."""
+Token = Annotated[str, Meta(max_length=60_000)]
+"""A compact JWS (``ledger.jws``)."""
+Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$")]
+"""A non-negative decimal number as text: exact, and never a float."""
+Text = dict[str, Annotated[str, Meta(max_length=8_000)]]
+"""One text in several languages, by language tag (``ja``, ``en``, ``ja-easy``)."""
+
+Role = Literal["holder", "partner", "identity", "operator"]
+RevokeReason = Literal["withdrawn", "lost-device"]
+EraseReason = Literal["requested", "retention", "authority"]
+RefuseRule = Literal["budget-exceeded", "query-invalid", "not-permitted", "policy-not-current"]
+
+
+class Entry(Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
+    """What every kind of entry has."""
+
+    v: Literal[1] = 1
+    at: Seconds
+
+
+class Steward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of those whose quorum signs members and policies."""
+
+    alias: Alias
+    title: Text
+    key: Hex32
+
+
+class Genesis(Entry, frozen=True, kw_only=True, tag="genesis"):
+    """The root of trust. Nodes and auditors pin the hash of this entry; all else follows from it."""
+
+    origin: Annotated[str, Meta(min_length=1, max_length=200)]
+    title: Text
+    log_key: Annotated[str, Meta(max_length=400)]
+    time_zone: Annotated[str, Meta(max_length=64)]
+    stewards: Annotated[list[Steward], Meta(min_length=1, max_length=64)]
+    quorum: Annotated[int, Meta(ge=1, le=64)]
+
+
+class MemberBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An organisation as the stewards signed it.
+
+    ``number`` counts the changes to this alias from 1, so an old body cannot be signed in again.
+    ``key`` signs (Ed25519), ``sealing_key`` receives (X25519).
+    """
+
+    alias: Alias
+    number: Annotated[int, Meta(ge=1, le=10_000)]
+    status: Literal["active", "left"]
+    roles: Annotated[list[Role], Meta(max_length=4)]
+    title: Text
+    key: Hex32
+    sealing_key: Hex32
+
+
+class Member(Entry, frozen=True, kw_only=True, tag="member"):
+    """An organisation joined, changed its keys, or left."""
+
+    member: MemberBody
+    signatures: Annotated[list[Token], Meta(max_length=64)]
+
+
+class PolicyEntry(Entry, frozen=True, kw_only=True, tag="policy"):
+    """A whole policy document (``policies.document``), as canonical JSON inside the entry."""
+
+    policy: Raw
+    signatures: Annotated[list[Token], Meta(max_length=64)]
+
+
+class Grant(Entry, frozen=True, kw_only=True, tag="grant"):
+    """A consent came into force. Nothing in it is personal, and nothing links it to the same resident's others."""
+
+    consent: Hex32
+    policy: Alias
+    version: Annotated[int, Meta(ge=1, le=10_000)]
+    policy_sha256: Hex32
+    until: Day
+    cap: NanoRho
+    commitment: Hex32
+
+
+class Revoke(Entry, frozen=True, kw_only=True, tag="revoke"):
+    """A consent ended. ``commitment`` binds the resident's signed revocation, which stays outside the ledger."""
+
+    grant: Index
+    reason: RevokeReason
+    commitment: Hex32
+
+
+class Erase(Entry, frozen=True, kw_only=True, tag="erase"):
+    """The record behind one entry was destroyed."""
+
+    index: Index
+    reason: EraseReason
+
+
+class Noise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Discrete Gaussian noise for one primitive of the question's vector; ``scale`` is its sigma."""
+
+    primitive: Annotated[str, Meta(max_length=200)]
+    scale: Decimal
+
+
+class Admit(Entry, frozen=True, kw_only=True, tag="admit"):
+    """A question was let in and its charge reserved.
+
+    ``question`` is the partner's signed question; ``query`` is the whole query inside it, readable;
+    ``in_force_root`` is the root of the in-force set at this entry's own index (``policies.in_force``);
+    ``expires`` is when a participant must no longer begin.
+    """
+
+    question: Token
+    query: Raw
+    query_sha256: Hex32
+    by: Alias
+    policy: Alias
+    version: Annotated[int, Meta(ge=1, le=10_000)]
+    policy_sha256: Hex32
+    in_force_root: Hex32
+    noise: Annotated[list[Noise], Meta(min_length=1, max_length=64)]
+    participants: Annotated[list[Alias], Meta(min_length=1, max_length=64)]
+    charge: NanoRho
+    expires: Seconds
+
+
+class Release(Entry, frozen=True, kw_only=True, tag="release"):
+    """The answer to one ``admit``: the sum of the participants' noised vectors."""
+
+    admit: Index
+    vector: Annotated[list[int], Meta(max_length=8_192)]
+    shares: dict[Alias, Hex32]
+
+
+class Refund(Entry, frozen=True, kw_only=True, tag="refund"):
+    """Every participant's signed word that no share left it, so the charge is free again."""
+
+    admit: Index
+    words: dict[Alias, Token]
+
+
+class Refuse(Entry, frozen=True, kw_only=True, tag="refuse"):
+    """A question that was not let in. ``asked`` and ``left`` are nano-rho where the rule is a budget's, else 0."""
+
+    query_sha256: Hex32
+    by: Alias
+    policy: Alias
+    rule: RefuseRule
+    account: Annotated[str, Meta(max_length=120)]
+    asked: NanoRho
+    left: NanoRho
+
+
+AnyEntry = Genesis | Member | PolicyEntry | Grant | Revoke | Erase | Admit | Release | Refund | Refuse
+
+
+def encode(entry: AnyEntry) -> bytes:
+    """Return the entry's canonical bytes; raise TooLarge past 65,535 bytes."""
+    data = canonical.encode(entry)
+    if len(data) > MAX_ENTRY_BYTES:
+        raise TooLarge("The ledger entry would be larger than 65,535 bytes.", bytes=len(data))
+    return data
+
+
+def decode(data: bytes) -> AnyEntry:
+    """Read one entry strictly; raise Malformed or TooLarge."""
+    if len(data) > MAX_ENTRY_BYTES:
+        raise TooLarge("The ledger entry is larger than 65,535 bytes.", bytes=len(data))
+    return canonical.decode(data, AnyEntry, "ledger entry")  # type: ignore[arg-type]
+
+
+def stamp(entry: AnyEntry, at: int) -> AnyEntry:
+    """Return the entry with another ``at``: the sequencing transaction sets it when it gives the index."""
+    if at < 0:
+        raise Malformed("An entry's time is not negative.")
+    return msgspec.structs.replace(entry, at=at)

@@ -1,0 +1,155 @@
+"""The one tree of errors that a person or a program can meet.
+
+::
+
+    MusubiError
+    ├── Malformed            the bytes are not of the format they claim
+    ├── TooLarge             more bytes, entries or nesting than is taken
+    ├── SignatureInvalid     a signature is missing, bad, or by another key
+    ├── NotPermitted         a known key asks for what its role may not have
+    ├── NotFound             nothing by that name or index
+    ├── Replayed             a consent, nonce or round that was used before
+    ├── AlreadyEnded         the grant was revoked or erased before
+    ├── PolicyNotCurrent     an unknown, old or expired policy version
+    ├── ConsentMismatch      parts of one consent do not say the same
+    ├── QueryInvalid         the question does not fit the policy
+    ├── BudgetExceeded       the charge would pass a cap: what was asked, what was left
+    ├── RoundClosed          a step of a query's round that is past or was never opened
+    ├── ClockSkew            a time runs backwards or is too far from ours
+    ├── ProofInvalid         a hash, proof, checkpoint or replay does not verify
+    ├── HistoryForked        two signed checkpoints that cannot both be true
+    ├── RateLimited          too many requests, or too much pending work
+    └── Unavailable          a witness, node, disk or database cannot do its part now
+
+Every leaf maps to exactly one HTTP problem (RFC 9457) and one exit code; see ``trust.problems``.
+An error's message is one sentence for a person and never holds a value, key, token, salt or customer number.
+"""
+
+from typing import ClassVar
+
+
+class MusubiError(Exception):
+    """Something a caller can be told. ``code`` is the stable name that programs match on."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, **details: str | int | list[str]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class Malformed(MusubiError):
+    """The bytes are not of the format they claim."""
+
+    code = "malformed"
+
+
+class TooLarge(MusubiError):
+    """More bytes, entries or nesting than is taken."""
+
+    code = "too-large"
+
+
+class SignatureInvalid(MusubiError):
+    """A signature is missing, bad, or by another key."""
+
+    code = "signature-invalid"
+
+
+class NotPermitted(MusubiError):
+    """A known key asks for what its role may not have."""
+
+    code = "not-permitted"
+
+
+class NotFound(MusubiError):
+    """Nothing by that name or index."""
+
+    code = "not-found"
+
+
+class Replayed(MusubiError):
+    """A consent, nonce or round that was used before."""
+
+    code = "replayed"
+
+
+class AlreadyEnded(MusubiError):
+    """The grant was revoked or erased before."""
+
+    code = "already-ended"
+
+
+class PolicyNotCurrent(MusubiError):
+    """An unknown, old or expired policy version."""
+
+    code = "policy-not-current"
+
+
+class ConsentMismatch(MusubiError):
+    """Parts of one consent do not say the same."""
+
+    code = "consent-mismatch"
+
+
+class QueryInvalid(MusubiError):
+    """The question does not fit the policy, the language or the limits."""
+
+    code = "query-invalid"
+
+
+class BudgetExceeded(MusubiError):
+    """The charge would pass a cap.
+
+    ``account`` names the account, ``asked`` and ``left`` are nano-rho.
+    """
+
+    code = "budget-exceeded"
+
+    def __init__(self, account: str, asked: int, left: int) -> None:
+        super().__init__(
+            f"The question costs {asked} nano-rho, but the account '{account}' has {left} left.",
+            account=account,
+            asked=asked,
+            left=left,
+        )
+        self.account = account
+        self.asked = asked
+        self.left = left
+
+
+class RoundClosed(MusubiError):
+    """A step of a query's round that is past, expired, or was never opened."""
+
+    code = "round-closed"
+
+
+class ClockSkew(MusubiError):
+    """A time runs backwards, or is further from ours than is allowed."""
+
+    code = "clock-skew"
+
+
+class ProofInvalid(MusubiError):
+    """A hash, proof, checkpoint or replay does not verify."""
+
+    code = "proof-invalid"
+
+
+class HistoryForked(MusubiError):
+    """Two signed checkpoints that cannot both be true."""
+
+    code = "history-forked"
+
+
+class RateLimited(MusubiError):
+    """Too many requests, or too much pending work."""
+
+    code = "rate-limited"
+
+
+class Unavailable(MusubiError):
+    """A witness, node, disk or database cannot do its part now; trying again later may help."""
+
+    code = "unavailable"

@@ -1,0 +1,85 @@
+"""Signed JSON: JWS compact serialisation (RFC 7515) with ``alg: "Ed25519"`` (RFC 9864), and nothing else.
+
+A token is ``<header>.<payload>.<signature>``, each part base64url without padding. The header is always exactly
+``{"alg":"Ed25519"}``, so there is nothing to negotiate and nothing to confuse. The payload is canonical JSON
+(``ledger.canonical``). The signature is checked over the bytes received, never over a re-encoding. Who signed is
+said inside the payload, and the verifier brings the key.
+
+Example header: ``eyJhbGciOiJFZDI1NTE5In0``.
+"""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import TypeVar
+
+from nacl.bindings import crypto_sign, crypto_sign_open
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey
+
+from ledger import canonical
+from ledger.errors import Malformed, SignatureInvalid
+
+T = TypeVar("T")
+
+HEADER = "eyJhbGciOiJFZDI1NTE5In0"
+"""``{"alg":"Ed25519"}`` in base64url: the only header taken."""
+
+_TOKEN = re.compile(rf"{HEADER}\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{{86}})", re.ASCII)
+
+
+def b64url(data: bytes) -> str:
+    """Encode as base64url without padding (RFC 7515, section 2)."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def unb64url(text: str) -> bytes:
+    """Decode base64url without padding; raise Malformed unless it is the one encoding of its bytes."""
+    try:
+        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise Malformed("A base64url part is not base64url.") from None
+    if b64url(data) != text:
+        raise Malformed("A base64url part is not in its one canonical encoding.")
+    return data
+
+
+def sign(payload: object, key: SigningKey) -> str:
+    """Sign the canonical JSON of ``payload``; return the compact token."""
+    signed_part = f"{HEADER}.{b64url(canonical.encode(payload))}"
+    signature = crypto_sign(signed_part.encode("ascii"), key._signing_key)[:64]  # noqa: SLF001 - the binding wants the 64-byte secret
+    return f"{signed_part}.{b64url(signature)}"
+
+
+def parts(token: str) -> tuple[bytes, bytes, bytes]:
+    """Split a token into (signed bytes, payload bytes, 64-byte signature) without checking the signature.
+
+    Raises Malformed when the token is not compact JWS with the one header.
+    """
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise Malformed('The signed message is not a compact JWS with the header {"alg":"Ed25519"}.')
+    payload, signature = match.groups()
+    return token[: match.end(1)].encode("ascii"), unb64url(payload), unb64url(signature)
+
+
+def check(signed_part: bytes, signature: bytes, public_key: bytes) -> None:
+    """Raise SignatureInvalid unless ``signature`` is ``public_key``'s over ``signed_part`` (RFC 8032, libsodium)."""
+    try:
+        crypto_sign_open(signature + signed_part, public_key)
+    except (BadSignatureError, ValueError, TypeError):
+        raise SignatureInvalid("The signature is not by the key that the message names.") from None
+
+
+def read_unverified(token: str, type_: type[T], what: str = "signed message") -> T:
+    """Decode the payload without checking the signature, to learn which key to check it with."""
+    return canonical.decode(parts(token)[1], type_, what)
+
+
+def verify(token: str, public_key: bytes, type_: type[T], what: str = "signed message") -> T:
+    """Check the signature with a 32-byte Ed25519 key and decode the payload.
+
+    Raises Malformed or SignatureInvalid.
+    """
+    signed_part, payload, signature = parts(token)
+    check(signed_part, signature, public_key)
+    return canonical.decode(payload, type_, what)
