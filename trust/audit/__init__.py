@@ -1,0 +1,1 @@
+"""The auditor and the witness: they check, trust nobody, and never import the service."""

@@ -1,0 +1,1 @@
+"""A holder's node: next to its data, outbound only, checking everything itself."""

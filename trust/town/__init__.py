@@ -1,0 +1,1 @@
+"""Whole towns on one machine: loading, running, and telling their story."""
