@@ -31,13 +31,15 @@ class Category(Struct, frozen=True, kw_only=True, tag_field="type", tag="categor
     """A column whose values come from a public list.
 
     ``other`` (one of ``values``, or "" for none) takes every null and every value outside the list. Without it such
-    rows stay in the view, but fall in no group and match no filter on this column.
+    rows stay in the view, but fall in no group and match no filter on this column. ``labels`` is what people read in
+    place of a value, in ja and en; a value without one stands for itself.
     """
 
     name: Name
     title: Text
     values: Annotated[list[Value], Meta(min_length=1, max_length=512)]
     other: Annotated[str, Meta(max_length=80)] = ""
+    labels: dict[str, Text] = {}
 
 
 class Range(Struct, frozen=True, kw_only=True, tag_field="type", tag="range", forbid_unknown_fields=True):
@@ -170,6 +172,10 @@ def _check_view(policy: Policy, view: View) -> None:
             _check_distinct(f"column {column.name} values", column.values)
             if column.other and column.other not in column.values:
                 raise Malformed(f"The column '{column.name}' sends other values to one it does not list.")
+            if not set(column.labels) <= set(column.values):
+                raise Malformed(f"The column '{column.name}' labels a value that it does not list.")
+            if any(not label.get(language) for label in column.labels.values() for language in ("ja", "en")):
+                raise Malformed(f"The column '{column.name}' has a label that lacks 'ja' or 'en'.")
         elif column.lo > column.hi:
             raise Malformed(f"The column '{column.name}' has lo above hi.")
         elif isinstance(column, Measure) and column.squares:
