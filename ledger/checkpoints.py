@@ -1,0 +1,67 @@
+"""Checkpoints (C2SP tlog-checkpoint): what a log signs to commit to all its entries.
+
+A checkpoint is a signed note (``ledger.notes``) whose text has exactly three lines: the log's origin, the number of
+entries in decimal, and the base64 of the 32-byte RFC 6962 root. The name of the log's key is the origin. ::
+
+    example.town/log
+    4711
+    CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
+
+    — example.town/log Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
+
+The format allows further lines, and advises against them, since nobody audits them. None are written and none taken.
+"""
+
+from dataclasses import dataclass
+
+from nacl.signing import SigningKey
+
+from ledger.errors import Malformed, SignatureInvalid
+from ledger.hashing import HASH_BYTES
+from ledger.notes import Note, VerifierKey, check_name, format_note, parse_note, sign_text, verify_note
+from ledger.text_forms import MAX_SIZE, to_base64, to_hash, to_number
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The log named ``origin`` has ``size`` entries with the 32-byte root ``root``. Raises Malformed if it cannot be."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def __post_init__(self) -> None:
+        check_name(self.origin)
+        if not 0 <= self.size <= MAX_SIZE or len(self.root) != HASH_BYTES:
+            raise Malformed("A checkpoint's size is 0 to 2^63 - 1, and its root is 32 bytes long.")
+
+    @property
+    def text(self) -> str:
+        """The three lines that are signed."""
+        return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
+
+    @classmethod
+    def parse(cls, text: str) -> "Checkpoint":
+        """Read the three lines strictly; raise Malformed otherwise."""
+        lines = text.split("\n")
+        if len(lines) != 4 or lines[3]:
+            raise Malformed("A checkpoint has three lines: origin, tree size and root hash.")
+        return cls(lines[0], to_number(lines[1], "checkpoint's size"), to_hash(lines[2], "checkpoint's root"))
+
+
+def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
+    """Return the whole signed note, with the log's one signature (type 0x01) under its origin."""
+    return format_note(Note(checkpoint.text, (sign_text(checkpoint.text, checkpoint.origin, key),)))
+
+
+def open_checkpoint(data: bytes, log_key: VerifierKey) -> tuple[Checkpoint, Note]:
+    """Read a signed checkpoint and check the log's own signature; cosignatures are left to ``ledger.cosignatures``.
+
+    Raises Malformed, TooLarge, or SignatureInvalid when the log did not sign it or it is another log's.
+    """
+    note = parse_note(data)
+    verify_note(note, [log_key])
+    checkpoint = Checkpoint.parse(note.text)
+    if checkpoint.origin != log_key.name:
+        raise SignatureInvalid("The checkpoint is for another log than the key that signed it.")
+    return checkpoint, note

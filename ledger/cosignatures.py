@@ -1,0 +1,56 @@
+"""Cosignatures (C2SP tlog-cosignature v1, signature type 0x04): a witness's word on a checkpoint.
+
+A cosignature is one more signature line on a checkpoint's note. Its signature is ``uint64be(time)`` and 64 bytes of
+Ed25519 over this message, which is the time, in seconds since 1970, and the checkpoint's own text::
+
+    cosignature/v1
+    time 1679315147
+    example.town/log
+    4711
+    CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
+
+It says: at that time, this was the largest tree of this log that I had seen, and it extended every one before it.
+The message does not name the witness, so a key serves one witness only.
+"""
+
+from nacl.signing import SigningKey
+
+from ledger.checkpoints import Checkpoint
+from ledger.errors import Malformed
+from ledger.notes import (
+    TYPE_COSIGNATURE,
+    Note,
+    NoteSignature,
+    VerifierKey,
+    cosignature_message,
+    cosignature_time,
+)
+from ledger.text_forms import MAX_SIZE
+
+
+def cosign(checkpoint_text: str, name: str, key: SigningKey, time: int) -> NoteSignature:
+    """Return witness ``name``'s signature line on a checkpoint's text at ``time`` (whole seconds since 1970).
+
+    The caller has checked that the checkpoint extends the last one it signed. Raises Malformed when the text is not a
+    checkpoint's, or name or time are outside the format.
+    """
+    Checkpoint.parse(checkpoint_text)
+    if not 0 <= time <= MAX_SIZE:
+        raise Malformed("A cosignature's time is 0 to 2^63 - 1 seconds.")
+    verifier = VerifierKey.cosignature(name, bytes(key.verify_key))
+    signature = key.sign(cosignature_message(time, checkpoint_text)).signature
+    return NoteSignature(name, verifier.key_id, time.to_bytes(8, "big") + signature)
+
+
+def check_cosignature(note: Note, key: VerifierKey) -> int | None:
+    """Return when the witness with ``key`` cosigned the note, in seconds since 1970, or None if no line is by it.
+
+    Of several lines by it the latest time counts: all are true, and that one says most. Raises SignatureInvalid when
+    any line by it does not verify, and Malformed when ``key`` is not a witness's.
+    """
+    if key.type != TYPE_COSIGNATURE:
+        raise Malformed("A witness's key is of type 4 (cosignature).")
+    lines = [each for each in note.signatures if each.is_by(key)]
+    for line in lines:
+        key.check(note.text, line.signature)
+    return max((cosignature_time(line.signature) for line in lines), default=None)
