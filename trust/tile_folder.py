@@ -1,0 +1,182 @@
+"""The log on disk: tiles, entry bundles and the checkpoint, as the files that are served (``ledger.tiles``).
+
+Everything a checkpoint commits to is on disk before the checkpoint is. In order: the tiles' bytes (fdatasync, from a
+few threads), the folders they are in and the parents of folders made for them (fsync), the new checkpoint under
+another name (fsync), its rename over the old one, the folder it is in (fsync).
+
+So after a crash at any point the checkpoint on disk is the old one or the new one, and all its tiles are there and
+whole. What lies beyond it is left over from a batch that was not published: it may be torn, the next batch writes
+over it, and it must not be served. Opening after a crash is no special case: every start reads the checkpoint,
+restores a ``TileAppender`` from the partial tiles of its size, and goes on.
+
+One process writes at a time; any number may read.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TypeVar
+
+from ledger.checkpoints import Checkpoint
+from ledger.errors import NotFound, Unavailable
+from ledger.hashing import HASH_BYTES
+from ledger.notes import parse_note
+from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, encode_bundle, hashes_at
+
+T = TypeVar("T")
+
+CHECKPOINT = "checkpoint"
+_NEW_CHECKPOINT = "checkpoint.new"
+_WRITERS = 16
+_REMEMBERED_FOLDERS = 4_096
+
+_sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # not every system has fdatasync
+
+
+class TileFolder:
+    """A durable folder of tiles under ``root``, which is made when first written to.
+
+    Raises Unavailable when the disk refuses. After that the caller cannot know how much was written: it reads the
+    checkpoint again and restores its appender from that.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # Folders whose own name is known to be durable, because this process fsynced the folder above. It begins
+        # empty: what an earlier process made may still be known to the page cache only.
+        self._durable_names: set[Path] = set()
+        self._became_full: list[Tile] = []  # since the last checkpoint
+        self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="tiles")
+
+    def write_tiles(self, tiles: Iterable[tuple[Tile, bytes]]) -> None:
+        """Write tiles so that they outlive a power cut; they are all durable when this returns. Raises Unavailable."""
+        files = [(tile, self._root / tile.path, data) for tile, data in tiles]
+        folders = {path.parent for _, path, _ in files}
+        new_names = self._new_names(folders)
+        try:
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+            # A crash here leaves empty folders: nobody reads them, and the next batch uses them.
+            self._do_all(lambda file: _write_durably(file[1], file[2]), files)
+            # A crash up to here leaves some tiles whole, some torn and some missing. No checkpoint commits to them,
+            # and the next batch writes each of them anew.
+            self._do_all(_sync_folder, folders | {name.parent for name in new_names})
+            # A crash up to here leaves tiles whose bytes are on disk under names that a power cut may take. As above.
+        except OSError as error:
+            raise Unavailable("The log's folder cannot be written; free some space or mend the disk.") from error
+        # A crash here leaves whole, durable tiles beyond the checkpoint: the next batch writes over them.
+        self._remember(new_names)
+        self._became_full += [tile for tile, _, _ in files if tile.is_full]
+
+    def write_checkpoint(self, checkpoint: bytes) -> None:
+        """Publish a signed checkpoint, whose tiles were all written before; it is durable when this returns.
+
+        Then removes the partial tiles that full ones under this checkpoint have replaced. Raises Malformed, and does
+        nothing, when the bytes are no checkpoint; raises Unavailable with the old or the new checkpoint in place.
+        """
+        size = Checkpoint.parse(parse_note(checkpoint).text).size
+        new_names = self._new_names({self._root})
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            new = self._root / _NEW_CHECKPOINT
+            _write_durably(new, checkpoint)
+            # A crash up to here leaves the old checkpoint in place, and a spare file that the next one writes over.
+            new.replace(self._root / CHECKPOINT)
+            # A crash here leaves the new checkpoint; a power cut leaves the old or the new one, whole. The tiles of
+            # both are on disk.
+            self._do_all(_sync_folder, {self._root} | {name.parent for name in new_names})
+        except OSError as error:
+            raise Unavailable("The log's checkpoint cannot be written; free some space or mend the disk.") from error
+        # A crash here leaves the new checkpoint durable, and some partial tiles that nobody needs any more.
+        self._remember(new_names)
+        self._drop_outgrown(size)
+
+    def read_tile(self, tile: Tile) -> bytes:
+        """Return a tile's bytes; a partial tile that is gone is cut from its full one.
+
+        Raises NotFound when neither is there, and Unavailable when the disk fails. The bytes are not checked, and a
+        tile beyond the checkpoint may be torn: ask only for tiles of the checkpoint's size.
+        """
+        data = self._read(tile.path)
+        if data is not None:
+            return data
+        if not tile.is_full:
+            data = self._read(tile.full.path)
+            if data is not None and tile.level == ENTRIES:
+                return encode_bundle(decode_bundle(data, TILE_WIDTH)[: tile.width])
+            if data is not None:
+                return data[: tile.width * HASH_BYTES]
+        raise NotFound("The log has no such tile.")
+
+    def read_checkpoint(self) -> bytes | None:
+        """Return the published checkpoint, or None where there is none yet. Raises Unavailable when the disk fails."""
+        return self._read(CHECKPOINT)
+
+    def close(self) -> None:
+        """End the writing threads."""
+        self._writers.shutdown()
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return (self._root / path).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable("The log's folder cannot be read; mend the disk.") from error
+
+    def _do_all(self, act: Callable[[T], None], items: Iterable[T]) -> None:
+        """Act on every item in the writing threads; raise the first error only once no thread is at work any more.
+
+        A write that was left running could otherwise fall into the next batch.
+        """
+        futures = [self._writers.submit(act, item) for item in items]
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    def _new_names(self, folders: Iterable[Path]) -> set[Path]:
+        """Return which of these folders, and of those above them up to the root, are not known to be durable by name."""
+        names = set()
+        for folder in folders:
+            current = folder
+            while current not in self._durable_names and current not in names:
+                names.add(current)
+                if current == self._root:
+                    break
+                current = current.parent
+        return names
+
+    def _remember(self, names: set[Path]) -> None:
+        if len(self._durable_names) > _REMEMBERED_FOLDERS:
+            self._durable_names.clear()  # forgetting costs only another fsync
+        self._durable_names |= names
+
+    def _drop_outgrown(self, size: int) -> None:
+        """Remove the partial tiles of each place whose full tile the checkpoint of this size commits to.
+
+        A full tile beyond it is left over from a batch that was given up, and replaces nothing.
+        """
+        for tile in self._became_full:
+            if (tile.index + 1) * TILE_WIDTH <= hashes_at(tile.level, size):
+                folder = (self._root / tile.path).with_suffix(".p")
+                # What cannot be removed only takes up room. Not fsynced: what a power cut brings back does no harm.
+                shutil.rmtree(folder, ignore_errors=True)
+                self._durable_names.discard(folder)
+        self._became_full.clear()
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        _sync_data(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
