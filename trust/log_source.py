@@ -1,0 +1,154 @@
+"""Where a log is read from: a service over HTTP, or a copy of its folder. Nothing read here is believed here.
+
+Both give a checkpoint's bytes and a tile's bytes. A partial tile that is gone because the full one exists (C2SP
+tlog-tiles allows that) is cut from the full one. Sizes are limited before anything is kept: a checkpoint to 1,000,000
+bytes, a hash tile to 32 bytes a hash, an entry bundle to 256 entries of 65,535 bytes.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
+from ledger.hashing import HASH_BYTES
+from ledger.notes import MAX_NOTE_BYTES
+from ledger.tiles import ENTRIES, MAX_ENTRY_BYTES, Tile
+
+TIMEOUT_SECONDS = 20.0
+ATTEMPTS = 3
+"""How often a read that failed on the way is tried; answers are never retried."""
+
+
+class LogSource(Protocol):
+    """Whatever a log can be read from."""
+
+    def read_checkpoint(self) -> bytes:
+        """Return the newest checkpoint (a signed note). Raises NotFound, TooLarge or Unavailable."""
+        ...
+
+    def read_tile(self, tile: Tile) -> bytes:
+        """Return the bytes of a tile or bundle of exactly that width. Raises NotFound, Malformed, TooLarge, Unavailable."""
+        ...
+
+
+def most_bytes(tile: Tile) -> int:
+    """Return the largest number of bytes that a tile may have."""
+    return tile.width * (MAX_ENTRY_BYTES + 2 if tile.level == ENTRIES else HASH_BYTES)
+
+
+def cut(data: bytes, tile: Tile) -> bytes:
+    """Return the part of a full tile's bytes that the partial ``tile`` holds; raise Malformed where it is too short."""
+    end = tile.width * HASH_BYTES
+    if tile.level == ENTRIES:
+        end = 0
+        for _ in range(tile.width):
+            end += 2 + int.from_bytes(data[end : end + 2], "big")
+    if end > len(data):
+        raise Malformed("A tile of the log is shorter than its width says.", tile=tile.path)
+    return data[:end]
+
+
+class HttpLog:
+    """A log served over HTTP: ``<url>/log/checkpoint`` and ``<url>/log/tile/…``. ``url`` is the service's address."""
+
+    def __init__(self, url: str, client: httpx.Client | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._own = client is None
+        self._client = client or httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connections, if they are this object's own."""
+        if self._own:
+            self._client.close()
+
+    def read_checkpoint(self) -> bytes:
+        """Return the newest checkpoint."""
+        return self.get("/log/checkpoint", MAX_NOTE_BYTES)
+
+    def read_tile(self, tile: Tile) -> bytes:
+        """Return a tile's bytes, cut from the full tile where the partial one is gone."""
+        try:
+            return self.get(f"/log/{tile.path}", most_bytes(tile))
+        except NotFound:
+            if tile.is_full:
+                raise
+            return cut(self.get(f"/log/{tile.full.path}", most_bytes(tile.full)), tile)
+
+    def get(self, path: str, most: int) -> bytes:
+        """Return the body at ``path`` of the service. Raises NotFound, TooLarge, Malformed or Unavailable."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._get(path, most)
+            except httpx.InvalidURL:
+                raise Malformed("The log's address is not a URL.") from None
+            except httpx.HTTPError:
+                if attempt == ATTEMPTS:
+                    break
+        raise Unavailable("The log cannot be reached; check its address and try again.")
+
+    def _get(self, path: str, most: int) -> bytes:
+        with self._client.stream("GET", self.url + path) as response:
+            if response.status_code == httpx.codes.NOT_FOUND:
+                raise NotFound("The log has no such file.", path=path)
+            if response.status_code != httpx.codes.OK:
+                raise Unavailable(f"The log answered {response.status_code}; try again later.", path=path)
+            data = bytearray()
+            for part in response.iter_bytes():
+                data += part
+                if len(data) > most:
+                    raise TooLarge("The log sent more bytes than such a file can have.", path=path)
+        return bytes(data)
+
+
+class FolderLog:
+    """A copy of a log's folder: ``checkpoint`` and ``tile/…`` directly under ``path``. Only ever read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def read_checkpoint(self) -> bytes:
+        """Return the newest checkpoint."""
+        return self._read("checkpoint", MAX_NOTE_BYTES)
+
+    def read_tile(self, tile: Tile) -> bytes:
+        """Return a tile's bytes, cut from the full tile where the partial one is gone."""
+        try:
+            return self._read(tile.path, most_bytes(tile))
+        except NotFound:
+            if tile.is_full:
+                raise
+            return cut(self._read(tile.full.path, most_bytes(tile.full)), tile)
+
+    def _read(self, path: str, most: int) -> bytes:
+        try:
+            with (self.path / path).open("rb") as file:
+                data = file.read(most + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound("The log's folder has no such file.", path=path) from None
+        except OSError:
+            raise Unavailable("The log's folder cannot be read; check its permissions.", path=path) from None
+        if len(data) > most:
+            raise TooLarge("A file of the log has more bytes than such a file can have.", path=path)
+        return data
+
+
+def is_url(place: str) -> bool:
+    """Return whether ``place`` is an address and not a folder."""
+    return place.startswith(("http://", "https://"))
+
+
+def open_log(place: str) -> HttpLog | FolderLog:
+    """Return the log at a service's address or in a folder (the log's own, or one that holds it as ``log``).
+
+    Raises NotFound where a folder holds no log.
+    """
+    if is_url(place):
+        return HttpLog(place)
+    for folder in (Path(place), Path(place) / "log"):
+        if (folder / "checkpoint").is_file():
+            return FolderLog(folder)
+    raise NotFound("There is no log in that folder: it has no file 'checkpoint'.")

@@ -1,0 +1,105 @@
+"""Running one web application in one process, until it is told to stop.
+
+granian's embedded server runs on this process' own event loop: there is no second process to outlive a kill, so what
+SIGKILL ends is everything. SIGTERM and SIGINT stop it in order: no new connections; ``app.state.stopping`` (an
+``asyncio.Event``) is set, so that handlers that wait for something can answer at once; running requests get
+``GRACE_SECONDS`` and are then cancelled; last come the application's own shutdown hooks. Access logs are off: they
+would hold addresses.
+"""
+
+import asyncio
+import signal
+import socket
+
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.embed import Server
+from litestar import Litestar
+from litestar.types import Receive, Scope, Send
+
+from ledger.errors import Unavailable
+
+GRACE_SECONDS = 5
+"""How long running requests may take once the process is told to stop."""
+
+
+def serve(app: Litestar, host: str, port: int) -> None:
+    """Serve ``app`` over HTTP/1.1 at ``host``:``port``; return after SIGTERM or SIGINT, when everything has ended.
+
+    Raises Unavailable when the address is taken, or the application does not start.
+    """
+    _check_free(host, port)
+    asyncio.run(_serve(app, host, port))
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise Unavailable where the port cannot be had; granian itself would share it with whoever has it (REUSEPORT)."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError:
+        raise Unavailable(f"Port {port} is taken or not allowed; choose another one with --port.") from None
+
+
+class _Requests:
+    """The application, with its running requests known, so that they can be ended."""
+
+    def __init__(self, app: Litestar) -> None:
+        self._app = app
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        if task is None or str(scope["type"]) != "http":
+            await self._app(scope, receive, send)
+            return
+        self._running.add(task)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._running.discard(task)
+
+    async def end(self) -> None:
+        await asyncio.sleep(GRACE_SECONDS)
+        for task in self._running:
+            task.cancel()
+
+
+async def _serve(app: Litestar, host: str, port: int) -> None:
+    requests = _Requests(app)
+    server = Server(
+        requests,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=1_024,
+        http1_settings=HTTP1Settings(header_read_timeout=30_000),
+        log_level=LogLevels.critical,
+        log_access=False,
+    )
+    stopping = app.state.stopping = asyncio.Event()
+    enders: list[asyncio.Task[None]] = []
+
+    def stop() -> None:
+        if not stopping.is_set():
+            stopping.set()
+            enders.append(asyncio.create_task(requests.end()))
+            server.stop()
+
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop)
+    try:
+        await server.serve()
+    finally:
+        for ender in enders:
+            ender.cancel()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+    if server.interrupt_children:
+        raise Unavailable("The application did not start, or ended by itself; its log says why.")

@@ -1,0 +1,104 @@
+r"""What a node or an auditor pins before it believes anything: one small public file, ``trust.json``.
+
+::
+
+    {"genesis_sha256":"5f…","log_key":"example.town/log+2f1a…+AbCd…","origin":"example.town/log","v":1,
+     "witness_policy":"log …\nwitness …\nquorum …\n"}
+
+``genesis_sha256`` is the plain SHA-256 of entry 0: stewards, quorum and all else follow from it. ``log_key`` is the
+log's verifier key, ``witness_policy`` a whole tlog-policy file (``ledger.witness_policy``). The file holds no secret;
+what matters is that it comes from someone its reader trusts, such as a steward, and not from the service.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from ledger import canonical
+from ledger.entries import Hex32
+from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
+from ledger.notes import TYPE_ED25519, VerifierKey
+from ledger.witness_policy import WitnessPolicy
+
+MAX_TRUST_BYTES = 1_200_000
+
+
+class Trust(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The pins. Raises Malformed, also while decoding, where a part is not of its format or names another log."""
+
+    v: Literal[1] = 1
+    origin: Annotated[str, Meta(min_length=1, max_length=200)]
+    log_key: Annotated[str, Meta(max_length=400)]
+    genesis_sha256: Hex32
+    witness_policy: Annotated[str, Meta(max_length=1_000_000)]
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The log's verifier key."""
+        key = VerifierKey.parse(self.log_key)
+        if key.type != TYPE_ED25519 or key.name != self.origin:
+            raise Malformed("The trust file's log key is not an Ed25519 key named for its origin.")
+        return key
+
+    @property
+    def witnesses(self) -> WitnessPolicy:
+        """Which witnesses count, and how many of them it takes."""
+        policy = WitnessPolicy.parse(self.witness_policy)
+        if policy.logs and self.verifier not in policy.log_keys:
+            raise Malformed("The trust file's witness policy does not name its own log.")
+        return policy
+
+
+def decode_trust(data: bytes) -> Trust:
+    """Read a trust file's bytes strictly, all parts checked; raise Malformed or TooLarge."""
+    if len(data) > MAX_TRUST_BYTES:
+        raise TooLarge("The trust file is larger than 1,200,000 bytes.")
+    trust = canonical.decode(data.rstrip(b"\n"), Trust, "trust file")
+    _ = trust.witnesses  # reads the key as well
+    return trust
+
+
+def load_trust(path: Path) -> Trust:
+    """Read a trust file; raise NotFound, Malformed, TooLarge, or Unavailable where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return decode_trust(file.read(MAX_TRUST_BYTES + 1))
+    except FileNotFoundError:
+        raise NotFound("There is no trust file there; ask a steward for the town's trust.json.") from None
+    except OSError:
+        raise Unavailable("The trust file cannot be read; check its permissions.") from None
+
+
+def save_trust(trust: Trust, path: Path) -> None:
+    """Write a trust file whole or not at all; raise Unavailable where the disk does not take it."""
+    write_whole(path, canonical.encode(trust) + b"\n", mode=0o644)
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file durably: temporary file, fsync, rename, fsync of the folder; raise Unavailable.
+
+    A crash leaves the old file or the new one, never a mixture; at worst a ``.new-…`` file that nobody reads.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError:
+        raise Unavailable("The disk did not take a file; free some space or check the folder's permissions.") from None
