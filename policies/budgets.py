@@ -1,0 +1,101 @@
+"""Privacy accounts: exact whole nano-rho, reserved at ``admit``, settled at ``release``, given back at ``refund``.
+
+Zero-concentrated differential privacy adds up (Bun and Steinke 2016, lemma 1.7), so an account is a sum of whole
+numbers and a cap. Three accounts in the ledger bear every charge:
+
+====================================  =================================
+account                               cap
+====================================  =================================
+``policy/<id>/<window>``              the policy's ``per_window``
+``policy/<id>/life``                  the policy's ``life``
+``partner/<alias>/<id>/<window>``     the policy's ``per_partner``
+====================================  =================================
+
+and, kept by each node itself across all policies, ``data/<source>/<window>``. Accounts belong to the policy's id, so a
+new version resets nothing. The window is the day, month or year, in the town's time zone, of the ``admit``'s ``at``.
+Between reserve and settle a charge counts in full: a crash can strand a charge, it can never free one.
+"""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from ledger.errors import BudgetExceeded
+from policies.document import Policy
+
+
+class Account(Struct, kw_only=True):
+    """What one account has promised (``reserved``) and paid (``spent``), in nano-rho."""
+
+    reserved: int = 0
+    spent: int = 0
+
+    @property
+    def charged(self) -> int:
+        """Everything that counts against the cap."""
+        return self.reserved + self.spent
+
+
+class Charge(Struct, frozen=True, kw_only=True):
+    """One account that a question must fit into, with its cap in nano-rho."""
+
+    account: str
+    cap: int
+
+
+Accounts = dict[str, Account]
+
+
+def local_day(at: int, time_zone: str) -> str:
+    """Return the date of a moment (UTC seconds) in the town's time zone, ``YYYY-MM-DD``."""
+    return datetime.fromtimestamp(at, ZoneInfo(time_zone)).date().isoformat()
+
+
+def window_of(at: int, window: str, time_zone: str) -> str:
+    """Return the window's label: ``2026-11-21``, ``2026-11`` or ``2026``."""
+    return local_day(at, time_zone)[: {"day": 10, "month": 7, "year": 4}[window]]
+
+
+def charges_for(policy: Policy, partner: str, at: int, time_zone: str) -> list[Charge]:
+    """Return the accounts that a question of ``partner`` at ``at`` is charged to, with their caps."""
+    window = window_of(at, policy.budget.window, time_zone)
+    return [
+        Charge(account=f"policy/{policy.id}/{window}", cap=policy.budget.per_window),
+        Charge(account=f"policy/{policy.id}/life", cap=policy.budget.life),
+        Charge(account=f"partner/{partner}/{policy.id}/{window}", cap=policy.budget.per_partner),
+    ]
+
+
+def left(accounts: Accounts, charge: Charge) -> int:
+    """Return how much the account has left, never below 0."""
+    account = accounts.get(charge.account)
+    return max(0, charge.cap - (account.charged if account else 0))
+
+
+def check_fits(accounts: Accounts, charges: list[Charge], asked: int) -> None:
+    """Raise BudgetExceeded for the account with least left, unless ``asked`` fits into every one."""
+    tightest = min(charges, key=lambda charge: left(accounts, charge))
+    if asked > left(accounts, tightest):
+        raise BudgetExceeded(tightest.account, asked, left(accounts, tightest))
+
+
+def reserve(accounts: Accounts, charges: list[Charge], asked: int) -> None:
+    """Charge every account, or raise BudgetExceeded and change none."""
+    check_fits(accounts, charges, asked)
+    for charge in charges:
+        accounts.setdefault(charge.account, Account()).reserved += asked
+
+
+def settle(accounts: Accounts, charges: list[Charge], asked: int) -> None:
+    """Turn a reservation into spending: the answer is out."""
+    for charge in charges:
+        account = accounts[charge.account]
+        account.reserved -= asked
+        account.spent += asked
+
+
+def refund(accounts: Accounts, charges: list[Charge], asked: int) -> None:
+    """Free a reservation: every participant signed that no share left it."""
+    for charge in charges:
+        accounts[charge.account].reserved -= asked

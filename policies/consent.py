@@ -1,0 +1,294 @@
+"""A consent: what a resident signs, and how its parts must agree.
+
+Leaf 0, the **general part**, is a consent record in the shape of ISO/IEC TS 27560 with terms of the Data Privacy
+Vocabulary 2.3, signed with the resident's key at the service::
+
+    {"cap":200000000,"consent":"…","controller":"town_hall","event":"https://w3id.org/dpv#ConsentGiven",
+     "holders":["bus_co"],"key":"…","kind":"consent","language":"ja","law":"https://w3id.org/dpv/legal/jp#law-APPI",
+     "log":"…","measures":["https://w3id.org/dpv#DifferentialPrivacy"],"notice_sha256":"…","policy":"mobility_demand",
+     "policy_sha256":"…","processing":"https://w3id.org/dpv#Aggregate","purpose":"https://w3id.org/dpv#…",
+     "shown_at":1790000000,"until":"2027-11-30","v":1,"version":3}
+
+Each **sub-grant** is signed with the resident's pairwise key at one holder. Besides what the general part says it
+carries ``general``, the salted hash of leaf 0. That binds it to the resident who signed leaf 0 without telling the
+holder who that is: a sub-grant copied into someone else's bundle no longer fits.
+
+Everything signed carries ``log`` and ``consent`` (32 random bytes from the device), so nothing can be replayed.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from ledger import jws
+from ledger.entries import Alias, Day, Grant, Hex32, Index, NanoRho, Seconds
+from ledger.errors import ConsentMismatch
+from policies.bundle import NONE, Bundle, DisclosedLeaf, Leaf, check_disclosed, leaf_digest
+from policies.document import Policy, document_sha256, notice_sha256
+from policies.keys import SERVICE, pairwise_key, public_hex
+
+DPV = "https://w3id.org/dpv#"
+Language = Literal["ja", "en", "ja-easy"]
+Signed = tuple[bytes, bytes, bytes]
+"""A signature still to be checked: (signed bytes, 64-byte signature, 32-byte public key)."""
+
+
+class General(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the resident saw and agreed to, signed with the key at the service."""
+
+    v: Literal[1] = 1
+    kind: Literal["consent"] = "consent"
+    log: str
+    consent: Hex32
+    policy: Alias
+    version: int
+    policy_sha256: Hex32
+    until: Day
+    cap: NanoRho
+    key: Hex32
+    holders: list[Alias]
+    controller: Alias
+    purpose: str
+    processing: Literal["https://w3id.org/dpv#Aggregate"] = "https://w3id.org/dpv#Aggregate"
+    measures: list[str]
+    law: Literal["https://w3id.org/dpv/legal/jp#law-APPI"] = "https://w3id.org/dpv/legal/jp#law-APPI"
+    event: Literal["https://w3id.org/dpv#ConsentGiven", "https://w3id.org/dpv#RenewedConsentGiven"] = (
+        "https://w3id.org/dpv#ConsentGiven"
+    )
+    notice_sha256: Hex32
+    language: Language
+    shown_at: Seconds
+
+
+class SubGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One holder may count this resident, signed with the pairwise key at that holder."""
+
+    v: Literal[1] = 1
+    kind: Literal["sub-grant"] = "sub-grant"
+    log: str
+    consent: Hex32
+    policy: Alias
+    version: int
+    policy_sha256: Hex32
+    holder: Alias
+    key: Hex32
+    until: Day
+    notice_sha256: Hex32
+    general: Hex32
+
+
+class Consent(Struct, frozen=True, kw_only=True):
+    """A bundle that was read: its parts agree, its signatures are still to be checked."""
+
+    general: General
+    sub_grants: list[SubGrant]
+    signatures: list[Signed]
+
+
+def make_consent(
+    seed: bytes,
+    policy: Policy,
+    *,
+    log: str,
+    consent: bytes,
+    salts: list[bytes],
+    holders: list[str],
+    until: str,
+    cap: int,
+    language: Language,
+    shown_at: int,
+) -> Bundle:
+    """Sign a consent with the resident's seed.
+
+    ``consent`` is 32 fresh random bytes; ``salts`` are 32 fresh random bytes for each leaf.
+    """
+    key = pairwise_key(seed, SERVICE)
+    shared = {
+        "log": log,
+        "consent": consent.hex(),
+        "policy": policy.id,
+        "version": policy.version,
+        "policy_sha256": document_sha256(policy),
+        "until": until,
+        "notice_sha256": notice_sha256(policy, language),
+    }
+    general = General(
+        **shared,  # type: ignore[arg-type]
+        cap=cap,
+        key=public_hex(key),
+        holders=[holder for holder in policy.holders if holder in holders],
+        controller=policy.controller,
+        purpose=policy.purpose,
+        measures=[DPV + "DifferentialPrivacy"],
+        language=language,
+        shown_at=shown_at,
+    )
+    first = Leaf(salt=salts[0].hex(), body=jws.sign(general, key))
+    leaves = [first]
+    for salt, holder in zip(salts[1:], policy.holders, strict=True):
+        body = NONE
+        if holder in holders:
+            own = pairwise_key(seed, holder)
+            sub_grant = SubGrant(
+                **shared,  # type: ignore[arg-type]
+                holder=holder,
+                key=public_hex(own),
+                general=leaf_digest(first).hex(),
+            )
+            body = jws.sign(sub_grant, own)
+        leaves.append(Leaf(salt=salt.hex(), body=body))
+    return Bundle(leaves=leaves)
+
+
+def read_consent(bundle: Bundle, policy: Policy, policy_sha256: Hex32, log: str) -> Consent:
+    """Read a bundle for one policy version and check that all its parts say the same.
+
+    Raises Malformed or ConsentMismatch. The signatures are returned and not yet checked, so that the caller can check
+    many at once.
+    """
+    if len(bundle.leaves) != len(policy.holders) + 1:
+        raise ConsentMismatch("The consent has not one part for each holder of the policy, and a general part.")
+    signed_part, payload, signature = jws.parts(bundle.leaves[0].body)
+    general = jws.decode_payload(payload, General, "consent")
+    signatures = [(signed_part, signature, bytes.fromhex(general.key))]
+    _check_general(general, policy, policy_sha256, log)
+    expected_general = leaf_digest(bundle.leaves[0]).hex()
+    sub_grants = []
+    for holder, leaf in zip(policy.holders, bundle.leaves[1:], strict=True):
+        if leaf.body == NONE:
+            continue
+        signed_part, payload, signature = jws.parts(leaf.body)
+        sub_grant = jws.decode_payload(payload, SubGrant, "sub-grant")
+        _check_sub_grant(sub_grant, holder, general, expected_general)
+        signatures.append((signed_part, signature, bytes.fromhex(sub_grant.key)))
+        sub_grants.append(sub_grant)
+    if [sub_grant.holder for sub_grant in sub_grants] != general.holders:
+        raise ConsentMismatch("The consent's general part names other holders than it has sub-grants for.")
+    if not sub_grants:
+        raise ConsentMismatch("The consent chooses no holder, so there is nothing to agree to.")
+    if len({sub_grant.key for sub_grant in sub_grants} | {general.key}) != len(sub_grants) + 1:
+        raise ConsentMismatch("The consent uses one key twice; each holder gets a key of its own.")
+    return Consent(general=general, sub_grants=sub_grants, signatures=signatures)
+
+
+def _check_general(general: General, policy: Policy, policy_sha256: Hex32, log: str) -> None:
+    if general.log != log:
+        raise ConsentMismatch("The consent was signed for another ledger.")
+    if (general.policy, general.version, general.policy_sha256) != (policy.id, policy.version, policy_sha256):
+        raise ConsentMismatch("The consent was signed for another policy document.")
+    if general.notice_sha256 != notice_sha256(policy, general.language):
+        raise ConsentMismatch("The consent names another notice than the policy's in that language.")
+    if general.until not in policy.until:
+        raise ConsentMismatch("The consent's until is not one of the policy's.")
+    if general.cap not in policy.caps:
+        raise ConsentMismatch("The consent's yearly cap is not one of the policy's.")
+    if (general.controller, general.purpose) != (policy.controller, policy.purpose):
+        raise ConsentMismatch("The consent names another controller or purpose than the policy.")
+    if general.measures != [DPV + "DifferentialPrivacy"]:
+        raise ConsentMismatch("The consent names other protective measures than the policy applies.")
+
+
+def _check_sub_grant(sub_grant: SubGrant, holder: str, general: General, expected_general: str) -> None:
+    if sub_grant.holder != holder:
+        raise ConsentMismatch("A sub-grant stands at another holder's place.")
+    same = ("log", "consent", "policy", "version", "policy_sha256", "until", "notice_sha256")
+    if any(getattr(sub_grant, name) != getattr(general, name) for name in same):
+        raise ConsentMismatch("A sub-grant does not say the same as the consent's general part.")
+    if sub_grant.general != expected_general:
+        raise ConsentMismatch("A sub-grant belongs to another consent's general part.")
+
+
+def check_sub_grant(disclosed: DisclosedLeaf, entry: Grant, policy: Policy, log: str, holder: str) -> SubGrant | None:
+    """Check one holder's own leaf against the ledger's entry, all by itself: what a node does for each grant.
+
+    Returns the sub-grant, or None where the resident did not choose this holder. Raises Malformed, ProofInvalid,
+    ConsentMismatch or SignatureInvalid.
+    """
+    if disclosed.position != policy.holders.index(holder) + 1 or disclosed.count != len(policy.holders) + 1:
+        raise ConsentMismatch("The leaf is not at this holder's own position.")
+    check_disclosed(disclosed, entry.commitment)
+    if disclosed.leaf.body == NONE:
+        return None
+    signed_part, payload, signature = jws.parts(disclosed.leaf.body)
+    sub_grant = jws.decode_payload(payload, SubGrant, "sub-grant")
+    says = (sub_grant.consent, sub_grant.policy, sub_grant.version, sub_grant.policy_sha256, sub_grant.until)
+    if says != (entry.consent, entry.policy, entry.version, entry.policy_sha256, entry.until):
+        raise ConsentMismatch("The sub-grant does not say the same as the ledger's entry.")
+    if sub_grant.log != log or sub_grant.holder != holder:
+        raise ConsentMismatch("The sub-grant is for another ledger or holder.")
+    jws.check(signed_part, signature, bytes.fromhex(sub_grant.key))
+    return sub_grant
+
+
+class Revocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The resident ends one grant. Leaf 0 is signed with the key at the service, leaf i with the key at holder i."""
+
+    v: Literal[1] = 1
+    kind: Literal["revocation"] = "revocation"
+    log: str
+    consent: Hex32
+    grant: Index
+    holder: Alias
+    key: Hex32
+    said_at: Seconds
+
+
+def make_revocation(
+    seed: bytes,
+    policy: Policy,
+    *,
+    log: str,
+    consent: str,
+    grant: int,
+    salts: list[bytes],
+    holders: list[str],
+    said_at: int,
+) -> Bundle:
+    """Sign a revocation of the grant at ledger index ``grant``, in the same shape as the consent that it ends."""
+    leaves = []
+    for salt, holder in zip(salts, [SERVICE, *policy.holders], strict=True):
+        body = NONE
+        if holder == SERVICE or holder in holders:
+            key = pairwise_key(seed, holder)
+            said = Revocation(
+                log=log, consent=consent, grant=grant, holder=holder, key=public_hex(key), said_at=said_at
+            )
+            body = jws.sign(said, key)
+        leaves.append(Leaf(salt=salt.hex(), body=body))
+    return Bundle(leaves=leaves)
+
+
+def read_revocation(bundle: Bundle, granted: Consent, grant: int, policy: Policy) -> None:
+    """Check a revocation against the consent that it ends: same keys, same consent, every signature.
+
+    Raises Malformed, ConsentMismatch or SignatureInvalid.
+    """
+    expected = {SERVICE: granted.general.key} | {sub.holder: sub.key for sub in granted.sub_grants}
+    if len(bundle.leaves) != len(policy.holders) + 1:
+        raise ConsentMismatch("The revocation has not one part for each holder of the policy, and a general part.")
+    for holder, leaf in zip([SERVICE, *policy.holders], bundle.leaves, strict=True):
+        if holder not in expected:
+            if leaf.body != NONE:
+                raise ConsentMismatch("The revocation has a part for a holder that the consent did not choose.")
+            continue
+        said = jws.verify(leaf.body, bytes.fromhex(expected[holder]), Revocation, "revocation")
+        if (said.log, said.consent, said.grant) != (granted.general.log, granted.general.consent, grant):
+            raise ConsentMismatch("The revocation names another consent, grant or ledger.")
+        if said.holder != holder or said.key != expected[holder]:
+            raise ConsentMismatch("The revocation's parts are not signed with the keys of the consent that it ends.")
+
+
+class Promise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The service's signed word that a revocation will be in the ledger by ``by``; it convicts us if it is not."""
+
+    v: Literal[1] = 1
+    kind: Literal["promise"] = "promise"
+    log: str
+    grant: Index
+    commitment: Hex32
+    index: Index
+    promised_at: Seconds
+    by: Seconds
+
+
+PROMISE_SECONDS = 60

@@ -1,0 +1,287 @@
+"""The state that follows from the ledger, entry by entry: one pure function for service, node and auditor alike.
+
+``step(state, index, entry, data, seen)`` either applies one entry or raises ProofInvalid and leaves the state as it was.
+It checks everything that the ledger's own words decide: order and times, quorums, policy versions, consents used
+twice, grants ended twice, in-force roots, accounts and caps, rounds opened and closed. What the *question* means and
+costs is checked one room up (``queries.replay``), which calls this.
+
+``State`` grows with members, policies, windows and open rounds, and by one bit for each entry and policy; never with
+residents' records. Which consent identifiers were seen before is asked of the caller (``SeenConsents``), who may keep
+them on disk.
+"""
+
+import hashlib
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from ledger import entries as e
+from ledger.canonical import encode
+from ledger.errors import MusubiError, ProofInvalid
+from policies import budgets
+from policies.document import Policy, decode_document
+from policies.governance import check_quorum
+from policies.in_force import Chunks, InForce, PastCharge, in_force_root
+
+
+class SeenConsents(Protocol):
+    """Where the caller keeps which consent identifiers were used."""
+
+    def add(self, consent: str, index: int) -> bool:
+        """Remember the identifier; return False where it was used before (the grant is then void for ever)."""
+
+
+class MemoryConsents:
+    """Consent identifiers in memory: for tests and small logs."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def add(self, consent: str, index: int) -> bool:  # noqa: ARG002 - the index is for those who keep it
+        """Remember the identifier; return False where it was used before."""
+        key = bytes.fromhex(consent)
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+
+class OpenRound(Struct, frozen=True, kw_only=True):
+    """An ``admit`` without ``release`` or ``refund`` yet. ``entry_sha256`` is the hash that words and shares name."""
+
+    admit: e.Admit
+    entry_sha256: str
+
+
+class PolicyRecord(Struct, frozen=True, kw_only=True):
+    """One policy version in the ledger: where it stands, its hash and its document."""
+
+    index: int
+    sha256: str
+    document: Policy
+
+
+class State(Struct, kw_only=True):
+    """Everything that decisions need. ``size`` is how many entries were applied."""
+
+    size: int = 0
+    at: int = 0
+    genesis: e.Genesis | None = None
+    genesis_sha256: str = ""
+    members: dict[str, e.MemberBody] = field(default_factory=dict)
+    policies: dict[str, PolicyRecord] = field(default_factory=dict)
+    """The current version of each policy, by id."""
+    versions: dict[str, PolicyRecord] = field(default_factory=dict)
+    """Every version, by document hash."""
+    accounts: budgets.Accounts = field(default_factory=dict)
+    in_force: dict[str, InForce] = field(default_factory=dict)
+    """Grants not ended, by document hash."""
+    rounds: dict[int, OpenRound] = field(default_factory=dict)
+    questions: dict[str, int] = field(default_factory=dict)
+    """Hashes of signed questions admitted of late, with their ``at``: none may be admitted twice."""
+    erased: set[int] = field(default_factory=set)
+
+    @property
+    def log(self) -> str:
+        """The ledger's origin."""
+        return self.trust_root.origin
+
+    @property
+    def trust_root(self) -> e.Genesis:
+        """The genesis entry; raises ProofInvalid on an empty ledger."""
+        if self.genesis is None:
+            raise ProofInvalid("The ledger is empty: it has no genesis entry yet.")
+        return self.genesis
+
+    def day(self, at: int) -> str:
+        """Return the date of a moment in the town's time zone."""
+        return budgets.local_day(at, self.trust_root.time_zone)
+
+    def member(self, alias: str, role: e.Role | None = None) -> e.MemberBody | None:
+        """Return an active member, with that role if one is asked for."""
+        body = self.members.get(alias)
+        if body is None or body.status != "active" or (role is not None and role not in body.roles):
+            return None
+        return body
+
+    def members_with(self, role: e.Role) -> list[e.MemberBody]:
+        """Return the active members of one role, by alias."""
+        return [body for alias, body in sorted(self.members.items()) if self.member(alias, role)]
+
+    def eligible(self, policy_sha256: str, at: int, charge: int) -> Chunks:
+        """Return the in-force set for a question of ``charge`` nano-rho at ``at``."""
+        in_force = self.in_force.get(policy_sha256)
+        return in_force.eligible(self.day(at), charge) if in_force else {}
+
+
+QUESTION_SECONDS = 600
+"""How far a signed question's own time may be from its ``admit``'s; a replay is remembered twice as long."""
+
+
+def entry_sha256(data: bytes) -> str:
+    """Return the plain SHA-256 of an entry's bytes, by which rounds and pins name it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothing else
+    state: State, index: int, entry: e.AnyEntry, data: bytes, seen: SeenConsents
+) -> None:
+    """Apply one entry, or raise ProofInvalid with a sentence that says what is wrong and change nothing."""
+    if index != state.size:
+        raise ProofInvalid(f"Entry {index} is applied out of turn; {state.size} comes next.")
+    if entry.at < state.at:
+        raise ProofInvalid(f"Entry {index} runs backwards in time.")
+    if (index == 0) != isinstance(entry, e.Genesis):
+        raise ProofInvalid(f"Entry {index} is out of place: the genesis entry comes first and only once.")
+    try:
+        match entry:
+            case e.Genesis():
+                _genesis(state, entry, data)
+            case e.Member():
+                _member(state, entry)
+            case e.PolicyEntry():
+                _policy(state, index, entry)
+            case e.Grant():
+                _grant(state, index, entry, seen)
+            case e.Revoke():
+                _revoke(state, entry)
+            case e.Erase():
+                _erase(state, index, entry)
+            case e.Admit():
+                _admit(state, index, entry, data)
+            case e.Release() | e.Refund():
+                _close(state, entry)
+            case e.Refuse():
+                _refuse(state, entry)
+    except ProofInvalid as error:
+        raise ProofInvalid(f"Entry {index} ({_kind(entry)}): {error.message}", index=index) from None
+    except MusubiError as error:
+        raise ProofInvalid(f"Entry {index} ({_kind(entry)}): {error.message}", index=index, rule=error.code) from None
+    state.size = index + 1
+    state.at = entry.at
+
+
+def _kind(entry: e.AnyEntry) -> str:
+    return str(entry.__struct_config__.tag)
+
+
+def _genesis(state: State, entry: e.Genesis, data: bytes) -> None:
+    aliases = [steward.alias for steward in entry.stewards]
+    if len(set(aliases)) != len(aliases) or entry.quorum > len(aliases):
+        raise ProofInvalid("the stewards repeat, or are fewer than their quorum.")
+    budgets.local_day(entry.at, entry.time_zone)
+    state.genesis = entry
+    state.genesis_sha256 = entry_sha256(data)
+
+
+def _member(state: State, entry: e.Member) -> None:
+    body = entry.member
+    check_quorum("member", encode(body), entry.signatures, state.trust_root)
+    before = state.members.get(body.alias)
+    if body.number != (before.number + 1 if before else 1):
+        raise ProofInvalid("the member's number does not follow the last one.")
+    state.members[body.alias] = body
+
+
+def _policy(state: State, index: int, entry: e.PolicyEntry) -> None:
+    data = bytes(entry.policy)
+    policy = decode_document(data)
+    check_quorum("policy", data, entry.signatures, state.trust_root)
+    before = state.policies.get(policy.id)
+    if policy.version != (before.document.version + 1 if before else 1):
+        raise ProofInvalid("the policy's version does not follow the last one.")
+    for alias, role in [(holder, "holder") for holder in policy.holders] + [(p, "partner") for p in policy.partners]:
+        if state.member(alias, role) is None:  # type: ignore[arg-type]
+            raise ProofInvalid(f"the policy names '{alias}', which is no active member with the role {role}.")
+    if state.member(policy.controller) is None:
+        raise ProofInvalid("the policy's controller is no active member.")
+    sha256 = hashlib.sha256(data).hexdigest()
+    record = PolicyRecord(index=index, sha256=sha256, document=policy)
+    state.policies[policy.id] = state.versions[sha256] = record
+    state.in_force[sha256] = InForce()
+
+
+def current_policy(state: State, policy_id: str, version: int, policy_sha256: str) -> PolicyRecord:
+    """Return the policy's current version if it is the one named; raise ProofInvalid otherwise."""
+    record = state.policies.get(policy_id)
+    if record is None or (record.document.version, record.sha256) != (version, policy_sha256):
+        raise ProofInvalid("it names an unknown or old policy version.")
+    return record
+
+
+def _grant(state: State, index: int, entry: e.Grant, seen: SeenConsents) -> None:
+    policy = current_policy(state, entry.policy, entry.version, entry.policy_sha256).document
+    if entry.until not in policy.until or entry.cap not in policy.caps:
+        raise ProofInvalid("its until or cap is not one of the policy's.")
+    if entry.until < state.day(entry.at):
+        raise ProofInvalid("its until is past.")
+    if seen.add(entry.consent, index):  # a consent used before is void for ever: it stands here, and never counts
+        state.in_force[entry.policy_sha256].add(index, entry)
+
+
+def grant_in_force(state: State, index: int) -> str | None:
+    """Return the policy hash of the grant at ``index`` if it was not ended, else None."""
+    return next((sha256 for sha256, in_force in state.in_force.items() if in_force.holds(index)), None)
+
+
+def _revoke(state: State, entry: e.Revoke) -> None:
+    sha256 = grant_in_force(state, entry.grant)
+    if sha256 is None:
+        raise ProofInvalid("it revokes no grant that is in force.")
+    state.in_force[sha256].end(entry.grant)
+
+
+def _erase(state: State, index: int, entry: e.Erase) -> None:
+    if entry.index >= index or entry.index in state.erased:
+        raise ProofInvalid("it erases a record that is not there, or was erased before.")
+    state.erased.add(entry.index)
+    sha256 = grant_in_force(state, entry.index)
+    if sha256 is not None:
+        state.in_force[sha256].end(entry.index)
+
+
+def _admit(state: State, index: int, entry: e.Admit, data: bytes) -> None:
+    policy = current_policy(state, entry.policy, entry.version, entry.policy_sha256).document
+    if state.member(entry.by, "partner") is None or entry.by not in policy.partners:
+        raise ProofInvalid("it admits a question by no partner of the policy.")
+    question = hashlib.sha256(entry.question.encode("ascii", "replace")).hexdigest()
+    if question in state.questions:
+        raise ProofInvalid("it admits one signed question a second time.")
+    if entry.expires != entry.at + policy.expires:
+        raise ProofInvalid("its expiry is not the policy's.")
+    chunks = state.eligible(entry.policy_sha256, entry.at, entry.charge)
+    if in_force_root(chunks, index) != entry.in_force_root:
+        raise ProofInvalid("its in-force root is not the one that the ledger gives.")
+    charges = budgets.charges_for(policy, entry.by, entry.at, state.trust_root.time_zone)
+    budgets.reserve(state.accounts, charges, entry.charge)
+    year = int(state.day(entry.at)[:4])
+    past = state.in_force[entry.policy_sha256].charges
+    past[:] = [old for old in past if old.year >= year - 1]
+    past.append(PastCharge(admit=index, year=year, charge=entry.charge))
+    state.rounds[index] = OpenRound(admit=entry, entry_sha256=entry_sha256(data))
+    state.questions = {k: at for k, at in state.questions.items() if at >= entry.at - 2 * QUESTION_SECONDS}
+    state.questions[question] = entry.at
+
+
+def _close(state: State, entry: e.Release | e.Refund) -> None:
+    opened = state.rounds.get(entry.admit)
+    if opened is None:
+        raise ProofInvalid("it closes a round that is not open.")
+    admit = opened.admit
+    named = entry.shares if isinstance(entry, e.Release) else entry.words
+    if set(named) != set(admit.participants):
+        raise ProofInvalid("it does not name exactly the round's participants.")
+    policy = state.versions[admit.policy_sha256].document
+    charges = budgets.charges_for(policy, admit.by, admit.at, state.trust_root.time_zone)
+    if isinstance(entry, e.Release):
+        budgets.settle(state.accounts, charges, admit.charge)
+    else:
+        budgets.refund(state.accounts, charges, admit.charge)
+        past = state.in_force[admit.policy_sha256].charges
+        past[:] = [old for old in past if old.admit != entry.admit]
+    del state.rounds[entry.admit]
+
+
+def _refuse(state: State, entry: e.Refuse) -> None:
+    if state.member(entry.by) is None:
+        raise ProofInvalid("it refuses a question by no member.")

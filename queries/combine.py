@@ -1,0 +1,20 @@
+"""Putting the participants' shares together into the released vector.
+
+Mode ``local``: each participant added the whole noise by itself, so the answer is the plain sum, and the shares
+themselves are private releases that anyone may see and add up again.
+"""
+
+from collections.abc import Sequence
+
+from ledger.errors import ProofInvalid
+from queries.messages import Share
+from queries.plan import Plan
+
+
+def combine(plan: Plan, shares: Sequence[Share]) -> list[int]:
+    """Return the sum of the shares; raise ProofInvalid unless there is exactly one fitting share of each participant."""
+    if sorted(share.from_ for share in shares) != sorted(plan.participants):
+        raise ProofInvalid("The shares are not exactly one from each participant.")
+    if any(len(share.vector) != plan.length for share in shares):
+        raise ProofInvalid("A share is not of the length that the question's plan says.")
+    return [sum(column) for column in zip(*(share.vector for share in shares), strict=True)]

@@ -1,0 +1,55 @@
+"""Replaying the whole ledger, questions included: ``policies.replay`` plus what only this room can check.
+
+Service, node and auditor all call ``replay`` for every entry, in order. There is no other way to build the state.
+"""
+
+from ledger import entries as e
+from ledger import jws
+from ledger.errors import MusubiError, ProofInvalid
+from policies.replay import SeenConsents, State, step
+from queries.admission import check_admit, plan_of
+from queries.messages import Word
+
+
+def replay(state: State, index: int, data: bytes, seen: SeenConsents) -> e.AnyEntry:
+    """Decode, check and apply one entry; return it.
+
+    Raises ProofInvalid with the entry's index and a sentence, and leaves the state as it was.
+    """
+    try:
+        entry = e.decode(data)
+        match entry:
+            case e.Admit():
+                check_admit(state, entry)
+            case e.Release():
+                _check_release(state, entry)
+            case e.Refund():
+                _check_words(state, entry)
+    except MusubiError as error:
+        raise ProofInvalid(f"Entry {index}: {error.message}", index=index, rule=error.code) from None
+    step(state, index, entry, data, seen)
+    return entry
+
+
+def _check_release(state: State, release: e.Release) -> None:
+    opened = state.rounds.get(release.admit)
+    if opened is not None and len(release.vector) != plan_of(state, opened.admit).length:
+        raise ProofInvalid("The released vector is not of the length that the question's plan says.")
+
+
+def _check_words(state: State, refund: e.Refund) -> None:
+    opened = state.rounds.get(refund.admit)
+    if opened is None:
+        return  # the ledger's own replay says so
+    for alias, token in refund.words.items():
+        check_word(state, alias, token, refund.admit, opened.entry_sha256)
+
+
+def check_word(state: State, alias: str, token: str, admit: int, admit_sha256: str) -> None:
+    """Check one participant's signed word for one round; raise Malformed, SignatureInvalid or ProofInvalid."""
+    member = state.member(alias, "holder")
+    if member is None:
+        raise ProofInvalid("A word is by no active holder.")
+    word = jws.verify(token, bytes.fromhex(member.key), Word, "word")
+    if (word.from_, word.log, word.admit, word.admit_sha256) != (alias, state.log, admit, admit_sha256):
+        raise ProofInvalid("A word is for another round.")

@@ -1,0 +1,76 @@
+"""Engines, and bringing a database to the newest schema.
+
+SQLite is opened with WAL and ``synchronous=FULL``: a committed transaction survives a power cut. Its writing
+transactions begin with ``BEGIN IMMEDIATE``, so two writers wait for each other at the start and never at the end. In
+PostgreSQL the same is done by locking the one row of ``head``.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+
+class Databases:
+    """A writing and a reading engine on one database."""
+
+    def __init__(self, url: str) -> None:
+        self.sqlite = make_url(url).get_backend_name() == "sqlite"
+        if self.sqlite:
+            path = make_url(url).database or ""
+            if path and not Path(path).exists():
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self.writer = _sqlite(url, "BEGIN IMMEDIATE", 1)
+            self.reader = _sqlite(url, "BEGIN", 4)
+        else:
+            self.writer = self.reader = create_async_engine(url, pool_size=8, pool_pre_ping=True)
+
+    async def migrate(self) -> None:
+        """Bring the schema to its newest version; each migration is one transaction."""
+        async with self.writer.begin() as connection:
+            await connection.run_sync(upgrade)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.writer.dispose()
+        if self.reader is not self.writer:
+            await self.reader.dispose()
+
+
+def _sqlite(url: str, begin: str, size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url, connect_args={"timeout": 30}, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where we say, below
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Return Alembic's settings for one open connection."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(connection: Connection) -> None:
+    """Run all migrations that the database has not seen."""
+    command.upgrade(alembic_config(connection), "head")

@@ -1,0 +1,147 @@
+"""The tables. Entries are the truth; all the rest can be told from them, or is what the ledger only commits to.
+
+Who may read the store learns: which service key belongs to which grants, and each bundle if they also have the record
+keys. No customer number, no name and no answer that is not public ever stands here.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+_Big = BigInteger().with_variant(Integer, "sqlite")
+
+head = Table(
+    "head",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("size", _Big, nullable=False),
+    Column("at", _Big, nullable=False),
+    comment="One row: the next index and the last time. Locked while entries are appended.",
+)
+
+published = Table(
+    "published",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("size", _Big, nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+    comment="One row: the last checkpoint that the sequencer published, by compare-and-swap on its size.",
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("index", _Big, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+residents = Table(
+    "residents",
+    metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("key", LargeBinary(32), nullable=False, unique=True),
+    Column("provider", String(32), nullable=False),
+    Column("subject_sha256", LargeBinary(32), nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("date", String(10), nullable=False),
+    UniqueConstraint("provider", "subject_sha256"),
+    comment="Enrolled residents: the key at the service and the hash of the provider's own pairwise subject.",
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("index", _Big, primary_key=True, autoincrement=False),
+    Column("consent", LargeBinary(32), nullable=False, unique=True),
+    Column("policy_sha256", LargeBinary(32), nullable=False),
+    Column("resident", _Big, ForeignKey("residents.id"), nullable=False, index=True),
+    Column("ended_by", _Big, nullable=True),
+)
+Index("ix_grants_policy_index", grants.c.policy_sha256, grants.c.index)
+
+records = Table(
+    "records",
+    metadata,
+    Column("index", _Big, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+    comment="The bundle behind a grant or revocation, encrypted with a key of its own.",
+)
+
+record_keys = Table(
+    "record_keys",
+    metadata,
+    Column("index", _Big, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary(32), nullable=False),
+    comment="One key for each record; destroying it erases the record.",
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("request_sha256", LargeBinary(32), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("at", _Big, nullable=False),
+)
+
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("admit", _Big, primary_key=True, autoincrement=False),
+    Column("query_sha256", LargeBinary(32), nullable=False, index=True),
+    Column("by", String(32), nullable=False),
+    Column("policy", String(32), nullable=False),
+    Column("asked_to_stop", Boolean, nullable=False),
+    Column("closed_by", _Big, nullable=True),
+    Column("closed_at", _Big, nullable=True),
+    Column("released", Boolean, nullable=False),
+)
+Index("ix_rounds_open", rounds.c.closed_by)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("admit", _Big, primary_key=True, autoincrement=False),
+    Column("holder", String(32), primary_key=True),
+    Column("step", String(16), primary_key=True),
+    Column("token", Text, nullable=False),
+    comment="What each participant said in a round: countersign, share or word. One of each, for ever.",
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("index", _Big, primary_key=True, autoincrement=False),
+    Column("by", String(32), nullable=False),
+    Column("day", String(10), nullable=False),
+)
+Index("ix_refusals_by_day", refusals.c.by, refusals.c.day)
+
+caught_up = Table(
+    "caught_up",
+    metadata,
+    Column("holder", String(32), primary_key=True),
+    Column("size", _Big, nullable=False),
+    Column("at", _Big, nullable=False),
+    Column("token", Text, nullable=False),
+    comment="The largest tree size that each node has signed it is caught up with.",
+)

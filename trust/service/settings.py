@@ -1,0 +1,68 @@
+"""The service's own settings: ``service.toml`` in its folder.
+
+::
+
+    origin = "musubi.example/momijidai"
+    operator = "service"            # the operator's alias among the members
+    host = "127.0.0.1"
+    port = 8700
+    database_url = ""               # "" is SQLite in the folder; or postgresql+asyncpg://…
+    interval_ms = 200               # at most one checkpoint in this time
+    witness_policy = "witnesses.txt"   # a C2SP tlog-policy beside this file
+
+Beside it: ``genesis.json`` (entry 0), ``keys/log.key``, ``keys/operator.key``, ``log/`` (tiles) and the SQLite file.
+"""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from ledger.errors import Malformed, NotFound
+from ledger.witness_policy import WitnessPolicy
+
+
+class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an operator may set. Times are milliseconds or seconds as named, sizes bytes."""
+
+    origin: str
+    operator: str = "service"
+    host: str = "127.0.0.1"
+    port: int = 8700
+    database_url: str = ""
+    interval_ms: int = 200
+    witness_policy: str = "witnesses.txt"
+    witness_timeout_seconds: int = 5
+    max_body_bytes: int = 8 * 1024 * 1024
+    max_pending_acts: int = 2_000
+    max_open_rounds: int = 200
+    max_refusals_per_day: int = 100
+    requests_per_minute: int = 6_000
+    receipt_wait_seconds: int = 30
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The settings with the folder that they belong to."""
+
+    folder: Path
+    service: ServiceSettings
+
+    @property
+    def database_url(self) -> str:
+        """The database's address: PostgreSQL where one is set, else SQLite in the folder."""
+        return self.service.database_url or f"sqlite+aiosqlite:///{self.folder / 'service.sqlite'}"
+
+    def witnesses(self) -> WitnessPolicy:
+        """Read the tlog-policy that says which witnesses count."""
+        return WitnessPolicy.parse((self.folder / self.service.witness_policy).read_text("utf-8"))
+
+
+def load_settings(folder: Path) -> Settings:
+    """Read ``service.toml``; raise NotFound or Malformed."""
+    path = folder / "service.toml"
+    try:
+        return Settings(folder=folder, service=msgspec.toml.decode(path.read_bytes(), type=ServiceSettings))
+    except FileNotFoundError:
+        raise NotFound(f"There is no service.toml in '{folder.name}'; `musubi up` makes a whole town.") from None
+    except msgspec.DecodeError as error:
+        raise Malformed(f"service.toml cannot be read: {error}.") from None
