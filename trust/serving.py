@@ -12,6 +12,7 @@ import signal
 import socket
 
 from granian.constants import HTTPModes, Interfaces
+from granian.errors import FatalError
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
@@ -22,6 +23,8 @@ from ledger.errors import Unavailable
 
 GRACE_SECONDS = 5
 """How long running requests may take once the process is told to stop."""
+
+_TO_STDERR = {"formatter": "generic", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
 
 
 def serve(app: Litestar, host: str, port: int) -> None:
@@ -79,7 +82,8 @@ async def _serve(app: Litestar, host: str, port: int) -> None:
         websockets=False,
         backlog=1_024,
         http1_settings=HTTP1Settings(header_read_timeout=30_000),
-        log_level=LogLevels.critical,
+        log_level=LogLevels.error,
+        log_dictconfig={"handlers": {"console": _TO_STDERR, "access": _TO_STDERR}},
         log_access=False,
     )
     stopping = app.state.stopping = asyncio.Event()
@@ -89,17 +93,19 @@ async def _serve(app: Litestar, host: str, port: int) -> None:
         if not stopping.is_set():
             stopping.set()
             enders.append(asyncio.create_task(requests.end()))
-            server.stop()
+            server.stop()  # type: ignore[no-untyped-call]
 
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop)
     try:
         await server.serve()
+    except FatalError:
+        raise Unavailable("The application did not start; its log says why.") from None
     finally:
         for ender in enders:
             ender.cancel()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
     if server.interrupt_children:
-        raise Unavailable("The application did not start, or ended by itself; its log says why.")
+        raise Unavailable("The application ended by itself; its log says why.")
