@@ -118,7 +118,7 @@ def number_customers(random: np.random.Generator, person: np.ndarray, prefix: st
     # step * rank stays below 5e9 * 2e6, which int64 holds. Multiplying modulo a prime repeats no number.
     number = (np.arange(len(order), dtype=np.int64) * step + start) % prime
     by_number = np.argsort(number)
-    text = np.char.add(prefix, np.char.zfill(number[by_number].astype(f"U{digits}"), digits))
+    text = [f"{prefix}{value:0{digits}d}" for value in number[by_number].tolist()]
     return Customers(order[by_number], pa.array(text, pa.string()))
 
 
