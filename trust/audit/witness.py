@@ -1,0 +1,288 @@
+"""A witness (C2SP tlog-witness): it remembers the largest tree of each log that it has seen, and cosigns what extends it.
+
+A log whose checkpoints need a witness' cosignature cannot show two histories to two people without showing both to
+the witness, which signs only one of them. ``ledger.witness_protocol`` has the format, the statuses and the decision;
+this is the shell around it: one SQLite database, and two addresses.
+
+==========================================  =====================================================================
+``POST /add-checkpoint``                    200 with the cosignature line, or the protocol's refusals (400 to 422)
+``GET /<hex SHA-256 of origin>/checkpoint`` the latest checkpoint cosigned for that log, with the cosignature
+``GET /health``                             200 while the database can be read
+==========================================  =====================================================================
+
+A body above 1,000,000 bytes gets 413, and a disk that does not take the new state 503: nothing is cosigned then.
+
+**Durable first.** Reading the stored size, deciding and writing the new one are one SQLite transaction (``BEGIN
+IMMEDIATE``), committed with ``synchronous=FULL`` before the answer leaves. A crash before the commit leaves the old
+state, and nobody has the cosignature; a crash after it leaves the new state, and the log asks again from the size that
+the 409 names. So no two answers of this witness can contradict each other.
+
+The folder: ``witness.toml`` (see ``WitnessFile``), ``witness.key`` (a hexadecimal seed, mode 0600), ``witness.sqlite``.
+"""
+
+import asyncio
+import hashlib
+import json
+import sqlite3
+import threading
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.datastructures import State
+from msgspec import Meta, Struct
+from nacl.signing import SigningKey
+
+from ledger.checkpoints import Checkpoint
+from ledger.cosignatures import cosign
+from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
+from ledger.notes import TYPE_ED25519, Note, VerifierKey, check_name, format_note, parse_note
+from ledger.witness_protocol import (
+    CONFLICT_TYPE,
+    MAX_REQUEST_BYTES,
+    AddCheckpoint,
+    BadRequest,
+    InconsistentCheckpoint,
+    SizeConflict,
+    WitnessRefusal,
+    decide,
+)
+from trust.key_files import new_key, read_key
+from trust.serving import serve
+from trust.trust_file import write_whole
+
+CONFIG = "witness.toml"
+KEY = "witness.key"
+DATABASE = "witness.sqlite"
+MAX_EVIDENCE = 1_000
+"""How many contradicting checkpoints are kept; a log that signs one is convicted already."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS latest (
+  origin TEXT PRIMARY KEY, origin_sha256 TEXT NOT NULL UNIQUE,
+  size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS evidence (
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, stored BLOB NOT NULL, contradicting BLOB NOT NULL
+) STRICT;
+"""
+
+
+class WitnessLog(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One log that the witness cosigns: its verifier key, whose name is the log's origin."""
+
+    vkey: str
+
+
+class WitnessFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``witness.toml``: the witness' own name (of its key, like ``witness.example/city``) and the logs it cosigns."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    logs: Annotated[list[WitnessLog], Meta(min_length=1, max_length=256)]
+
+
+class Witness:
+    """One witness with its database. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        database: Path | str,
+        name: str,
+        key: SigningKey,
+        log_keys: list[VerifierKey],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self._key = key
+        self._log_keys = {each.name: each for each in log_keys}
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=FULL")
+        self._database.executescript(_SCHEMA)
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The key that others check this witness' cosignatures with."""
+        return VerifierKey.cosignature(self.name, bytes(self._key.verify_key))
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._database.close()
+
+    def add_checkpoint(self, body: bytes) -> bytes:
+        """Answer one add-checkpoint request: return the cosignature line once the new state is durable.
+
+        Raises a WitnessRefusal, and then nothing has changed; or Unavailable when the database does not take it.
+        """
+        try:
+            request = AddCheckpoint.parse(body)
+        except (Malformed, TooLarge) as error:
+            raise BadRequest(error.message) from None
+        try:
+            with self._lock:
+                return self._check_and_write(request)
+        except sqlite3.Error:
+            raise Unavailable("The witness cannot write its state now; try again later.") from None
+
+    def _check_and_write(self, request: AddCheckpoint) -> bytes:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            line = self._decide_and_sign(request)
+            # A crash here leaves the old state; the signature was not given to anyone.
+            self._database.execute("COMMIT")
+            # A crash here leaves the new state; the log will be told so by a 409, and asks again.
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+        return line
+
+    def _decide_and_sign(self, request: AddCheckpoint) -> bytes:
+        note = parse_note(request.checkpoint)
+        origin = note.text.partition("\n")[0]
+        row = self._database.execute("SELECT size, root, note FROM latest WHERE origin = ?", (origin,)).fetchone()
+        stored = Checkpoint(origin, row[0], row[1]) if row else None
+        try:
+            checkpoint = decide(request, stored, self._log_keys)
+        except InconsistentCheckpoint:
+            if stored is not None:
+                self._keep_evidence(stored, row[2], request.checkpoint)
+            raise
+        now = int(self._clock())
+        line = cosign(checkpoint.text, self.name, self._key, now)
+        log_key = self._log_keys[origin]
+        signed = tuple(each for each in note.signatures if each.is_by(log_key))
+        self._database.execute(
+            "INSERT INTO latest VALUES (?, ?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE"
+            " SET size = excluded.size, root = excluded.root, note = excluded.note",
+            (
+                origin,
+                hashlib.sha256(origin.encode()).hexdigest(),
+                checkpoint.size,
+                checkpoint.root,
+                format_note(Note(note.text, (*signed, line))),
+            ),
+        )
+        return f"{line}\n".encode()
+
+    def _keep_evidence(self, stored: Checkpoint, stored_note: bytes, refused: bytes) -> None:
+        """Keep two signed checkpoints that cannot both be true; a bad proof alone contradicts nothing."""
+        new = Checkpoint.parse(parse_note(refused).text)
+        count = self._database.execute("SELECT count(*) FROM evidence").fetchone()[0]
+        if new.size == stored.size and new.root != stored.root and count < MAX_EVIDENCE:
+            self._database.execute(
+                "INSERT INTO evidence (at, stored, contradicting) VALUES (?, ?, ?)",
+                (int(self._clock()), stored_note, refused),
+            )
+            self._database.execute("COMMIT")
+
+    def latest(self, origin_sha256: str) -> bytes:
+        """Return the latest cosigned checkpoint of the log whose origin has that SHA-256; raise NotFound."""
+        with self._lock:
+            row = self._database.execute("SELECT note FROM latest WHERE origin_sha256 = ?", (origin_sha256,)).fetchone()
+        if row is None:
+            raise NotFound("The witness has cosigned no such log.")
+        return bytes(row[0])
+
+    def evidence(self) -> list[tuple[bytes, bytes]]:
+        """Return the pairs of contradicting signed checkpoints that were seen, oldest first."""
+        with self._lock:
+            return self._database.execute("SELECT stored, contradicting FROM evidence ORDER BY id").fetchall()
+
+
+def make_witness(folder: Path, name: str, logs: list[VerifierKey]) -> VerifierKey:
+    """Make a new witness' folder with a fresh key; return its verifier key. Raises NotPermitted if a key is there."""
+    check_name(name)
+    key = new_key(folder / KEY)
+    vkeys = "".join(f"[[logs]]\nvkey = {_toml(str(log))}\n" for log in logs)
+    write_whole(folder / CONFIG, f"name = {_toml(name)}\n{vkeys}".encode(), mode=0o644)
+    return VerifierKey.cosignature(name, bytes(key.verify_key))
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # without control characters, a JSON string is a TOML string
+
+
+def open_witness(folder: Path) -> Witness:
+    """Open the witness of a folder; raise NotFound, Malformed, NotPermitted or Unavailable."""
+    try:
+        file = msgspec.convert(tomllib.loads((folder / CONFIG).read_text("utf-8")), WitnessFile)
+    except FileNotFoundError:
+        raise NotFound("The folder has no witness.toml; it names the witness and the logs it cosigns.") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        raise Malformed(
+            "The file witness.toml is not of its format: name = '…' and [[logs]] with vkey = '…'."
+        ) from None
+    check_name(file.name)
+    keys = [VerifierKey.parse(log.vkey) for log in file.logs]
+    if any(key.type != TYPE_ED25519 for key in keys) or len({key.name for key in keys}) != len(keys):
+        raise Malformed("The logs in witness.toml have one Ed25519 key each.")
+    try:
+        return Witness(folder / DATABASE, file.name, read_key(folder / KEY), keys)
+    except sqlite3.Error:
+        raise Unavailable("The witness' database cannot be opened; check the folder's permissions.") from None
+
+
+def _text(content: str | bytes, status: int = 200, media_type: str = "text/plain; charset=utf-8") -> Response[bytes]:
+    body = content.encode() if isinstance(content, str) else content
+    return Response(body, status_code=status, media_type=media_type)
+
+
+@post("/add-checkpoint", status_code=200, media_type=MediaType.TEXT)
+async def add_checkpoint(request: Request[None, None, State], state: State) -> Response[bytes]:
+    """Cosign a checkpoint that extends the last one."""
+    witness: Witness = state.witness
+    body = await request.body()
+    try:
+        return _text(await asyncio.to_thread(witness.add_checkpoint, body))
+    except SizeConflict as conflict:
+        return _text(conflict.body, conflict.status, CONFLICT_TYPE)
+    except WitnessRefusal as refusal:
+        return _text(f"{refusal.message}\n", refusal.status)
+    except Unavailable as error:
+        return _text(f"{error.message}\n", 503)
+
+
+@get("/{origin_sha256:str}/checkpoint", media_type=MediaType.TEXT)
+async def latest_checkpoint(origin_sha256: str, state: State) -> Response[bytes]:
+    """Give the latest cosigned checkpoint."""
+    witness: Witness = state.witness
+    try:
+        return _text(await asyncio.to_thread(witness.latest, origin_sha256))
+    except NotFound as error:
+        return _text(f"{error.message}\n", 404)
+
+
+@get("/health", media_type=MediaType.TEXT)
+async def health(state: State) -> Response[bytes]:
+    """Say that the witness is up."""
+    witness: Witness = state.witness
+    await asyncio.to_thread(witness.evidence)
+    return _text("ok\n")
+
+
+def create_witness(folder: Path) -> Litestar:
+    """Return the web application of the witness in ``folder``; raises what ``open_witness`` does."""
+    witness = open_witness(folder)
+
+    def close(_: Litestar) -> None:
+        witness.close()
+
+    return Litestar(
+        [add_checkpoint, latest_checkpoint, health],
+        state=State({"witness": witness}),
+        on_shutdown=[close],
+        openapi_config=None,
+        request_max_body_size=MAX_REQUEST_BYTES,
+    )
+
+
+def run_witness(folder: Path, host: str, port: int) -> None:
+    """Run the witness in this process until SIGTERM or SIGINT; raises what ``create_witness`` and ``serve`` do."""
+    serve(create_witness(folder), host, port)

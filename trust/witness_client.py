@@ -1,0 +1,167 @@
+"""Asking all witnesses of a policy at once to cosign a new checkpoint (the log's side of C2SP tlog-witness).
+
+No witness can hold up or spoil the others: each has its own time limit, each answer is checked before it counts, and
+what went wrong is told by the witness' name. As soon as the quorum is met, the rest get ``LATE_SECONDS`` more.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from ledger.checkpoints import Checkpoint
+from ledger.errors import Malformed, MusubiError, SignatureInvalid
+from ledger.notes import Note, NoteSignature, cosignature_time, parse_note
+from ledger.text_forms import to_number
+from ledger.witness_policy import NO_WITNESS, PolicyWitness, WitnessPolicy
+from ledger.witness_protocol import AddCheckpoint
+
+MAX_ANSWER_BYTES = 20_000
+MAX_SKEW_SECONDS = 60
+LATE_SECONDS = 0.1
+"""How long the other witnesses may still take once the quorum is met."""
+
+Prove = Callable[[int, int], list[bytes]]
+"""(old size, new size) to consistency proof: ``ledger.tree.prove_consistency`` over the log's tiles."""
+
+
+@dataclass(slots=True)
+class Cosigned:
+    """What came back: checked signature lines, and why each other witness did not sign, by its name in the policy."""
+
+    signatures: list[NoteSignature] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class _Refused(Exception):
+    """Why one witness' answer does not count, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    client: httpx.AsyncClient
+    note: bytes
+    checkpoint: Checkpoint
+    prove: Prove
+    known: dict[str, int]
+
+    async def ask(self, name: str, witness: PolicyWitness) -> NoteSignature:
+        """Ask one witness, a second time from the size it names; return its checked line or raise _Refused."""
+        if witness.url is None:
+            raise _Refused("the policy gives no address")
+        old = min(self.known.get(name, 0), self.checkpoint.size)
+        status, body = await self._post(witness.url, old)
+        if status == httpx.codes.CONFLICT:
+            old = self._named_size(body)
+            self.known[name] = old
+            if old > self.checkpoint.size:
+                raise _Refused("it has cosigned a larger tree of this log")
+            status, body = await self._post(witness.url, old)
+        if status != httpx.codes.OK:
+            raise _Refused(f"it answered {status}")
+        line = self._read_line(witness, body)
+        self.known[name] = self.checkpoint.size
+        return line
+
+    async def _post(self, url: str, old: int) -> tuple[int, bytes]:
+        proof = self.prove(old, self.checkpoint.size) if old else []
+        content = AddCheckpoint(old, proof, self.note).format()
+        body = bytearray()
+        try:
+            async with self.client.stream("POST", f"{url.rstrip('/')}/add-checkpoint", content=content) as response:
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > MAX_ANSWER_BYTES:
+                        raise _Refused("its answer is too large")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _Refused(f"it cannot be reached ({type(error).__name__})") from None
+        return response.status_code, bytes(body)
+
+    def _named_size(self, body: bytes) -> int:
+        try:
+            return to_number(body.decode("ascii").removesuffix("\n"), "stored size")
+        except (Malformed, UnicodeDecodeError):
+            raise _Refused("it answered 409 without a size") from None
+
+    def _read_line(self, witness: PolicyWitness, body: bytes) -> NoteSignature:
+        try:
+            lines = [NoteSignature.parse(line) for line in body.decode().splitlines()]
+            mine = [line for line in lines if line.is_by(witness.key)]
+            if not mine:
+                raise _Refused("its answer holds no line by its key")
+            witness.key.check(self.checkpoint.text, mine[0].signature)
+            at = cosignature_time(mine[0].signature)
+        except (Malformed, SignatureInvalid, UnicodeDecodeError):
+            raise _Refused("its cosignature does not verify") from None
+        if abs(at - time.time()) > MAX_SKEW_SECONDS:  # readers would refuse it, and us with it
+            raise _Refused("its clock is more than 60 seconds from ours")
+        return mine[0]
+
+
+async def collect_cosignatures(  # noqa: PLR0917 - client, policy and what is to be signed, in the order of use
+    client: httpx.AsyncClient,
+    policy: WitnessPolicy,
+    note: bytes,
+    checkpoint: Checkpoint,
+    prove: Prove,
+    known: dict[str, int],
+    timeout: float,  # noqa: ASYNC109 - for each witness by itself; one slow witness must not cancel the others
+) -> Cosigned:
+    """Ask every witness of ``policy`` to cosign ``note``, the log's signed ``checkpoint``; never raise for one of them.
+
+    ``known`` holds the size that each witness last cosigned, by name; it is brought up to date. ``timeout`` is seconds
+    for each witness. Whether what came is a quorum is for ``policy.check`` to say.
+    """
+    result = Cosigned()
+    opened = parse_note(note)
+    asking = _Asking(client, note, checkpoint, prove, known)
+    tasks = {
+        asyncio.create_task(_ask_in_time(asking, name, witness, timeout)): name
+        for name, witness in policy.witnesses.items()
+    }
+    waiting = set(tasks)
+    deadline: float | None = None
+    try:
+        while waiting:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            done, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+            for task in done:
+                answer = task.result()
+                if isinstance(answer, NoteSignature):
+                    result.signatures.append(answer)
+                else:
+                    result.failures[tasks[task]] = answer
+            if deadline is None and _is_quorum(policy, opened, result.signatures):
+                deadline = time.monotonic() + LATE_SECONDS
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    result.failures |= {tasks[task]: "it was slower than the quorum" for task in waiting}
+    return result
+
+
+async def _ask_in_time(asking: _Asking, name: str, witness: PolicyWitness, seconds: float) -> NoteSignature | str:
+    try:
+        async with asyncio.timeout(seconds):
+            return await asking.ask(name, witness)
+    except TimeoutError:
+        return f"it did not answer within {seconds:g} seconds"
+    except _Refused as refusal:
+        return str(refusal)
+    except MusubiError as error:  # our own proof could not be made
+        return f"it could not be asked: {error.message}"
+
+
+def _is_quorum(policy: WitnessPolicy, note: Note, signatures: list[NoteSignature]) -> bool:
+    if policy.quorum == NO_WITNESS:
+        return False  # nobody is needed, so everybody gets the whole time
+    try:
+        policy.check(Note(note.text, (*note.signatures, *signatures)))
+    except MusubiError:
+        return False
+    return True
