@@ -64,6 +64,8 @@ def parts(token: str) -> tuple[bytes, bytes, bytes]:
 
 def check(signed_part: bytes, signature: bytes, public_key: bytes) -> None:
     """Raise SignatureInvalid unless ``signature`` is ``public_key``'s over ``signed_part`` (RFC 8032, libsodium)."""
+    if len(signature) != 64:  # libsodium takes signature and message joined: another length would shift the two
+        raise SignatureInvalid("The signature is not 64 bytes long.")
     try:
         crypto_sign_open(signature + signed_part, public_key)
     except (BadSignatureError, ValueError, TypeError):
@@ -73,6 +75,11 @@ def check(signed_part: bytes, signature: bytes, public_key: bytes) -> None:
 def read_unverified(token: str, type_: type[T], what: str = "signed message") -> T:
     """Decode the payload without checking the signature, to learn which key to check it with."""
     return canonical.decode(parts(token)[1], type_, what)
+
+
+def decode_payload(payload: bytes, type_: type[T], what: str = "signed message") -> T:
+    """Decode a payload that ``parts`` returned; raise Malformed."""
+    return canonical.decode(payload, type_, what)
 
 
 def verify(token: str, public_key: bytes, type_: type[T], what: str = "signed message") -> T:

@@ -78,6 +78,12 @@ class Rounds:
                     tasks.append(task)
         return tasks
 
+    def waiting_for(self, admit: int) -> list[str]:
+        """Return the participants whose next message an open round waits for."""
+        opened = self._store.state.rounds[admit]
+        now = self._store.clock()
+        return [holder for holder in opened.admit.participants if self._task(admit, opened, holder, now) is not None]
+
     def _task(self, index: int, opened: OpenRound, holder: str, now: int) -> Task | None:
         talk = self._talk(index)
         if holder in talk.said["share"] or holder in talk.said["word"]:

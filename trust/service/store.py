@@ -80,6 +80,8 @@ class Store:
         self.clock = clock
         self.committed = asyncio.Event()
         """Set after every commit that appended something; the sequencer waits for it."""
+        self.size = 0
+        """How many entries are committed. (``state`` may be ahead of it while a group is being written.)"""
         self._state: State | None = None
         self._queue: asyncio.Queue[tuple[Act, asyncio.Future[Any]]] = asyncio.Queue(max_pending)
         self._task: asyncio.Task[None] | None = None
@@ -146,7 +148,8 @@ class Store:
         try:
             async with self.databases.writer.begin() as connection:
                 head = (await connection.execute(select(t.head.c.size, t.head.c.at).with_for_update())).one()
-                await self._rebuild(connection)
+                if self._state is None or self._state.size != head.size:
+                    await self._rebuild(connection)  # another process appended, or our last commit's outcome is unknown
                 state = self.state
                 now = self.clock()
                 if head.at - now > MAX_SKEW_SECONDS:
@@ -165,6 +168,7 @@ class Store:
             log.error("commit-failed", kind=type(error).__name__, acts=len(acts))  # noqa: TRY400 - a trace could hold rows
             failure = Unavailable("The store could not write; nothing was answered. Try again with the same key.")
             return [failure] * len(acts)
+        self.size = transaction.state.size
         if transaction.appended:
             self.committed.set()
         return outcomes
@@ -176,6 +180,7 @@ class Store:
         async for index, data in read_entries(connection, state.size):
             replay(state, index, data, UniqueByTable())
         self._state = state
+        self.size = state.size
 
 
 async def _outcome(act: Act, transaction: Transaction) -> Any:

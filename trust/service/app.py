@@ -1,0 +1,81 @@
+"""The web application: routes, limits, errors as problems, metrics, health, OpenAPI."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from litestar import Litestar, Response, get
+from litestar.exceptions import HTTPException
+from litestar.middleware.rate_limit import RateLimitConfig
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from prometheus_client import generate_latest
+from sqlalchemy import select
+
+from ledger.errors import MusubiError, Unavailable
+from trust.service import log_routes, metrics, node_routes, partner_routes, resident_routes
+from trust.service.database import tables as t
+from trust.service.pages.routes import page_routes
+from trust.service.requests import ApiRequest, fault, http_problem, musubi_problem, service_of
+from trust.service.service import Service
+from trust.service.town_page import gather_town_page
+
+
+@get("/healthz", sync_to_thread=False)
+def health() -> dict[str, str]:
+    """Say that the process answers."""
+    return {"status": "ok"}
+
+
+@get("/readyz")
+async def ready(request: ApiRequest) -> dict[str, int]:
+    """Say that the store answers, the state is built and something is published; 503 otherwise."""
+    service = service_of(request)
+    async with service.databases.reader.connect() as connection:
+        size = (await connection.execute(select(t.head.c.size))).scalar_one()
+    if service.store.state.size < size or not service.sequencer.size:
+        raise Unavailable("The service is starting.")
+    return {"size": size, "published": service.sequencer.size}
+
+
+@get("/metrics", sync_to_thread=False)
+def prometheus() -> Response[bytes]:
+    """Give the metrics; no label names a person, a key or a question."""
+    return Response(generate_latest(metrics.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def create_app(service: Service) -> Litestar:
+    """Return the application of one service; starting it starts the service."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        app.state.service = service
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    options = service.settings.service
+    rate_limit = RateLimitConfig(
+        rate_limit=("minute", options.requests_per_minute), exclude=["^/log/", "^/static/", "^/healthz", "^/v1/node/"]
+    )
+    api: list[Any] = [*log_routes.routes, *resident_routes.routes, *partner_routes.routes, *node_routes.routes]
+    gather: Callable[[], Awaitable[Any]] = partial(gather_town_page, service)
+    return Litestar(
+        route_handlers=[*api, health, ready, prometheus, page_routes(gather)],
+        lifespan=[lifespan],
+        middleware=[rate_limit.middleware],
+        request_max_body_size=options.max_body_bytes,
+        exception_handlers={MusubiError: musubi_problem, HTTPException: http_problem, Exception: fault},
+        openapi_config=OpenAPIConfig(
+            title="Musubi",
+            version="1",
+            path="/openapi",
+            description="Consents, questions and the ledger. Bodies are canonical JSON or compact JWS.",
+            render_plugins=[JsonRenderPlugin()],
+        ),
+        logging_config=None,
+        debug=False,
+    )

@@ -1,0 +1,90 @@
+"""For residents and their counters: enrolment, consents, revocations, and seeing one's own."""
+
+from typing import Annotated
+
+from litestar import Response, post
+from litestar.params import Parameter
+from sqlalchemy import select
+
+from ledger import jws
+from ledger.errors import SignatureInvalid
+from policies.consent import General
+from queries.messages import Mine, MyConsent
+from trust.service.database import tables as t
+from trust.service.enrol import EnrolmentRequests, enrol
+from trust.service.grant import GrantRequest, grant
+from trust.service.idempotency import check_key
+from trust.service.records import open_record
+from trust.service.requests import ApiRequest, json_answer, read_json, read_token, service_of
+from trust.service.revoke import RevokeRequest, revoke
+
+IdempotencyKey = Annotated[str | None, Parameter(header="Idempotency-Key")]
+
+
+@post("/v1/enrolments", status_code=200)
+async def enrolments(request: ApiRequest) -> Response[bytes]:
+    """Enrol residents whom an identity provider has attested; all or none."""
+    wanted, _ = await read_json(request, EnrolmentRequests, "enrolment")
+    return json_answer({"enrolled": await enrol(service_of(request).store, wanted.enrolments)})
+
+
+@post("/v1/grants", status_code=200)
+async def grants(request: ApiRequest, idempotency_key: IdempotencyKey = None) -> Response[bytes]:
+    """Take signed consents in; answer with their ledger indices once a published checkpoint covers them."""
+    service = service_of(request)
+    wanted, body = await read_json(request, GrantRequest, "consent")
+    indices = await grant(service.store, wanted, body, check_key(idempotency_key))
+    await service.sequencer.wait_for(max(indices) + 1, service.settings.service.receipt_wait_seconds)
+    return json_answer({"indices": indices})
+
+
+@post("/v1/revocations", status_code=200)
+async def revocations(request: ApiRequest) -> Response[bytes]:
+    """End one consent; answer at once with the index and the service's signed promise."""
+    wanted, _ = await read_json(request, RevokeRequest, "revocation")
+    service = service_of(request)
+    revoked = await revoke(service.store, wanted, service.operator_key)
+    return json_answer(revoked)
+
+
+@post("/v1/residents/consents", status_code=200)
+async def consents(request: ApiRequest) -> Response[bytes]:
+    """Show a resident their own consents; the request is signed with the key at the service."""
+    service = service_of(request)
+    token = await read_token(request)
+    claimed = jws.read_unverified(token, Mine)
+    mine = jws.verify(token, bytes.fromhex(claimed.key), Mine)
+    if mine.log != service.store.state.log:
+        raise SignatureInvalid("The request was signed for another town's ledger.")
+    service.nonces.check(mine.nonce, mine.at)
+    query = (
+        select(t.grants.c.index.label("place"), t.grants.c.ended_by, t.records.c.sealed, t.record_keys.c.key)
+        .join(t.residents, t.residents.c.id == t.grants.c.resident)
+        .join(t.records, t.records.c.index == t.grants.c.index)
+        .join(t.record_keys, t.record_keys.c.index == t.grants.c.index)
+        .where(t.residents.c.key == bytes.fromhex(mine.key))
+        .order_by(t.grants.c.index)
+        .limit(1_000)
+    )
+    async with service.databases.reader.connect() as connection:
+        rows = (await connection.execute(query)).all()
+    found = []
+    for row in rows:
+        bundle = open_record(bytes(row.key), bytes(row.sealed))
+        general = jws.read_unverified(bundle.leaves[0].body, General)
+        found.append(
+            MyConsent(
+                index=row.place,
+                consent=general.consent,
+                policy=general.policy,
+                version=general.version,
+                until=general.until,
+                cap=general.cap,
+                holders=general.holders,
+                ended_by=row.ended_by,
+            )
+        )
+    return json_answer(found)
+
+
+routes = [enrolments, grants, revocations, consents]

@@ -1,0 +1,99 @@
+"""The parts of one running service, and the order in which they start and stop."""
+
+import asyncio
+from pathlib import Path
+
+from ledger import entries as e
+from ledger.errors import Malformed
+from ledger.notes import VerifierKey
+from policies.replay import entry_sha256
+from trust.key_files import read_key
+from trust.service.bell import Bell
+from trust.service.database.engine import Databases
+from trust.service.govern import found
+from trust.service.nonces import Nonces
+from trust.service.rounds import Rounds
+from trust.service.sequencer import Sequencer
+from trust.service.settings import Settings
+from trust.service.store import Clock, Store, system_clock
+from trust.tile_folder import TileFolder
+from trust.trust_file import Trust
+
+
+class Service:
+    """Everything that the handlers need."""
+
+    def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
+        options, folder = settings.service, settings.folder
+        self.settings = settings
+        self.clock = clock
+        self.operator_key = read_key(folder / "keys" / "operator.key")
+        log_key = read_key(folder / "keys" / "log.key")
+        self.log_key = VerifierKey.ed25519(options.origin, bytes(log_key.verify_key))
+        self.witnesses = settings.witnesses()
+        self.tiles = TileFolder(folder / "log")
+        self.databases = Databases(settings.database_url)
+        self.store = Store(self.databases, clock, options.max_pending_acts)
+        self.bell = Bell()
+        self.nonces = Nonces(clock)
+        self.rounds = Rounds(self.store, self.bell, options.operator, self.operator_key)
+        self.sequencer = Sequencer(
+            self.store,
+            self.bell,
+            self.tiles,
+            log_key,
+            options.origin,
+            self.witnesses,
+            interval=options.interval_ms / 1000,
+            witness_timeout=options.witness_timeout_seconds,
+        )
+        self.genesis = _read_genesis(folder / "genesis.json", options.origin)
+        self.caught_up: dict[str, int] = {}
+        """The largest size each node has signed that it is caught up with, as far as this process knows."""
+        self._alarm: asyncio.Task[None] | None = None
+
+    @property
+    def operator(self) -> str:
+        """The operator's alias among the members."""
+        return self.settings.service.operator
+
+    @property
+    def trust(self) -> Trust:
+        """What a node or auditor may pin; it should come from someone its reader trusts, and not from here."""
+        return Trust(
+            origin=self.settings.service.origin,
+            log_key=str(self.log_key),
+            genesis_sha256=entry_sha256(e.encode(self.genesis)),
+            witness_policy=self.witnesses.format(),
+        )
+
+    async def start(self) -> None:
+        """Migrate, rebuild the state by replay, begin to sequence. Raises HistoryForked if the tiles do not fit."""
+        await self.databases.migrate()
+        await self.store.start()
+        await found(self.store, self.genesis)
+        await self.rounds.load()
+        await self.sequencer.start()
+        self._alarm = asyncio.create_task(self._ring_at_expiry(), name="expiry")
+
+    async def stop(self) -> None:
+        """Stop in the opposite order; nothing committed is lost."""
+        if self._alarm:
+            self._alarm.cancel()
+        await self.sequencer.stop()
+        await self.store.stop()
+        await self.databases.close()
+
+    async def _ring_at_expiry(self) -> None:
+        """Wake the waiting nodes once a second while rounds are open: an expired round has new tasks."""
+        while True:
+            await asyncio.sleep(1.0)
+            if self.store.size and self.store.state.rounds:
+                self.bell.ring()
+
+
+def _read_genesis(path: Path, origin: str) -> e.Genesis:
+    entry = e.decode(path.read_bytes().rstrip(b"\n"))
+    if not isinstance(entry, e.Genesis) or entry.origin != origin:
+        raise Malformed("genesis.json is not the genesis entry of this service's log.")
+    return entry

@@ -1,0 +1,206 @@
+"""Gathering what the public page shows: from the state, the latest rounds and refusals, and the checkpoint."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from queries.answer import finish
+from queries.pricing import epsilon_of
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import entries as e
+from ledger.checkpoints import open_checkpoint
+from ledger.cosignatures import check_cosignature
+from ledger.entries import Text
+from policies import budgets
+from policies.document import Policy
+from policies.in_force import count_in_force
+from policies.replay import PolicyRecord, State
+from queries.admission import plan_of
+from queries.tree import decode_query
+from trust.service.database import tables as t
+from trust.service.pages.model import (
+    Cell,
+    CheckpointCard,
+    Cosigner,
+    PolicyCard,
+    QuestionCard,
+    RefusalCard,
+    Spending,
+    TownPage,
+)
+from trust.service.service import Service
+
+LATEST_QUESTIONS = 8
+LATEST_REFUSALS = 10
+
+
+async def gather_town_page(service: Service) -> TownPage:
+    """Return the page's model, from published entries only."""
+    state, now = service.store.state, service.clock()
+    async with service.databases.reader.connect() as connection:
+        questions = await _questions(connection, service)
+        refusals = await _refusals(connection, service)
+    policies = tuple(_policy_card(state, record, now) for record in state.policies.values())
+    return TownPage(
+        title=state.trust_root.title,
+        origin=state.log,
+        time_zone=state.trust_root.time_zone,
+        entries_total=service.sequencer.size,
+        in_force_total=sum(card.in_force for card in policies),
+        checkpoint=_checkpoint(service, now),
+        policies=policies,
+        questions=questions,
+        refusals=refusals,
+    )
+
+
+def _checkpoint(service: Service, now: int) -> CheckpointCard | None:
+    data = service.tiles.read_checkpoint()
+    if data is None:
+        return None
+    checkpoint, note = open_checkpoint(data, service.log_key)
+    cosigners = []
+    for name, witness in service.witnesses.witnesses.items():
+        time = check_cosignature(note, witness.key)
+        if time is not None:
+            cosigners.append(Cosigner(name=name, time=time))
+    published_at = max((cosigner.time for cosigner in cosigners), default=now)
+    return CheckpointCard(
+        size=checkpoint.size,
+        root=checkpoint.root.hex(),
+        cosigners=tuple(cosigners),
+        published_at=published_at,
+        url="/log/checkpoint",
+    )
+
+
+def _title(state: State, alias: str) -> Text:
+    member = state.members.get(alias)
+    return member.title if member else {"ja": alias, "en": alias}
+
+
+def _policy_card(state: State, record: PolicyRecord, now: int) -> PolicyCard:
+    policy = record.document
+    zone = state.trust_root.time_zone
+    window, life, _ = budgets.charges_for(policy, "", now, zone)
+    return PolicyCard(
+        id=policy.id,
+        version=policy.version,
+        title=policy.title,
+        purpose=policy.purpose,
+        group=policy.group,
+        holders=tuple(_title(state, holder) for holder in policy.holders),
+        in_force=count_in_force(state.eligible(record.sha256, now, 0)),
+        delta=policy.budget.delta,
+        window=policy.budget.window,
+        window_ends=_window_ends(now, policy, zone),
+        window_spending=_spending(state, window, policy),
+        life_spending=_spending(state, life, policy),
+    )
+
+
+def _spending(state: State, charge: budgets.Charge, policy: Policy) -> Spending:
+    spent = charge.cap - budgets.left(state.accounts, charge)
+    return Spending(
+        spent=spent,
+        cap=charge.cap,
+        epsilon_spent=epsilon_of(spent, policy.budget.delta),
+        epsilon_cap=epsilon_of(charge.cap, policy.budget.delta),
+    )
+
+
+def _window_ends(now: int, policy: Policy, time_zone: str) -> int:
+    """Return when the next window begins, in UTC seconds."""
+    local = datetime.fromtimestamp(now, ZoneInfo(time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    match policy.budget.window:
+        case "day":
+            following = local + timedelta(days=1)
+        case "month":
+            following = (local.replace(day=1) + timedelta(days=32)).replace(day=1)
+        case "year":
+            following = local.replace(year=local.year + 1, month=1, day=1)
+    return int(following.timestamp())
+
+
+async def _entry(connection: AsyncConnection, index: int) -> e.AnyEntry:
+    row = (await connection.execute(select(t.entries.c.data).where(t.entries.c.index == index))).one()
+    return e.decode(bytes(row.data))
+
+
+async def _questions(connection: AsyncConnection, service: Service) -> tuple[QuestionCard, ...]:
+    published = service.sequencer.size
+    query = (
+        select(t.rounds.c.admit, t.rounds.c.closed_by, t.rounds.c.released)
+        .where(t.rounds.c.admit < published)
+        .order_by(t.rounds.c.admit.desc())
+        .limit(LATEST_QUESTIONS)
+    )
+    cards = []
+    for row in (await connection.execute(query)).all():
+        admit = await _entry(connection, row.admit)
+        closed = row.closed_by is not None and row.closed_by < published
+        closing = await _entry(connection, row.closed_by) if closed else None
+        if isinstance(admit, e.Admit):
+            cards.append(
+                _question_card(service.store.state, row.admit, admit, row.closed_by if closed else None, closing)
+            )
+    return tuple(cards)
+
+
+def _question_card(
+    state: State, index: int, admit: e.Admit, closed_by: int | None, closing: e.AnyEntry | None
+) -> QuestionCard:
+    policy = state.versions[admit.policy_sha256].document
+    plan = plan_of(state, admit)
+    cells: tuple[Cell, ...] = ()
+    if isinstance(closing, e.Release):
+        cells = tuple(
+            Cell(key=cell.key, measure=cell.measure, value=cell.value, half_width=cell.half_width)
+            for cell in finish(plan, admit.noise, closing.vector)
+        )
+    return QuestionCard(
+        admit_index=index,
+        release_index=closed_by if cells else None,
+        status="answered" if cells else "refunded" if closing else "running",
+        asked_at=admit.at,
+        by=_title(state, admit.by),
+        policy=policy.title,
+        purpose=policy.purpose,
+        query=decode_query(bytes(admit.query)),
+        views=(plan.view,),
+        epsilon=epsilon_of(admit.charge, policy.budget.delta),
+        cells=cells,
+    )
+
+
+async def _refusals(connection: AsyncConnection, service: Service) -> tuple[RefusalCard, ...]:
+    state = service.store.state
+    query = (
+        select(t.refusals.c.index.label("place"))
+        .where(t.refusals.c.index < service.sequencer.size)
+        .order_by(t.refusals.c.index.desc())
+        .limit(LATEST_REFUSALS)
+    )
+    cards = []
+    for row in (await connection.execute(query)).all():
+        entry = await _entry(connection, row.place)
+        if not isinstance(entry, e.Refuse):
+            continue
+        record = state.policies.get(entry.policy)
+        over = entry.rule == "budget-exceeded" and record is not None
+        cards.append(
+            RefusalCard(
+                index=row.place,
+                at=entry.at,
+                by=_title(state, entry.by),
+                policy=record.document.title if record else {"ja": entry.policy, "en": entry.policy},
+                rule=entry.rule,
+                account=entry.account,
+                asked=entry.asked,
+                left=entry.left,
+                epsilon_asked=epsilon_of(entry.asked, record.document.budget.delta) if over and record else "",
+                epsilon_left=epsilon_of(entry.left, record.document.budget.delta) if over and record else "",
+            )
+        )
+    return tuple(cards)
