@@ -53,7 +53,7 @@ class TileFolder:
     def write_tiles(self, tiles: Iterable[tuple[Tile, bytes]]) -> None:
         """Write tiles so that they outlive a power cut; they are all durable when this returns. Raises Unavailable."""
         files = [(tile, self._root / tile.path, data) for tile, data in tiles]
-        folders = {path.parent for _, path, _ in files}
+        folders = sorted({path.parent for _, path, _ in files})
         new_names = self._new_names(folders)
         try:
             for folder in folders:
@@ -62,7 +62,7 @@ class TileFolder:
             self._do_all(lambda file: _write_durably(file[1], file[2]), files)
             # A crash up to here leaves some tiles whole, some torn and some missing. No checkpoint commits to them,
             # and the next batch writes each of them anew.
-            self._do_all(_sync_folder, folders | {name.parent for name in new_names})
+            self._do_all(_sync_folder, sorted({*folders, *(name.parent for name in new_names)}))
             # A crash up to here leaves tiles whose bytes are on disk under names that a power cut may take. As above.
         except OSError as error:
             raise Unavailable("The log's folder cannot be written; free some space or mend the disk.") from error
@@ -86,7 +86,7 @@ class TileFolder:
             new.replace(self._root / CHECKPOINT)
             # A crash here leaves the new checkpoint; a power cut leaves the old or the new one, whole. The tiles of
             # both are on disk.
-            self._do_all(_sync_folder, {self._root} | {name.parent for name in new_names})
+            self._do_all(_sync_folder, sorted({self._root, *(name.parent for name in new_names)}))
         except OSError as error:
             raise Unavailable("The log's checkpoint cannot be written; free some space or mend the disk.") from error
         # A crash here leaves the new checkpoint durable, and some partial tiles that nobody needs any more.
