@@ -1,0 +1,183 @@
+"""In a real Chromium the page has no accessibility fault, at every width, in both languages, light and dark."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import axe_playwright_python
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+from pages_sample import empty_town, sample_town
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from trust.service.pages.model import TownPage
+from trust.service.pages.routes import page_routes
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
+}
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TOWN = "http://localhost:8000"
+UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)"
+
+Opener = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        reason = "no Chromium is installed (chromium, chromium-browser or google-chrome)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_town(browser: Browser) -> Iterator[Opener]:
+    """Open the town page in a fresh browser context whose every request the app itself answers; nothing else is reached.
+
+    Whatever the browser complains of (a refused style or script, a missing file) fails the test.
+    """
+    contexts = []
+    complaints: list[str] = []
+
+    def open_(
+        width: int, *, language: str = "ja", scheme: str = "light", town: Callable[[], TownPage] = sample_town
+    ) -> Page:
+        async def gather() -> TownPage:
+            return town()
+
+        client = TestClient(Litestar([page_routes(gather)]))
+
+        def answer(route: Route) -> None:
+            assert route.request.url.startswith(TOWN + "/")
+            path = route.request.url.removeprefix(TOWN)
+            sent = client.get(path, headers=route.request.all_headers())
+            client.cookies.clear()
+            if sent.status_code >= 400:
+                complaints.append(f"{path}: {sent.status_code}")
+            route.fulfill(status=sent.status_code, headers=dict(sent.headers), body=sent.content)
+
+        context = browser.new_context(
+            viewport={"width": width, "height": 1000},
+            color_scheme="dark" if scheme == "dark" else "light",
+            locale={"ja": "ja-JP", "en": "en-GB"}[language],
+        )
+        contexts.append(context)
+        context.route("**/*", answer)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(TOWN + "/")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _violations(page: Page) -> list[str]:
+    page.evaluate(AXE)
+    found = page.evaluate(f"axe.run(document, {json.dumps(RULES)})")["violations"]
+    return [f"{each['id']}: {each['help']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_axe_finds_no_fault_at_any_width_folded_or_open(open_town: Opener, language: str, scheme: str) -> None:
+    for width, unfold in ((320, True), (768, False), (1280, True)):
+        page = open_town(width, language=language, scheme=scheme)
+        assert page.locator("html").get_attribute("lang") == language
+        if unfold:
+            page.evaluate(UNFOLD)
+        assert _violations(page) == [], width
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_axe_finds_no_fault_in_a_town_where_nothing_happened_yet(open_town: Opener, language: str) -> None:
+    assert _violations(open_town(768, language=language, town=empty_town)) == []
+
+
+def test_axe_would_find_a_fault(open_town: Opener) -> None:
+    page = open_town(768)
+    page.evaluate("document.documentElement.removeAttribute('lang')")
+    assert any(fault.startswith("html-has-lang") for fault in _violations(page))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("width", [320, 768, 1280])
+def test_nothing_makes_the_page_scroll_sideways_and_the_type_is_large(
+    open_town: Opener, language: str, width: int
+) -> None:
+    page = open_town(width, language=language)
+    page.evaluate(UNFOLD)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("parseFloat(getComputedStyle(document.documentElement).fontSize)") >= 18
+    smallest = page.evaluate(
+        "Math.min(...[...document.querySelectorAll('main *, header *, footer *')].map(e => parseFloat(getComputedStyle(e).fontSize)))"
+    )
+    assert smallest >= 16
+
+
+@pytest.mark.parametrize("width", [320, 768])
+def test_every_word_of_every_chart_stays_inside_its_chart_and_off_its_neighbours(open_town: Opener, width: int) -> None:
+    page = open_town(width)
+    page.evaluate(UNFOLD)
+    faults = page.evaluate(
+        """() => [...document.querySelectorAll('svg.chart')].flatMap(chart => {
+            const edge = chart.getBoundingClientRect();
+            const boxes = [...chart.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+            const outside = boxes.filter(([, b]) => b.left < edge.left - 1 || b.right > edge.right + 1).map(([t]) => 'outside: ' + t);
+            const touching = boxes.flatMap(([t, a], i) => boxes.slice(i + 1)
+                .filter(([, b]) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.top + 1 && b.top < a.top + 1)
+                .map(([u]) => t + ' touches ' + u));
+            return [...outside, ...touching];
+        })"""
+    )
+    assert faults == []
+    assert page.locator("svg.chart").count() == 9
+
+
+def test_the_language_switch_works_by_keyboard_with_script_off_and_is_remembered(open_town: Opener) -> None:
+    page = open_town(768)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "#main"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?lang=en")
+    assert page.locator("html").get_attribute("lang") == "en"
+    page.goto(TOWN + "/")
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert urlsplit(page.url).query == ""
+
+
+def test_targets_are_large_enough_for_a_finger(open_town: Opener) -> None:
+    page = open_town(320)
+    heights = page.evaluate(
+        "[...document.querySelectorAll('nav a, summary')].map(e => e.getBoundingClientRect().height)"
+    )
+    assert min(heights) >= 44

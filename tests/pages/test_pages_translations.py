@@ -1,0 +1,96 @@
+"""Both languages are whole: every message is translated, none is left over, and placeholders agree."""
+
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from trust.service.pages import languages
+from trust.service.pages.languages import LANGUAGES, LOCALES, choose_language, load_language
+
+PAGES = Path(languages.__file__).parent
+METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
+OPTIONS = {"**/templates/**.html": {"trimmed": "true", "newstyle_gettext": "true"}}
+
+
+def _extracted() -> set[str | tuple[str, ...]]:
+    return {message for _, _, message, _, _ in extract_from_dir(PAGES, METHODS, OPTIONS)}
+
+
+def _catalog(tag: str) -> Catalog:
+    with (LOCALES / tag / "LC_MESSAGES" / "messages.po").open("rb") as file:
+        return read_po(file, locale=tag, abort_invalid=True)
+
+
+def _messages(tag: str) -> list[Message]:
+    return [message for message in _catalog(tag) if message.id]
+
+
+@pytest.mark.parametrize("tag", LANGUAGES)
+def test_a_catalog_holds_exactly_the_messages_of_the_pages(tag: str) -> None:
+    extracted = _extracted()
+    assert len(extracted) > 80
+    assert {message.id for message in _messages(tag)} == extracted
+
+
+@pytest.mark.parametrize("tag", LANGUAGES)
+def test_every_message_is_translated_and_none_is_fuzzy(tag: str) -> None:
+    for message in _messages(tag):
+        strings = message.string if isinstance(message.string, tuple) else (message.string,)
+        assert all(text.strip() or message.id.isspace() for text in strings), message.id
+        assert not message.fuzzy, message.id
+
+
+@pytest.mark.parametrize("tag", LANGUAGES)
+def test_a_translation_uses_no_placeholder_that_its_message_lacks(tag: str) -> None:
+    for message in _messages(tag):
+        ids = "".join(message.id if isinstance(message.id, tuple) else (message.id,))
+        for text in message.string if isinstance(message.string, tuple) else (message.string,):
+            assert set(re.findall(r"%\(\w+\)s", text)) <= set(re.findall(r"%\(\w+\)s", ids)), message.id
+            if isinstance(message.id, str):
+                assert set(re.findall(r"%\(\w+\)s", text)) == set(re.findall(r"%\(\w+\)s", ids)), message.id
+
+
+def test_japanese_is_written_in_japanese_and_in_the_polite_form() -> None:
+    for message in _messages("ja"):
+        for text in message.string if isinstance(message.string, tuple) else (message.string,):
+            if re.search(r"[A-Za-z]{3,}", re.sub(r"%\(\w+\)s", "", str(message.id))):
+                assert re.search(r"[ぁ-んァ-ン一-龥]", text), message.id
+            for sentence in re.findall(r"[^。]+。", text):
+                assert re.search(r"(です|ます|ません|でした|ました|たか|のか)。$", sentence), sentence
+
+
+@pytest.mark.parametrize(
+    ("query", "cookie", "header", "expected"),
+    [
+        (None, None, None, "ja"),
+        (None, None, "en-GB,en;q=0.9", "en"),
+        (None, None, "fr, en;q=0.4, ja;q=0.6", "ja"),
+        (None, None, "EN", "en"),
+        (None, None, "en;q=0", "ja"),
+        (None, None, "en;q=NaN, ;;,q=1,*", "ja"),
+        (None, None, "en;q=²", "ja"),
+        (None, "en", "ja", "en"),
+        ("ja", "en", "en", "ja"),
+        ("<script>", "..", "en", "en"),
+    ],
+)
+def test_the_language_is_the_link_then_the_cookie_then_the_browser_then_japanese(
+    query: str | None, cookie: str | None, header: str | None, expected: str
+) -> None:
+    assert choose_language(query, cookie, header) == expected
+
+
+def test_times_are_written_in_the_towns_own_time_zone() -> None:
+    assert load_language("ja").in_zone("Asia/Tokyo").moment(1_795_338_120) == "2026年11月22日 18:02"
+    assert load_language("en").in_zone("Europe/London").moment(1_795_338_120) == "22 November 2026 09:02"
+
+
+def test_decimal_text_keeps_every_digit() -> None:
+    assert load_language("ja").decimal("1234567.50") == "1,234,567.50"
+    assert load_language("en").decimal("-4") == "-4"
+    assert load_language("ja").percent("0.95") == "95%"
+    assert load_language("ja").percent("0.5") == "50%"

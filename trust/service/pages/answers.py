@@ -1,0 +1,117 @@
+"""A released answer made ready to show: one chart for each measure, and the same numbers in tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trust.service.pages.charts import Chart, Number, make_chart
+from trust.service.pages.languages import Language
+from trust.service.pages.model import Cell
+from trust.service.pages.wording import MeasureWords, QuestionWords
+
+MANY_CELLS = 24
+"""Charts with more numbers than this start out folded."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One measure's chart (None if nothing in it can be drawn), and in words which number is largest and smallest."""
+
+    measure: MeasureWords
+    chart: Chart | None
+    count: int
+    largest: str
+    smallest: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: its key's labels, then each measure's value and half width, as written."""
+
+    key: tuple[str, ...]
+    numbers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The numbers of the measures that share the same keys."""
+
+    keys: tuple[str, ...]
+    measures: tuple[MeasureWords, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All of one answer."""
+
+    panels: tuple[Panel, ...]
+    tables: tuple[Table, ...]
+
+
+def make_answer(language: Language, words: QuestionWords, cells: Sequence[Cell]) -> Answer:
+    """Lay out an answer's cells, the measures in the question's order."""
+    by_measure: dict[str, list[Cell]] = {measure.name: [] for measure in words.measures}
+    for cell in cells:
+        by_measure.setdefault(cell.measure, []).append(cell)
+    known = {measure.name: measure for measure in words.measures}
+    groups = [(known.get(name) or MeasureWords(name, name, ""), group) for name, group in by_measure.items() if group]
+    return Answer(
+        panels=tuple(_panel(language, measure, group) for measure, group in groups),
+        tables=tuple(_tables(language, words, groups)),
+    )
+
+
+def _label(language: Language, part: str | int) -> str:
+    return language.number(part) if isinstance(part, int) else part
+
+
+def _reading(language: Language, cell: Cell) -> tuple[str, str]:
+    if not cell.value:
+        return "—", ""
+    return language.decimal(cell.value), language.decimal(cell.half_width) if cell.half_width else "—"
+
+
+def _panel(language: Language, measure: MeasureWords, cells: Sequence[Cell]) -> Panel:
+    numbers = [
+        Number(
+            labels=tuple(_label(language, part) for part in cell.key),
+            value=Decimal(cell.value),
+            half_width=Decimal(cell.half_width or 0),
+            reading=" ± ".join(_reading(language, cell)),
+        )
+        for cell in cells
+        if cell.value
+    ]
+    if not numbers:
+        return Panel(measure, None, len(cells), "", "")
+    largest = max(numbers, key=lambda number: number.value)
+    smallest = min(numbers, key=lambda number: number.value)
+    chart = make_chart(numbers, points_only=measure.is_average)
+    return Panel(measure, chart, len(cells), _named(largest), _named(smallest))
+
+
+def _named(number: Number) -> str:
+    return " ".join((*number.labels, number.reading))
+
+
+def _tables(
+    language: Language, words: QuestionWords, groups: Sequence[tuple[MeasureWords, Sequence[Cell]]]
+) -> list[Table]:
+    by_keys: dict[tuple[tuple[str | int, ...], ...], list[tuple[MeasureWords, Sequence[Cell]]]] = {}
+    for measure, cells in groups:
+        by_keys.setdefault(tuple(cell.key for cell in cells), []).append((measure, cells))
+    tables = []
+    for keys, members in by_keys.items():
+        labels = words.keys
+        if len(keys[0]) > len(labels):
+            labels = (*labels, *(language.gettext("band") for _ in keys[0][len(labels) :]))
+        rows = tuple(
+            Row(
+                key=tuple(_label(language, part) for part in key),
+                numbers=tuple(_reading(language, cells[n]) for _, cells in members),
+            )
+            for n, key in enumerate(keys)
+        )
+        tables.append(Table(labels, tuple(measure for measure, _ in members), rows))
+    return tables

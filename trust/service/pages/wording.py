@@ -1,0 +1,123 @@
+"""Fixed terms and whole questions in a reader's language: purposes, service groups, refusals, and the question tree.
+
+Purposes are DPV 2.3 terms (https://w3id.org/dpv). A term without a label here is shown by its own English name.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from msgspec import UNSET
+
+from policies.document import Column, View
+from policies.document import Measure as MeasureColumn
+from queries.tree import Filter, MeasureAsked, Query
+from trust.service.pages.languages import Language
+
+
+@dataclass(frozen=True)
+class MeasureWords:
+    """One measure of an answer: the query's own name for it, what it is, and its unit ("" for none)."""
+
+    name: str
+    label: str
+    unit: str
+    is_average: bool = False
+
+
+@dataclass(frozen=True)
+class QuestionWords:
+    """A question in words: the table read, conditions, what it is grouped by, and what is asked for."""
+
+    source: str
+    conditions: tuple[str, ...]
+    keys: tuple[str, ...]
+    measures: tuple[MeasureWords, ...]
+
+
+def purpose(language: Language, iri: str) -> str:
+    """Return a purpose's label."""
+    term = iri.rpartition("#")[2]
+    labels = {
+        "ImprovePublicServices": language.gettext("To improve public services"),
+        "PublicPolicyMaking": language.gettext("To shape the town's policies"),
+        "ProvideOfficialStatistics": language.gettext("To make official statistics"),
+        "ImproveHealthcare": language.gettext("To improve health care"),
+        "ImproveTransportMobility": language.gettext("To make getting around easier"),
+        "CombatClimateChange": language.gettext("To act against climate change"),
+        "ServicePersonalisation": language.gettext("To fit services to people"),
+    }
+    return labels.get(term) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", term)
+
+
+def service_group(language: Language, group: str) -> str:
+    """Return a service group's label."""
+    return {
+        "living": language.gettext("Daily living"),
+        "health": language.gettext("Health"),
+        "community": language.gettext("Community"),
+        "excursion": language.gettext("Going out"),
+        "sdgs": language.gettext("Sustainable town (SDGs)"),
+    }[group]
+
+
+def refusal(language: Language, rule: str) -> str:
+    """Say why a question was refused."""
+    return {
+        "budget-exceeded": language.gettext("It would have used more than the privacy budget that was left."),
+        "query-invalid": language.gettext("It did not fit the ways of asking that the agreement allows."),
+        "not-permitted": language.gettext("Whoever asked is not among those who may ask under this agreement."),
+        "policy-not-current": language.gettext("The agreement it named is an old one, or has ended."),
+    }[rule]
+
+
+def question(language: Language, query: Query, views: Sequence[View]) -> QuestionWords:
+    """Say a question in words."""
+    return QuestionWords(
+        source=language.gettext(" and ").join(language.plain(view.title) for view in views) or ", ".join(query.from_),
+        conditions=tuple(_condition(language, item, views) for item in query.where),
+        keys=tuple(_title(language, name, views) for name in query.group_by),
+        measures=tuple(_measure(language, item, views) for item in query.measures),
+    )
+
+
+def _column(name: str, views: Sequence[View]) -> Column | None:
+    return next((column for view in views if (column := view.column(name)) is not None), None)
+
+
+def _title(language: Language, name: str, views: Sequence[View]) -> str:
+    column = _column(name, views)
+    return language.plain(column.title) if column is not None else name
+
+
+def _unit(name: str, views: Sequence[View]) -> str:
+    column = _column(name, views)
+    return column.unit if isinstance(column, MeasureColumn) else ""
+
+
+def _condition(language: Language, item: Filter, views: Sequence[View]) -> str:
+    column = _title(language, item.column, views)
+    if item.between is not UNSET:
+        low, high = item.between
+        return language.gettext("%(column)s from %(low)s to %(high)s") % {"column": column, "low": low, "high": high}
+    if item.in_ is not UNSET:
+        values = language.gettext(", ").join(map(str, item.in_))
+        return language.gettext("%(column)s is one of: %(values)s") % {"column": column, "values": values}
+    return language.gettext("%(column)s is %(value)s") % {"column": column, "value": item.equals}
+
+
+def _measure(language: Language, item: MeasureAsked, views: Sequence[View]) -> MeasureWords:
+    if item.count == "rows":
+        return MeasureWords(item.as_, language.gettext("number of records"), "")
+    if item.count == "residents":
+        return MeasureWords(item.as_, language.gettext("number of people"), "")
+    for column, label in (
+        (item.sum, language.gettext("total of %(column)s")),
+        (item.mean, language.gettext("average of %(column)s")),
+    ):
+        if column is not UNSET:
+            words = label % {"column": _title(language, column, views)}
+            return MeasureWords(item.as_, words, _unit(column, views), is_average=item.mean is not UNSET)
+    name = item.histogram if item.histogram is not UNSET else item.as_
+    words = language.gettext("spread of %(column)s") % {"column": _title(language, name, views)}
+    return MeasureWords(item.as_, words, language.gettext("records"))
