@@ -156,6 +156,13 @@ def test_a_chart_of_many_cells_starts_folded_and_a_chart_of_few_does_not() -> No
     assert folded(100)
 
 
+def test_hundreds_of_numbers_are_a_table_and_no_chart() -> None:
+    page = render_town(replace(sample_town(), questions=(many_cells(300),)), "ja")
+    assert "数が多すぎて、図にできません" in page
+    assert page.count('<td class="number">') == 300
+    assert '<svg class="chart"' not in page
+
+
 def test_a_number_that_could_not_be_worked_out_is_a_dash_and_is_not_drawn() -> None:
     cells = [
         Cell(key=("集会所",), measure="visits", value="", half_width=""),

@@ -13,9 +13,13 @@ MANY_CELLS = 24
 """Charts with more numbers than this start out folded."""
 
 
+MOST_DRAWN = 200
+"""Charts with more numbers than this are not drawn: the table has them, and the page stays light."""
+
+
 @dataclass(frozen=True)
 class Panel:
-    """One measure's chart (None if nothing in it can be drawn), and in words which number is largest and smallest."""
+    """One measure's chart (None if it is not drawn), and in words which number is largest and smallest."""
 
     measure: MeasureWords
     chart: Chart | None
@@ -87,7 +91,7 @@ def _panel(language: Language, measure: MeasureWords, cells: Sequence[Cell]) -> 
         return Panel(measure, None, len(cells), "", "")
     largest = max(numbers, key=lambda number: number.value)
     smallest = min(numbers, key=lambda number: number.value)
-    chart = make_chart(numbers, points_only=measure.is_average)
+    chart = make_chart(numbers, points_only=measure.is_average) if len(numbers) <= MOST_DRAWN else None
     return Panel(measure, chart, len(cells), _named(largest), _named(smallest))
 
 

@@ -112,8 +112,8 @@ def _measure(language: Language, item: MeasureAsked, views: Sequence[View]) -> M
     if item.count == "residents":
         return MeasureWords(item.as_, language.gettext("number of people"), "")
     for column, label in (
-        (item.sum, language.gettext("total of %(column)s")),
-        (item.mean, language.gettext("average of %(column)s")),
+        (item.sum, language.gettext("total %(column)s")),
+        (item.mean, language.gettext("average %(column)s")),
     ):
         if column is not UNSET:
             words = label % {"column": _title(language, column, views)}
