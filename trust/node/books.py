@@ -1,0 +1,200 @@
+"""A node's own durable books: what it has read, whose leaf it holds, what it has charged, and what it has sent.
+
+One SQLite file, mode 0600, WAL with ``synchronous=FULL``: a statement that returned is on the disk. The rules that
+keep budgets true stand here as single transactions:
+
+- a charge and the countersignature that it is for are written together, before the countersignature is sent;
+- a round's state moves one way only: ``countersigned`` to ``sending`` (with the noised share's bytes in the same
+  write) or to ``no-share``. ``sending`` and ``no-share`` are two values of one column, so a late go is refused after a
+  word, and a word after a share; what was once written is sent again as it is, never computed anew.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from ledger.errors import BudgetExceeded, RoundClosed
+
+RoundState = Literal["countersigned", "sending", "sent", "no-share"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS consents (consent BLOB PRIMARY KEY, place INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leaves (
+    place INTEGER PRIMARY KEY, policy BLOB NOT NULL, key BLOB, leaf BLOB NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS leaves_by_policy ON leaves (policy, place);
+CREATE TABLE IF NOT EXISTS links (slot INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, customer TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE IF NOT EXISTS rounds (
+    admit INTEGER PRIMARY KEY, admit_sha256 TEXT NOT NULL, state TEXT NOT NULL
+    CHECK (state IN ('countersigned', 'sending', 'sent', 'no-share')), token TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS charges (
+    admit INTEGER NOT NULL, account TEXT NOT NULL, nano_rho INTEGER NOT NULL, PRIMARY KEY (admit, account)) STRICT;
+"""
+
+
+class OwnRound(Struct, frozen=True, kw_only=True):
+    """What this node has done in one round; ``token`` is the message that goes with the state."""
+
+    admit_sha256: str
+    state: RoundState
+    token: str
+
+
+class Books:
+    """The file, opened by one process. Methods that write return when the write is durable."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make several writes one: all of them durable, or none."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # What was read of the log
+
+    def add(self, consent: str, index: int) -> bool:
+        """Remember a consent identifier; return False where another index used it before (``SeenConsents``)."""
+        key = bytes.fromhex(consent)
+        self._db.execute("INSERT OR IGNORE INTO consents VALUES (?, ?)", (key, index))
+        row = self._db.execute("SELECT place FROM consents WHERE consent = ?", (key,)).fetchone()
+        return int(row[0]) == index
+
+    def note(self, name: str, value: bytes) -> None:
+        """Keep one small value."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def noted(self, name: str) -> bytes | None:
+        """Return a kept value."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    @property
+    def caught_up(self) -> int:
+        """The tree size below which this node has signed that it begins nothing any more."""
+        return int(self.noted("caught-up") or b"0")
+
+    def catch_up(self, size: int) -> None:
+        """Raise the caught-up size; it never goes back."""
+        if size > self.caught_up:
+            self.note("caught-up", str(size).encode())
+
+    # Leaves and links
+
+    def keep_leaves(self, rows: Iterable[tuple[int, str, str | None, bytes]]) -> None:
+        """Keep this holder's leaves: (index, policy hash, pairwise key or None, the disclosed leaf)."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO leaves VALUES (?, ?, ?, ?)",
+            [(i, bytes.fromhex(p), bytes.fromhex(k) if k else None, leaf) for i, p, k, leaf in rows],
+        )
+
+    def held(self, first: int, last: int) -> set[int]:
+        """Return the indices in a range for which a leaf is held."""
+        rows = self._db.execute("SELECT place FROM leaves WHERE place BETWEEN ? AND ?", (first, last))
+        return {int(row[0]) for row in rows}
+
+    def slots(self, policy_sha256: str) -> list[tuple[int, int]]:
+        """Return (index, slot) of every leaf of a policy version; slot -1 where no customer is linked or chosen."""
+        rows = self._db.execute(
+            "SELECT leaves.place, coalesce(links.slot, -1) FROM leaves LEFT JOIN links ON links.key = leaves.key "
+            "WHERE leaves.policy = ? ORDER BY leaves.place",
+            (bytes.fromhex(policy_sha256),),
+        )
+        return rows.fetchall()
+
+    def version(self) -> tuple[int, int]:
+        """Return two numbers that change when leaves or links do."""
+        row = self._db.execute("SELECT (SELECT count(*) FROM leaves), (SELECT count(*) FROM links)").fetchone()
+        return int(row[0]), int(row[1])
+
+    def link(self, links: Iterable[tuple[str, str]]) -> int:
+        """Link (pairwise key, customer) pairs; return how many were new. One customer has one key, for good."""
+        before = self.version()[1]
+        self._db.executemany(
+            "INSERT OR IGNORE INTO links VALUES ((SELECT coalesce(max(slot), -1) + 1 FROM links), ?, ?)",
+            [(bytes.fromhex(key), customer) for key, customer in links],
+        )
+        return self.version()[1] - before
+
+    def linked(self, first_slot: int) -> list[tuple[str, int]]:
+        """Return (customer, slot) of the links from a slot on."""
+        rows = self._db.execute("SELECT customer, slot FROM links WHERE slot >= ? ORDER BY slot", (first_slot,))
+        return rows.fetchall()
+
+    # Rounds and charges
+
+    def round(self, admit: int) -> OwnRound | None:
+        """Return what was done in a round, if anything."""
+        query = "SELECT admit_sha256, state, token FROM rounds WHERE admit = ?"
+        row = self._db.execute(query, (admit,)).fetchone()
+        return OwnRound(admit_sha256=row[0], state=row[1], token=row[2]) if row else None
+
+    def charged(self, account: str) -> int:
+        """Return what an account of one's own was charged, in nano-rho."""
+        query = "SELECT coalesce(sum(nano_rho), 0) FROM charges WHERE account = ?"
+        return int(self._db.execute(query, (account,)).fetchone()[0])
+
+    def countersign(
+        self, admit: int, admit_sha256: str, token: str, account: str, nano_rho: int, cap: int, in_ledger: int
+    ) -> None:
+        """Charge and countersign in one durable write.
+
+        What is spent is the larger of these books and what the ledger says (``in_ledger``, nano-rho without this
+        charge). Raises BudgetExceeded past ``cap``, RoundClosed if the round was begun before.
+        """
+        with self.transaction():
+            if self.round(admit) is not None:
+                raise RoundClosed("This node has begun this round before.")
+            left = max(0, cap - max(self.charged(account), in_ledger))
+            if nano_rho > left:
+                raise BudgetExceeded(account, nano_rho, left)
+            self._db.execute("INSERT INTO charges VALUES (?, ?, ?)", (admit, account, nano_rho))
+            self._db.execute("INSERT INTO rounds VALUES (?, ?, 'countersigned', ?)", (admit, admit_sha256, token))
+
+    def send(self, admit: int, token: str) -> None:
+        """Store the share's bytes and mark ``sending``, in one durable write; raise RoundClosed from another state."""
+        self._move(admit, "countersigned", "sending", token)
+
+    def sent(self, admit: int) -> None:
+        """Note that the service has the share."""
+        self._db.execute("UPDATE rounds SET state = 'sent' WHERE admit = ? AND state = 'sending'", (admit,))
+
+    def give_word(self, admit: int, admit_sha256: str, token: str) -> None:
+        """Store the word that no share left, and never will; give the charge back to these books.
+
+        Raises RoundClosed where a share may have left.
+        """
+        with self.transaction():
+            own = self.round(admit)
+            if own is None:
+                self._db.execute("INSERT INTO rounds VALUES (?, ?, 'no-share', ?)", (admit, admit_sha256, token))
+            else:
+                self._move(admit, "countersigned", "no-share", token)
+                self._db.execute("DELETE FROM charges WHERE admit = ?", (admit,))
+
+    def _move(self, admit: int, old: RoundState, new: RoundState, token: str) -> None:
+        moved = self._db.execute(
+            "UPDATE rounds SET state = ?, token = ? WHERE admit = ? AND state = ?", (new, token, admit, old)
+        )
+        if moved.rowcount != 1:
+            raise RoundClosed("This node's part in the round was decided before.")

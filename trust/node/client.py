@@ -1,0 +1,94 @@
+"""The only calls that a node makes: signed messages to the service, and signed answers back."""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+from nacl.signing import SigningKey
+
+from ledger import jws
+from ledger.errors import SignatureInvalid, Unavailable
+from queries.messages import LeavesAnswer, LeavesWanted, Work, WorkAnswer
+from trust.problems import MEDIA_TYPE, error_of
+
+Answer = TypeVar("Answer", WorkAnswer, LeavesAnswer)
+SLACK_SECONDS = 15
+
+
+def system_clock() -> int:
+    """Return the time in whole UTC seconds."""
+    return int(time.time())
+
+
+class ServiceClient:
+    """Talks to one service as one holder. ``operator`` gives the operator's public key once the ledger has told it."""
+
+    def __init__(
+        self,
+        url: str,
+        alias: str,
+        key: SigningKey,
+        log: str,
+        operator: Callable[[], bytes | None],
+        clock: Callable[[], int],
+    ) -> None:
+        self._client = httpx.Client(base_url=url, timeout=SLACK_SECONDS)
+        self._alias = alias
+        self._key = key
+        self._log = log
+        self._operator = operator
+        self._clock = clock
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def work(self, *, caught_up: int, known: int, wait: int) -> WorkAnswer:
+        """Poll for work. Raises the service's problem, or Unavailable."""
+        nonce = secrets.token_hex(32)
+        message = Work(
+            from_=self._alias, log=self._log, at=self._clock(), nonce=nonce, size=caught_up, known=known, wait=wait
+        )
+        body = self._post("/v1/node/work", message, wait + SLACK_SECONDS)
+        return self._open(body, WorkAnswer, nonce)
+
+    def leaves(self, first: int, last: int) -> LeavesAnswer:
+        """Fetch one's own leaves of the grants in a range of indices."""
+        nonce = secrets.token_hex(32)
+        message = LeavesWanted(from_=self._alias, log=self._log, at=self._clock(), nonce=nonce, first=first, last=last)
+        return self._open(self._post("/v1/node/leaves", message, 60), LeavesAnswer, nonce)
+
+    def say(self, step: str, token: str) -> None:
+        """Send one signed message of a round."""
+        self._send(f"/v1/node/{step}", token, SLACK_SECONDS)
+
+    def _post(self, path: str, message: object, seconds: float) -> str:
+        return self._send(path, jws.sign(message, self._key), seconds)
+
+    def _send(self, path: str, token: str, seconds: float) -> str:
+        try:
+            headers = {"Content-Type": "application/jose"}
+            response = self._client.post(path, content=token, headers=headers, timeout=seconds)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"The service does not answer ({type(error).__name__}).") from None
+        if response.is_success:
+            return response.text
+        if response.headers.get("content-type", "").startswith(MEDIA_TYPE):
+            raise error_of(response.json())
+        raise Unavailable(f"The service answered with status {response.status_code}.")
+
+    def _open(self, body: str, type_: type[Answer], nonce: str) -> Answer:
+        """Check the operator's signature, and that this answers our own request."""
+        operator = self._operator()
+        if operator is None:
+            # before the ledger was read nothing is believed: what comes back can only say that there is a log to read
+            answer = jws.read_unverified(body, type_)
+            if answer.nonce != nonce:
+                raise SignatureInvalid("The service's answer is to another request.")
+            return answer
+        answer = jws.verify(body, operator, type_)
+        if answer.nonce != nonce or answer.log != self._log:
+            raise SignatureInvalid("The service's answer is to another request.")
+        return answer

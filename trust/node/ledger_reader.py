@@ -1,0 +1,141 @@
+"""How a node knows the ledger: it reads and replays every entry itself, and fetches its own leaves of new grants.
+
+Nothing here takes the service's word: checkpoints are checked against the pinned log key and witnesses, entries against
+the tree, each entry by ``queries.replay``, each leaf against the commitment in its entry. For each ``admit`` that this
+node takes part in, the in-force set is kept as it was at that very index.
+"""
+
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from ledger import canonical
+from ledger import entries as e
+from ledger.errors import MusubiError, ProofInvalid
+from policies.budgets import window_of
+from policies.consent import check_sub_grant
+from policies.in_force import Chunks
+from policies.replay import State, entry_sha256
+from queries.admission import plan_of
+from queries.messages import HeldLeaf
+from queries.plan import Plan
+from queries.replay import replay
+from trust.log_follower import LogFollower
+from trust.node.books import Books
+from trust.trust_file import Trust
+
+FetchLeaves = Callable[[int, int], list[HeldLeaf]]
+LEAVES_AT_ONCE = 1_024
+log = structlog.get_logger()
+
+
+class LedgerReader:
+    """The verified ledger as one holder sees it."""
+
+    def __init__(self, follower: LogFollower, trust: Trust, books: Books, holder: str, fetch: FetchLeaves) -> None:
+        self.state = State()
+        self.in_force: dict[int, Chunks] = {}
+        """For each open round of ours, by ``admit``: the in-force set at exactly that index."""
+        self.spent: dict[str, int] = {}
+        """What the ledger says was charged to our data, by account, in nano-rho of our own part."""
+        self._follower = follower
+        self._trust = trust
+        self._books = books
+        self._holder = holder
+        self._fetch = fetch
+        self._ours: dict[int, tuple[str, int]] = {}
+
+    @property
+    def size(self) -> int:
+        """How many entries were read and checked."""
+        return self.state.size
+
+    def read(self) -> None:
+        """Read all new entries and keep our leaves of them.
+
+        Raises ProofInvalid, HistoryForked, SignatureInvalid or ClockSkew where the ledger is not what it should be; the
+        node then goes no further.
+        """
+        for batch in self._follower.follow():
+            with self._books.transaction():
+                for offset, data in enumerate(batch.entries):
+                    self._apply(batch.first + offset, data)
+            self._keep_leaves(batch.first, batch.first + len(batch.entries) - 1, batch.entries)
+            # a crash here leaves leaves kept for entries that the next start reads again; both are idempotent
+        self._check_kept()
+
+    def _apply(self, index: int, data: bytes) -> None:
+        if index == 0 and entry_sha256(data) != self._trust.genesis_sha256:
+            raise ProofInvalid("The ledger's genesis entry is not the pinned one.", index=0)
+        entry = e.decode(data)
+        chunks = None
+        if isinstance(entry, e.Admit) and self._holder in entry.participants:
+            chunks = self.state.eligible(entry.policy_sha256, entry.at, entry.charge)
+        replay(self.state, index, data, self._books)
+        if isinstance(entry, e.Admit) and chunks is not None:
+            self.in_force[index] = chunks
+            account, part = self.own_charge(entry)
+            self._ours[index] = (account, part)
+            self.spent[account] = self.spent.get(account, 0) + part
+        elif isinstance(entry, e.Release | e.Refund) and entry.admit in self._ours:
+            self.in_force.pop(entry.admit, None)
+            account, part = self._ours.pop(entry.admit)
+            if isinstance(entry, e.Refund):
+                self.spent[account] -= part
+
+    def plan(self, admit: e.Admit) -> Plan:
+        """Return an admitted question's plan."""
+        return plan_of(self.state, admit)
+
+    def own_charge(self, admit: e.Admit) -> tuple[str, int]:
+        """Return our account of the data that a question reads, and our part of its charge, rounded up."""
+        source = self.plan(admit).view.source
+        year = window_of(admit.at, "year", self.state.trust_root.time_zone)
+        return f"data/{source}/{year}", -(-admit.charge // len(admit.participants))
+
+    def _keep_leaves(self, first: int, last: int, entries: list[bytes]) -> None:
+        grants = {}
+        for index, entry in self._own_grants(first, entries):
+            grants[index] = entry
+        missing = sorted(set(grants) - self._books.held(first, last))
+        while missing:
+            start = missing[0]
+            wanted = [index for index in missing if index < start + LEAVES_AT_ONCE]
+            missing = missing[len(wanted) :]
+            rows = []
+            for held in self._fetch(start, wanted[-1]):
+                grant = grants.get(held.index)
+                if grant is not None:
+                    rows.append(self._checked(held, grant))
+            with self._books.transaction():
+                self._books.keep_leaves(row for row in rows if row is not None)
+
+    def _own_grants(self, first: int, entries: list[bytes]) -> Iterator[tuple[int, e.Grant]]:
+        for offset, data in enumerate(entries):
+            if b'"kind":"grant"' in data:
+                entry = e.decode(data)
+                if isinstance(entry, e.Grant):
+                    record = self.state.versions.get(entry.policy_sha256)
+                    if record is not None and self._holder in record.document.holders:
+                        yield first + offset, entry
+
+    def _checked(self, held: HeldLeaf, grant: e.Grant) -> tuple[int, str, str | None, bytes] | None:
+        """Check one leaf; a bad one is not kept, so this node will not countersign while its grant is in force."""
+        policy = self.state.versions[grant.policy_sha256].document
+        try:
+            sub_grant = check_sub_grant(held.leaf, grant, policy, self.state.log, self._holder)
+        except MusubiError as error:
+            log.warning("leaf-refused", code=error.code)
+            return None
+        key = sub_grant.key if sub_grant else None
+        return held.index, grant.policy_sha256, key, canonical.encode(held.leaf)
+
+    def _check_kept(self) -> None:
+        """Compare with the largest tree that these books remember, and remember this one."""
+        kept = self._books.noted("size")
+        if kept is not None and self.size < int(kept):
+            raise ProofInvalid("The ledger is shorter than this node has read before.")
+        self._books.note("size", str(self.size).encode())
+        latest = self._follower.latest
+        if latest is not None:
+            self._books.note("checkpoint", latest.note)

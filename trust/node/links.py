@@ -1,0 +1,82 @@
+"""Links between this holder's customers and residents' pairwise keys, taken in from the holder's own website.
+
+The website, where the customer is logged in, gives a challenge (``policies.attestation.make_challenge`` with
+``keys/link.key``) and drops the resident's answer as a line of canonical JSON into a file ``links/<name>.jsonl``:
+``{"customer":"…","link":"<JWS>"}``. It writes under another ending first and renames, so that a file here is whole.
+Files are taken in and removed; lines that do not check are counted and dropped. Nothing of this leaves the holder.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from ledger import canonical
+from ledger.errors import MusubiError
+from policies.attestation import check_link
+from trust.node.books import Books
+
+log = structlog.get_logger()
+EVERY_SECONDS = 0.2
+
+
+class AnsweredChallenge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line: which customer was logged in, and the resident's signed answer."""
+
+    customer: str
+    link: str
+
+
+class LinkDesk:
+    """Takes answered challenges in, on a thread of its own."""
+
+    def __init__(self, folder: Path, books: Books, secret: bytes, holder: str, clock: Callable[[], int]) -> None:
+        self._folder = folder
+        self._books = books
+        self._secret = secret
+        self._holder = holder
+        self._clock = clock
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="links", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look for files."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the file in hand."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_SECONDS):
+            for path in sorted(self._folder.glob("*.jsonl")):
+                if self._stop.is_set():
+                    return
+                self.take(path)
+
+    def take(self, path: Path) -> int:
+        """Take one file in; return how many customers were newly linked. A crash before the removal takes it again."""
+        good: list[tuple[str, str]] = []
+        bad = 0
+        for line in path.read_bytes().splitlines():
+            try:
+                answered = canonical.decode(line, AnsweredChallenge, "answered challenge")
+                key = check_link(
+                    answered.link,
+                    secret=self._secret,
+                    customer=answered.customer,
+                    holder=self._holder,
+                    now=self._clock(),
+                )
+                good.append((key, answered.customer))
+            except MusubiError:
+                bad += 1
+        with self._books.transaction():
+            new = self._books.link(good)
+        path.unlink()
+        log.info("links", new=new, bad=bad)
+        return new

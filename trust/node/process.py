@@ -1,0 +1,110 @@
+"""A holder's node as a process: poll, read the ledger, do what it asks, and open no port."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from ledger.errors import HistoryForked, MusubiError, ProofInvalid
+from trust.key_files import read_key, read_secret
+from trust.log_follower import LogFollower
+from trust.log_source import HttpLog
+from trust.node.books import Books
+from trust.node.client import ServiceClient, system_clock
+from trust.node.ledger_reader import LedgerReader
+from trust.node.links import LinkDesk
+from trust.node.rounds import NodeRounds
+from trust.node.settings import load_node_settings
+from trust.node.views import ViewStore
+from trust.trust_file import load_trust
+
+RETRY_SECONDS = 0.5
+log = structlog.get_logger()
+
+
+class Node:
+    """One holder's node, in its own folder."""
+
+    def __init__(self, folder: Path, clock: Callable[[], int] = system_clock) -> None:
+        settings = load_node_settings(folder)
+        trust = load_trust(folder / "trust.json")
+        key = read_key(folder / "keys" / "node.key")
+        sources = {name: folder / path for name, path in settings.sources.items()}
+        self.settings = settings
+        self.books = Books(folder / "books.sqlite")
+        self.views = ViewStore(folder / "views.duckdb", sources, read_secret(folder / "keys" / "rows.key"))
+        self.client = ServiceClient(settings.service, settings.alias, key, trust.origin, self._operator_key, clock)
+        follower = LogFollower(
+            HttpLog(settings.service),
+            trust.verifier,
+            trust.witnesses,
+            latest=self.books.noted("checkpoint"),
+            clock=clock,
+        )
+        self.reader = LedgerReader(
+            follower, trust, self.books, settings.alias, lambda first, last: self.client.leaves(first, last).leaves
+        )
+        self.rounds = NodeRounds(
+            self.reader,
+            self.books,
+            self.views,
+            self.client,
+            alias=settings.alias,
+            key=key,
+            data_cap=settings.data_cap_nano_rho,
+            clock=clock,
+        )
+        self.links = LinkDesk(
+            folder / "links", self.books, read_secret(folder / "keys" / "link.key"), settings.alias, clock
+        )
+        self._stopping = threading.Event()
+
+    def _operator_key(self) -> bytes | None:
+        if self.reader.state.genesis is None:
+            return None
+        operators = self.reader.state.members_with("operator")
+        return bytes.fromhex(operators[0].key) if operators else None
+
+    def stop(self) -> None:
+        """End after the poll in hand."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until told to stop. Ends with ProofInvalid or HistoryForked where the ledger is not to be believed."""
+        self.links.start()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self.turn()
+                except (ProofInvalid, HistoryForked):
+                    raise
+                except MusubiError as error:
+                    log.info("waiting", code=error.code)
+                    self._stopping.wait(RETRY_SECONDS)
+        finally:
+            self.links.stop()
+            self.client.close()
+            self.books.close()
+
+    def turn(self) -> None:
+        """Poll once, read what is new, do what is asked, and make ready what will be asked."""
+        caught_up = self.rounds.caught_up()
+        self.books.catch_up(caught_up)  # before it is signed: what is signed here binds this node for ever
+        answer = self.client.work(
+            caught_up=self.books.caught_up, known=self.reader.size, wait=self.settings.poll_seconds
+        )
+        if answer.size > self.reader.size:
+            self.reader.read()
+        for task in answer.tasks:
+            self.rounds.do(task)
+        if not answer.tasks and answer.size <= self.reader.size:
+            self._make_ready()
+
+    def _make_ready(self) -> None:
+        """Materialise the bounded views of our policies while nothing else is asked."""
+        self.views.set_links(self.books.linked(self.views.linked))
+        for record in self.reader.state.policies.values():
+            for view in record.document.views:
+                if self.settings.alias in view.holders:
+                    self.views.materialise(record.sha256, view)
