@@ -184,6 +184,33 @@ def test_a_consistency_proof_for_other_roots_or_hashes_does_not_verify(data: st.
             check_consistency(*attempt)
 
 
+@given(st.integers(1, 40), st.binary(min_size=32, max_size=32))
+def test_a_proof_longer_than_its_tree_does_not_verify_even_against_a_root_made_for_it(size: int, extra: bytes) -> None:
+    entries = some_entries(size)
+    root = naive_root(entries)
+    for made in (node_hash(extra, root), node_hash(root, extra)):
+        with pytest.raises(ProofInvalid):
+            check_inclusion(leaf_hash(entries[0]), 0, size, [*naive_path(0, entries), extra], made)
+        for old in range(1, size):
+            old_root, proof = naive_root(entries[:old]), naive_subproof(old, entries, True)
+            for first in (old_root, node_hash(extra, old_root), node_hash(old_root, extra)):
+                with pytest.raises(ProofInvalid):
+                    check_consistency(old, size, first, made, [*proof, extra])
+
+
+@given(st.binary(max_size=70).filter(lambda data: len(data) != 32))
+def test_a_hash_of_another_length_does_not_verify_even_against_roots_made_for_it(odd: bytes) -> None:
+    good = leaf_hash(b"good")
+    with pytest.raises(ProofInvalid):
+        check_inclusion(odd, 0, 2, [good], node_hash(odd, good))
+    with pytest.raises(ProofInvalid):
+        check_inclusion(good, 0, 2, [odd], node_hash(good, odd))
+    with pytest.raises(ProofInvalid):
+        check_consistency(1, 2, odd, node_hash(odd, good), [good])
+    with pytest.raises(ProofInvalid):
+        check_consistency(1, 2, good, node_hash(good, odd), [odd])
+
+
 @settings(max_examples=30)
 @given(st.integers(0, 40), st.integers(-3, 60))
 def test_a_proof_for_what_the_tree_does_not_have_is_not_found(size: int, asked: int) -> None:

@@ -60,7 +60,8 @@ def test_a_cosignature_with_another_time_text_length_or_key_type_is_refused() ->
     key = WITNESS_KEYS[0]
     line = cosign(CHECKPOINT.text, key.name, WITNESSES[0], 5)
     later = (6).to_bytes(8, "big") + line.signature[8:]
-    too_late = (2**63).to_bytes(8, "big") + line.signature[8:]
+    beyond = b"cosignature/v1\ntime %d\n" % (2**63,) + CHECKPOINT.text.encode()
+    too_late = (2**63).to_bytes(8, "big") + WITNESSES[0].sign(beyond).signature
     plain = WITNESSES[0].sign(CHECKPOINT.text.encode()).signature
     for signature in (later, too_late, plain, line.signature[:-1], line.signature + b"x", line.signature[8:]):
         with pytest.raises(SignatureInvalid):
