@@ -68,15 +68,22 @@ class _Asking:
     async def _post(self, url: str, old: int) -> tuple[int, bytes]:
         proof = self.prove(old, self.checkpoint.size) if old else []
         content = AddCheckpoint(old, proof, self.note).format()
-        body = bytearray()
         try:
-            async with self.client.stream("POST", f"{url.rstrip('/')}/add-checkpoint", content=content) as response:
-                async for part in response.aiter_bytes():
-                    body += part
-                    if len(body) > MAX_ANSWER_BYTES:
-                        raise _Refused("its answer is too large")
+            try:
+                return await self._send(url, content)
+            except (httpx.RemoteProtocolError, httpx.ReadError):
+                # A kept connection that the witness had closed meanwhile. Asking twice does no harm.
+                return await self._send(url, content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _Refused(f"it cannot be reached ({type(error).__name__})") from None
+
+    async def _send(self, url: str, content: bytes) -> tuple[int, bytes]:
+        body = bytearray()
+        async with self.client.stream("POST", f"{url.rstrip('/')}/add-checkpoint", content=content) as response:
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise _Refused("its answer is too large")
         return response.status_code, bytes(body)
 
     def _named_size(self, body: bytes) -> int:
@@ -100,7 +107,7 @@ class _Asking:
         return mine[0]
 
 
-async def collect_cosignatures(  # noqa: PLR0917 - client, policy and what is to be signed, in the order of use
+async def collect_cosignatures(
     client: httpx.AsyncClient,
     policy: WitnessPolicy,
     note: bytes,

@@ -229,9 +229,9 @@ def open_witness(folder: Path) -> Witness:
         raise Unavailable("The witness' database cannot be opened; check the folder's permissions.") from None
 
 
-def _text(content: str | bytes, status: int = 200, media_type: str = "text/plain; charset=utf-8") -> Response[bytes]:
+def _text(content: str | bytes, status: int = 200, type_: str = "text/plain; charset=utf-8") -> Response[bytes]:
     body = content.encode() if isinstance(content, str) else content
-    return Response(body, status_code=status, media_type=media_type)
+    return Response(body, status_code=status, headers={"content-type": type_})  # exactly: a charset would be added
 
 
 @post("/add-checkpoint", status_code=200, media_type=MediaType.TEXT)
