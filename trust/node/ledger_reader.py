@@ -94,9 +94,7 @@ class LedgerReader:
         return f"data/{source}/{year}", -(-admit.charge // len(admit.participants))
 
     def _keep_leaves(self, first: int, last: int, entries: list[bytes]) -> None:
-        grants = {}
-        for index, entry in self._own_grants(first, entries):
-            grants[index] = entry
+        grants = dict(self._own_grants(first, entries))
         missing = sorted(set(grants) - self._books.held(first, last))
         while missing:
             start = missing[0]

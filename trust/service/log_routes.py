@@ -6,7 +6,7 @@ from litestar import Response, get
 
 from ledger.errors import NotFound
 from ledger.receipts import Receipt
-from ledger.tiles import Tile, TileReader
+from ledger.tiles import Tile, TileReader, tile_at
 from ledger.tree import prove_inclusion
 from trust.service.requests import ApiRequest, json_answer, service_of
 
@@ -27,6 +27,9 @@ def checkpoint(request: ApiRequest) -> Response[bytes]:
 def tile(request: ApiRequest, path: str) -> Response[bytes]:
     """Give a tile of hashes (``<L>/<N>``) or a bundle of entries (``entries/<N>``), full or partial."""
     wanted = Tile.parse("tile/" + path.lstrip("/"))
+    published = service_of(request).sequencer.size
+    if wanted.width > tile_at(wanted.level, wanted.index, published).width:
+        raise NotFound("The published log has no such tile.")  # a file past the checkpoint may be torn
     return Response(
         service_of(request).tiles.read_tile(wanted), media_type="application/octet-stream", headers=IMMUTABLE
     )

@@ -41,6 +41,23 @@ async def previews(request: ApiRequest) -> Response[str]:
     return signed_answer(service, preview(service.store, await read_token(request), service.operator))
 
 
+@get("/v1/rounds", sync_to_thread=False)
+def open_rounds(request: ApiRequest) -> Response[bytes]:
+    """Give the ``admit`` indices of all published questions that are still open."""
+    service = service_of(request)
+    return json_answer([index for index in service.store.state.rounds if index < service.sequencer.size])
+
+
+@get("/v1/caught-up")
+async def caught_up(request: ApiRequest) -> Response[bytes]:
+    """Give the tree size that each holder's node has signed it is caught up with, and the ``published`` one."""
+    service = service_of(request)
+    async with service.databases.reader.connect() as connection:
+        rows = await connection.execute(select(t.caught_up.c.holder, t.caught_up.c.size))
+        sizes = {row.holder: row.size for row in rows}
+    return json_answer({**sizes, "published": service.sequencer.size})
+
+
 @get("/v1/rounds/{admit:int}")
 async def watch(request: ApiRequest, admit: int, wait: int = 0) -> Response[bytes]:
     """Say where a question's round stands, waiting up to ``wait`` seconds for its end.
@@ -112,4 +129,4 @@ def current_policies(request: ApiRequest) -> Response[bytes]:
     return json_answer(found)
 
 
-routes = [questions, previews, watch, shares, members, policies, current_policies]
+routes = [questions, previews, open_rounds, caught_up, watch, shares, members, policies, current_policies]

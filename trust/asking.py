@@ -1,0 +1,145 @@
+"""A partner's whole question: SQL to query, price first, ask, wait, and check the answer instead of believing it."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import UNSET, Struct
+from nacl.signing import SigningKey
+from queries.answer import Cell, finish
+from queries.sql import parse_sql
+
+from ledger import entries as e
+from ledger.errors import Malformed, NotFound, PolicyNotCurrent, ProofInvalid, Unavailable
+from policies.document import Policy
+from queries.check import make_plan
+from queries.messages import OfferAnswer
+from queries.pricing import check_charge, epsilon_of
+from queries.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
+from trust.service_client import Proven, ServiceClient
+
+PATIENCE_SECONDS = 900
+"""How long an open round is waited for; a lost node's round is refunded after its policy's ``expires``."""
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """An answer with everything that proves it."""
+
+    query: Query
+    admit: Proven
+    closing: Proven
+    status: Literal["released", "refunded"]
+    reused: bool
+    cells: list[Cell]
+    charge: int
+    epsilon: str
+
+
+def to_query(sql: str, policies: dict[str, Policy], spend: Spend, policy_id: str | None = None) -> tuple[Query, Policy]:
+    """Read SQL against the policy that its table names (``policy.view``), or the one given.
+
+    Raises QueryInvalid, or PolicyNotCurrent where no such policy is in force.
+    """
+    wanted = policy_id or _policy_named(sql, policies)
+    policy = policies.get(wanted)
+    if policy is None:
+        raise PolicyNotCurrent(
+            "The question names no policy of this town; write FROM policy.view.", policies=sorted(policies)
+        )
+    return parse_sql(sql, policy, spend), policy
+
+
+def _policy_named(sql: str, policies: dict[str, Policy]) -> str:
+    """Return the policy that the FROM clause qualifies its view with, or the only one that has such a view."""
+    words = sql.replace("\n", " ").split()
+    lowered = [word.lower() for word in words]
+    table = words[lowered.index("from") + 1] if "from" in lowered[:-1] else ""
+    first, _, view = table.strip('";').partition(".")
+    if view:
+        return first.strip('"').lower()
+    having = [policy.id for policy in policies.values() if policy.view(first.lower())]
+    return having[0] if len(having) == 1 else ""
+
+
+def spend_of(epsilon: str | None, within: str | None, confidence: str = "0.95") -> Spend:
+    """Return what to spend: an epsilon, or ``MEASURE=±X``. Raises Malformed for both, neither, or another form."""
+    if (epsilon is None) == (within is None):
+        raise Malformed("Say how much to spend: either --epsilon E, or --within MEASURE=±X.")
+    if epsilon is not None:
+        return Spend(epsilon=epsilon)
+    measure, _, amount = (within or "").partition("=")
+    digits = amount.strip().lstrip("±").lstrip("+-")
+    if not measure or not digits.isascii() or not digits.isdigit() or int(digits) < 1:
+        raise Malformed("--within is MEASURE=±X with a whole number X of at least 1, as in --within rides=±50.")
+    return Spend(within=Within(measure=measure.strip(), plus_minus=int(digits), confidence=confidence))
+
+
+def preview(client: ServiceClient, query: Query, partner: str, key: SigningKey) -> OfferAnswer:
+    """Return the price; nothing is charged."""
+    return client.preview(client.question(query, partner, key, fresh=False))
+
+
+def ask(
+    client: ServiceClient,
+    query: Query,
+    policy: Policy,
+    partner: str,
+    key: SigningKey,
+    *,
+    fresh: bool = False,
+    waiting: Callable[[list[str]], None] = lambda _: None,
+) -> Answered:
+    """Ask, wait for the end of the round, and check both ledger entries.
+
+    ``waiting`` is called with the holders that are waited for. Raises BudgetExceeded and the like; Unavailable when
+    the round is still open after 15 minutes; ProofInvalid where the ledger does not say what it should.
+    """
+    answer = client.ask(client.question(query, partner, key, fresh=fresh))
+    status = client.watch(answer.admit)
+    for _ in range(PATIENCE_SECONDS // 5):
+        if status.closed_by is not None:
+            break
+        waiting(status.waiting_for)
+        status = client.watch(answer.admit, 5)
+    if status.closed_by is None:
+        raise Unavailable(
+            "The question is admitted, but a holder's node does not answer; it will be finished or refunded.",
+            admit=answer.admit,
+            waiting_for=status.waiting_for,
+        )
+    admit, closing = client.prove(answer.admit), client.prove(status.closed_by)
+    return check_answer(query, policy, admit, closing, reused=answer.reused)
+
+
+def check_answer(query: Query, policy: Policy, admit: Proven, closing: Proven, *, reused: bool) -> Answered:
+    """Check that the two proven entries are this question and its end; return the finished cells."""
+    if not isinstance(admit.entry, e.Admit) or not isinstance(closing.entry, e.Release | e.Refund):
+        raise ProofInvalid("The ledger's entries are not a question and its end.")
+    asked = decode_query(bytes(admit.entry.query))
+    if encode_query(asked) != encode_query(query) or admit.entry.query_sha256 != query_sha256(query):
+        raise ProofInvalid("The ledger's question is not the one that was asked.")
+    if closing.entry.admit != admit.index:
+        raise ProofInvalid("The ledger's answer is to another question.")
+    plan = make_plan(query, policy)
+    check_charge(plan, admit.entry.noise, admit.entry.charge)
+    released = isinstance(closing.entry, e.Release)
+    cells = finish(plan, admit.entry.noise, closing.entry.vector) if isinstance(closing.entry, e.Release) else []
+    return Answered(
+        query=query,
+        admit=admit,
+        closing=closing,
+        status="released" if released else "refunded",
+        reused=reused,
+        cells=cells,
+        charge=admit.entry.charge,
+        epsilon=epsilon_of(admit.entry.charge, policy.budget.delta),
+    )
+
+
+def describe_spend(query: Query) -> str:
+    """Return the spend in a few words."""
+    if query.spend.epsilon is not UNSET:
+        return f"ε {query.spend.epsilon}"
+    within = query.spend.within
+    if within is UNSET:
+        raise NotFound("The question says nothing of what to spend.")
+    return f"{within.measure} within ±{within.plus_minus}"

@@ -1,0 +1,5 @@
+"""``python -m trust.cli`` is ``musubi``."""
+
+from trust.cli import main
+
+main()

@@ -1,0 +1,122 @@
+"""``ask``: a partner's question in SQL."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from trust.asking import Answered, preview, spend_of, to_query
+from trust.asking import ask as ask_service
+from trust.cli.tables import answer_table, console, nano, price_table
+from trust.service_client import ServiceClient
+from trust.town.layout import Layout
+from trust.trust_file import load_trust
+
+
+@click.command()
+@click.argument("sql")
+@click.option(
+    "--town-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="The folder of a running town, as `musubi up` prints it.",
+)
+@click.option("--as", "partner", required=True, metavar="PARTNER", help="Which partner asks.")
+@click.option("--epsilon", help="How much privacy to spend, at the policy's delta.")
+@click.option("--within", metavar="MEASURE=±X", help="Or: spend what it takes for this accuracy in every cell at once.")
+@click.option("--confidence", default="0.95", show_default=True, help="How surely --within holds.")
+@click.option("--preview", "only_price", is_flag=True, help="Show the price and stop; nothing is charged.")
+@click.option("--fresh", is_flag=True, help="Pay for a new answer even where one is out already.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def ask(
+    sql: str,
+    town_dir: Path,
+    partner: str,
+    epsilon: str | None,
+    within: str | None,
+    confidence: str,
+    *,
+    only_price: bool,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    r"""Ask a question; see its price first; get an answer that is proven.
+
+    \b
+    Example:  musubi ask --town-dir .town/momijidai --as bus_co --epsilon 0.5 \\
+                'SELECT ward, COUNT(*) AS rides FROM mobility_demand.rides GROUP BY ward'
+    """
+    layout = Layout(town_dir)
+    with ServiceClient(layout.url, load_trust(town_dir / "trust.json")) as client:
+        spend = spend_of(epsilon, within, confidence)
+        query, policy = to_query(sql, client.policies(), spend)
+        key = layout.member_key(partner)
+        offer = preview(client, query, partner, key)
+        if only_price:
+            if as_json:
+                click.echo(msgspec.json.encode(offer).decode())
+            else:
+                console.print(f"It would cost {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}).")
+                console.print(price_table(offer))
+            return
+        if not as_json:
+            console.print(f"Price: {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}).")
+        answered = ask_service(
+            client,
+            query,
+            policy,
+            partner,
+            key,
+            fresh=fresh,
+            waiting=lambda holders: None if as_json else console.print(f"Waiting for {', '.join(holders)} …"),
+        )
+        if as_json:
+            click.echo(msgspec.json.encode(answer_document(sql, answered)).decode())
+            return
+        after = preview(client, query, partner, key)
+        show_answer(answered)
+        console.print("Left now:")
+        console.print(price_table(after))
+
+
+def show_answer(answered: Answered) -> None:
+    """Print an answer with what proves it."""
+    if answered.status == "refunded":
+        console.print("A holder stepped out before anything was sent. The charge was given back; ask again.")
+        return
+    console.print(answer_table(answered.query, answered.cells))
+    if answered.reused:
+        console.print("This answer was out already: no charge. (--fresh pays for a new one.)")
+    console.print(
+        "± holds for all numbers at once with 95% confidence; it covers the noise, not the clipping.\n"
+        f"Receipt: question at ledger index {answered.admit.index}, answer at {answered.closing.index}; "
+        "both checked against the log's key and its witnesses."
+    )
+
+
+def number(text: str) -> int | float | None:
+    """Return a cell's decimal text as a JSON number."""
+    return None if text == "" else int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def answer_document(sql: str, answered: Answered) -> dict[str, Any]:
+    """Return an answer for machines."""
+    return {
+        "sql": sql,
+        "status": answered.status,
+        "reused": answered.reused,
+        "charge_nano_rho": answered.charge,
+        "epsilon_charged": float(answered.epsilon),
+        "admit": answered.admit.index,
+        "closed_by": answered.closing.index,
+        "cells": [
+            {
+                "key": list(cell.key),
+                "measure": cell.measure,
+                "value": number(cell.value),
+                "half_width": number(cell.half_width),
+            }
+            for cell in answered.cells
+        ],
+    }

@@ -1,0 +1,102 @@
+"""``policy``: checking, signing and publishing policy documents."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from ledger import canonical
+from ledger.errors import Malformed, NotFound
+from policies.document import Policy, check_document, document_sha256
+from policies.governance import approve
+from trust.cli.tables import console
+from trust.key_files import read_key
+from trust.service_client import ServiceClient
+from trust.town.layout import Layout
+from trust.trust_file import load_trust
+
+PolicyFile = click.Path(dir_okay=False, path_type=Path)
+
+
+def read_policy(path: Path) -> Policy:
+    """Read a policy authored as TOML and check it; raise NotFound or Malformed."""
+    try:
+        document = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Policy)
+    except FileNotFoundError:
+        raise NotFound(f"There is no file '{path}'.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise Malformed(f"{path.name}: {error}.") from None
+    check_document(document)
+    return document
+
+
+@click.group()
+def policy() -> None:
+    """Check, sign and publish policies. A policy enters the ledger with the signatures of the stewards' quorum."""
+
+
+@policy.command()
+@click.argument("path", type=PolicyFile)
+def check(path: Path) -> None:
+    r"""Check a policy file and print its hash, which consents and questions name.
+
+    \b
+    Example:  musubi policy check towns/momijidai/policies/mobility_demand.toml
+    """
+    document = read_policy(path)
+    console.print(f"{document.id} version {document.version} is well-formed.")
+    for view in document.views:
+        places = " and ".join(view.holders)
+        console.print(f"  view {view.name} at {places}: at most {view.rows_per_resident} rows of a resident")
+    click.echo(document_sha256(document))
+
+
+@policy.command()
+@click.argument("path", type=PolicyFile)
+@click.option("--log", "origin", required=True, help="The origin of the town's log.")
+@click.option("--steward", required=True, help="The steward's alias.")
+@click.option(
+    "--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="The steward's key file."
+)
+def sign(path: Path, origin: str, steward: str, key: Path) -> None:
+    r"""Sign a policy as one steward, offline; prints the signature.
+
+    \b
+    Example:  musubi policy sign p.toml --log musubi.example/momijidai --steward city --key city.key > city.jws
+    """
+    click.echo(approve("policy", read_policy(path), log=origin, steward=steward, key=read_key(key)))
+
+
+@policy.command()
+@click.argument("path", type=PolicyFile)
+@click.argument("signatures", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--town-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="The folder of a running town.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def publish(path: Path, signatures: tuple[Path, ...], town_dir: Path, *, as_json: bool) -> None:
+    r"""Publish a policy with the stewards' signatures; a change to it is a new version and needs new consents.
+
+    \b
+    Example:  musubi policy publish p.toml city.jws residents_council.jws --town-dir .town/momijidai
+    """
+    document = read_policy(path)
+    body: dict[str, Any] = {
+        "policy": document,
+        "signatures": [signature.read_text("ascii").strip() for signature in signatures],
+    }
+    with ServiceClient(Layout(town_dir).url, load_trust(town_dir / "trust.json")) as client:
+        index = client.post("/v1/policies", body, dict[str, int])["index"]
+        client.prove(index)
+    digest = hashlib.sha256(canonical.encode(document)).hexdigest()
+    if as_json:
+        click.echo(json.dumps({"index": index, "sha256": digest}))
+    else:
+        console.print(f"{document.id} version {document.version} is in the ledger at index {index}.")

@@ -1,0 +1,61 @@
+"""``serve``, ``node`` and ``witness``: the long-running processes, each in its own folder."""
+
+import signal
+from pathlib import Path
+
+import click
+
+from trust.logs import log_to_stderr
+
+Folder = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--dir", "folder", type=Folder, required=True, help="The service's folder, with service.toml.")
+def serve(folder: Path) -> None:
+    r"""Run the service.
+
+    \b
+    Example:  musubi serve --dir .town/momijidai/service
+    """
+    from trust.service.app import create_app  # noqa: PLC0415 - the other commands need none of it
+    from trust.service.service import Service  # noqa: PLC0415
+    from trust.service.settings import load_settings  # noqa: PLC0415
+    from trust.serving import serve as serve_app  # noqa: PLC0415
+
+    log_to_stderr()
+    settings = load_settings(folder)
+    serve_app(create_app(Service(settings)), settings.service.host, settings.service.port)
+
+
+@click.command()
+@click.option("--dir", "folder", type=Folder, required=True, help="The node's folder, with node.toml.")
+def node(folder: Path) -> None:
+    r"""Run a holder's node, next to its data. It calls the service and opens no port.
+
+    \b
+    Example:  musubi node --dir .town/momijidai/nodes/bus_co
+    """
+    from trust.node.process import Node  # noqa: PLC0415 - it brings DuckDB, which nothing else needs
+
+    log_to_stderr()
+    running = Node(folder)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: running.stop())
+    running.run()
+
+
+@click.command()
+@click.option("--dir", "folder", type=Folder, required=True, help="The witness's folder, with witness.toml.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", default=8701, show_default=True, help="The port to listen at.")
+def witness(folder: Path, host: str, port: int) -> None:
+    r"""Run a witness (C2SP tlog-witness): it cosigns only what grows from what it cosigned before.
+
+    \b
+    Example:  musubi witness --dir .town/momijidai/witness --port 8701
+    """
+    from trust.audit.witness import run_witness  # noqa: PLC0415
+
+    log_to_stderr()
+    run_witness(folder, host, port)

@@ -1,0 +1,192 @@
+"""``resident``: what a resident can do, from a key file on their own machine."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+import msgspec
+from rich import box
+from rich.table import Table
+
+from ledger.errors import NotFound
+from trust.cli.tables import console
+from trust.key_files import read_secret
+from trust.log_follower import LogFollower
+from trust.log_source import HttpLog
+from trust.resident_device import grant as sign_grant
+from trust.resident_device import revoke as sign_revoke
+from trust.resident_device import uses as find_uses
+from trust.service_client import ServiceClient
+from trust.town.layout import Layout
+from trust.town.play_residents import seed_of
+from trust.trust_file import load_trust
+
+
+class Device:
+    """Where the resident's seed is, and which town it is about."""
+
+    def __init__(self, town_dir: Path, seed_file: Path | None, person: int | None) -> None:
+        self.layout = Layout(town_dir)
+        self.trust = load_trust(town_dir / "trust.json")
+        if seed_file is not None:
+            self.seed = read_secret(seed_file)
+        elif person is not None:
+            if not 0 <= person < self.layout.place.residents:
+                raise NotFound(f"This town's residents are numbered 0 to {self.layout.place.residents - 1}.")
+            self.seed = seed_of(read_secret(self.layout.people / "seeds.key"), person)
+        else:
+            raise NotFound("Say whose device this is: --seed FILE, or in a demo town --person N.")
+
+    def client(self) -> ServiceClient:
+        """Return a client for the town's service."""
+        return ServiceClient(self.layout.url, self.trust)
+
+
+@click.group()
+@click.option(
+    "--town-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="The folder of a running town, as `musubi up` prints it.",
+)
+@click.option(
+    "--seed",
+    "seed_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The file with the resident's 32-byte seed.",
+)
+@click.option("--person", type=int, help="In a demo town: be resident number N.")
+@click.pass_context
+def resident(ctx: click.Context, town_dir: Path, seed_file: Path | None, person: int | None) -> None:
+    r"""See your consents and every use of them; give and take them back.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai --person 42 show
+    """
+    if ctx.invoked_subcommand:
+        ctx.obj = Device(town_dir, seed_file, person)
+
+
+@resident.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.pass_obj
+def show(device: Device, *, as_json: bool) -> None:
+    r"""Show your consents.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai --person 42 show
+    """
+    with device.client() as client:
+        mine = client.my_consents(device.seed)
+        titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
+    if as_json:
+        click.echo(msgspec.json.encode(mine).decode())
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("index", "what for", "at", "until", "state"):
+        table.add_column(column)
+    for consent in mine:
+        state = "in force" if consent.ended_by is None else f"ended at {consent.ended_by}"
+        table.add_row(
+            str(consent.index),
+            titles.get(consent.policy, consent.policy),
+            ", ".join(consent.holders),
+            consent.until,
+            state,
+        )
+    console.print(table if mine else "You have given no consent. Nothing of yours is used.")
+
+
+@resident.command()
+@click.argument("policy")
+@click.option("--holder", "holders", multiple=True, help="Only at these holders; all of the policy's otherwise.")
+@click.option("--until", metavar="YYYY-MM-DD", help="One of the policy's last days; its latest otherwise.")
+@click.option("--cap", type=int, help="One of the policy's yearly caps, in nano-rho; its largest otherwise.")
+@click.option(
+    "--language",
+    type=click.Choice(["ja", "en", "ja-easy"]),
+    default="ja",
+    show_default=True,
+    help="The language of the notice that you read.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.pass_obj
+def grant(
+    device: Device,
+    policy: str,
+    holders: tuple[str, ...],
+    until: str | None,
+    cap: int | None,
+    language: str,
+    *,
+    as_json: bool,
+) -> None:
+    r"""Give a consent, signed on this machine.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai --person 42 grant food_loss
+    """
+    with device.client() as client:
+        index, last_day = sign_grant(
+            client,
+            device.seed,
+            policy,
+            holders=list(holders),
+            until=until,
+            cap=cap,
+            language=language,  # type: ignore[arg-type]
+        )
+    if as_json:
+        click.echo(json.dumps({"index": index, "until": last_day}))
+    else:
+        console.print(f"Your consent is in the ledger at index {index}, until {last_day}. Receipt checked.")
+        console.print(f"To take it back: musubi resident … revoke {index}")
+
+
+@resident.command()
+@click.argument("index", type=int)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.pass_obj
+def revoke(device: Device, index: int, *, as_json: bool) -> None:
+    r"""Take a consent back. No question admitted after it counts you.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai --person 42 revoke 1234
+    """
+    with device.client() as client:
+        at, promise = sign_revoke(client, device.seed, index)
+    if as_json:
+        click.echo(json.dumps({"index": at, "promise": promise}))
+    else:
+        console.print(f"Your consent has ended. The revocation is in the ledger at index {at}. Receipt checked.")
+
+
+@resident.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.pass_obj
+def uses(device: Device, *, as_json: bool) -> None:
+    r"""Show every question that could have counted you, found by reading the whole ledger on this machine.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai --person 42 uses
+    """
+    with device.client() as client:
+        mine = client.my_consents(device.seed)
+    log = HttpLog(device.layout.url)
+    try:
+        found = find_uses(LogFollower(log, device.trust.verifier, device.trust.witnesses), mine)
+    finally:
+        log.close()
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    zone = ZoneInfo(device.layout.town.time_zone)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("question", "when", "who", "policy", "were you in?", "how it ended"):
+        table.add_column(column)
+    for use in found:
+        when = datetime.fromtimestamp(use.at, zone).strftime("%Y-%m-%d %H:%M")
+        table.add_row(str(use.admit), when, use.by, use.policy, "yes" if use.counted else "no", use.ended)
+    console.print(table if found else "No question has been asked under a policy that you agreed to.")

@@ -1,0 +1,57 @@
+"""Answers, prices and budgets as tables for people."""
+
+from queries.answer import Cell
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from queries.messages import OfferAnswer
+from queries.tree import Query
+
+console = Console(highlight=False, soft_wrap=False)
+
+
+def nano(nano_rho: int) -> str:
+    """Write nano-rho as rho with its thousandths."""
+    return f"ρ {nano_rho / 1e9:.6f}".rstrip("0").rstrip(".")
+
+
+def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Table:
+    """Return the answer: one row a group, one column a measure with its ± interval."""
+    measures = list(dict.fromkeys(cell.measure for cell in cells))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key in query.group_by:
+        table.add_column(key)
+    for measure in measures:
+        table.add_column(measure, justify="right")
+    rows: dict[tuple[str | int, ...], dict[str, Cell]] = {}
+    for cell in cells:
+        rows.setdefault(cell.key, {})[cell.measure] = cell
+    for shown, (key, numbers) in enumerate(rows.items()):
+        if shown == most_rows:
+            table.caption = f"… and {len(rows) - most_rows} more rows"
+            break
+        table.add_row(*map(str, key), *(_number(numbers.get(measure)) for measure in measures))
+    return table
+
+
+def _number(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    return f"{_grouped(cell.value)} [dim]± {_grouped(cell.half_width)}[/]"
+
+
+def _grouped(text: str) -> str:
+    whole, dot, rest = text.partition(".")
+    return f"{int(whole):,}" + dot + rest if whole.lstrip("-").isdigit() and whole != "-0" else text
+
+
+def price_table(offer: OfferAnswer) -> Table:
+    """Return what a question costs and what is left before it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("account")
+    table.add_column("left", justify="right")
+    table.add_column("cap", justify="right")
+    for row in offer.accounts:
+        table.add_row(str(row["account"]), nano(int(row["left"])), nano(int(row["cap"])))
+    return table

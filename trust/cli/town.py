@@ -1,0 +1,147 @@
+"""``up`` and ``demo``: a whole town on this machine."""
+
+import signal
+import tempfile
+import threading
+from pathlib import Path
+
+import click
+import msgspec
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ledger.errors import Unavailable
+from trust.cli.tables import console
+from trust.town.layout import Layout
+from trust.town.loader import load_town
+from trust.town.processes import Processes, running
+from trust.town.story import Story
+from trust.town.up import DEFAULT_PORT, client_of, prepare, settle_in
+
+TownFolder = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("town", type=TownFolder)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the town's folders are, or are made.  [default: .town/<name>]",
+)
+@click.option(
+    "--port", type=int, default=DEFAULT_PORT, show_default=True, help="The service's port; the witness gets the next."
+)
+@click.option("--residents", type=int, help="How many residents; the town's own number otherwise.")
+def up(town: Path, folder: Path | None, port: int, residents: int | None) -> None:
+    r"""Run a whole town on this machine: service, nodes and witness. Ctrl-C stops all.
+
+    \b
+    Example:  musubi up towns/momijidai
+              musubi up tests/towns/oulad --residents 1000
+    """
+    loaded = load_town(town)
+    console.print(f"Preparing {loaded.title['en']} ({loaded.title['ja']}) …")
+    layout = prepare(loaded, folder or Path(".town") / loaded.name, residents=residents, port=port)
+    stop = stop_on_signal()
+    with running(layout, [holder.alias for holder in loaded.holders]) as processes, client_of(layout) as client:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(32),
+            TextColumn("{task.completed:,}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("residents enrolled and signed", total=None)
+            settle_in(layout, loaded, client, lambda _, done, total: progress.update(task, completed=done, total=total))
+        show_addresses(layout)
+        stay_up(stop, processes)
+
+
+@click.command()
+@click.option("--town", type=TownFolder, default=Path("towns/momijidai"), show_default=True, help="The town's folder.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="An empty or new folder for it; a fresh temporary one otherwise.",
+)
+@click.option("--stay", type=click.IntRange(0, 1), default=1, show_default=True, help="1 keeps the town up at the end.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write what happened here.")
+@click.option("--residents", type=int, help="How many residents; the town's own number otherwise.")
+@click.option("--port", type=int, help="The service's port; any free one otherwise.")
+def demo(
+    town: Path, folder: Path | None, stay: int, json_file: Path | None, residents: int | None, port: int | None
+) -> None:
+    r"""Tell Musubi's story with a real town: consents, questions, revocation, budgets, a crash, an audit.
+
+    It ends with exit code 0 only if every step really did what it says.
+
+    \b
+    Example:  musubi demo --stay 0 --json report.json
+    """
+    loaded = load_town(town)
+    console.rule(f"[bold]Musubi[/] — {loaded.title['en']} {loaded.title['ja']}")
+    console.print("A city, its firms and its residents share answers, not data.")
+    place = folder or Path(tempfile.mkdtemp(prefix="musubi-"))
+    with console.status("Making the town's data and keys …"):
+        layout = prepare(loaded, place, residents=residents, port=port)
+    holders = [holder.alias for holder in loaded.holders]
+    stop = stop_on_signal()
+    with running(layout, holders) as processes, client_of(layout) as client:
+        console.print(f"Running: 1 service, {len(holders)} holders' nodes ({', '.join(holders)}), 1 witness.")
+        story = Story(layout, loaded, client, processes, console)
+        story.residents_sign()
+        story.partners_ask()
+        story.residents_revoke()
+        story.over_budget()
+        story.node_killed()
+        story.audit()
+        if json_file is not None:
+            json_file.write_bytes(msgspec.json.format(msgspec.json.encode(story.report)) + b"\n")
+        total = sum(story.report.seconds.values())
+        console.print(f"\n[green]Every step did what it says[/] ({total:.0f} s).")
+        if stay:
+            show_addresses(layout)
+            stay_up(stop, processes)
+
+
+def stop_on_signal() -> threading.Event:
+    """Return an event that Ctrl-C and SIGTERM set, instead of raising in the middle of something."""
+    stop = threading.Event()
+
+    def handler(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handler)
+    return stop
+
+
+def stay_up(stop: threading.Event, processes: Processes) -> None:
+    """Keep the town up until told to stop; say so and end if one of its processes has ended."""
+    try:
+        while not stop.wait(1.0):
+            dead = processes.dead()
+            if dead:
+                raise Unavailable(f"The process '{dead[0]}' has ended by itself; its log says why.")
+    except KeyboardInterrupt:
+        pass
+    console.print("Stopping …")
+
+
+def show_addresses(layout: Layout) -> None:
+    """Print where to look and what to try."""
+    console.print(f"\nThe town's page     {layout.url}/")
+    console.print(f"The ledger          {layout.url}/log/checkpoint")
+    console.print(f"The interface       {layout.url}/openapi/openapi.json")
+    console.print(f"The town's folder   {layout.folder}")
+    console.print("\nTry, in another terminal:")
+    console.print(f"  musubi audit {layout.url} --trust {layout.folder}/trust.json", soft_wrap=True)
+    console.print(f"  musubi resident --town-dir {layout.folder} --person 42 show", soft_wrap=True)
+    question = layout.town.questions[0]
+    console.print(
+        f'  musubi ask --town-dir {layout.folder} --as {question.as_} --epsilon {question.epsilon} "{question.sql}"',
+        soft_wrap=True,
+    )
+    console.print("Ctrl-C stops everything.")

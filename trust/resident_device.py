@@ -1,0 +1,131 @@
+"""What a resident's own device does: sign consents and revocations, and look for every question that could count it.
+
+The device trusts no answer: which questions could count a consent follows from the public log alone, which it reads
+and replays itself.
+"""
+
+import secrets
+import time
+
+from msgspec import Struct, structs
+
+from ledger import entries as e
+from ledger.errors import MusubiError, NotFound, PolicyNotCurrent
+from policies.consent import Language, make_consent, make_revocation
+from policies.in_force import check_in_force, prove_in_force
+from policies.replay import MemoryConsents, State
+from queries.messages import MyConsent
+from queries.replay import replay
+from trust.log_follower import LogFollower
+from trust.service_client import ServiceClient
+
+
+class Use(Struct, frozen=True, kw_only=True):
+    """One question that could count a consent: where it is, who asked, when, and how it ended."""
+
+    admit: int
+    at: int
+    by: str
+    policy: str
+    counted: bool
+    ended: str
+
+
+def grant(
+    client: ServiceClient,
+    seed: bytes,
+    policy_id: str,
+    *,
+    holders: list[str],
+    until: str | None,
+    cap: int | None,
+    language: Language,
+) -> tuple[int, str]:
+    """Sign and hand in one consent; return its ledger index and its last day, once the receipt was checked."""
+    policies = client.policies()
+    if policy_id not in policies:
+        raise PolicyNotCurrent(f"There is no policy '{policy_id}' in force.", policies=sorted(policies))
+    policy = policies[policy_id]
+    last_day = until or policy.until[-1]
+    bundle = make_consent(
+        seed,
+        policy,
+        log=client.trust.origin,
+        consent=secrets.token_bytes(32),
+        salts=[secrets.token_bytes(32) for _ in range(len(policy.holders) + 1)],
+        holders=holders or list(policy.holders),
+        until=last_day,
+        cap=cap or policy.caps[-1],
+        language=language,
+        shown_at=int(time.time()),
+    )
+    index = client.grant([bundle])[0]
+    client.prove(index)
+    return index, last_day
+
+
+def revoke(client: ServiceClient, seed: bytes, index: int) -> tuple[int, str]:
+    """Sign and hand in a revocation; return its index and the service's promise, once the receipt was checked."""
+    mine = {consent.index: consent for consent in client.my_consents(seed)}
+    if index not in mine:
+        raise NotFound("None of your consents is at that place of the ledger; `musubi resident show` lists them.")
+    consent = mine[index]
+    policy = client.policies().get(consent.policy)
+    if policy is None or policy.version != consent.version:
+        raise PolicyNotCurrent("The consent's policy version is not current; ask at the counter.")
+    bundle = make_revocation(
+        seed,
+        policy,
+        log=client.trust.origin,
+        consent=consent.consent,
+        grant=index,
+        salts=[secrets.token_bytes(32) for _ in range(len(policy.holders) + 1)],
+        holders=consent.holders,
+        said_at=int(time.time()),
+    )
+    answer = client.revoke(index, bundle)
+    client.prove(answer["index"])
+    return answer["index"], answer["promise"]
+
+
+def uses(follower: LogFollower, mine: list[MyConsent]) -> list[Use]:
+    """Read the whole log and return every question of one's own policies since one's consents, in order.
+
+    Each bit is checked with its in-force proof against the root in the question's own entry.
+    """
+    state, seen = State(), MemoryConsents()
+    found: dict[int, Use] = {}
+    first = {consent.policy: min(c.index for c in mine if c.policy == consent.policy) for consent in mine}
+    for batch in follower.follow():
+        for offset, data in enumerate(batch.entries):
+            index = batch.first + offset
+            counted = False
+            if b'"kind":"admit"' in data:
+                counted = _counts(state, index, data, mine)
+            entry = replay(state, index, data, seen)
+            if isinstance(entry, e.Admit) and index > first.get(entry.policy, index):
+                found[index] = Use(
+                    admit=index, at=entry.at, by=entry.by, policy=entry.policy, counted=counted, ended="open"
+                )
+            elif isinstance(entry, e.Release | e.Refund) and entry.admit in found:
+                ended = "answered" if isinstance(entry, e.Release) else "refunded"
+                found[entry.admit] = structs.replace(found[entry.admit], ended=ended)
+    return list(found.values())
+
+
+def _counts(state: State, index: int, data: bytes, mine: list[MyConsent]) -> bool:
+    """Return whether any of one's consents is in the in-force set that the ``admit`` at ``index`` commits to."""
+    try:
+        entry = e.decode(data)
+    except MusubiError:
+        return False  # the replay that follows says what is wrong
+    if not isinstance(entry, e.Admit):
+        return False
+    chunks = state.eligible(entry.policy_sha256, entry.at, entry.charge)
+    proofs = [
+        prove_in_force(chunks, index, consent.index)
+        for consent in mine
+        if consent.policy == entry.policy and consent.index < index
+    ]
+    counted = [check_in_force(proof, entry.in_force_root) for proof in proofs]  # every proof is checked
+    return any(counted)

@@ -1,0 +1,160 @@
+"""The service as its clients see it: residents, counters, partners and stewards. Answers are checked, not believed."""
+
+import secrets
+import time
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import msgspec
+from msgspec import Raw, Struct
+from nacl.signing import SigningKey
+
+from ledger import canonical, jws
+from ledger import entries as e
+from ledger.errors import ProofInvalid, Unavailable
+from ledger.receipts import Receipt, check_receipt
+from policies.bundle import Bundle
+from policies.document import Policy, decode_document, document_sha256
+from policies.keys import SERVICE, pairwise_key, public_hex
+from queries.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Question
+from queries.tree import Query, encode_query
+from trust.problems import MEDIA_TYPE, error_of
+from trust.trust_file import Trust
+
+T = TypeVar("T")
+WAIT_SECONDS = 60
+
+
+class RoundStatus(Struct, frozen=True, kw_only=True):
+    """Where a round stands: ``open``, ``released`` or ``refunded``, by which entry, and who is waited for."""
+
+    status: str
+    closed_by: int | None
+    waiting_for: list[str]
+
+
+class Proven(Struct, frozen=True, kw_only=True):
+    """One ledger entry with its receipt, checked against the pins."""
+
+    index: int
+    entry: e.AnyEntry
+    data: bytes
+    receipt: Receipt
+
+
+class _Published(Struct, frozen=True, kw_only=True):
+    index: int
+    sha256: str
+    policy: Raw
+
+
+class ServiceClient:
+    """One service, and the pins by which its word is checked."""
+
+    def __init__(self, url: str, trust: Trust) -> None:
+        self.trust = trust
+        self._http = httpx.Client(base_url=url, timeout=WAIT_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, type_: type[T]) -> T:
+        """GET canonical JSON. Raises the service's problem, or Unavailable."""
+        return canonical.decode(self._call("GET", path).content, type_, "answer")
+
+    def post(self, path: str, body: object, type_: type[T], key: str | None = None) -> T:
+        """POST canonical JSON, with an idempotency key if one is given."""
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        response = self._call("POST", path, content=canonical.encode(body), headers=headers)
+        return canonical.decode(response.content, type_, "answer")
+
+    def post_bytes(self, path: str, body: bytes, key: str | None = None) -> bytes:
+        """POST bytes that are canonical JSON already; return the answer's bytes."""
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        return self._call("POST", path, content=body, headers=headers).content
+
+    def send(self, path: str, token: str) -> str:
+        """POST a signed message; return the answer's text."""
+        return self._call("POST", path, content=token, headers={"Content-Type": "application/jose"}).text
+
+    def _call(self, method: str, path: str, **how: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **how)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"The service does not answer ({type(error).__name__}); is the town up?") from None
+        if response.is_success:
+            return response
+        if response.headers.get("content-type", "").startswith(MEDIA_TYPE):
+            raise error_of(response.json())
+        raise Unavailable(f"The service answered with status {response.status_code}.")
+
+    # What anyone may read
+
+    def policies(self) -> dict[str, Policy]:
+        """Return the current policies by id; their hashes are checked against the documents."""
+        found = {}
+        for each in self.get("/v1/policies", list[_Published]):
+            policy = decode_document(bytes(each.policy))
+            if document_sha256(policy) != each.sha256:
+                raise ProofInvalid("The service's policy does not have the hash that it names.")
+            found[policy.id] = policy
+        return found
+
+    def prove(self, index: int) -> Proven:
+        """Fetch one entry and its receipt, and check log signature, witnesses and inclusion. Raises ProofInvalid."""
+        receipt = Receipt.parse(self._call("GET", f"/v1/receipts/{index}").content)
+        data = self._call("GET", f"/v1/entries/{index}").content
+        if receipt.index != index:
+            raise ProofInvalid("The receipt is for another entry.")
+        check_receipt(receipt, data, self.trust.verifier, self.trust.witnesses)
+        return Proven(index=index, entry=e.decode(data), data=data, receipt=receipt)
+
+    # Partners
+
+    def question(self, query: Query, partner: str, key: SigningKey, *, fresh: bool) -> str:
+        """Sign a question."""
+        message = Question(
+            from_=partner,
+            log=self.trust.origin,
+            id=secrets.token_hex(32),
+            at=int(time.time()),
+            fresh=fresh,
+            query=Raw(encode_query(query)),
+        )
+        return jws.sign(message, key)
+
+    def preview(self, token: str) -> OfferAnswer:
+        """Return what a signed question would cost."""
+        return jws.read_unverified(self.send("/v1/questions/preview", token), OfferAnswer)
+
+    def ask(self, token: str) -> AskAnswer:
+        """Ask; return where the question stands in the ledger. Raises BudgetExceeded and the like."""
+        return jws.read_unverified(self.send("/v1/questions", token), AskAnswer)
+
+    def watch(self, admit: int, wait: int = 20) -> RoundStatus:
+        """Return where a round stands, waiting up to ``wait`` seconds for its end."""
+        return self.get(f"/v1/rounds/{admit}?wait={wait}", RoundStatus)
+
+    # Residents
+
+    def grant(self, bundles: list[Bundle], key: str | None = None) -> list[int]:
+        """Hand consents in; return their ledger indices once they are published."""
+        answer = self.post("/v1/grants", {"bundles": bundles}, dict[str, list[int]], key)
+        return answer["indices"]
+
+    def revoke(self, grant: int, bundle: Bundle) -> dict[str, Any]:
+        """Hand a revocation in; return its index and the service's signed promise."""
+        return self.post("/v1/revocations", {"grant": grant, "bundle": bundle}, dict[str, Any])
+
+    def my_consents(self, seed: bytes) -> list[MyConsent]:
+        """Return a resident's own consents."""
+        key = pairwise_key(seed, SERVICE)
+        message = Mine(log=self.trust.origin, key=public_hex(key), at=int(time.time()), nonce=secrets.token_hex(32))
+        answer = self.send("/v1/residents/consents", jws.sign(message, key))
+        return msgspec.json.decode(answer, type=list[MyConsent])

@@ -1,0 +1,217 @@
+"""Where everything of a town on one machine lies, and laying it out the first time.
+
+::
+
+    DIR/
+      town.json                 which town this is, and the ports
+      trust.json                what nodes and auditors pin
+      service/                  the operator's folder (trust.service.settings)
+      nodes/<holder>/           each holder's own folder (trust.node.settings), with its own data and keys
+      witness/                  the witness's folder (trust.audit.witness)
+      stewards/<alias>.key      offline keys: nothing that runs reads them, only the founding does
+      members/<alias>.key       partners' and identity providers' signing keys
+      people/                   who the demo's residents are: for the part that plays residents and counters alone
+      logs/                     what each process prints
+
+In a real town these folders lie with different organisations on different machines; nothing here shares a file with
+another process, and a node is told nothing of the other holders.
+"""
+
+import json
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey
+
+from ledger import entries as e
+from ledger.entries import MemberBody
+from ledger.errors import Malformed, NotFound, NotPermitted
+from ledger.notes import VerifierKey
+from policies.keys import public_hex
+from policies.replay import entry_sha256
+from trust.key_files import new_key, read_key, write_secret
+from trust.town.document import MemberRow, Town
+from trust.town.loader import generate, load_town, source_path
+from trust.trust_file import Trust, save_trust
+
+WITNESS_NAME = "witness.musubi.example"
+HOST = "127.0.0.1"
+
+
+class TownPlace(Struct, frozen=True, kw_only=True):
+    """``town.json``: the town's folder of origin, how many residents it has here, and its ports."""
+
+    town: str
+    residents: int
+    port: int
+    witness_port: int
+
+
+class Layout:
+    """The folder of one town on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.service = folder / "service"
+        self.witness = folder / "witness"
+        self.people = folder / "people"
+        self.logs = folder / "logs"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a town was laid out here."""
+        return (self.folder / "town.json").exists()
+
+    @property
+    def place(self) -> TownPlace:
+        """Read ``town.json``; raise NotFound where there is no town."""
+        try:
+            return msgspec.json.decode((self.folder / "town.json").read_bytes(), type=TownPlace)
+        except FileNotFoundError:
+            raise NotFound(f"There is no town in '{self.folder}'; run `musubi up TOWN --dir {self.folder}`.") from None
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return f"http://{HOST}:{self.place.port}"
+
+    @property
+    def town(self) -> Town:
+        """Read the town's own folder."""
+        return load_town(Path(self.place.town))
+
+    def node(self, holder: str) -> Path:
+        """Return a holder's folder."""
+        return self.folder / "nodes" / holder
+
+    def member_key(self, alias: str) -> SigningKey:
+        """Read a member's signing key."""
+        path = self.folder / "members" / f"{alias}.key"
+        if not path.exists():
+            raise NotFound(f"There is no member '{alias}' in this town; look in {path.parent}.")
+        return read_key(path)
+
+    def steward_key(self, alias: str) -> SigningKey:
+        """Read a steward's key."""
+        return read_key(self.folder / "stewards" / f"{alias}.key")
+
+
+def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witness_port: int) -> Layout:
+    """Make the data, keys, pins and settings of a town in an empty folder.
+
+    Raises NotPermitted where the folder holds something else; Unavailable where the town's data cannot be had. A crash
+    leaves a folder without ``town.json``, which nothing takes for a town.
+    """
+    layout = Layout(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise NotPermitted(f"The folder '{folder}' is not empty; choose another one with --dir.")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    count = town.residents if residents is None else residents
+    data = folder / "generated"
+    generate(town, data, residents)
+    layout.logs.mkdir()
+    stewards = {steward.alias: new_key(folder / "stewards" / f"{steward.alias}.key") for steward in town.stewards}
+    log_key = new_key(layout.service / "keys" / "log.key")
+    genesis = e.Genesis(
+        at=int(time.time()),
+        origin=town.origin,
+        title=town.title,
+        log_key=str(VerifierKey.ed25519(town.origin, bytes(log_key.verify_key))),
+        time_zone=town.time_zone,
+        stewards=[e.Steward(alias=s.alias, title=s.title, key=public_hex(stewards[s.alias])) for s in town.stewards],
+        quorum=town.quorum,
+    )
+    witnesses = _lay_out_witness(layout, genesis, witness_port)
+    _lay_out_service(layout, town, genesis, witnesses, port)
+    trust = Trust(
+        origin=town.origin,
+        log_key=genesis.log_key,
+        genesis_sha256=entry_sha256(e.encode(genesis)),
+        witness_policy=witnesses,
+    )
+    save_trust(folder / "trust.json", trust)
+    for member in town.members:
+        _lay_out_member(layout, member, data, trust, port)
+    layout.people.mkdir(mode=0o700)
+    write_secret(layout.people / "seeds.key", secrets.token_bytes(32))
+    shutil.move(data / "residents.parquet", layout.people / "residents.parquet")
+    shutil.rmtree(data)
+    place = TownPlace(town=str(town.folder.resolve()), residents=count, port=port, witness_port=witness_port)
+    (folder / "town.json").write_bytes(msgspec.json.format(msgspec.json.encode(place)))
+    return layout
+
+
+def _lay_out_witness(layout: Layout, genesis: e.Genesis, port: int) -> str:
+    key = new_key(layout.witness / "witness.key")
+    (layout.witness / "witness.toml").write_text(
+        f"name = {json.dumps(WITNESS_NAME)}\n\n[[logs]]\nvkey = {json.dumps(genesis.log_key)}\n", "utf-8"
+    )
+    vkey = VerifierKey.cosignature(WITNESS_NAME, bytes(key.verify_key))
+    return (
+        f"log {genesis.log_key}\nwitness town {vkey} http://{HOST}:{port}\n"
+        "group town_quorum 1 town\nquorum town_quorum\n"
+    )
+
+
+def _lay_out_service(layout: Layout, town: Town, genesis: e.Genesis, witnesses: str, port: int) -> None:
+    operator = next(member for member in town.members if "operator" in member.roles)
+    new_key(layout.service / "keys" / "operator.key")
+    (layout.service / "genesis.json").write_bytes(e.encode(genesis) + b"\n")
+    (layout.service / "witnesses.txt").write_text(witnesses, "utf-8")
+    (layout.service / "service.toml").write_text(
+        f"origin = {json.dumps(town.origin)}\noperator = {json.dumps(operator.alias)}\n"
+        f'host = "{HOST}"\nport = {port}\n',
+        "utf-8",
+    )
+
+
+def _lay_out_member(layout: Layout, member: MemberRow, data: Path, trust: Trust, port: int) -> None:
+    if "operator" in member.roles:
+        return  # its key is in its own folder
+    key = new_key(layout.folder / "members" / f"{member.alias}.key")
+    write_secret(layout.folder / "members" / f"{member.alias}.sealing.key", bytes(PrivateKey.generate()))
+    if "holder" not in member.roles:
+        return
+    node = layout.node(member.alias)
+    write_secret(node / "keys" / "node.key", bytes(key))
+    write_secret(node / "keys" / "rows.key", secrets.token_bytes(32))
+    write_secret(node / "keys" / "link.key", secrets.token_bytes(32))
+    (node / "data").mkdir()
+    lines = [f"alias = {json.dumps(member.alias)}", f'service = "http://{HOST}:{port}"', "", "[sources]"]
+    for source in member.sources:
+        shutil.move(source_path(data, member.alias, source), node / "data" / f"{source}.parquet")
+        lines.append(f'{source} = "data/{source}.parquet"')
+    (node / "node.toml").write_text("\n".join(lines) + "\n", "utf-8")
+    save_trust(node / "trust.json", trust)
+
+
+def member_bodies(layout: Layout, town: Town) -> list[MemberBody]:
+    """Return the members as the stewards will sign them, with their public keys."""
+    bodies = []
+    for member in town.members:
+        if "operator" in member.roles:
+            key = read_key(layout.service / "keys" / "operator.key")
+            sealing = PrivateKey.generate().public_key  # nothing is ever sealed to the operator
+        else:
+            key = layout.member_key(member.alias)
+            secret = bytes(read_key(layout.folder / "members" / f"{member.alias}.sealing.key"))
+            sealing = PrivateKey(secret).public_key
+        bodies.append(
+            MemberBody(
+                alias=member.alias,
+                number=1,
+                status="active",
+                roles=sorted(member.roles),
+                title=member.title,
+                key=public_hex(key),
+                sealing_key=bytes(sealing).hex(),
+            )
+        )
+    if not bodies:
+        raise Malformed("The town has no members.")
+    return bodies

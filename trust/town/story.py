@@ -1,0 +1,356 @@
+"""The demo's story, step by step; each step does what it says, checks it, and raises DemoFailed where it did not."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ledger import entries as e
+from ledger.errors import BudgetExceeded, Unavailable
+from ledger.tiles import Tile
+from policies.in_force import indices_in_force
+from policies.replay import MemoryConsents, State
+from queries.messages import OfferAnswer
+from queries.replay import replay
+from queries.tree import Spend
+from trust.asking import Answered, ask, preview, to_query
+from trust.cli.asking import answer_document, show_answer
+from trust.cli.tables import nano, price_table
+from trust.key_files import read_secret
+from trust.log_follower import LogFollower
+from trust.log_source import HttpLog
+from trust.resident_device import revoke
+from trust.service_client import ServiceClient
+from trust.town.document import Question, Town
+from trust.town.layout import Layout
+from trust.town.play_residents import seed_of
+from trust.town.processes import Processes
+from trust.town.report import DemoReport
+from trust.town.up import settle_in
+
+CATCH_UP_SECONDS = 300
+
+
+class DemoFailed(Unavailable):
+    """A step of the demo did not do what it said."""
+
+
+class Story:
+    """Tells and checks the demo of one running town."""
+
+    def __init__(
+        self, layout: Layout, town: Town, client: ServiceClient, processes: Processes, console: Console
+    ) -> None:
+        self.layout = layout
+        self.town = town
+        self.client = client
+        self.processes = processes
+        self.console = console
+        self.report = DemoReport(town=town.name)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time one phase for the report."""
+        began = time.monotonic()
+        yield
+        self.report.seconds[name] = round(time.monotonic() - began, 2)
+
+    def say(self, text: str = "") -> None:
+        """Print a sentence."""
+        self.console.print(text)
+
+    def title(self, text: str) -> None:
+        """Begin a step."""
+        self.console.print(f"\n[bold]{text}[/]")
+
+    @contextmanager
+    def bar(self, text: str) -> Iterator["Bar"]:
+        """Show a progress bar."""
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(32),
+            TextColumn("{task.completed:,}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=not self.console.is_terminal) as progress:
+            yield Bar(progress, text)
+
+    # The steps
+
+    def residents_sign(self) -> None:
+        """Residents enrol, link and sign."""
+        self.title("1. Residents enrol and sign")
+        self.say("  An identity provider attests each resident; each signs, on their own device, what they agree to.")
+        with self.phase("residents"), self.bar("residents enrolled, linked and signed") as bar:
+            counts = settle_in(self.layout, self.town, self.client, lambda _, done, total: bar.to(done, total))
+        self.report.residents, self.report.grants = counts
+        self.say(
+            f"  {counts[0]:,} residents gave {counts[1]:,} signed consents. Each is in the ledger, none has a name in it."
+        )
+        with self.phase("catching_up"), self.bar("entries checked by every holder's node") as bar:
+            self._wait_until_caught_up(bar)
+
+    def _wait_until_caught_up(self, bar: "Bar") -> None:
+        """Wait until every node has read the ledger and holds its leaves: their poll says so, and it is kept."""
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        while time.monotonic() < deadline:
+            sizes = self.client.get("/v1/caught-up", dict[str, int])
+            size = sizes.pop("published")
+            slowest = min((sizes.get(holder.alias, 0) for holder in self.town.holders), default=0)
+            bar.to(slowest, size)
+            if slowest >= size:
+                return
+            for holder in self.town.holders:
+                self.processes.check_alive(holder.alias)
+            time.sleep(0.1)
+        raise DemoFailed("A holder's node has not caught up with the ledger in time; its log says why.")
+
+    def partners_ask(self) -> None:
+        """Partners ask: price first, then the answer."""
+        self.title("2. Partners ask, see the price first, and get answers with their uncertainty")
+        with self.phase("questions"):
+            for number, question in enumerate(self.town.questions):
+                self._ask(question, loud=number < 2)
+        more = len(self.town.questions) - 2
+        if more > 0:
+            self.say(f"  … and {more} more questions, answered in the same way; the town's page shows them all.")
+
+    def _partner(self, question: Question) -> str:
+        titles = {member.alias: member.title["en"] for member in self.town.members}
+        return titles[question.as_]
+
+    def _ask(self, question: Question, *, loud: bool, fresh: bool = False) -> Answered:
+        query, policy = to_query(question.sql, self.client.policies(), Spend(epsilon=question.epsilon))
+        key = self.layout.member_key(question.as_)
+        offer = preview(self.client, query, question.as_, key)
+        if loud:
+            self.say(f"\n  {self._partner(question)} asks: {question.title['en']}")
+            self.say(f"  [cyan]{question.sql}[/]")
+            self.say(
+                f"  Price: {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}), {offer.in_force:,} consents in force."
+            )
+        answered = ask(self.client, query, policy, question.as_, key, fresh=fresh)
+        if answered.status != "released":
+            raise DemoFailed("A question was refunded although no node was stopped.")
+        if loud:
+            show_answer(answered)
+            self.console.print(price_table(preview(self.client, query, question.as_, key)))
+        self._note(question, answered, offer)
+        return answered
+
+    def _note(self, question: Question, answered: Answered, offer: OfferAnswer) -> None:
+        document = {"epsilon": float(question.epsilon), "as": question.as_, **answer_document(question.sql, answered)}
+        document["release"] = answered.closing.index
+        document["in_force"] = offer.in_force
+        self.report.queries.append(document)
+
+    def residents_revoke(self) -> None:
+        """Residents take consents back, and the next answer does not count them."""
+        self.title("3. Residents take their consent back")
+        question = self.town.questions[0]
+        query, policy = to_query(question.sql, self.client.policies(), Spend(epsilon=question.epsilon))
+        with self.phase("revocations"):
+            ended = self._revoke_some(query.policy)
+            answered = self._ask(question, loud=False, fresh=True)
+            before, after = self._in_force_at(self.report.queries[0]["admit"]), self._in_force_at(answered.admit.index)
+        if not ended or set(ended) & set(after) or not set(ended) <= set(before):
+            raise DemoFailed("A revoked consent was still in force at the next question.")
+        self.say(
+            f"  {len(ended)} residents revoked '{policy.title['en']}'. Each got a signed promise at once, and a receipt."
+        )
+        self.say(
+            f"  The same question again, freshly computed at index {answered.admit.index}: {len(before):,} consents "
+            f"counted before, {len(after):,} now. None of the {len(ended)} is among them; the ledger alone proves it."
+        )
+
+    def _revoke_some(self, policy_id: str) -> list[int]:
+        seeds = read_secret(self.layout.people / "seeds.key")
+        order = list(range(self.report.residents))
+        random.Random(self.town.seed).shuffle(order)  # noqa: S311 - who revokes in the demo is no secret
+        ended: list[int] = []
+        for person in order:
+            if len(ended) == self.town.demo.revoke:
+                break
+            seed = seed_of(seeds, person)
+            mine = [c for c in self.client.my_consents(seed) if c.policy == policy_id and c.ended_by is None]
+            for consent in mine:
+                at, promise = revoke(self.client, seed, consent.index)
+                self.report.revocations.append({"grant": consent.index, "revoke": at})
+                ended.append(consent.index)
+                if not promise:
+                    raise DemoFailed("A revocation came without its promise.")
+        return ended
+
+    def _in_force_at(self, admit: int) -> list[int]:
+        """Return the grants in force at an ``admit``, from the public log alone."""
+        state, seen = State(), MemoryConsents()
+        log = HttpLog(self.layout.url)
+        try:
+            for batch in LogFollower(log, self.client.trust.verifier, self.client.trust.witnesses).follow():
+                for offset, data in enumerate(batch.entries):
+                    index = batch.first + offset
+                    if index == admit:
+                        entry = e.decode(data)
+                        if not isinstance(entry, e.Admit):
+                            raise DemoFailed("The ledger has no question at that index.")
+                        return indices_in_force(state.eligible(entry.policy_sha256, entry.at, entry.charge))
+                    replay(state, index, data, seen)
+        finally:
+            log.close()
+        raise DemoFailed("The ledger has no such question.")
+
+    def over_budget(self) -> None:
+        """A question past the budget is refused."""
+        self.title("4. A question past the budget is refused")
+        question = self.town.demo.over_budget
+        query, policy = to_query(question.sql, self.client.policies(), Spend(epsilon=question.epsilon))
+        key = self.layout.member_key(question.as_)
+        token = self.client.question(query, question.as_, key, fresh=True)
+        with self.phase("refusal"):
+            try:
+                self.client.ask(token)
+            except BudgetExceeded as refused:
+                at = refused.details.get("refused_at")
+                self.say(f"  {self._partner(question)} asks for ε {question.epsilon}: [cyan]{question.sql}[/]")
+                self.say(
+                    f"  [yellow]Refused[/]: asked {nano(refused.asked)}, left {nano(refused.left)} in '{refused.account}'. "
+                    f"The refusal is in the ledger at index {at}."
+                )
+                self.report.refusals.append(
+                    {
+                        "sql": question.sql,
+                        "epsilon": float(question.epsilon),
+                        "code": refused.code,
+                        "asked": refused.asked,
+                        "left": refused.left,
+                        "account": refused.account,
+                        "index": at,
+                    }
+                )
+                return
+        raise DemoFailed(f"A question past the budget of '{policy.id}' was not refused.")
+
+    def node_killed(self) -> None:
+        """A node dies midway; the question is finished when it is back, with the same charge."""
+        self.title("5. A holder's node is killed in the middle of a question")
+        question = self.town.questions[0]
+        query, policy = to_query(question.sql, self.client.policies(), Spend(epsilon=question.epsilon))
+        view = policy.view(query.from_[0])
+        victim = view.holders[0] if view else policy.holders[0]
+        key = self.layout.member_key(question.as_)
+        with self.phase("node_killed"):
+            self.processes.stop(victim)
+            self.processes.start_node(victim, crash_at="node:countersigned")
+            self.client.ask(self.client.question(query, question.as_, key, fresh=True))
+            code = self.processes.wait_dead(victim, 60)
+            if code != -signal.SIGKILL:
+                raise DemoFailed("The node was to be killed and ended otherwise.")
+            self.say(
+                f"  '{victim}' was killed by SIGKILL right after it had charged its own books. The question waits."
+            )
+            self.processes.start_node(victim)
+            admit = max(self._open_rounds())
+            status = self.client.watch(admit)
+            while status.closed_by is None:
+                status = self.client.watch(admit, 5)
+        closing = self.client.prove(status.closed_by)
+        kind = "answered" if isinstance(closing.entry, e.Release) else "refunded"
+        self.say(
+            f"  '{victim}' is back and went on where it was: the question is {kind}, charged once, at index {closing.index}."
+        )
+        self.report.killed = {"node": victim, "admit": admit, "closed_by": closing.index, "ended": kind}
+
+    def _open_rounds(self) -> list[int]:
+        found = self.client.get("/v1/rounds", list[int])
+        if not found:
+            raise DemoFailed("The question that was to wait is not open.")
+        return found
+
+    def audit(self) -> None:
+        """A separate process replays everything."""
+        self.title("6. An auditor, who trusts nobody, replays everything")
+        with self.phase("audit"):
+            found = self._run_audit(self.layout.url)
+        self.report.audit = found
+        if found["verdict"] != "ok":
+            raise DemoFailed(f"The audit says: {found['verdict']}")
+        self.say(
+            f"  {found['entries']:,} entries replayed: hashes, signatures, charges, caps, in-force sets, sums. Verdict: [green]ok[/]."
+        )
+        self._tamper()
+
+    def _run_audit(self, place: str) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as state:
+            done = subprocess.run(  # noqa: S603 - our own program
+                [
+                    sys.executable,
+                    "-m",
+                    "trust.cli",
+                    "audit",
+                    place,
+                    "--trust",
+                    str(self.layout.folder / "trust.json"),
+                    "--state",
+                    state,
+                    "--json",
+                ],
+                capture_output=True,
+                check=False,
+            )
+        try:
+            return dict(msgspec.json.decode(done.stdout))
+        except msgspec.DecodeError:
+            raise DemoFailed(f"The audit ended with code {done.returncode} and no report.") from None
+
+    def _tamper(self) -> None:
+        """Flip one bit of one entry in a copy of the log, and have it audited."""
+        with self.phase("tampered_audit"), tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "log"
+            shutil.copytree(self.layout.service / "log", copy)
+            bundle = next(path for path in sorted(copy.rglob("tile/entries/*")) if path.is_file() or path.is_dir())
+            path = bundle if bundle.is_file() else next(p for p in sorted(bundle.rglob("*")) if p.is_file())
+            data = bytearray(path.read_bytes())
+            place = len(data) // 2
+            data[place] ^= 1
+            path.chmod(0o600)
+            path.write_bytes(bytes(data))
+            index = _entry_at(bytes(data), place, path.relative_to(copy).as_posix())
+            found = self._run_audit(str(copy))
+        self.report.tampered_audit = {**found, "flipped_entry": index}
+        if found["verdict"] == "ok" or found.get("first_fault") != index:
+            raise DemoFailed("The audit of a copy with one flipped bit did not name its entry.")
+        self.say(f"  The same audit of a copy with one flipped bit: [red]{found['verdict']}[/]")
+
+
+class Bar:
+    """One progress bar."""
+
+    def __init__(self, progress: Progress, text: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(text, total=None)
+
+    def to(self, done: int, total: int) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+def _entry_at(bundle: bytes, place: int, path: str) -> int:
+    """Return the ledger index of the entry that covers byte ``place`` of an entry bundle."""
+    at, index = 0, Tile.parse(path).index * 256
+    while at < len(bundle):
+        end = at + 2 + int.from_bytes(bundle[at : at + 2], "big")
+        if place < end:
+            return index
+        at, index = end, index + 1
+    raise DemoFailed("The bundle has no entry there.")

@@ -1,0 +1,65 @@
+"""Bringing a whole town up on this machine: laid out once, founded once, residents played once; then just started."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from ledger.errors import Unavailable
+from trust.service_client import ServiceClient
+from trust.town.document import Town
+from trust.town.founding import found_town
+from trust.town.layout import HOST, Layout, lay_out
+from trust.town.play_residents import play_residents
+from trust.trust_file import load_trust
+
+DEFAULT_PORT = 8700
+Say = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
+
+
+def free_ports(port: int | None) -> tuple[int, int]:
+    """Return ports for service and witness: the wanted one and the next, or any two that are free.
+
+    Raises Unavailable when a wanted one is taken.
+    """
+    found = []
+    for wanted in (port or 0, port + 1 if port else 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, wanted))
+            except OSError:
+                raise Unavailable(f"Port {wanted} is taken; choose another one with --port.") from None
+            found.append(int(probe.getsockname()[1]))
+    return found[0], found[1]
+
+
+def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None) -> Layout:
+    """Return the town's layout, made now if it is not there yet."""
+    layout = Layout(folder)
+    if layout.exists:
+        return layout
+    service_port, witness_port = free_ports(port)
+    return lay_out(town, folder, residents=residents, port=service_port, witness_port=witness_port)
+
+
+def client_of(layout: Layout) -> ServiceClient:
+    """Return a client that checks against the town's own pins."""
+    return ServiceClient(layout.url, load_trust(layout.folder / "trust.json"))
+
+
+def settle_in(layout: Layout, town: Town, client: ServiceClient, progress: Progress) -> tuple[int, int]:
+    """Found the town and play its residents, unless that was done before; return (residents, consents).
+
+    A town whose residents were being played when it was stopped is not gone on with: lay out a new one.
+    """
+    done = layout.folder / "settled.txt"
+    if done.exists():
+        residents, consents = done.read_text("ascii").split()
+        return int(residents), int(consents)
+    if client.policies():
+        raise Unavailable("This town was stopped while its residents were signing; remove its folder and begin anew.")
+    found_town(layout, town, client)
+    counts = play_residents(layout, town, client, progress)
+    done.write_text(f"{counts[0]} {counts[1]}\n", "ascii")
+    return counts
