@@ -10,6 +10,7 @@ Units: budgets are nano-rho (10^-9 rho of zero-concentrated differential privacy
 import calendar
 import hashlib
 from datetime import date
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -149,6 +150,8 @@ def check_document(policy: Policy) -> None:
     _check_distinct("holders", policy.holders)
     _check_distinct("partners", policy.partners)
     _check_distinct("views", [view.name for view in policy.views])
+    if not 0 < Fraction(policy.budget.delta) < 1:
+        raise Malformed("The policy's delta is above 0 and below 1.")
     for day in policy.until:
         _check_month_end(day)
     if 0 in policy.caps or sorted(set(policy.caps)) != policy.caps:

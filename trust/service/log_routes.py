@@ -20,7 +20,7 @@ def checkpoint(request: ApiRequest) -> Response[bytes]:
     note = service_of(request).tiles.read_checkpoint()
     if note is None:
         raise NotFound("No checkpoint is published yet; ask again in a moment.")
-    return Response(note, media_type="text/plain; charset=utf-8", headers=BRIEF)
+    return Response(note, media_type="text/plain", headers=BRIEF)
 
 
 @get("/log/tile/{path:path}", sync_to_thread=False)
@@ -46,7 +46,7 @@ async def receipt(request: ApiRequest, index: int) -> Response[bytes]:
     reader = TileReader(service.tiles.read_tile, size)
     proof = await asyncio.to_thread(prove_inclusion, index, size, reader)
     made = Receipt(index=index, proof=proof, checkpoint=note)
-    return Response(made.format(), media_type="text/plain; charset=utf-8", headers=BRIEF)
+    return Response(made.format(), media_type="text/plain", headers=BRIEF)
 
 
 @get("/v1/entries/{index:int}")

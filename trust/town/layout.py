@@ -134,7 +134,7 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
         genesis_sha256=entry_sha256(e.encode(genesis)),
         witness_policy=witnesses,
     )
-    save_trust(folder / "trust.json", trust)
+    save_trust(trust, folder / "trust.json")
     for member in town.members:
         _lay_out_member(layout, member, data, trust, port)
     layout.people.mkdir(mode=0o700)
@@ -187,7 +187,7 @@ def _lay_out_member(layout: Layout, member: MemberRow, data: Path, trust: Trust,
         shutil.move(source_path(data, member.alias, source), node / "data" / f"{source}.parquet")
         lines.append(f'{source} = "data/{source}.parquet"')
     (node / "node.toml").write_text("\n".join(lines) + "\n", "utf-8")
-    save_trust(node / "trust.json", trust)
+    save_trust(trust, node / "trust.json")
 
 
 def member_bodies(layout: Layout, town: Town) -> list[MemberBody]:
