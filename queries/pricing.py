@@ -1,0 +1,159 @@
+"""What a question costs: noise scales and one exact charge in nano-rho (zero-concentrated DP, Bun and Steinke 2016).
+
+**Privacy argument of the charge** (mode ``local``). Precondition: each primitive's squared sensitivity bounds what one
+resident at one holder can move it (``queries.sensitivity``). Claim: the whole release, to everyone, is
+(charge / 10^9)-zCDP for one resident. Proof: at one holder, the primitives' noised blocks compose to the sum of their
+costs; a resident may be at all k of the view's holders, and each adds the whole noise by itself, so k such releases
+compose: k times the sum. Sums, means and intervals are post-processing. Every cost is rounded up to whole nano-rho.
+
+The budget of one question is split equally between the primitives that can move at all; a primitive that cannot
+(clip bounds 0 to 0) costs nothing and gets the smallest noise.
+
+``price`` searches; ``check_charge``, which nodes and auditors run, never does.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal, localcontext
+from functools import lru_cache
+
+from msgspec import UNSET, Struct
+
+from ledger.entries import Noise
+from ledger.errors import ProofInvalid, QueryInvalid
+from policies.document import Budget
+from queries.check import measure_primitives, parse_decimal
+from queries.mechanism import (
+    MAX_SCALE,
+    MIN_SCALE,
+    NANO,
+    check_scales,
+    decimal_text,
+    epsilon_of,
+    largest_cost,
+    nano_rho,
+    round_digits,
+    scale_within,
+)
+from queries.plan import Plan
+from queries.tree import Spend, Within
+
+__all__ = ["MAX_EPSILON", "Price", "check_charge", "check_confidence", "epsilon_of", "price"]
+
+MAX_EPSILON = Decimal(20)
+"""A question that asks for more is taken for a mistake."""
+MIN_EPSILON = Decimal("0.0001")
+MIN_CONFIDENCE = Decimal("0.5")
+MAX_CONFIDENCE = Decimal("0.9999")
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """The noise of each primitive, and the whole question's charge in nano-rho over all participants."""
+
+    noise: tuple[Noise, ...]
+    charge: int
+
+
+def price(plan: Plan, spend: Spend, budget: Budget) -> Price:
+    """Find the noise and the exact charge of a checked question; the same on every machine.
+
+    ``epsilon`` is for the whole question, all holders together, at the policy's delta. ``within`` gives its measure
+    the asked interval simultaneously with all other numbers of the answer (as ``queries.answer`` shows them), and the
+    other primitives the same cost each. Raises QueryInvalid for an amount that is zero, negative, not a decimal, or
+    out of reach.
+    """
+    if (spend.epsilon is UNSET) == (spend.within is UNSET):
+        raise QueryInvalid("A question says either 'epsilon' or 'within', exactly one of them.")
+    if spend.within is not UNSET:
+        share = _share_within(plan, spend.within)
+        exact = _scale_within(plan, spend.within)
+    else:
+        share = _share_of_epsilon(plan, spend.epsilon if spend.epsilon is not UNSET else "", budget.delta)
+        exact = {}
+    noise = tuple(
+        Noise(
+            primitive=primitive.name,
+            scale=exact.get(primitive.name) or _scale_for(primitive.squared_sensitivity, share),
+        )
+        for primitive in plan.primitives
+    )
+    return Price(noise=noise, charge=_cost(plan, noise))
+
+
+def check_charge(plan: Plan, noise: Sequence[Noise], charge: int) -> None:
+    """Raise ProofInvalid unless noise of these scales costs at most ``charge``: one sum, never a search."""
+    check_scales(plan, noise)
+    if _cost(plan, noise) > charge:
+        raise ProofInvalid("The charge is less than what the stated noise costs.")
+
+
+def check_confidence(confidence: str) -> str:
+    """Return the confidence if it is a decimal from 0.5 to 0.9999; raise QueryInvalid."""
+    if not MIN_CONFIDENCE <= parse_decimal(confidence, "confidence") <= MAX_CONFIDENCE:
+        raise QueryInvalid(f"The confidence is from {MIN_CONFIDENCE} to {MAX_CONFIDENCE}.")
+    return confidence
+
+
+def _cost(plan: Plan, noise: Sequence[Noise]) -> int:
+    one_holder = sum(
+        nano_rho(primitive.squared_sensitivity, part.scale)
+        for primitive, part in zip(plan.primitives, noise, strict=True)
+    )
+    return len(plan.participants) * one_holder
+
+
+def _share_of_epsilon(plan: Plan, epsilon: str, delta: str) -> int:
+    asked = parse_decimal(epsilon, "epsilon")
+    if not MIN_EPSILON <= asked <= MAX_EPSILON:
+        raise QueryInvalid(f"The epsilon is from {MIN_EPSILON} to {MAX_EPSILON}.")
+    moving = sum(primitive.squared_sensitivity > 0 for primitive in plan.primitives)
+    return largest_cost(decimal_text(asked), delta) // (len(plan.participants) * max(moving, 1))
+
+
+def _target(plan: Plan, within: Within) -> tuple[str, int]:
+    """Return the name and squared sensitivity of the one primitive behind the measure that ``within`` names."""
+    measure = next((asked for asked in plan.measures if asked.as_ == within.measure), None)
+    if measure is None:
+        raise QueryInvalid("The 'within' names a measure that the question does not ask for.")
+    if measure.mean is not UNSET:
+        raise QueryInvalid(
+            "A mean's interval depends on the data, so it cannot be asked for beforehand; name a count or a sum."
+        )
+    (name,) = measure_primitives(measure)
+    return name, next(known.squared_sensitivity for known in plan.primitives if known.name == name)
+
+
+def _scale_within(plan: Plan, within: Within) -> dict[str, str]:
+    name, squared = _target(plan, within)
+    if squared == 0:
+        raise QueryInvalid("The measure that 'within' names is always 0 in this view; name another.")
+    if isinstance(within.plus_minus, bool) or not 1 <= within.plus_minus <= 2**40:
+        raise QueryInvalid("The 'plus_minus' is a whole number from 1 to 2^40.")
+    confidence = check_confidence(within.confidence)
+    scale = scale_within(within.plus_minus, len(plan.participants), plan.length, confidence)
+    if scale < MIN_SCALE:
+        raise QueryInvalid("The interval is narrower than the smallest noise gives; ask for a wider one.")
+    return {name: decimal_text(min(scale, MAX_SCALE))}
+
+
+def _share_within(plan: Plan, within: Within) -> int:
+    name, squared = _target(plan, within)
+    return nano_rho(squared, _scale_within(plan, within)[name])
+
+
+@lru_cache(maxsize=4096)
+def _scale_for(squared_sensitivity: int, share: int) -> str:
+    """Return the smallest scale, in 6 significant digits, that costs at most ``share`` nano-rho."""
+    if squared_sensitivity == 0:
+        return decimal_text(MIN_SCALE)
+    if share <= 0:
+        raise QueryInvalid("The question spends too little to answer anything; ask for a larger epsilon.")
+    with localcontext() as context:
+        context.prec = 60
+        # cost = d^2 / (2 sigma^2), solved for sigma.
+        exact = (Decimal(squared_sensitivity) * NANO / (2 * Decimal(share))).sqrt()
+    scale = max(round_digits(exact, up=True), MIN_SCALE)
+    while nano_rho(squared_sensitivity, decimal_text(scale)) > share:
+        scale = scale + Decimal(1).scaleb(scale.adjusted() - 5)
+    if scale > MAX_SCALE:
+        raise QueryInvalid("The question spends so little that noise would drown the answer; ask for a larger epsilon.")
+    return decimal_text(scale)

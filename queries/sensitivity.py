@@ -1,0 +1,50 @@
+"""How far one resident can move each primitive: squared L2 sensitivities, exact and whole.
+
+**Setting** (the same for every claim). Two data sets are neighbours when they differ in all rows of one resident at
+one holder: present in one, absent in the other. Bounding comes first and does not look at the question: each holder
+keeps at most R = ``rows_per_resident`` rows of each resident, chosen by a hash of that resident's own rows alone, so
+the kept rows of everybody else are the same in both data sets. Filters and grouping then look at one row at a time.
+A row falls in at most one cell, because the cells of ``queries.plan`` are the points of a public key domain.
+
+So for every primitive the difference of the two vectors is the contribution of at most R rows of one resident, and
+``squared_sensitivity`` bounds its squared L2 norm. Rows of one resident may all fall in the same cell; nothing in
+bounding forbids it, so none of the bounds below is sqrt(R), except where it is written why.
+
+A resident who is at several of a view's holders is a neighbour at each of them; that is priced in
+``queries.pricing`` (the charge counts every holder), not here.
+"""
+
+from policies.document import Measure
+
+
+def squared_rows(rows_per_resident: int) -> int:
+    """Return R squared: for ``rows``, ``values`` and ``bins``, which count rows.
+
+    Precondition: at most R rows of the resident, each in at most one cell (and for ``bins`` in at most one bin, as
+    bins of rising edges do not overlap). Claim: the L2 distance is at most R. Proof: each row adds a vector with at
+    most one 1 and zeros elsewhere, of norm at most 1; the triangle inequality gives R. Reached when all R rows fall
+    in one cell.
+    """
+    return rows_per_resident**2
+
+
+def squared_residents(rows_per_resident: int, cells: int) -> int:
+    """Return min(R, cells): for ``residents``, which counts a resident once in each cell where a row of theirs is.
+
+    Precondition: at most R rows of the resident, each in at most one cell, counted *distinct* in each cell.
+    Claim: the squared L2 distance is at most min(R, cells). Proof: the difference has a 1 in each cell that holds a
+    row of the resident and 0 elsewhere; at most R cells hold one, and there are only ``cells``; the squared norm is
+    the number of ones. Here sqrt(R) is right, because distinct counting itself allows at most 1 per cell.
+    """
+    return min(rows_per_resident, cells)
+
+
+def squared_sum(rows_per_resident: int, column: Measure) -> int:
+    """Return (R max(|lo|, |hi|)) squared: for ``sum``.
+
+    Precondition: at most R rows of the resident, each in at most one cell, each value clipped to lo..hi, a null
+    adding nothing. Claim: the L2 distance is at most R max(|lo|, |hi|). Proof: each row adds a vector with at most one
+    non-zero number, of size at most max(|lo|, |hi|) (0 for a null); the triangle inequality over R rows.
+    Zero where lo = hi = 0: the sum is then always 0.
+    """
+    return (rows_per_resident * max(abs(column.lo), abs(column.hi))) ** 2
