@@ -10,9 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from ledger.errors import QueryInvalid
 from policies.document import Category
-from queries.tree import Spend
 from trust.town.loader import Town, generate, load_town, read_residents, source_path
 
 MOMIJIDAI = Path(__file__).parents[2] / "towns" / "momijidai"
@@ -166,34 +164,3 @@ def test_rides_have_a_morning_peak_and_fewer_at_weekends(out: Path) -> None:
     assert hours.count(7) > 1.3 * hours.count(12) > 2 * hours.count(22)
     assert days.count("wed") > 1.3 * days.count("sun")
     assert 4.5 < len(hours) / RESIDENTS < 8.5
-
-
-def test_each_question_of_the_demo_fits_its_policy_and_its_budget(town: Town) -> None:
-    sql = pytest.importorskip("queries.sql", reason="the SQL parser is not there")
-    check = pytest.importorskip("queries.check")
-    pricing = pytest.importorskip("queries.pricing")
-    spent: dict[tuple[str, str], int] = {}
-    for question in [*town.questions, town.demo.over_budget]:
-        policy = town.policy(question.sql.partition("FROM ")[2].partition(".")[0])
-        assert policy is not None
-        assert question.as_ in policy.partners
-        spend = Spend(epsilon=question.epsilon)
-        plan = check.make_plan(sql.parse_sql(question.sql, policy, spend), policy)
-        charge = pricing.price(plan, spend, policy.budget).charge
-        assert charge <= policy.limits.charge
-        account = (policy.id, question.as_)
-        spent[account] = spent.get(account, 0) + charge
-        if question is town.demo.over_budget:
-            assert charge > policy.budget.per_partner
-        else:
-            assert 3 * spent[account] <= policy.budget.per_partner, "the demo can be told several times a month"
-
-
-def test_a_question_about_a_column_that_no_view_lists_is_refused(town: Town) -> None:
-    sql = pytest.importorskip("queries.sql", reason="the SQL parser is not there")
-    check = pytest.importorskip("queries.check")
-    policy = town.policy("mobility_demand")
-    assert policy is not None
-    text = "SELECT ridden_on, COUNT(*) AS rides FROM mobility_demand.rides GROUP BY ridden_on"
-    with pytest.raises(QueryInvalid):
-        check.make_plan(sql.parse_sql(text, policy, Spend(epsilon="0.5")), policy)
