@@ -169,7 +169,10 @@ def _genesis(state: State, entry: e.Genesis, data: bytes) -> None:
     aliases = [steward.alias for steward in entry.stewards]
     if len(set(aliases)) != len(aliases) or entry.quorum > len(aliases):
         raise ProofInvalid("the stewards repeat, or are fewer than their quorum.")
-    budgets.local_day(entry.at, entry.time_zone)
+    try:
+        budgets.local_day(entry.at, entry.time_zone)
+    except (KeyError, ValueError, OSError):
+        raise ProofInvalid("its time zone is not one of the IANA database.") from None
     state.genesis = entry
     state.genesis_sha256 = entry_sha256(data)
 

@@ -101,7 +101,8 @@ class LogFollower:
         self.witnesses = witnesses
         self.frontier = frontier.copy() if frontier is not None else Frontier()
         self._clock = clock
-        self.latest = self._open(latest) if latest is not None else None
+        # Its quorum was checked when it came; which witnesses count may have changed since.
+        self.latest = SeenCheckpoint(open_checkpoint(latest, log_key)[0], latest, {}) if latest is not None else None
 
     def fetch(self) -> SeenCheckpoint:
         """Fetch and check the newest checkpoint by itself, keep it as ``latest`` and return it.
@@ -122,7 +123,7 @@ class LogFollower:
         self._check_against_latest(seen)
         checkpoint = seen.checkpoint
         if checkpoint.size < self.frontier.size:
-            raise self._smaller(checkpoint.size, self.frontier.size)
+            raise self._smaller(seen, self.frontier.size)
         tiles = VerifiedTiles(self.source.read_tile, checkpoint.size, checkpoint.root)
         if root_hash(self.frontier.size, tiles) != self.frontier.root() or not self._extends_latest(tiles):
             raise self._forked(seen, "The log does not extend the history that was read from it before.")
@@ -176,7 +177,7 @@ class LogFollower:
             return
         old, new = self.latest.checkpoint, seen.checkpoint
         if new.size < old.size:
-            raise self._smaller(new.size, old.size)
+            raise self._smaller(seen, old.size)
         if new.size == old.size and new.root != old.root:
             raise self._forked(seen, "The log signed two different trees of the same size.")
 
@@ -184,13 +185,17 @@ class LogFollower:
         latest = self.latest.checkpoint if self.latest is not None else None
         return latest is None or root_hash(latest.size, tiles) == latest.root
 
-    def _smaller(self, new: int, old: int) -> ProofInvalid:
+    def _smaller(self, seen: SeenCheckpoint, old: int) -> ProofInvalid:
         return ProofInvalid(
-            f"The log shows {new} entries after it has shown {old}: it was rolled back, or an old copy is served.",
-            size=new,
-            seen=old,
+            f"The log shows {seen.checkpoint.size} entries after it has shown {old}: it was rolled back, or an old copy "
+            "is served.",
+            **self._both(seen),
         )
 
     def _forked(self, seen: SeenCheckpoint, message: str) -> HistoryForked:
+        return HistoryForked(message, **self._both(seen))
+
+    def _both(self, seen: SeenCheckpoint) -> dict[str, str]:
+        """Return the two signed notes: they are public, and the proof."""
         older = self.latest.note.decode() if self.latest is not None else ""
-        return HistoryForked(message, older=older, newer=seen.note.decode())
+        return {"older": older, "newer": seen.note.decode()}

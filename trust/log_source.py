@@ -5,6 +5,7 @@ tlog-tiles allows that) is cut from the full one. Sizes are limited before anyth
 bytes, a hash tile to 32 bytes a hash, an entry bundle to 256 entries of 65,535 bytes.
 """
 
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,8 @@ from ledger.tiles import ENTRIES, MAX_ENTRY_BYTES, Tile
 
 TIMEOUT_SECONDS = 20.0
 ATTEMPTS = 3
-"""How often a read that failed on the way is tried; answers are never retried."""
+"""How often a read is tried that failed on the way, or that the service has no time for now (429)."""
+MOST_PATIENCE_SECONDS = 10
 
 
 class LogSource(Protocol):
@@ -47,6 +49,14 @@ def cut(data: bytes, tile: Tile) -> bytes:
     if end > len(data):
         raise Malformed("A tile of the log is shorter than its width says.", tile=tile.path)
     return data[:end]
+
+
+class _Busy(Exception):  # noqa: N818 - an answer that is waited for, not an error to anyone
+    """The service asked for patience."""
+
+    def __init__(self, retry_after: str) -> None:
+        super().__init__(retry_after)
+        self.seconds = min(int(retry_after), MOST_PATIENCE_SECONDS) if retry_after.isdecimal() else 1
 
 
 class HttpLog:
@@ -82,15 +92,19 @@ class HttpLog:
                 return self._get(path, most)
             except httpx.InvalidURL:
                 raise Malformed("The log's address is not a URL.") from None
-            except httpx.HTTPError:
+            except (httpx.HTTPError, _Busy) as error:
                 if attempt == ATTEMPTS:
                     break
+                if isinstance(error, _Busy):
+                    time.sleep(error.seconds)
         raise Unavailable("The log cannot be reached; check its address and try again.")
 
     def _get(self, path: str, most: int) -> bytes:
         with self._client.stream("GET", self.url + path) as response:
             if response.status_code == httpx.codes.NOT_FOUND:
                 raise NotFound("The log has no such file.", path=path)
+            if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                raise _Busy(response.headers.get("retry-after", ""))
             if response.status_code != httpx.codes.OK:
                 raise Unavailable(f"The log answered {response.status_code}; try again later.", path=path)
             data = bytearray()

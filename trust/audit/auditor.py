@@ -1,0 +1,217 @@
+"""The auditor: it replays a whole log from its tiles, trusts nobody, and names the first thing wrong.
+
+It imports nothing of the service. What it checks, in this order:
+
+1. the pins: the log's name, key and genesis entry are the pinned ones, and the ones pinned before;
+2. the checkpoint: signed by the log, cosigned by the quorum of witnesses, consistent with the last one seen;
+3. every entry is the one in the signed tree, by our own code (``trust.log_follower``), and the whole log's root once
+   more by merkletools (``second_opinion``);
+4. every entry means what it may: signatures, quorums, charges, caps, in-force roots, rounds (``queries.replay``), and no
+   time is ahead of the witnesses' clocks;
+5. over HTTP, every answer is the sum of its holders' signed shares (``shares``). A folder has no shares.
+
+Memory does not grow with the log, apart from one bit per entry and policy (in-force sets) and 32 bytes per leaf for the
+second opinion; consent identifiers are kept on disk.
+
+**What it cannot see:** residents' own signatures, which are private to the holders (nodes check those); and whether a
+different history is shown to someone who uses other witnesses.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ledger import entries as e
+from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
+from ledger.hashing import leaf_hash
+from policies.replay import State, entry_sha256
+from queries.admission import plan_of
+from queries.replay import replay
+from trust.audit.memory import Memory, check_same_town
+from trust.audit.report import AuditReport
+from trust.audit.second_opinion import MAX_LEAVES, SecondOpinion
+from trust.audit.seen_consents import SeenConsents
+from trust.audit.shares import AnswerBasis, check_shares, fetch_shares
+from trust.log_follower import LogFollower, SeenCheckpoint, VerifiedBatch
+from trust.log_source import FolderLog, HttpLog, open_log
+from trust.trust_file import MAX_TRUST_BYTES, Trust, decode_trust, load_trust
+
+Progress = Callable[[int, int], None]
+"""Called with (entries checked, entries in all) after each batch."""
+
+
+def audit(
+    place: str,
+    *,
+    trust: Trust | None = None,
+    state_folder: Path | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.time,
+) -> AuditReport:
+    """Audit the log at a service's address or in a folder; return what was found, also where that is a fault.
+
+    ``trust`` are the pins to hold it to. Without them, those kept in ``state_folder`` are used; without these, what the
+    log itself offers is believed on first use, and the report says so. Raises Unavailable where the log cannot be
+    read now, and NotFound where there is none: those say nothing about the log.
+    """
+    begin = time.monotonic()
+    log = open_log(place)
+    audit_ = _Audit(log, Memory(state_folder), progress, clock)
+    try:
+        audit_.run(trust)
+    except Unavailable:
+        raise
+    except MusubiError as error:
+        audit_.report_fault(error)
+    finally:
+        audit_.finish()
+        log.close()
+    report = audit_.report
+    report.milliseconds = round((time.monotonic() - begin) * 1_000)
+    return report
+
+
+class _Audit:
+    def __init__(
+        self, log: HttpLog | FolderLog, memory: Memory, progress: Progress | None, clock: Callable[[], float]
+    ) -> None:
+        self.report = AuditReport()
+        self._log = log
+        self._memory = memory
+        self._progress = progress
+        self._clock = clock
+        self._state = State()
+        self._seen = SeenConsents()
+        self._second = SecondOpinion()
+        self._basis: dict[int, AnswerBasis] = {}
+
+    def run(self, given: Trust | None) -> None:
+        """Do the whole audit; raise the first fault."""
+        trust = self._pins(given)
+        self.report.origin = trust.origin
+        follower = self._follower(trust)
+        for batch in follower.follow():
+            self._remember(batch.seen)
+            self._check(batch, trust)
+        if follower.latest is None or follower.latest.checkpoint.size == 0:
+            raise ProofInvalid("The log is empty: it has no genesis entry.")
+        self._remember(follower.latest)
+        self._ask_second_opinion(follower.latest)
+        if not isinstance(self._log, HttpLog):
+            self.report.notes.append("Shares not checked: the copy has none.")
+
+    def _follower(self, trust: Trust) -> LogFollower:
+        latest = self._memory.checkpoint()
+        try:
+            return LogFollower(self._log, trust.verifier, trust.witnesses, latest=latest, clock=self._clock)
+        except MusubiError:
+            raise Unavailable("The auditor's own last checkpoint is damaged; give it another state folder.") from None
+
+    def _pins(self, given: Trust | None) -> Trust:
+        kept = self._memory.pins()
+        if given is not None:
+            self._memory.pin(given)
+            return given
+        offered = self._offered()
+        if kept is not None:
+            if offered is not None:
+                check_same_town(kept, offered)
+            return kept
+        if offered is None:
+            raise NotFound("There is no trust.json with the log; ask a steward for the town's and pass it on.")
+        self.report.notes.append(
+            "Trusted on first use: the pins came from the log's own keeper. Compare genesis "
+            f"{offered.genesis_sha256} with what a steward says."
+        )
+        self._memory.pin(offered)
+        return offered
+
+    def _offered(self) -> Trust | None:
+        """Return the pins that the log's keeper offers, if any."""
+        try:
+            if isinstance(self._log, HttpLog):
+                return decode_trust(self._log.get("/v1/trust", MAX_TRUST_BYTES))
+            for folder in (self._log.path, self._log.path.parent):
+                if (folder / "trust.json").is_file():
+                    return load_trust(folder / "trust.json")
+        except NotFound:
+            pass
+        return None
+
+    def _remember(self, seen: SeenCheckpoint) -> None:
+        self.report.size = seen.checkpoint.size
+        self.report.root = seen.checkpoint.root.hex()
+        self.report.cosigners = seen.cosigned
+        self._memory.keep_checkpoint(seen.note)
+
+    def _check(self, batch: VerifiedBatch, trust: Trust) -> None:
+        for place, data in enumerate(batch.entries):
+            index = batch.first + place
+            if index == 0 and entry_sha256(data) != trust.genesis_sha256:
+                raise HistoryForked("Entry 0: the genesis entry is not the pinned one.", index=0)
+            entry = replay(self._state, index, data, self._seen)
+            kind = str(entry.__struct_config__.tag)
+            self.report.kinds[kind] = self.report.kinds.get(kind, 0) + 1
+            match entry:
+                case e.Genesis():
+                    if (entry.origin, entry.log_key) != (trust.origin, trust.log_key):
+                        raise ProofInvalid("Entry 0: the genesis entry names another log or log key.", index=0)
+                case e.Admit():
+                    self._open_round(index, entry)
+                case e.Release():
+                    self._close_round(index, entry)
+                case e.Refund():
+                    del self._basis[entry.admit]
+                case _:
+                    pass
+            self.report.entries = index + 1
+        self._second.add([leaf_hash(data) for data in batch.entries])
+        if self._progress is not None:
+            self._progress(self.report.entries, batch.checkpoint.size)
+
+    def _open_round(self, index: int, admit: e.Admit) -> None:
+        self._basis[index] = AnswerBasis(
+            opened=self._state.rounds[index], plan=plan_of(self._state, admit), keys=self._keys(admit.participants)
+        )
+
+    def _keys(self, aliases: list[str]) -> dict[str, bytes]:
+        return {alias: bytes.fromhex(self._state.members[alias].key) for alias in aliases}
+
+    def _close_round(self, index: int, release: e.Release) -> None:
+        basis = self._basis.pop(release.admit)
+        if not isinstance(self._log, HttpLog):
+            return
+        try:
+            check_shares(basis, release, fetch_shares(self._log, release.admit), self._state.log)
+        except Unavailable:
+            raise
+        except MusubiError as error:
+            raise ProofInvalid(f"Entry {index} (release): {error.message}", index=index, rule=error.code) from None
+        self.report.shares_checked += 1
+
+    def _ask_second_opinion(self, seen: SeenCheckpoint) -> None:
+        if self._second.is_too_large:
+            self.report.notes.append(f"No second opinion on the root: merkletools is asked up to {MAX_LEAVES} entries.")
+        elif self._second.root() != seen.checkpoint.root:
+            raise ProofInvalid("merkletools makes another root of the entries than the signed checkpoint says.")
+
+    def report_fault(self, error: MusubiError) -> None:
+        """Turn the first fault into the verdict, and keep evidence where two signed notes contradict each other."""
+        self.report.verdict = error.message
+        self.report.rule = str(error.details.get("rule", error.code))
+        index = error.details.get("index")
+        self.report.first_fault = index if isinstance(index, int) else None
+        older, newer = error.details.get("older"), error.details.get("newer")
+        if isinstance(older, str) and isinstance(newer, str):
+            kept = self._memory.keep_evidence(older.encode(), newer.encode())
+            if kept is not None:
+                self.report.notes.append(f"Both signed checkpoints are kept in evidence/{kept.name}.")
+
+    def finish(self) -> None:
+        """Write down the state of the books and drop what was kept for the audit only."""
+        self._seen.close()
+        self.report.open_rounds = sorted(self._state.rounds)
+        for policy in sorted(self._state.policies):
+            account = self._state.accounts.get(f"policy/{policy}/life")
+            self.report.spent[policy] = account.spent if account else 0
+            self.report.reserved[policy] = account.reserved if account else 0

@@ -1,0 +1,77 @@
+"""What an auditor keeps between two audits of one town: its pins, the last checkpoint it saw, and evidence.
+
+The folder has ``trust.json`` (the pins), ``checkpoint`` (the last signed note that was checked) and ``evidence/`` (pairs
+of notes that should not both exist). Files are written whole or not at all, mode 0600; a crash leaves the old ones.
+"""
+
+import hashlib
+from pathlib import Path
+
+from ledger.errors import HistoryForked, Malformed, NotFound, TooLarge, Unavailable
+from ledger.notes import MAX_NOTE_BYTES
+from trust.trust_file import Trust, load_trust, save_trust, write_whole
+
+
+class Memory:
+    """The state folder; ``None`` remembers nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def pins(self) -> Trust | None:
+        """Return the pins kept, or None. Raises Unavailable."""
+        if self._folder is None:
+            return None
+        try:
+            return load_trust(self._folder / "trust.json")
+        except NotFound:
+            return None
+        except (Malformed, TooLarge):
+            raise Unavailable("The auditor's own pins are damaged; give it another state folder.") from None
+
+    def pin(self, trust: Trust) -> None:
+        """Keep pins; raise HistoryForked when others are kept, for another log, log key or genesis entry.
+
+        Which witnesses count may change: whoever brings the new pins answers for that.
+        """
+        if self._folder is None:
+            return
+        kept = self.pins()
+        if kept is not None:
+            check_same_town(kept, trust)
+        if kept != trust:
+            save_trust(trust, self._folder / "trust.json")
+
+    def checkpoint(self) -> bytes | None:
+        """Return the last note seen, or None."""
+        if self._folder is None:
+            return None
+        try:
+            with (self._folder / "checkpoint").open("rb") as file:
+                return file.read(MAX_NOTE_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            raise Unavailable("The auditor's state folder cannot be read; check its permissions.") from None
+
+    def keep_checkpoint(self, note: bytes) -> None:
+        """Remember the note that was checked last."""
+        if self._folder is not None:
+            write_whole(self._folder / "checkpoint", note)
+
+    def keep_evidence(self, older: bytes, newer: bytes) -> Path | None:
+        """Keep two notes that should not both exist; return their folder, named for their hash."""
+        if self._folder is None:
+            return None
+        folder = self._folder / "evidence" / hashlib.sha256(older + newer).hexdigest()[:16]
+        write_whole(folder / "older", older)
+        write_whole(folder / "newer", newer)
+        return folder
+
+
+def check_same_town(kept: Trust, offered: Trust) -> None:
+    """Raise HistoryForked unless both pin the same log, log key and genesis entry."""
+    if (kept.origin, kept.log_key, kept.genesis_sha256) != (offered.origin, offered.log_key, offered.genesis_sha256):
+        raise HistoryForked(
+            "This is not the log that was pinned before: its name, key or genesis entry is another one."
+        )

@@ -1,0 +1,54 @@
+"""What an audit found, for people and, as JSON, for machines."""
+
+from msgspec import Struct, field
+
+from ledger import canonical
+
+OK = "ok"
+
+
+class AuditReport(Struct, kw_only=True):
+    """The outcome of one audit. ``verdict`` is ``"ok"``, or the sentence that names the first thing wrong.
+
+    Amounts are nano-rho, times are seconds since 1970, ``milliseconds`` is how long the audit took.
+    """
+
+    verdict: str = OK
+    entries: int = 0
+    """How many entries were read, checked and applied; up to the fault, if there is one."""
+    first_fault: int | None = None
+    """The ledger index that the fault is at, where it is at one."""
+    rule: str = ""
+    """The stable code of the error behind the verdict (``ledger.errors``)."""
+    kinds: dict[str, int] = field(default_factory=dict)
+    """How many entries of each kind were checked."""
+    open_rounds: list[int] = field(default_factory=list)
+    """The ``admit`` entries that are neither released nor refunded yet."""
+    origin: str = ""
+    size: int = 0
+    root: str = ""
+    cosigners: dict[str, int] = field(default_factory=dict)
+    """Who cosigned the checkpoint, and when."""
+    spent: dict[str, int] = field(default_factory=dict)
+    """What each policy has spent for life."""
+    reserved: dict[str, int] = field(default_factory=dict)
+    """What each policy's open rounds hold back."""
+    shares_checked: int = 0
+    """How many answers were summed up again from the holders' signed shares."""
+    milliseconds: int = 0
+    notes: list[str] = field(default_factory=list)
+    """What the reader must know besides: what was not checked, and whether the pins were believed on first use."""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing wrong was found."""
+        return self.verdict == OK
+
+    @property
+    def seconds(self) -> float:
+        """How long the audit took."""
+        return self.milliseconds / 1_000
+
+    def to_json(self) -> bytes:
+        """Return the report as canonical JSON."""
+        return canonical.encode(self)

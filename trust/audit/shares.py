@@ -1,0 +1,64 @@
+"""Redoing the sum of one answer from the holders' signed shares, which the service publishes beside the log.
+
+``GET /v1/rounds/<admit>/shares`` gives ``{"shares": {"<holder>": "<compact JWS>", …}}``. Each token's SHA-256 is the one
+that the ``release`` names; each is signed with the key that the holder had in the ledger; each is a share for that very
+``admit`` (by index and by hash) and all are for one and the same transcript; and their sum is the released vector.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from ledger import entries as e
+from ledger import jws
+from ledger.errors import Malformed, NotFound, ProofInvalid
+from policies.replay import OpenRound
+from queries.combine import combine
+from queries.messages import Share, token_sha256
+from queries.plan import Plan
+from trust.log_source import HttpLog
+
+MAX_SHARES_BYTES = 8_000_000
+
+
+class _Shares(Struct, frozen=True):
+    shares: dict[str, str]
+
+
+class AnswerBasis(Struct, frozen=True, kw_only=True):
+    """What a ``release`` is checked against: its round, its plan, and its participants' public keys."""
+
+    opened: OpenRound
+    plan: Plan
+    keys: dict[str, bytes]
+
+
+def fetch_shares(log: HttpLog, admit: int) -> dict[str, str]:
+    """Fetch the signed shares of one answer. Raises ProofInvalid where the service does not have them, Unavailable."""
+    try:
+        data = log.get(f"/v1/rounds/{admit}/shares", MAX_SHARES_BYTES)
+        return msgspec.json.decode(data, type=_Shares).shares
+    except NotFound:
+        raise ProofInvalid("the service does not give the signed shares that the answer was summed from.") from None
+    except msgspec.DecodeError:
+        raise Malformed("the shares that the service gives are not of their format.") from None
+
+
+def check_shares(basis: AnswerBasis, release: e.Release, tokens: dict[str, str], log: str) -> None:
+    """Redo the sum of one answer; raise ProofInvalid, SignatureInvalid or Malformed for the first thing wrong."""
+    if set(tokens) != set(release.shares):
+        raise ProofInvalid("the shares given are not those of the answer's participants.")
+    shares = [_open(basis, release, alias, token, log) for alias, token in sorted(tokens.items())]
+    if len({share.transcript_sha256 for share in shares}) != 1:
+        raise ProofInvalid("the shares are for different transcripts.")
+    if combine(basis.plan, shares) != release.vector:
+        raise ProofInvalid("the shares do not add up to the released answer.")
+
+
+def _open(basis: AnswerBasis, release: e.Release, alias: str, token: str, log: str) -> Share:
+    if not token.isascii() or token_sha256(token) != release.shares[alias]:
+        raise ProofInvalid(f"the share of '{alias}' is not the one that the answer names.")
+    share = jws.verify(token, basis.keys[alias], Share, "share")
+    named = (share.from_, share.log, share.admit, share.admit_sha256)
+    if named != (alias, log, release.admit, basis.opened.entry_sha256):
+        raise ProofInvalid(f"the share of '{alias}' is for another round.")
+    return share
