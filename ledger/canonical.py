@@ -1,7 +1,8 @@
 """Canonical JSON (RFC 8785), for the part of JSON that Musubi uses.
 
 Values are objects, arrays, strings, booleans, null and integers of at most 2^53 - 1; there are no floating-point
-numbers anywhere in a signed thing. Object keys are ASCII. For that part, msgspec's sorted encoding *is* RFC 8785
+numbers anywhere in a signed thing. Object keys hold no character above U+FFFF (beyond it, RFC 8785's order by UTF-16
+units and ours by UTF-8 bytes differ). For that part, msgspec's sorted encoding *is* RFC 8785
 (a test holds it against the ``rfc8785`` package), and it is some fifty times faster.
 
 Decoding is strict: what is decoded must encode to the same bytes again. That one rule refuses duplicate keys,

@@ -35,22 +35,24 @@ from ledger.errors import Malformed, TooLarge
 MAX_ENTRY_BYTES = 65_535
 """An entry bundle gives each entry a 16-bit length (C2SP tlog-tiles)."""
 
-Alias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Alias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """32 bytes in lower-case hexadecimal: a hash, a key or a consent identifier."""
-Seconds = Annotated[int, Meta(ge=0, le=2**40)]
-"""Whole UTC seconds since 1970."""
+Seconds = Annotated[int, Meta(ge=0, le=2**37)]
+"""Whole UTC seconds since 1970, up to the year 6325: every one of them is a date in every time zone."""
 Index = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """A position in the log, from 0."""
+Whole = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
+"""A number of an answer: every JSON reader holds it exactly."""
 NanoRho = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """A privacy charge or cap: 10^-9 rho of zero-concentrated differential privacy."""
-Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 """A date, ``YYYY-MM-DD``, in the town's time zone."""
 Token = Annotated[str, Meta(max_length=60_000)]
 """A compact JWS (``ledger.jws``)."""
-Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?$")]
+Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?\Z")]
 """A non-negative decimal number as text: exact, and never a float."""
-Text = dict[str, Annotated[str, Meta(max_length=8_000)]]
+Text = dict[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,35}\Z")], Annotated[str, Meta(max_length=8_000)]]
 """One text in several languages, by language tag (``ja``, ``en``, ``ja-easy``)."""
 
 Role = Literal["holder", "partner", "identity", "operator"]
@@ -175,7 +177,7 @@ class Release(Entry, frozen=True, kw_only=True, tag="release"):
     """The answer to one ``admit``: the sum of the participants' noised vectors."""
 
     admit: Index
-    vector: Annotated[list[int], Meta(max_length=8_192)]
+    vector: Annotated[list[Whole], Meta(max_length=8_192)]
     shares: dict[Alias, Hex32]
 
 

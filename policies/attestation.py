@@ -32,7 +32,7 @@ class Attestation(
     from_: Alias
     log: str
     key: Hex32
-    subject: Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+    subject: Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9_-]+\Z")]
     level: Level
     date: Day
 

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from ledger.errors import BudgetExceeded
+from ledger.errors import BudgetExceeded, Malformed
 from policies.document import Policy
 
 
@@ -48,8 +48,15 @@ Accounts = dict[str, Account]
 
 
 def local_day(at: int, time_zone: str) -> str:
-    """Return the date of a moment (UTC seconds) in the town's time zone, ``YYYY-MM-DD``."""
-    return datetime.fromtimestamp(at, ZoneInfo(time_zone)).date().isoformat()
+    """Return the date of a moment (UTC seconds) in the town's time zone, ``YYYY-MM-DD``.
+
+    Raises Malformed for a time zone that is no IANA name.
+    """
+    try:
+        zone = ZoneInfo(time_zone)
+    except (KeyError, ValueError, OSError):  # unknown; not a name; a name of a folder of zones
+        raise Malformed("The time zone is not known by that name.") from None
+    return datetime.fromtimestamp(at, zone).date().isoformat()
 
 
 def window_of(at: int, window: str, time_zone: str) -> str:

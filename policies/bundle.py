@@ -38,7 +38,7 @@ class Leaf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One salted leaf: a compact JWS, or ``none``."""
 
     salt: Hex32
-    body: Annotated[str, Meta(max_length=8_192, pattern=r"^[A-Za-z0-9._-]+$")]
+    body: Annotated[str, Meta(max_length=8_192, pattern=r"^[A-Za-z0-9._-]+\Z")]
 
 
 class Bundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,9 +18,10 @@ from msgspec import Meta, Struct
 from ledger import canonical
 from ledger.entries import Alias, Day, Decimal, Hex32, NanoRho, Text
 from ledger.errors import Malformed
+from policies.keys import SERVICE
 
 ServiceGroup = Literal["living", "health", "community", "excursion", "sdgs"]
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
 """The name of a view, column or source."""
 Value = Annotated[str, Meta(min_length=1, max_length=80)]
 """One value of a public category."""
@@ -120,7 +121,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Annotated[int, Meta(ge=1, le=10_000)]
     title: Text
     notice: Text
-    purpose: Annotated[str, Meta(pattern=r"^https://w3id\.org/dpv#[A-Za-z]+$")]
+    purpose: Annotated[str, Meta(pattern=r"^https://w3id\.org/dpv#[A-Za-z]+\Z")]
     group: ServiceGroup
     controller: Alias
     holders: Annotated[list[Alias], Meta(min_length=1, max_length=32)]
@@ -148,6 +149,8 @@ def check_document(policy: Policy) -> None:
     if not policy.notice.get("ja-easy"):
         raise Malformed("The policy's notice lacks plain Japanese ('ja-easy').")
     _check_distinct("holders", policy.holders)
+    if SERVICE in policy.holders:
+        raise Malformed("No holder is called 'service': that name gives the resident's key at the service itself.")
     _check_distinct("partners", policy.partners)
     _check_distinct("views", [view.name for view in policy.views])
     if not 0 < Fraction(policy.budget.delta) < 1:
@@ -175,6 +178,8 @@ def _check_view(policy: Policy, view: View) -> None:
             _check_distinct(f"column {column.name} values", column.values)
             if column.other and column.other not in column.values:
                 raise Malformed(f"The column '{column.name}' sends other values to one it does not list.")
+            if any(char > "\uffff" for value in column.labels for char in value):
+                raise Malformed(f"The column '{column.name}' labels a value with a character above U+FFFF.")
             if not set(column.labels) <= set(column.values):
                 raise Malformed(f"The column '{column.name}' labels a value that it does not list.")
             if any(not label.get(language) for label in column.labels.values() for language in ("ja", "en")):

@@ -139,8 +139,14 @@ def prove_in_force(chunks: Chunks, size: int, index: int) -> InForceProof:
     )
 
 
-def check_in_force(proof: InForceProof, root: Hex32) -> bool:
-    """Return what the proven bit says: whether the grant was eligible. Raises ProofInvalid."""
+def check_in_force(proof: InForceProof, root: Hex32, *, index: int, size: int) -> bool:
+    """Return what the proven bit says: whether the grant at ``index`` was eligible for the ``admit`` at ``size``.
+
+    The reader brings both numbers: the root does not bind the size, and at the right edge of the tree a path for another
+    size would show another chunk's bits. Raises ProofInvalid.
+    """
+    if (proof.index, proof.size) != (index, size):
+        raise ProofInvalid("The in-force proof is for another grant or another question.")
     try:
         chunk = bytes.fromhex(proof.chunk)
         path = [bytes.fromhex(step) for step in proof.path]

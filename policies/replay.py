@@ -128,11 +128,11 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
 ) -> None:
     """Apply one entry, or raise ProofInvalid with a sentence that says what is wrong and change nothing."""
     if index != state.size:
-        raise ProofInvalid(f"Entry {index} is applied out of turn; {state.size} comes next.")
+        raise ProofInvalid(f"Entry {index} is applied out of turn; {state.size} comes next.", index=index)
     if entry.at < state.at:
-        raise ProofInvalid(f"Entry {index} runs backwards in time.")
+        raise ProofInvalid(f"Entry {index} runs backwards in time.", index=index)
     if (index == 0) != isinstance(entry, e.Genesis):
-        raise ProofInvalid(f"Entry {index} is out of place: the genesis entry comes first and only once.")
+        raise ProofInvalid(f"Entry {index} is out of place: the genesis entry comes first and only once.", index=index)
     try:
         match entry:
             case e.Genesis():
@@ -166,8 +166,9 @@ def _kind(entry: e.AnyEntry) -> str:
 
 
 def _genesis(state: State, entry: e.Genesis, data: bytes) -> None:
-    aliases = [steward.alias for steward in entry.stewards]
-    if len(set(aliases)) != len(aliases) or entry.quorum > len(aliases):
+    aliases = {steward.alias for steward in entry.stewards}
+    keys = {steward.key for steward in entry.stewards}  # one key under two names would be a quorum by itself
+    if len(aliases) != len(entry.stewards) or len(keys) != len(aliases) or entry.quorum > len(aliases):
         raise ProofInvalid("the stewards repeat, or are fewer than their quorum.")
     try:
         budgets.local_day(entry.at, entry.time_zone)
@@ -193,6 +194,8 @@ def _policy(state: State, index: int, entry: e.PolicyEntry) -> None:
     before = state.policies.get(policy.id)
     if policy.version != (before.document.version + 1 if before else 1):
         raise ProofInvalid("the policy's version does not follow the last one.")
+    if before and policy.budget.window != before.document.budget.window:
+        raise ProofInvalid("the policy changes its budget's window, which would begin its accounts anew.")
     for alias, role in [(holder, "holder") for holder in policy.holders] + [(p, "partner") for p in policy.partners]:
         if state.member(alias, role) is None:  # type: ignore[arg-type]
             raise ProofInvalid(f"the policy names '{alias}', which is no active member with the role {role}.")
@@ -247,6 +250,8 @@ def _admit(state: State, index: int, entry: e.Admit, data: bytes) -> None:
     policy = current_policy(state, entry.policy, entry.version, entry.policy_sha256).document
     if state.member(entry.by, "partner") is None or entry.by not in policy.partners:
         raise ProofInvalid("it admits a question by no partner of the policy.")
+    if max(policy.until) < state.day(entry.at):
+        raise ProofInvalid("the policy has ended.")
     question = hashlib.sha256(entry.question.encode("ascii", "replace")).hexdigest()
     if question in state.questions:
         raise ProofInvalid("it admits one signed question a second time.")

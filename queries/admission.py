@@ -158,7 +158,11 @@ def check_admit(state: State, admit: e.Admit) -> Plan:
     if list(plan.participants) != admit.participants:
         raise ProofInvalid("The entry's participants are not the holders of the question's view.")
     check_charge(plan, admit.noise, admit.charge)
-    budget = state.versions[admit.policy_sha256].document.budget
-    if query.spend.epsilon is not UNSET and Exact(epsilon_of(admit.charge, budget.delta)) > Exact(query.spend.epsilon):
+    policy = state.versions[admit.policy_sha256].document
+    if admit.charge > policy.limits.charge:
+        raise ProofInvalid("The charge is more than the policy allows for one question.")
+    if query.spend.epsilon is not UNSET and Exact(epsilon_of(admit.charge, policy.budget.delta)) > Exact(
+        query.spend.epsilon
+    ):
         raise ProofInvalid("The charge is more than the partner signed for.")
     return plan

@@ -32,7 +32,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from ledger import canonical
-from ledger.entries import Alias, Day, Decimal, Hex32, Index, NanoRho, Noise, Seconds, Token
+from ledger.entries import Alias, Day, Decimal, Hex32, Index, NanoRho, Noise, Seconds, Token, Whole
 from policies.bundle import DisclosedLeaf
 
 _NAMES = {"for_": "for", "from_": "from"}
@@ -114,7 +114,7 @@ class Share(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, renam
     admit_sha256: Hex32
     transcript_sha256: Hex32
     kind: Literal["local"]
-    vector: Annotated[list[int], Meta(min_length=1, max_length=8_192)]
+    vector: Annotated[list[Whole], Meta(min_length=1, max_length=8_192)]
 
 
 class Word(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):

@@ -25,7 +25,7 @@ from ledger.entries import Alias, Decimal, Hex32
 from policies.document import Name
 
 Int = Annotated[int, Meta(ge=-(2**31), le=2**31)]
-Label = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Label = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
 
 
 class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

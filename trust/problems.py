@@ -64,12 +64,17 @@ def problem(error: MusubiError) -> dict[str, Any]:
 
 
 def error_of(document: dict[str, Any]) -> MusubiError:
-    """Return the error that a problem document stands for, so that a client meets what the service met."""
-    details = {k: v for k, v in document.items() if k not in {"type", "title", "status", "detail", "code"}}
+    """Return the error that a problem document stands for, so that a client meets what the service met.
+
+    The document is someone else's: whatever it says, an error comes of it, and never a fault of ours.
+    """
+    members = {"type", "title", "status", "detail", "code", "self", "message"}
+    details = {k: v for k, v in document.items() if k not in members}
     by_code = {cls.code: cls for cls in KINDS}
     cls = by_code.get(str(document.get("code")), errors.Unavailable)
     if cls is errors.BudgetExceeded:
+        asked, left = details.get("asked"), details.get("left")
         return errors.BudgetExceeded(
-            str(details.get("account")), int(details.get("asked", 0)), int(details.get("left", 0))
+            str(details.get("account")), asked if isinstance(asked, int) else 0, left if isinstance(left, int) else 0
         )
     return cls(str(document.get("detail", "The service gave no reason.")), **details)

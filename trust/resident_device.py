@@ -123,9 +123,11 @@ def _counts(state: State, index: int, data: bytes, mine: list[MyConsent]) -> boo
         return False
     chunks = state.eligible(entry.policy_sha256, entry.at, entry.charge)
     proofs = [
-        prove_in_force(chunks, index, consent.index)
+        (consent.index, prove_in_force(chunks, index, consent.index))
         for consent in mine
         if consent.policy == entry.policy and consent.index < index
     ]
-    counted = [check_in_force(proof, entry.in_force_root) for proof in proofs]  # every proof is checked
+    counted = [  # every proof is checked
+        check_in_force(proof, entry.in_force_root, index=place, size=index) for place, proof in proofs
+    ]
     return any(counted)

@@ -59,7 +59,7 @@ class TownFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``town.toml`` as it is written."""
 
     name: Alias
-    origin: Annotated[str, Meta(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)*$", max_length=200)]
+    origin: Annotated[str, Meta(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)*\Z", max_length=200)]
     time_zone: Annotated[str, Meta(max_length=64)]
     residents: Annotated[int, Meta(ge=1, le=1_000_000)]
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)]
