@@ -16,11 +16,13 @@ holder who that is: a sub-grant copied into someone else's bundle no longer fits
 Everything signed carries ``log`` and ``consent`` (32 random bytes from the device), so nothing can be replayed.
 """
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Literal
 
 from msgspec import Struct
 
-from ledger import jws
+from ledger import canonical, jws
 from ledger.entries import Alias, Day, Grant, Hex32, Index, NanoRho, Seconds
 from ledger.errors import ConsentMismatch
 from policies.bundle import NONE, Bundle, DisclosedLeaf, Leaf, check_disclosed, leaf_digest
@@ -140,17 +142,22 @@ def make_consent(
     return Bundle(leaves=leaves)
 
 
-def read_consent(bundle: Bundle, policy: Policy, policy_sha256: Hex32, log: str) -> Consent:
-    """Read a bundle for one policy version and check that all its parts say the same.
+FindPolicy = Callable[[General], tuple[Policy, Hex32]]
+"""Returns the policy document that a consent names, and its hash; or raises what is to be said of it."""
 
-    Raises Malformed or ConsentMismatch. The signatures are returned and not yet checked, so that the caller can check
-    many at once.
+
+def read_consent(bundle: Bundle, find_policy: FindPolicy, log: str) -> Consent:
+    """Read a bundle and check that all its parts say the same, for the policy version that it names.
+
+    Raises Malformed or ConsentMismatch, and what ``find_policy`` raises. The signatures are returned and not yet
+    checked, so that the caller can check many at once.
     """
+    signed_part, payload, signature = jws.parts(bundle.leaves[0].body)
+    general = canonical.decode(payload, General, "consent")
+    signatures = [(signed_part, signature, bytes.fromhex(general.key))]
+    policy, policy_sha256 = find_policy(general)
     if len(bundle.leaves) != len(policy.holders) + 1:
         raise ConsentMismatch("The consent has not one part for each holder of the policy, and a general part.")
-    signed_part, payload, signature = jws.parts(bundle.leaves[0].body)
-    general = jws.decode_payload(payload, General, "consent")
-    signatures = [(signed_part, signature, bytes.fromhex(general.key))]
     _check_general(general, policy, policy_sha256, log)
     expected_general = leaf_digest(bundle.leaves[0]).hex()
     sub_grants = []
@@ -158,7 +165,7 @@ def read_consent(bundle: Bundle, policy: Policy, policy_sha256: Hex32, log: str)
         if leaf.body == NONE:
             continue
         signed_part, payload, signature = jws.parts(leaf.body)
-        sub_grant = jws.decode_payload(payload, SubGrant, "sub-grant")
+        sub_grant = canonical.decode(payload, SubGrant, "sub-grant")
         _check_sub_grant(sub_grant, holder, general, expected_general)
         signatures.append((signed_part, signature, bytes.fromhex(sub_grant.key)))
         sub_grants.append(sub_grant)
@@ -188,11 +195,14 @@ def _check_general(general: General, policy: Policy, policy_sha256: Hex32, log: 
         raise ConsentMismatch("The consent names other protective measures than the policy applies.")
 
 
+_said_by_all = attrgetter("log", "consent", "policy", "version", "policy_sha256", "until", "notice_sha256")
+"""What every part of one consent says in the same words."""
+
+
 def _check_sub_grant(sub_grant: SubGrant, holder: str, general: General, expected_general: str) -> None:
     if sub_grant.holder != holder:
         raise ConsentMismatch("A sub-grant stands at another holder's place.")
-    same = ("log", "consent", "policy", "version", "policy_sha256", "until", "notice_sha256")
-    if any(getattr(sub_grant, name) != getattr(general, name) for name in same):
+    if _said_by_all(sub_grant) != _said_by_all(general):
         raise ConsentMismatch("A sub-grant does not say the same as the consent's general part.")
     if sub_grant.general != expected_general:
         raise ConsentMismatch("A sub-grant belongs to another consent's general part.")
@@ -210,7 +220,7 @@ def check_sub_grant(disclosed: DisclosedLeaf, entry: Grant, policy: Policy, log:
     if disclosed.leaf.body == NONE:
         return None
     signed_part, payload, signature = jws.parts(disclosed.leaf.body)
-    sub_grant = jws.decode_payload(payload, SubGrant, "sub-grant")
+    sub_grant = canonical.decode(payload, SubGrant, "sub-grant")
     says = (sub_grant.consent, sub_grant.policy, sub_grant.version, sub_grant.policy_sha256, sub_grant.until)
     if says != (entry.consent, entry.policy, entry.version, entry.policy_sha256, entry.until):
         raise ConsentMismatch("The sub-grant does not say the same as the ledger's entry.")

@@ -28,7 +28,7 @@ class _Musubi(click.Group):
 @click.group(cls=_Musubi, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="musubi")
 def main() -> None:
-    r"""Musubi: a data trust that a city, its firms and its residents run together.
+    """Musubi: a data trust that a city, its firms and its residents run together.
 
     \b
     Try:  musubi demo

@@ -41,7 +41,7 @@ def ask(
     fresh: bool,
     as_json: bool,
 ) -> None:
-    r"""Ask a question; see its price first; get an answer that is proven.
+    """Ask a question; see its price first; get an answer that is proven.
 
     \b
     Example:  musubi ask --town-dir .town/momijidai --as bus_co --epsilon 0.5 \\

@@ -18,7 +18,7 @@ def keys() -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--sealing", is_flag=True, help="Make an X25519 key for receiving instead of an Ed25519 key for signing.")
 def new(path: Path, *, sealing: bool) -> None:
-    r"""Make a new key file (mode 0600); an old one is never overwritten. Prints the public key.
+    """Make a new key file (mode 0600); an old one is never overwritten. Prints the public key.
 
     \b
     Example:  musubi keys new bus_co.key
@@ -34,7 +34,7 @@ def new(path: Path, *, sealing: bool) -> None:
 @keys.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def show(path: Path) -> None:
-    r"""Print the public key of a signing key file.
+    """Print the public key of a signing key file.
 
     \b
     Example:  musubi keys show bus_co.key

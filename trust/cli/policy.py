@@ -42,7 +42,7 @@ def policy() -> None:
 @policy.command()
 @click.argument("path", type=PolicyFile)
 def check(path: Path) -> None:
-    r"""Check a policy file and print its hash, which consents and questions name.
+    """Check a policy file and print its hash, which consents and questions name.
 
     \b
     Example:  musubi policy check towns/momijidai/policies/mobility_demand.toml
@@ -63,7 +63,7 @@ def check(path: Path) -> None:
     "--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="The steward's key file."
 )
 def sign(path: Path, origin: str, steward: str, key: Path) -> None:
-    r"""Sign a policy as one steward, offline; prints the signature.
+    """Sign a policy as one steward, offline; prints the signature.
 
     \b
     Example:  musubi policy sign p.toml --log musubi.example/momijidai --steward city --key city.key > city.jws
@@ -82,7 +82,7 @@ def sign(path: Path, origin: str, steward: str, key: Path) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def publish(path: Path, signatures: tuple[Path, ...], town_dir: Path, *, as_json: bool) -> None:
-    r"""Publish a policy with the stewards' signatures; a change to it is a new version and needs new consents.
+    """Publish a policy with the stewards' signatures; a change to it is a new version and needs new consents.
 
     \b
     Example:  musubi policy publish p.toml city.jws residents_council.jws --town-dir .town/momijidai

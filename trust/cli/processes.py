@@ -13,7 +13,7 @@ Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command()
 @click.option("--dir", "folder", type=Folder, required=True, help="The service's folder, with service.toml.")
 def serve(folder: Path) -> None:
-    r"""Run the service.
+    """Run the service.
 
     \b
     Example:  musubi serve --dir .town/momijidai/service
@@ -31,7 +31,7 @@ def serve(folder: Path) -> None:
 @click.command()
 @click.option("--dir", "folder", type=Folder, required=True, help="The node's folder, with node.toml.")
 def node(folder: Path) -> None:
-    r"""Run a holder's node, next to its data. It calls the service and opens no port.
+    """Run a holder's node, next to its data. It calls the service and opens no port.
 
     \b
     Example:  musubi node --dir .town/momijidai/nodes/bus_co
@@ -50,7 +50,7 @@ def node(folder: Path) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", default=8701, show_default=True, help="The port to listen at.")
 def witness(folder: Path, host: str, port: int) -> None:
-    r"""Run a witness (C2SP tlog-witness): it cosigns only what grows from what it cosigned before.
+    """Run a witness (C2SP tlog-witness): it cosigns only what grows from what it cosigned before.
 
     \b
     Example:  musubi witness --dir .town/momijidai/witness --port 8701

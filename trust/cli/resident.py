@@ -60,7 +60,7 @@ class Device:
 @click.option("--person", type=int, help="In a demo town: be resident number N.")
 @click.pass_context
 def resident(ctx: click.Context, town_dir: Path, seed_file: Path | None, person: int | None) -> None:
-    r"""See your consents and every use of them; give and take them back.
+    """See your consents and every use of them; give and take them back.
 
     \b
     Example:  musubi resident --town-dir .town/momijidai --person 42 show
@@ -73,7 +73,7 @@ def resident(ctx: click.Context, town_dir: Path, seed_file: Path | None, person:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_obj
 def show(device: Device, *, as_json: bool) -> None:
-    r"""Show your consents.
+    """Show your consents.
 
     \b
     Example:  musubi resident --town-dir .town/momijidai --person 42 show
@@ -123,7 +123,7 @@ def grant(
     *,
     as_json: bool,
 ) -> None:
-    r"""Give a consent, signed on this machine.
+    """Give a consent, signed on this machine.
 
     \b
     Example:  musubi resident --town-dir .town/momijidai --person 42 grant food_loss
@@ -150,7 +150,7 @@ def grant(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_obj
 def revoke(device: Device, index: int, *, as_json: bool) -> None:
-    r"""Take a consent back. No question admitted after it counts you.
+    """Take a consent back. No question admitted after it counts you.
 
     \b
     Example:  musubi resident --town-dir .town/momijidai --person 42 revoke 1234
@@ -167,7 +167,7 @@ def revoke(device: Device, index: int, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_obj
 def uses(device: Device, *, as_json: bool) -> None:
-    r"""Show every question that could have counted you, found by reading the whole ledger on this machine.
+    """Show every question that could have counted you, found by reading the whole ledger on this machine.
 
     \b
     Example:  musubi resident --town-dir .town/momijidai --person 42 uses

@@ -33,7 +33,7 @@ TownFolder = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option("--residents", type=int, help="How many residents; the town's own number otherwise.")
 def up(town: Path, folder: Path | None, port: int, residents: int | None) -> None:
-    r"""Run a whole town on this machine: service, nodes and witness. Ctrl-C stops all.
+    """Run a whole town on this machine: service, nodes and witness. Ctrl-C stops all.
 
     \b
     Example:  musubi up towns/momijidai
@@ -72,7 +72,7 @@ def up(town: Path, folder: Path | None, port: int, residents: int | None) -> Non
 def demo(
     town: Path, folder: Path | None, stay: int, json_file: Path | None, residents: int | None, port: int | None
 ) -> None:
-    r"""Tell Musubi's story with a real town: consents, questions, revocation, budgets, a crash, an audit.
+    """Tell Musubi's story with a real town: consents, questions, revocation, budgets, a crash, an audit.
 
     It ends with exit code 0 only if every step really did what it says.
 

@@ -42,7 +42,9 @@ async def ready(request: ApiRequest) -> dict[str, int]:
 @get("/metrics", sync_to_thread=False)
 def prometheus() -> Response[bytes]:
     """Give the metrics; no label names a person, a key or a question."""
-    return Response(generate_latest(metrics.registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    return Response(
+        generate_latest(metrics.registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )
 
 
 def create_app(service: Service) -> Litestar:

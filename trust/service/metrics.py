@@ -1,6 +1,6 @@
 """Prometheus metrics: counts, sizes and times. No label ever names a resident, a key or a question."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 registry = CollectorRegistry()
 published_size = Gauge("musubi_published_size", "Entries under the last published checkpoint", registry=registry)
@@ -12,4 +12,3 @@ released = Counter("musubi_released", "Questions answered", registry=registry)
 refunded = Counter("musubi_refunded", "Questions refunded", registry=registry)
 refused = Counter("musubi_refused", "Questions not let in", ["rule"], registry=registry)
 problems = Counter("musubi_problems", "Requests answered with a problem", ["code"], registry=registry)
-signature_seconds = Histogram("musubi_signature_batch_seconds", "Checking one batch of signatures", registry=registry)

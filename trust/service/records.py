@@ -12,10 +12,10 @@ from policies.bundle import Bundle
 KEY_BYTES = 32
 
 
-def seal_record(bundle: Bundle) -> tuple[bytes, bytes]:
-    """Encrypt a bundle with a fresh key; return (key, sealed bytes)."""
+def seal_record(bundle: bytes) -> tuple[bytes, bytes]:
+    """Encrypt a bundle's canonical JSON with a fresh key; return (key, sealed bytes)."""
     key = random_bytes(KEY_BYTES)
-    return key, bytes(SecretBox(key).encrypt(canonical.encode(bundle)))
+    return key, bytes(SecretBox(key).encrypt(bundle))
 
 
 def open_record(key: bytes, sealed: bytes) -> Bundle:

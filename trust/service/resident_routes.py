@@ -12,7 +12,7 @@ from policies.consent import General
 from queries.messages import Mine, MyConsent
 from trust.service.database import tables as t
 from trust.service.enrol import EnrolmentRequests, enrol
-from trust.service.grant import GrantRequest, grant
+from trust.service.grant import grant
 from trust.service.idempotency import check_key
 from trust.service.records import open_record
 from trust.service.requests import ApiRequest, json_answer, read_json, read_token, service_of
@@ -32,8 +32,7 @@ async def enrolments(request: ApiRequest) -> Response[bytes]:
 async def grants(request: ApiRequest, idempotency_key: IdempotencyKey = None) -> Response[bytes]:
     """Take signed consents in; answer with their ledger indices once a published checkpoint covers them."""
     service = service_of(request)
-    wanted, body = await read_json(request, GrantRequest, "consent")
-    indices = await grant(service.store, wanted, body, check_key(idempotency_key))
+    indices = await grant(service.store, service.workers, await request.body(), check_key(idempotency_key))
     await service.sequencer.wait_for(max(indices) + 1, service.settings.service.receipt_wait_seconds)
     return json_answer({"indices": indices})
 

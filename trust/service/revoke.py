@@ -8,8 +8,8 @@ from msgspec import Struct
 from nacl.signing import SigningKey
 from sqlalchemy import insert, select, update
 
+from ledger import canonical, jws
 from ledger import entries as e
-from ledger import jws
 from ledger.entries import Index
 from ledger.errors import AlreadyEnded, NotFound
 from policies.bundle import Bundle, commitment
@@ -39,7 +39,7 @@ async def revoke(store: Store, request: RevokeRequest, operator_key: SigningKey)
 
     Raises NotFound, AlreadyEnded, ConsentMismatch or SignatureInvalid.
     """
-    key, sealed = seal_record(request.bundle)
+    key, sealed = seal_record(canonical.encode(request.bundle))
     committed = commitment(request.bundle)
 
     async def act(transaction: Transaction) -> Revoked:
@@ -55,7 +55,7 @@ async def revoke(store: Store, request: RevokeRequest, operator_key: SigningKey)
             raise NotFound("There is no consent at that place of the ledger.")
         record = state.versions[bytes(row.policy_sha256).hex()]
         bundle = open_record(bytes(row.key), bytes(row.sealed))
-        granted = read_consent(bundle, record.document, record.sha256, state.log)
+        granted = read_consent(bundle, lambda _: (record.document, record.sha256), state.log)
         read_revocation(request.bundle, granted, request.grant, record.document)
         if row.ended_by is not None:
             raise AlreadyEnded("This consent was ended before; nothing more needs to be done.", index=row.ended_by)

@@ -8,9 +8,11 @@ The order of one publication, and what a crash after each step leaves behind:
 3. the checkpoint is signed and the witnesses cosign it: a witness may be ahead of what we published. The entries it
    cosigned are in the store, so the next checkpoint grows from it;
 4. the checkpoint goes into ``published`` by compare-and-swap on the size before: from here on it is published;
-5. the checkpoint file is replaced: an old file is put right at the next start from ``published``.
+5. the checkpoint file is replaced: an old file is put right from ``published``.
 
 Nobody gets a receipt before step 5. Without the witnesses' quorum nothing is published: receipts wait, and fail closed.
+A step that fails (a full disk, a lost database) is met like a crash there: ``_restore``, which every start runs, runs
+again, and then the turn is taken anew.
 """
 
 import asyncio
@@ -23,11 +25,12 @@ from nacl.signing import SigningKey
 from sqlalchemy import insert, select, update
 
 from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.errors import HistoryForked, MusubiError, ProofInvalid, Unavailable
+from ledger.errors import HistoryForked, ProofInvalid, Unavailable
 from ledger.notes import Note, format_note, parse_note
 from ledger.tiles import TileAppender, TileReader
 from ledger.tree import prove_consistency, root_hash
 from ledger.witness_policy import WitnessPolicy
+from trust.crash_points import reached
 from trust.service import metrics
 from trust.service.bell import Bell
 from trust.service.database import tables as t
@@ -36,6 +39,7 @@ from trust.tile_folder import TileFolder
 from trust.witness_client import collect_cosignatures
 
 MAX_BATCH = 20_000
+RETRY_SECONDS = 1.0
 log = structlog.get_logger()
 
 
@@ -69,18 +73,26 @@ class Sequencer:
         self._client = httpx.AsyncClient(timeout=witness_timeout)
 
     async def start(self) -> None:
-        """Put the checkpoint file right, restore the right edge from the tiles, and begin."""
+        """Restore what is published, and begin. Raises HistoryForked if the tiles are not those that were published."""
+        await self._restore()
+        self._task = asyncio.create_task(self._run(), name="sequencer")
+        self.store.committed.set()
+
+    async def _restore(self) -> None:
+        """Go back to what is published: put the checkpoint file right, restore the right edge from the tiles."""
         async with self.store.databases.writer.begin() as connection:
             row = (await connection.execute(select(t.published.c.size, t.published.c.checkpoint))).first()
             if row is None:
                 await connection.execute(insert(t.published).values(id=1, size=0, checkpoint=b""))
-        self.size = row.size if row else 0
-        if row and row.size:
-            self._check_edge(bytes(row.checkpoint))
+        size = int(row.size) if row else 0
+        if row and size:
+            await asyncio.to_thread(self._check_edge, bytes(row.checkpoint))
             await asyncio.to_thread(self.folder.write_checkpoint, bytes(row.checkpoint))
-        self._appender = TileAppender.restore(self.size, self.folder.read_tile)
-        self._task = asyncio.create_task(self._run(), name="sequencer")
-        self.store.committed.set()
+        self._appender = await asyncio.to_thread(TileAppender.restore, size, self.folder.read_tile)
+        if size > self.size:
+            self.size = size
+            self.bell.ring()
+            metrics.published_size.set(size)
 
     def _check_edge(self, checkpoint: bytes) -> None:
         """Refuse to go on from tiles that do not have the root that was published: the log must not fork."""
@@ -109,20 +121,24 @@ class Sequencer:
         return self.folder.read_checkpoint() or b""
 
     async def _run(self) -> None:
+        whole = True
         while True:
             await self.store.committed.wait()
             self.store.committed.clear()
             began = time.monotonic()
             try:
+                if not whole:
+                    await self._restore()
+                    whole = True
                 while await self._publish():  # noqa: ASYNC110 - this is work, not waiting
                     await asyncio.sleep(0)
-            except (MusubiError, OSError) as error:
-                # nothing was lost: the entries are in the store, and the next turn begins at the published size again
+            except Exception as error:  # noqa: BLE001 - whatever a disk or database raises, publishing must go on later
+                # nothing was lost: the entries are in the store, and the next turn begins at what is published
+                whole = False
                 metrics.publish_failures.inc()
                 log.warning("publish-failed", kind=type(error).__name__)
-                self._appender = TileAppender.restore(self.size, self.folder.read_tile)
                 self.store.committed.set()
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(RETRY_SECONDS)
             await asyncio.sleep(max(0.0, self._interval - (time.monotonic() - began)))
 
     async def _publish(self) -> bool:
@@ -135,15 +151,19 @@ class Sequencer:
             entries = [data async for _, data in read_entries(connection, old, new)]
         files = await asyncio.to_thread(self._appender.append, entries)
         await asyncio.to_thread(self.folder.write_tiles, files)
+        reached("service:tiles")
         checkpoint = Checkpoint(self._origin, new, self._appender.root())
         note = await self._cosigned(checkpoint)
+        reached("service:cosigned")
         async with self.store.databases.writer.begin() as connection:
             swapped = await connection.execute(
                 update(t.published).where(t.published.c.size == old).values(size=new, checkpoint=note)
             )
             if swapped.rowcount != 1:
                 raise HistoryForked("Another sequencer has published meanwhile; this one steps back.")
+        reached("service:swapped")
         await asyncio.to_thread(self.folder.write_checkpoint, note)
+        reached("service:checkpoint")
         self.size = new
         self.bell.ring()
         metrics.published_size.set(new)

@@ -11,6 +11,7 @@ from trust.key_files import read_key
 from trust.service.bell import Bell
 from trust.service.database.engine import Databases
 from trust.service.govern import found
+from trust.service.intake import Workers
 from trust.service.nonces import Nonces
 from trust.service.rounds import Rounds
 from trust.service.sequencer import Sequencer
@@ -35,6 +36,7 @@ class Service:
         self.databases = Databases(settings.database_url)
         self.store = Store(self.databases, clock, options.max_pending_acts)
         self.bell = Bell()
+        self.workers = Workers()
         self.nonces = Nonces(clock)
         self.rounds = Rounds(self.store, self.bell, options.operator, self.operator_key)
         self.sequencer = Sequencer(
@@ -80,6 +82,7 @@ class Service:
         """Stop in the opposite order; nothing committed is lost."""
         if self._alarm:
             self._alarm.cancel()
+        await self.workers.stop()
         await self.sequencer.stop()
         await self.store.stop()
         await self.databases.close()

@@ -24,7 +24,9 @@ from ledger import entries as e
 from ledger.errors import ClockSkew, MusubiError, RateLimited, Unavailable
 from policies.replay import State
 from queries.replay import replay
+from trust.crash_points import reached
 from trust.service.database import tables as t
+from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases
 
 T = TypeVar("T")
@@ -82,6 +84,7 @@ class Store:
         """Set after every commit that appended something; the sequencer waits for it."""
         self.size = 0
         """How many entries are committed. (``state`` may be ahead of it while a group is being written.)"""
+        self._announced = 0
         self._state: State | None = None
         self._queue: asyncio.Queue[tuple[Act, asyncio.Future[Any]]] = asyncio.Queue(max_pending)
         self._task: asyncio.Task[None] | None = None
@@ -157,9 +160,10 @@ class Store:
                 transaction = Transaction(connection, state, max(now, head.at))
                 outcomes = [await _outcome(act, transaction) for act in acts]
                 if transaction.appended:
-                    rows = [{"index": head.size + n, "data": data} for n, data in enumerate(transaction.appended)]
-                    await connection.execute(insert(t.entries), rows)
+                    rows = [(head.size + n, data) for n, data in enumerate(transaction.appended)]
+                    await insert_many(connection, t.entries, ("index", "data"), rows)
                     await connection.execute(update(t.head).values(size=state.size, at=state.at))
+                    reached("service:before-commit")
             # a crash above this line leaves nothing of the group; below it, all of it
         except MusubiError as error:
             return [error] * len(acts)
@@ -168,8 +172,10 @@ class Store:
             log.error("commit-failed", kind=type(error).__name__, acts=len(acts))  # noqa: TRY400 - a trace could hold rows
             failure = Unavailable("The store could not write; nothing was answered. Try again with the same key.")
             return [failure] * len(acts)
-        self.size = transaction.state.size
         if transaction.appended:
+            reached("service:committed")
+        if transaction.state.size > self._announced:  # also what another process, or a commit of unknown outcome, left
+            self._announced = self.size = transaction.state.size
             self.committed.set()
         return outcomes
 

@@ -3,8 +3,6 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from queries.answer import finish
-from queries.pricing import epsilon_of
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +15,8 @@ from policies.document import Policy
 from policies.in_force import count_in_force
 from policies.replay import PolicyRecord, State
 from queries.admission import plan_of
+from queries.answer import finish
+from queries.pricing import epsilon_of
 from queries.tree import decode_query
 from trust.service.database import tables as t
 from trust.service.pages.model import (
