@@ -51,7 +51,7 @@ def cut(data: bytes, tile: Tile) -> bytes:
     return data[:end]
 
 
-class _Busy(Exception):  # noqa: N818 - an answer that is waited for, not an error to anyone
+class _Busy(Exception):
     """The service asked for patience."""
 
     def __init__(self, retry_after: str) -> None:

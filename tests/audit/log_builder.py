@@ -1,0 +1,344 @@
+"""A small town's log, made by hand with real keys: for tests that need a whole history, true or tampered with.
+
+``LogBuilder`` keeps the entries' bytes and the state that follows from them. What it appends by its named methods is
+right (it is replayed at once); ``append`` takes anything. ``publish`` writes tiles, a signed and cosigned checkpoint and
+``trust.json`` into a folder, for its own entries or for others that a test made from them.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+from nacl.signing import SigningKey
+
+from ledger import entries as e
+from ledger import jws
+from ledger.canonical import encode
+from ledger.checkpoints import Checkpoint, sign_checkpoint
+from ledger.cosignatures import cosign
+from ledger.notes import Note, VerifierKey, format_note, parse_note
+from ledger.tiles import TileAppender
+from ledger.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
+from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
+from policies.governance import approve
+from policies.replay import MemoryConsents, State, entry_sha256
+from queries import messages as m
+from queries.admission import make_admit, offer, plan_of, read_question
+from queries.combine import combine
+from queries.replay import replay
+from trust.tile_folder import TileFolder
+from trust.trust_file import Trust, save_trust
+
+ORIGIN = "hand-made.example/log"
+START = 1_790_000_000
+STEWARDS = ("city", "residents", "firms")
+HOLDERS = ("bus_co", "clinic")
+PARTNER = "city_lab"
+TEXT = {"ja": "試し", "en": "Trial"}
+QUERY: dict[str, Any] = {
+    "v": 1,
+    "policy": "mobility",
+    "version": 1,
+    "from": ["rides"],
+    "where": [],
+    "group_by": ["ward"],
+    "measures": [{"as": "rides", "count": "rows"}, {"as": "fare", "sum": "fare"}],
+    "spend": {"epsilon": "0.3"},
+}
+
+
+def key_of(name: str) -> SigningKey:
+    """Return the fixed key of a name."""
+    return SigningKey(hashlib.sha256(b"hand-made " + name.encode()).digest())
+
+
+def public(name: str) -> str:
+    """Return a name's public key in hexadecimal."""
+    return bytes(key_of(name).verify_key).hex()
+
+
+def consent_of(number: int) -> str:
+    """Return the consent identifier of a number."""
+    return hashlib.sha256(b"consent %d" % number).hexdigest()
+
+
+def mobility(version: int = 1, **changes: Any) -> Policy:
+    """Return the policy that the builder's town has."""
+    view = View(
+        name="rides",
+        title=TEXT,
+        holders=list(HOLDERS),
+        source="rides",
+        resident="customer",
+        rows_per_resident=4,
+        holders_per_resident=2,
+        columns=[
+            Category(name="ward", title=TEXT, values=["north", "south"]),
+            Range(name="hour", title=TEXT, lo=0, hi=23),
+            Measure(name="fare", title=TEXT, lo=0, hi=500, unit="yen"),
+        ],
+    )
+    policy = Policy(
+        id="mobility",
+        version=version,
+        title=TEXT,
+        notice={**TEXT, "ja-easy": "ためし"},
+        purpose="https://w3id.org/dpv#ImproveTransportMobility",
+        group="living",
+        controller="bus_co",
+        holders=list(HOLDERS),
+        partners=[PARTNER],
+        until=["2027-03-31", "2028-03-31"],
+        caps=[5_000_000, 1_000_000_000],
+        views=[view],
+        budget=Budget(
+            delta="0.000001", window="month", per_window=20_000_000, life=100_000_000, per_partner=20_000_000
+        ),
+        limits=Limits(cells=64, measures=4, charge=20_000_000),
+        aggregation="local",
+        reuse=0,
+    )
+    return msgspec.structs.replace(policy, **changes)
+
+
+class LogBuilder:
+    """A town's log in memory. Times run on by one second with each entry, unless told otherwise."""
+
+    def __init__(self, witnesses: Sequence[str] = ("wit_a", "wit_b"), quorum: int = 1) -> None:
+        self.entries: list[bytes] = []
+        self.state = State()
+        self.at = START
+        self.shares: dict[int, dict[str, str]] = {}
+        """For each released ``admit``: the holders' signed shares."""
+        self._seen = MemoryConsents()
+        self._witnesses = tuple(witnesses)
+        self._quorum = quorum
+        self._folders: dict[Path, TileFolder] = {}
+
+    @property
+    def log_key(self) -> VerifierKey:
+        """The log's verifier key."""
+        return VerifierKey.ed25519(ORIGIN, bytes(key_of("log").verify_key))
+
+    @property
+    def witness_policy(self) -> WitnessPolicy:
+        """Which witnesses count."""
+        known = {
+            name: PolicyWitness(VerifierKey.cosignature(f"{name}.example", bytes(key_of(name).verify_key)))
+            for name in self._witnesses
+        }
+        if not known:
+            return WitnessPolicy(logs=(PolicyLog(self.log_key),))
+        groups = {"quorum": PolicyGroup(self._quorum, tuple(known))}
+        return WitnessPolicy(logs=(PolicyLog(self.log_key),), witnesses=known, groups=groups, quorum="quorum")
+
+    @property
+    def trust(self) -> Trust:
+        """The pins of this town."""
+        return Trust(
+            origin=ORIGIN,
+            log_key=str(self.log_key),
+            genesis_sha256=entry_sha256(self.entries[0]),
+            witness_policy=self.witness_policy.format(),
+        )
+
+    # Entries.
+
+    def append(self, entry: e.AnyEntry | bytes) -> int:
+        """Append anything, unchecked; return its index. The state does not follow."""
+        self.entries.append(entry if isinstance(entry, bytes) else e.encode(entry))
+        return len(self.entries) - 1
+
+    def add(self, entry: e.AnyEntry) -> int:
+        """Append an entry that is right; return its index."""
+        data = e.encode(entry)
+        replay(self.state, len(self.entries), data, self._seen)
+        self.entries.append(data)
+        return len(self.entries) - 1
+
+    def now(self) -> int:
+        """Let a second pass; return the time."""
+        self.at += 1
+        return self.at
+
+    def genesis(self) -> int:
+        """Append the genesis entry: three stewards, two of whom must sign."""
+        stewards = [e.Steward(alias=name, title=TEXT, key=public(name)) for name in STEWARDS]
+        return self.add(
+            e.Genesis(
+                at=self.now(),
+                origin=ORIGIN,
+                title=TEXT,
+                log_key=str(self.log_key),
+                time_zone="Asia/Tokyo",
+                stewards=stewards,
+                quorum=2,
+            )
+        )
+
+    def make_member(
+        self, alias: str, *roles: e.Role, signers: Sequence[str] = STEWARDS[:2], number: int = 1
+    ) -> e.Member:
+        """Make a member entry, signed by some stewards."""
+        body = e.MemberBody(
+            alias=alias,
+            number=number,
+            status="active",
+            roles=list(roles),
+            title=TEXT,
+            key=public(alias),
+            sealing_key=public(f"{alias} sealing"),
+        )
+        signed = [approve("member", body, log=ORIGIN, steward=name, key=key_of(name)) for name in signers]
+        return e.Member(at=self.now(), member=body, signatures=signed)
+
+    def member(self, alias: str, *roles: e.Role) -> int:
+        """Append a member."""
+        return self.add(self.make_member(alias, *roles))
+
+    def make_policy(self, policy: Policy | None = None, signers: Sequence[str] = STEWARDS[:2]) -> e.PolicyEntry:
+        """Make a policy entry, signed by some stewards."""
+        document = policy or mobility()
+        signed = [approve("policy", document, log=ORIGIN, steward=name, key=key_of(name)) for name in signers]
+        return e.PolicyEntry(at=self.now(), policy=Raw(encode(document)), signatures=signed)
+
+    def policy(self, policy: Policy | None = None) -> int:
+        """Append a policy version."""
+        return self.add(self.make_policy(policy))
+
+    def make_grant(self, number: int, **changes: Any) -> e.Grant:
+        """Make the grant of consent ``number`` for the current version."""
+        record = self.state.policies["mobility"]
+        grant = e.Grant(
+            at=self.now(),
+            consent=consent_of(number),
+            policy="mobility",
+            version=record.document.version,
+            policy_sha256=record.sha256,
+            until="2028-03-31",
+            cap=1_000_000_000,
+            commitment=hashlib.sha256(b"commitment %d" % number).hexdigest(),
+        )
+        return msgspec.structs.replace(grant, **changes)
+
+    def grant(self, number: int, **changes: Any) -> int:
+        """Append a grant."""
+        return self.add(self.make_grant(number, **changes))
+
+    def revoke(self, grant: int) -> int:
+        """Append the revocation of a grant."""
+        commitment = hashlib.sha256(b"revocation %d" % grant).hexdigest()
+        return self.add(e.Revoke(at=self.now(), grant=grant, reason="withdrawn", commitment=commitment))
+
+    def ask(self, **changes: Any) -> str:
+        """Sign a question as the partner; ``changes`` are made to its query."""
+        self._asked = getattr(self, "_asked", 0) + 1
+        question = m.Question(
+            from_=PARTNER,
+            log=ORIGIN,
+            id=hashlib.sha256(b"question %d" % self._asked).hexdigest(),
+            at=self.at,
+            fresh=True,
+            query=Raw(encode(QUERY | changes)),
+        )
+        return jws.sign(question, key_of(PARTNER))
+
+    def make_admit(self, token: str | None = None, **changes: Any) -> e.Admit:
+        """Make the admit entry of a question for the next index; ``changes`` are made to the entry."""
+        at = self.now()
+        asked = read_question(self.state, token or self.ask(), at)
+        admit = make_admit(self.state, asked, offer(self.state, asked, at), at)
+        return msgspec.structs.replace(admit, **changes)
+
+    def admit(self, token: str | None = None) -> int:
+        """Append an admit."""
+        return self.add(self.make_admit(token))
+
+    def make_shares(self, admit: int) -> dict[str, str]:
+        """Make both holders' signed shares of one round."""
+        opened = self.state.rounds[admit]
+        length = plan_of(self.state, opened.admit).length
+        shares = [
+            m.Share(
+                from_=alias,
+                log=ORIGIN,
+                admit=admit,
+                admit_sha256=opened.entry_sha256,
+                transcript_sha256=hashlib.sha256(b"transcript %d" % admit).hexdigest(),
+                kind="local",
+                vector=[100 * place + cell for cell in range(length)],
+            )
+            for place, alias in enumerate(opened.admit.participants)
+        ]
+        return {share.from_: jws.sign(share, key_of(share.from_)) for share in shares}
+
+    def make_release(self, admit: int, shares: dict[str, str] | None = None, **changes: Any) -> e.Release:
+        """Make the release of a round from its shares."""
+        tokens = shares or self.make_shares(admit)
+        self.shares[admit] = tokens
+        opened = [jws.read_unverified(token, m.Share) for token in tokens.values()]
+        vector = combine(plan_of(self.state, self.state.rounds[admit].admit), opened)
+        hashes = {alias: m.token_sha256(token) for alias, token in tokens.items()}
+        release = e.Release(at=self.now(), admit=admit, vector=vector, shares=hashes)
+        return msgspec.structs.replace(release, **changes)
+
+    def release(self, admit: int, shares: dict[str, str] | None = None) -> int:
+        """Append a release."""
+        return self.add(self.make_release(admit, shares))
+
+    def make_refund(self, admit: int, signer: str | None = None) -> e.Refund:
+        """Make the refund of a round; every word is signed by its holder, or all by ``signer``."""
+        opened = self.state.rounds[admit]
+        words = {
+            alias: jws.sign(
+                m.Word(from_=alias, log=ORIGIN, admit=admit, admit_sha256=opened.entry_sha256), key_of(signer or alias)
+            )
+            for alias in opened.admit.participants
+        }
+        return e.Refund(at=self.now(), admit=admit, words=words)
+
+    def refund(self, admit: int) -> int:
+        """Append a refund."""
+        return self.add(self.make_refund(admit))
+
+    def town(self, grants: int = 20) -> "LogBuilder":
+        """Append a whole small town: members, a policy, grants, revocations, an answer, a refund and an open round."""
+        self.genesis()
+        for alias in HOLDERS:
+            self.member(alias, "holder")
+        self.member(PARTNER, "partner")
+        self.policy()
+        first = len(self.entries)
+        for number in range(grants):
+            self.grant(number, cap=(5_000_000, 1_000_000_000)[number % 2])
+        self.revoke(first + 3)
+        self.release(self.admit())
+        self.add(e.Erase(at=self.now(), index=first + 4, reason="requested"))
+        self.refund(self.admit())
+        self.grant(3)  # a consent used before: void for ever
+        self.admit()
+        return self
+
+    # Publishing.
+
+    def checkpoint(
+        self, size: int, root: bytes, *, at: int | None = None, cosigners: Sequence[str] | None = None
+    ) -> bytes:
+        """Return a checkpoint signed by the log and cosigned by some witnesses (all, unless told) at a time."""
+        signed = sign_checkpoint(Checkpoint(ORIGIN, size, root), key_of("log"))
+        note = parse_note(signed)
+        names = self._witnesses if cosigners is None else tuple(cosigners)
+        lines = [cosign(note.text, f"{name}.example", key_of(name), at or self.at) for name in names]
+        return format_note(Note(note.text, (*note.signatures, *lines)))
+
+    def publish(self, folder: Path, entries: Sequence[bytes] | None = None, **how: Any) -> None:
+        """Write a log folder of these entries (the builder's own, unless told) and ``trust.json`` beside it."""
+        chosen = list(self.entries if entries is None else entries)
+        appender = TileAppender()
+        files = TileFolder(folder)
+        files.write_tiles(appender.append(chosen))
+        files.write_checkpoint(self.checkpoint(len(chosen), appender.root(), **how))
+        save_trust(self.trust, folder / "trust.json")
