@@ -78,3 +78,8 @@ def error_of(document: dict[str, Any]) -> MusubiError:
             str(details.get("account")), asked if isinstance(asked, int) else 0, left if isinstance(left, int) else 0
         )
     return cls(str(document.get("detail", "The service gave no reason.")), **details)
+
+
+def exit_code_of(code: str) -> int:
+    """Return the exit code of an error's stable ``code``; 1 for one that is not of the tree."""
+    return next((kind.exit_code for cls, kind in KINDS.items() if cls.code == code), 1)

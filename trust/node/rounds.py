@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import structlog
 from nacl.signing import SigningKey
-from queries.pricing import make_measurement
+from queries.mechanism import make_measurement
 
 from ledger import jws
 from ledger.errors import BudgetExceeded, MusubiError, NotFound, ProofInvalid, RoundClosed, Unavailable
