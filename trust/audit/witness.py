@@ -34,6 +34,7 @@ from typing import Annotated
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.datastructures import State
+from litestar.params import FromPath
 from msgspec import Meta, Struct
 from nacl.signing import SigningKey
 
@@ -250,7 +251,7 @@ async def add_checkpoint(request: Request[None, None, State], state: State) -> R
 
 
 @get("/{origin_sha256:str}/checkpoint", media_type=MediaType.TEXT)
-async def latest_checkpoint(origin_sha256: str, state: State) -> Response[bytes]:
+async def latest_checkpoint(origin_sha256: FromPath[str], state: State) -> Response[bytes]:
     """Give the latest cosigned checkpoint."""
     witness: Witness = state.witness
     try:
