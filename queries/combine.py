@@ -10,11 +10,20 @@ from ledger.errors import ProofInvalid
 from queries.messages import Share
 from queries.plan import Plan
 
+MAX_NUMBER = 2**53 - 1
+"""What a release may hold (``ledger.entries.Whole``)."""
+
 
 def combine(plan: Plan, shares: Sequence[Share]) -> list[int]:
-    """Return the sum of the shares; raise ProofInvalid unless there is exactly one fitting share of each participant."""
+    """Return the sum of the shares.
+
+    Raises ProofInvalid unless there is exactly one fitting share of each participant, and their sum is exact in JSON.
+    """
     if sorted(share.from_ for share in shares) != sorted(plan.participants):
         raise ProofInvalid("The shares are not exactly one from each participant.")
     if any(len(share.vector) != plan.length for share in shares):
         raise ProofInvalid("A share is not of the length that the question's plan says.")
-    return [sum(column) for column in zip(*(share.vector for share in shares), strict=True)]
+    vector = [sum(column) for column in zip(*(share.vector for share in shares), strict=True)]
+    if any(abs(number) > MAX_NUMBER for number in vector):
+        raise ProofInvalid("The shares add up to more than a JSON reader holds exactly.")
+    return vector
