@@ -92,9 +92,10 @@ def _measure_cells(
             f"{asked.as_}[{low},{high}{']' if place == last else ')'}"
             for place, (low, high) in enumerate(pairwise(asked.edges))
         ]
+    start = index * len(labels)
     return [
         Cell(key=key, measure=label, value=str(number), half_width=str(block.half_width))
-        for label, number in zip(labels, block.numbers[index * len(labels) :], strict=False)
+        for label, number in zip(labels, block.numbers[start : start + len(labels)], strict=True)
     ]
 
 

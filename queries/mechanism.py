@@ -35,6 +35,7 @@ MAX_SCALE = Decimal(10**12)
 EPSILON_PLACES = Decimal("0.0001")
 
 _PROFILE_LIMIT = 1_000 * NANO
+_SCALE = re.compile(r"[1-9][0-9]{0,12}(\.[0-9]{1,12})?", re.ASCII)
 _DELTA = re.compile(r"0\.[0-9]{1,12}", re.ASCII)
 _I64 = 2**63 - 1
 _VECTORS = dp.vector_domain(dp.atom_domain(T="i64"))
@@ -179,7 +180,7 @@ def check_scales(plan: Plan, noise: Sequence[Noise]) -> None:
     if [part.primitive for part in noise] != [primitive.name for primitive in plan.primitives]:
         raise ProofInvalid("The stated noise is not for the primitives of the question.")
     for part in noise:
-        if not MIN_SCALE <= Decimal(part.scale) <= MAX_SCALE:
+        if _SCALE.fullmatch(part.scale) is None or not MIN_SCALE <= Decimal(part.scale) <= MAX_SCALE:
             raise ProofInvalid("The stated noise has a scale outside the allowed range.")
 
 

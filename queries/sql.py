@@ -118,6 +118,10 @@ def _query(select: exp.Select, policy: Policy, spend: Spend) -> Query:
         keys = [_column_name(key, view, "GROUP BY takes columns") for key in group.expressions]
     measures = []
     for selected in select.expressions:
+        if selected.find(exp.Star) and not isinstance(_unaliased(selected), exp.Count):
+            raise QueryInvalid(
+                "SELECT * is not possible: rows never leave a holder; select COUNT, SUM, AVG or HISTOGRAM."
+            )
         if isinstance(_unaliased(selected), exp.Column):
             _check_key(selected, keys, view)
         else:
@@ -211,8 +215,6 @@ def _measure(selected: exp.Expr, view: View) -> MeasureAsked:
     for type_, read in _CALLS.items():
         if type(call) is type_:
             return read(call, label, view)
-    if isinstance(call, exp.Star):
-        raise QueryInvalid("SELECT * is not possible: rows never leave a holder; select COUNT, SUM, AVG or HISTOGRAM.")
     what = f"the function {call.name.upper()}" if isinstance(call, exp.Anonymous) and call.name.isalpha() else ""
     what = what or (f"the function {call.sql_name()}" if isinstance(call, exp.Func) else "that expression")
     raise QueryInvalid(f"SELECT takes group keys, COUNT, SUM, AVG and HISTOGRAM, but not {what}.")
