@@ -74,9 +74,11 @@ def error_of(document: dict[str, Any]) -> MusubiError:
     cls = by_code.get(str(document.get("code")), errors.Unavailable)
     if cls is errors.BudgetExceeded:
         asked, left = details.get("asked"), details.get("left")
-        return errors.BudgetExceeded(
+        exceeded = errors.BudgetExceeded(
             str(details.get("account")), asked if isinstance(asked, int) else 0, left if isinstance(left, int) else 0
         )
+        exceeded.details = {**details, **exceeded.details}
+        return exceeded
     return cls(str(document.get("detail", "The service gave no reason.")), **details)
 
 

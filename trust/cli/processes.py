@@ -1,5 +1,6 @@
 """``serve``, ``node`` and ``witness``: the long-running processes, each in its own folder."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import click
 
 from trust.logs import log_to_stderr
 
+PRIVATE = 0o077
+"""What these processes write is for their own user alone."""
 Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -23,6 +26,7 @@ def serve(folder: Path) -> None:
     from trust.service.settings import load_settings  # noqa: PLC0415
     from trust.serving import serve as serve_app  # noqa: PLC0415
 
+    os.umask(PRIVATE)
     log_to_stderr()
     settings = load_settings(folder)
     serve_app(create_app(Service(settings)), settings.service.host, settings.service.port)
@@ -38,6 +42,7 @@ def node(folder: Path) -> None:
     """
     from trust.node.process import Node  # noqa: PLC0415 - it brings DuckDB, which nothing else needs
 
+    os.umask(PRIVATE)
     log_to_stderr()
     running = Node(folder)
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -57,5 +62,6 @@ def witness(folder: Path, host: str, port: int) -> None:
     """
     from trust.audit.witness import run_witness  # noqa: PLC0415
 
+    os.umask(PRIVATE)
     log_to_stderr()
     run_witness(folder, host, port)

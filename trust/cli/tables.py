@@ -1,10 +1,10 @@
 """Answers, prices and budgets as tables for people."""
 
-from queries.answer import Cell
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from queries.answer import Cell
 from queries.messages import OfferAnswer
 from queries.tree import Query
 

@@ -23,6 +23,10 @@ RETRY_SECONDS = 0.5
 log = structlog.get_logger()
 
 
+class _Stopped(Exception):
+    """The poll was broken off because the node is to end."""
+
+
 class Node:
     """One holder's node, in its own folder."""
 
@@ -59,6 +63,7 @@ class Node:
             folder / "links", self.books, read_secret(folder / "keys" / "link.key"), settings.alias, clock
         )
         self._stopping = threading.Event()
+        self._polling = False
 
     def _operator_key(self) -> bytes | None:
         if self.reader.state.genesis is None:
@@ -67,8 +72,10 @@ class Node:
         return bytes.fromhex(operators[0].key) if operators else None
 
     def stop(self) -> None:
-        """End after the poll in hand."""
+        """End after the task in hand; a poll that only waits is broken off. For a signal handler of the main thread."""
         self._stopping.set()
+        if self._polling:
+            raise _Stopped
 
     def run(self) -> None:
         """Work until told to stop. Ends with ProofInvalid or HistoryForked where the ledger is not to be believed."""
@@ -77,6 +84,8 @@ class Node:
             while not self._stopping.is_set():
                 try:
                     self.turn()
+                except _Stopped:
+                    break
                 except (ProofInvalid, HistoryForked):
                     raise
                 except MusubiError as error:
@@ -91,9 +100,13 @@ class Node:
         """Poll once, read what is new, do what is asked, and make ready what will be asked."""
         caught_up = self.rounds.caught_up()
         self.books.catch_up(caught_up)  # before it is signed: what is signed here binds this node for ever
-        answer = self.client.work(
-            caught_up=self.books.caught_up, known=self.reader.size, wait=self.settings.poll_seconds
-        )
+        self._polling = True
+        try:
+            answer = self.client.work(
+                caught_up=self.books.caught_up, known=self.reader.size, wait=self.settings.poll_seconds
+            )
+        finally:
+            self._polling = False
         if answer.size > self.reader.size:
             self.reader.read()
         for task in answer.tasks:

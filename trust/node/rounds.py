@@ -9,12 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import structlog
 from nacl.signing import SigningKey
-from queries.mechanism import make_measurement
 
 from ledger import jws
 from ledger.errors import BudgetExceeded, MusubiError, NotFound, ProofInvalid, RoundClosed, Unavailable
 from policies.in_force import CHUNK_BITS, CHUNK_BYTES, Chunks
 from policies.replay import OpenRound
+from queries.mechanism import make_measurement
 from queries.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.crash_points import reached
 from trust.node.books import Books

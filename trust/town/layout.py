@@ -111,6 +111,7 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
     if folder.exists() and any(folder.iterdir()):
         raise NotPermitted(f"The folder '{folder}' is not empty; choose another one with --dir.")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
     count = town.residents if residents is None else residents
     data = folder / "generated"
     generate(town, data, residents)
@@ -174,13 +175,15 @@ def _lay_out_member(layout: Layout, member: MemberRow, data: Path, trust: Trust,
     if "operator" in member.roles:
         return  # its key is in its own folder
     key = new_key(layout.folder / "members" / f"{member.alias}.key")
-    write_secret(layout.folder / "members" / f"{member.alias}.sealing.key", bytes(PrivateKey.generate()))
+    sealing = bytes(PrivateKey.generate())
+    write_secret(layout.folder / "members" / f"{member.alias}.sealing.key", sealing)
     if "holder" not in member.roles:
         return
     node = layout.node(member.alias)
     write_secret(node / "keys" / "node.key", bytes(key))
     write_secret(node / "keys" / "rows.key", secrets.token_bytes(32))
     write_secret(node / "keys" / "link.key", secrets.token_bytes(32))
+    write_secret(node / "keys" / "sealing.key", sealing)
     (node / "data").mkdir()
     lines = [f"alias = {json.dumps(member.alias)}", f'service = "http://{HOST}:{port}"', "", "[sources]"]
     for source in member.sources:

@@ -9,8 +9,9 @@ import hmac
 import os
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,7 +32,9 @@ from trust.town.loader import read_residents
 
 CHUNK = 250
 AHEAD = 6
-"""How many chunks are signed ahead of what the service has taken: memory stays flat however many residents there are."""
+"""How many chunks are under way at once at each stage: memory stays flat however many residents there are."""
+HANDING_IN = 4
+"""How many counters hand in at once."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
@@ -153,25 +156,34 @@ def play_residents(layout: Layout, town: Town, client: ServiceClient, progress: 
         for first in range(0, len(people), CHUNK)
     )
     residents = consents = 0
-    with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
-        for number, signed in enumerate(_in_order(pool, works)):
-            client.post_bytes("/v1/enrolments", signed.enrolments)
-            for holder, lines in signed.links.items():
-                drop_links(layout.node(holder) / "links", number, lines)
-            for body in signed.grants:
-                client.post_bytes("/v1/grants", body)
+
+    def hand_in(number: int, signed: Signed) -> Signed:
+        client.post_bytes("/v1/enrolments", signed.enrolments)
+        for holder, lines in signed.links.items():
+            drop_links(layout.node(holder) / "links", number, lines)
+        for body in signed.grants:
+            client.post_bytes("/v1/grants", body)
+        return signed
+
+    with (
+        ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as signers,
+        ThreadPoolExecutor(max_workers=HANDING_IN) as desks,
+    ):
+        chunks = enumerate(_ahead(signers.submit(sign_chunk, work) for work in works))
+        for signed in _ahead(desks.submit(hand_in, number, signed) for number, signed in chunks):
             residents += signed.residents
             consents += signed.consents
             progress("residents", residents, len(people))
     return residents, consents
 
 
-def _in_order(pool: ProcessPoolExecutor, works: Iterator[Work]) -> Iterator[Signed]:
-    waiting: list[Future[Signed]] = []
-    for work in works:
-        waiting.append(pool.submit(sign_chunk, work))
+def _ahead(futures: Iterator[Future[Signed]]) -> Iterator[Signed]:
+    """Yield results in order while a few more are under way."""
+    waiting: deque[Future[Signed]] = deque()
+    for future in futures:
+        waiting.append(future)
         if len(waiting) >= AHEAD:
-            yield waiting.pop(0).result()
+            yield waiting.popleft().result()
     for future in waiting:
         yield future.result()
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -175,22 +176,24 @@ class Story:
         )
 
     def _revoke_some(self, policy_id: str) -> list[int]:
+        """Have residents, chosen at random, take their consent to one policy back; return the ended grants."""
         seeds = read_secret(self.layout.people / "seeds.key")
         order = list(range(self.report.residents))
         random.Random(self.town.seed).shuffle(order)  # noqa: S311 - who revokes in the demo is no secret
-        ended: list[int] = []
+        wanted: list[tuple[bytes, int]] = []
         for person in order:
-            if len(ended) == self.town.demo.revoke:
-                break
             seed = seed_of(seeds, person)
             mine = [c for c in self.client.my_consents(seed) if c.policy == policy_id and c.ended_by is None]
-            for consent in mine:
-                at, promise = revoke(self.client, seed, consent.index)
-                self.report.revocations.append({"grant": consent.index, "revoke": at})
-                ended.append(consent.index)
-                if not promise:
-                    raise DemoFailed("A revocation came without its promise.")
-        return ended
+            wanted += [(seed, consent.index) for consent in mine]
+            if len(wanted) >= self.town.demo.revoke:
+                break
+        with ThreadPoolExecutor(max_workers=8) as devices:
+            told = list(devices.map(lambda each: revoke(self.client, *each), wanted))
+        for (_, grant), (at, promise) in zip(wanted, told, strict=True):
+            self.report.revocations.append({"grant": grant, "revoke": at})
+            if not promise:
+                raise DemoFailed("A revocation came without its promise.")
+        return [grant for _, grant in wanted]
 
     def _in_force_at(self, admit: int) -> list[int]:
         """Return the grants in force at an ``admit``, from the public log alone."""
