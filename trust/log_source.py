@@ -100,7 +100,7 @@ class HttpLog:
         raise Unavailable("The log cannot be reached; check its address and try again.")
 
     def _get(self, path: str, most: int) -> bytes:
-        with self._client.stream("GET", self.url + path) as response:
+        with self._client.stream("GET", self.url + path, headers={"accept-encoding": "identity"}) as response:
             if response.status_code == httpx.codes.NOT_FOUND:
                 raise NotFound("The log has no such file.", path=path)
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS:

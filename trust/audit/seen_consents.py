@@ -15,6 +15,7 @@ class SeenConsents:
         self._database.execute("PRAGMA synchronous=OFF")
         self._database.execute("PRAGMA cache_size=-65536")  # 64 MiB; what does not fit goes to the file
         self._database.execute("CREATE TABLE seen (consent BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._database.execute("BEGIN")  # one transaction for all: a commit for each would take most of the audit
 
     def add(self, consent: str, index: int) -> bool:  # noqa: ARG002 - the index is for those who keep it
         """Remember the identifier; return False where it was used before."""

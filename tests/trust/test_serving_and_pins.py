@@ -1,0 +1,168 @@
+"""A served application ends in order and says why it cannot start; a trust file is read strictly and written whole."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+from nacl.signing import SigningKey
+
+from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
+from ledger.notes import VerifierKey
+from trust.trust_file import Trust, decode_trust, load_trust, save_trust, write_whole
+
+KEY = VerifierKey.ed25519("log.example/town", bytes(SigningKey(bytes(32)).verify_key))
+OTHER = VerifierKey.ed25519("other.example/log", bytes(SigningKey(bytes(32)).verify_key))
+TRUST = Trust(
+    origin="log.example/town",
+    log_key=str(KEY),
+    genesis_sha256="ab" * 32,
+    witness_policy=f"log {KEY}\nquorum none\n",
+)
+APP = """
+import asyncio, sys
+from litestar import Litestar, get
+from trust.serving import serve
+
+@get("/")
+async def now() -> str:
+    return "here"
+
+@get("/patient")
+async def patient() -> str:
+    await app.state.stopping.wait()
+    return "told"
+
+@get("/deaf")
+async def deaf() -> str:
+    await asyncio.sleep(600)
+    return "never"
+
+async def up(_: Litestar) -> None:
+    if sys.argv[2] == "broken":
+        raise RuntimeError
+
+async def down(_: Litestar) -> None:
+    print("closed", flush=True)
+
+app = Litestar([now, patient, deaf], on_startup=[up], on_shutdown=[down])
+serve(app, "127.0.0.1", int(sys.argv[1]))
+print("ended", flush=True)
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start(port: int, how: str = "") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", APP, str(port), how]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until_up(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            assert httpx.get(f"http://127.0.0.1:{port}/", timeout=5).text == "here"
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "seconds", "answer"), [("/patient", 3.0, "told"), ("/deaf", 9.0, None)])
+def test_a_stop_tells_those_who_wait_and_then_ends_everything_in_order(
+    path: str, seconds: float, answer: str | None
+) -> None:
+    port = free_port()
+    process = start(port)
+    wait_until_up(port)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        begin = time.monotonic()
+        out, _ = process.communicate(timeout=30)
+        assert time.monotonic() - begin < seconds
+        received = client.recv(10_000).decode()
+    assert (process.returncode, out) == (0, "closed\nended\n")
+    if answer is not None:
+        assert answer in received
+
+
+def test_a_taken_port_and_a_failing_start_are_said() -> None:
+    port = free_port()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+        _, said = start(port).communicate(timeout=30)
+        assert f"Port {port} is taken" in said
+    process = start(free_port(), "broken")
+    _, said = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert "did not start" in said
+
+
+def test_a_trust_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "trust.json"
+    save_trust(TRUST, path)
+    save_trust(TRUST, path)
+    assert load_trust(path) == TRUST
+    assert path.read_bytes() == msgspec.json.encode(TRUST, order="sorted") + b"\n"
+    assert [each.name for each in path.parent.iterdir()] == ["trust.json"]
+    assert (load_trust(path).verifier, load_trust(path).witnesses.quorum) == (KEY, "none")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"log_key": str(OTHER)},
+        {"log_key": "nonsense"},
+        {"log_key": str(VerifierKey.cosignature("log.example/town", KEY.public_key))},
+        {"witness_policy": ""},
+        {"witness_policy": f"log {OTHER}\nquorum none\n"},
+        {"genesis_sha256": "AB" * 32},
+        {"v": 2},
+    ],
+)
+def test_a_trust_file_whose_parts_do_not_fit_is_malformed(change: dict[str, object]) -> None:
+    data = msgspec.json.encode(msgspec.to_builtins(TRUST) | change, order="sorted")
+    with pytest.raises(Malformed):
+        decode_trust(data)
+
+
+def test_a_trust_file_that_is_absent_huge_or_not_canonical_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        load_trust(tmp_path / "trust.json")
+    with pytest.raises(TooLarge):
+        decode_trust(b"x" * 1_300_000)
+    with pytest.raises(Malformed):
+        decode_trust(msgspec.json.format(msgspec.json.encode(TRUST, order="sorted")))
+    with pytest.raises(Unavailable):
+        load_trust(tmp_path)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trust.trust_file.os.fsync", full)
+    with pytest.raises(Unavailable):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
