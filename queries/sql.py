@@ -18,8 +18,8 @@ What may be said:
   ``HISTOGRAM(column, edge, edge, …)``, each with ``AS name`` or under a name such as ``rows`` or ``sum_fare``.
 
 Names without double quotes are read in lower case. SQL text is never executed and never given to a database: sqlglot
-parses it, this module walks the tree, and every node and every part of a node that is not listed here is refused. No
-error repeats a literal of the text.
+parses it, this module and ``queries.sql_conditions`` walk the tree, and every node and every part of a node that is not
+listed here is refused. No error repeats a literal of the text.
 """
 
 import re
@@ -30,34 +30,13 @@ from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 from ledger.errors import Malformed, QueryInvalid
-from policies.document import Category, Column, Policy, View
+from policies.document import Policy, View
 from queries.check import shown
-from queries.tree import Filter, MeasureAsked, Query, Spend, decode_query, encode_query
+from queries.sql_conditions import column_name, only_parts, read_column, read_conditions, read_integer, read_name
+from queries.tree import MeasureAsked, Query, Spend, decode_query, encode_query
 
 MAX_TEXT = 10_000
 MAX_DEPTH = 32
-_INTEGER = re.compile(r"[0-9]{1,10}", re.ASCII)
-
-_CLAUSES = {
-    "with_": "WITH",
-    "order": "ORDER BY",
-    "distinct": "SELECT DISTINCT",
-    "joins": "a join or a second table",
-    "laterals": "LATERAL",
-    "into": "INTO",
-    "locks": "FOR UPDATE",
-    "sample": "sampling",
-    "hint": "a hint",
-    "alias": "an alias",
-    "db": "a qualified name",
-    "catalog": "a database name",
-    "table": "a table's name before the column",
-    "symmetric": "SYMMETRIC",
-    "query": "a subquery",
-    "unnest": "UNNEST",
-    "all": "GROUP BY ALL",
-    "totals": "WITH TOTALS",
-}
 
 
 def parse_sql(text: str, policy: Policy, spend: Spend) -> Query:
@@ -109,13 +88,13 @@ def _check_tokens(tokens: list[TokenType]) -> None:
 
 
 def _query(select: exp.Select, policy: Policy, spend: Spend) -> Query:
-    _only(select, "expressions", "from_", "where", "group")
+    only_parts(select, "expressions", "from_", "where", "group")
     view = _view(select.args.get("from_"), policy)
     group = select.args.get("group")
     keys: list[str] = []
     if group is not None:
-        _only(group, "expressions")
-        keys = [_column_name(key, view, "GROUP BY takes columns") for key in group.expressions]
+        only_parts(group, "expressions")
+        keys = [column_name(key, view, "GROUP BY takes columns") for key in group.expressions]
     measures = []
     for selected in select.expressions:
         if selected.find(exp.Star) and not isinstance(_unaliased(selected), exp.Count):
@@ -135,66 +114,33 @@ def _query(select: exp.Select, policy: Policy, spend: Spend) -> Query:
         policy=policy.id,
         version=policy.version,
         from_=[view.name],
-        where=_filters(where.this, view) if where is not None else [],
+        where=read_conditions(where.this, view) if where is not None else [],
         group_by=keys,
         measures=measures,
         spend=spend,
     )
 
 
-def _only(node: exp.Expr, *allowed: str) -> None:
-    """Refuse a node that has any part but the allowed ones."""
-    for part, value in node.args.items():
-        if part not in allowed and value is not None and value is not False and value not in ([], ""):
-            raise QueryInvalid(f"The SQL may not have {_CLAUSES.get(part, part.strip('_').upper())} here.")
-
-
-def _name(identifier: object) -> str:
-    if not isinstance(identifier, exp.Identifier):
-        raise QueryInvalid("The SQL has something else where a name belongs.")
-    _only(identifier, "this", "quoted")
-    name = str(identifier.this)
-    return name if identifier.args.get("quoted") else name.lower()
-
-
 def _view(clause: object, policy: Policy) -> View:
     if not isinstance(clause, exp.From):
         raise QueryInvalid("The SQL says FROM which view of the policy.")
-    _only(clause, "this")
+    only_parts(clause, "this")
     table = clause.this
     known = ", ".join(view.name for view in policy.views)
     if not isinstance(table, exp.Table) or not isinstance(table.this, exp.Identifier):
         raise QueryInvalid(f"FROM takes a view of the policy, not a function, a file or a subquery: {known}.")
-    _only(table, "this", "db")
-    view = policy.view(_name(table.this))
+    only_parts(table, "this", "db")
+    view = policy.view(read_name(table.this))
     if view is None:
         raise QueryInvalid(f"FROM takes a view of the policy, not another table or a file: {known}.")
-    if table.args.get("db") is not None and _name(table.args["db"]) != policy.id:
+    if table.args.get("db") is not None and read_name(table.args["db"]) != policy.id:
         raise QueryInvalid(f"FROM names another policy than '{policy.id}'.")
     return view
 
 
-def _column_name(node: object, view: View, otherwise: str) -> str:
-    """Return a column's name, which may have the view's name before it."""
-    if not isinstance(node, exp.Column):
-        raise QueryInvalid(f"{otherwise}.")
-    _only(node, "this", "table")
-    if node.args.get("table") is not None and _name(node.args["table"]) != view.name:
-        raise QueryInvalid(f"A column has another table's name before it than '{view.name}'.")
-    return _name(node.this)
-
-
-def _column(node: object, view: View, otherwise: str) -> Column:
-    name = _column_name(node, view, otherwise)
-    column = view.column(name)
-    if column is None:
-        raise QueryInvalid(f"The view '{view.name}' has no column {shown(name)}.")
-    return column
-
-
 def _unaliased(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.Alias):
-        _only(node, "this", "alias")
+        only_parts(node, "this", "alias")
         inner = node.this
         if isinstance(inner, exp.Expr):
             return inner
@@ -202,60 +148,59 @@ def _unaliased(node: exp.Expr) -> exp.Expr:
 
 
 def _check_key(selected: exp.Expr, keys: list[str], view: View) -> None:
-    name = _column_name(_unaliased(selected), view, "A group key is a column")
+    name = column_name(_unaliased(selected), view, "A group key is a column")
     if name not in keys:
         raise QueryInvalid(f"The column {shown(name)} is selected but is not in GROUP BY; rows never leave a holder.")
-    if isinstance(selected, exp.Alias) and _name(selected.args["alias"]) != name:
+    if isinstance(selected, exp.Alias) and read_name(selected.args["alias"]) != name:
         raise QueryInvalid(f"The group key {shown(name)} keeps its own name; leave out AS.")
 
 
 def _measure(selected: exp.Expr, view: View) -> MeasureAsked:
     call = _unaliased(selected)
-    label = _name(selected.args["alias"]) if isinstance(selected, exp.Alias) else ""
+    label = read_name(selected.args["alias"]) if isinstance(selected, exp.Alias) else ""
     for type_, read in _CALLS.items():
         if type(call) is type_:
             return read(call, label, view)
-    what = f"the function {call.name.upper()}" if isinstance(call, exp.Anonymous) and call.name.isalpha() else ""
-    what = what or (f"the function {call.sql_name()}" if isinstance(call, exp.Func) else "that expression")
+    what = f"the function {call.sql_name()}" if isinstance(call, exp.Func) else "that expression"
     raise QueryInvalid(f"SELECT takes group keys, COUNT, SUM, AVG and HISTOGRAM, but not {what}.")
 
 
 def _count(call: exp.Expr, label: str, view: View) -> MeasureAsked:
-    _only(call, "this", "big_int")
+    only_parts(call, "this", "big_int")
     if type(call.this) is exp.Star:
-        _only(call.this)
+        only_parts(call.this)
         return MeasureAsked(as_=label or "rows", count="rows")
     if type(call.this) is exp.Distinct:
-        _only(call.this, "expressions")
+        only_parts(call.this, "expressions")
         if len(call.this.expressions) == 1 and isinstance(call.this.expressions[0], exp.Column):
-            name = _column_name(call.this.expressions[0], view, "COUNT(DISTINCT …) takes a column")
+            name = column_name(call.this.expressions[0], view, "COUNT(DISTINCT …) takes a column")
             if name in ("resident", view.resident):
                 return MeasureAsked(as_=label or "residents", count="residents")
     raise QueryInvalid("COUNT takes * or DISTINCT resident.")
 
 
 def _sum(call: exp.Expr, label: str, view: View) -> MeasureAsked:
-    _only(call, "this")
-    name = _column(call.this, view, "SUM takes one column").name
+    only_parts(call, "this")
+    name = read_column(call.this, view, "SUM takes one column").name
     return MeasureAsked(as_=label or f"sum_{name}", sum=name)
 
 
 def _mean(call: exp.Expr, label: str, view: View) -> MeasureAsked:
-    _only(call, "this")
-    name = _column(call.this, view, "AVG takes one column").name
+    only_parts(call, "this")
+    name = read_column(call.this, view, "AVG takes one column").name
     return MeasureAsked(as_=label or f"mean_{name}", mean=name)
 
 
 def _histogram(call: exp.Expr, label: str, view: View) -> MeasureAsked:
-    _only(call, "this", "expressions")
+    only_parts(call, "this", "expressions")
     if not isinstance(call.this, str) or call.this.upper() != "HISTOGRAM":
         name = str(call.this)
         what = f"the function {name.upper()}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,40}", name) else "that function"
         raise QueryInvalid(f"The SQL may use COUNT, SUM, AVG and HISTOGRAM, but not {what}.")
     if len(call.expressions) < 3:
         raise QueryInvalid("HISTOGRAM takes a column and at least two edges: HISTOGRAM(fare, 0, 200, 400).")
-    name = _column(call.expressions[0], view, "HISTOGRAM takes a column first").name
-    edges = [_integer(edge, "HISTOGRAM takes whole numbers as edges") for edge in call.expressions[1:]]
+    name = read_column(call.expressions[0], view, "HISTOGRAM takes a column first").name
+    edges = [read_integer(edge, "HISTOGRAM takes whole numbers as edges") for edge in call.expressions[1:]]
     return MeasureAsked(as_=label or f"{name}_histogram", histogram=name, edges=edges)
 
 
@@ -265,81 +210,3 @@ _CALLS: dict[type[exp.Expr], Callable[[exp.Expr, str, View], MeasureAsked]] = {
     exp.Avg: _mean,
     exp.Anonymous: _histogram,
 }
-
-
-def _filters(condition: object, view: View) -> list[Filter]:
-    """Read conditions joined by AND, from left to right."""
-    found: list[Filter] = []
-    waiting = [condition]
-    while waiting:
-        node = waiting.pop()
-        if type(node) is exp.And:
-            _only(node, "this", "expression")
-            waiting += [node.args["expression"], node.this]
-        elif type(node) is exp.Paren:
-            _only(node, "this")
-            waiting.append(node.this)
-        else:
-            found.append(_filter(node, view))
-    return found
-
-
-_OTHERWISE = "A condition compares one column with whole numbers or text in single quotes"
-
-
-def _filter(node: object, view: View) -> Filter:
-    if type(node) is exp.Between:
-        _only(node, "this", "low", "high")
-        column = _column(node.this, view, _OTHERWISE)
-        ends = f"BETWEEN on '{column.name}' takes two whole numbers"
-        return Filter(column=column.name, between=(_integer(node.args["low"], ends), _integer(node.args["high"], ends)))
-    if type(node) is exp.In:
-        _only(node, "this", "expressions")
-        column = _column(node.this, view, _OTHERWISE)
-        return Filter(column=column.name, in_=[_literal(value) for value in node.expressions])
-    if type(node) in _COMPARISONS and isinstance(node, exp.Binary):
-        _only(node, "this", "expression")
-        return _comparison(node, view)
-    if isinstance(node, exp.Or):
-        raise QueryInvalid("Conditions are joined by AND only; use IN for several values of one column.")
-    if isinstance(node, (exp.Not, exp.NEQ)):
-        raise QueryInvalid("A condition cannot be negated; list the wanted values with IN.")
-    raise QueryInvalid(f"{_OTHERWISE}: =, <, <=, >, >=, BETWEEN, IN.")
-
-
-_COMPARISONS: dict[type[exp.Expr], str] = {exp.EQ: "=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
-_FLIPPED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-
-
-def _comparison(node: exp.Binary, view: View) -> Filter:
-    sign = _COMPARISONS[type(node)]
-    left, right = node.this, node.args["expression"]
-    if isinstance(right, exp.Column) and not isinstance(left, exp.Column):
-        left, right, sign = right, left, _FLIPPED[sign]
-    column = _column(left, view, _OTHERWISE)
-    if sign == "=":
-        return Filter(column=column.name, equals=_literal(right))
-    if isinstance(column, Category):
-        raise QueryInvalid(f"The column '{column.name}' is a category: it has no order; use = or IN.")
-    end = _integer(right, f"The comparison of '{column.name}' takes a whole number")
-    if sign in ("<", "<="):
-        end -= sign == "<"
-        return Filter(column=column.name, between=(min(column.lo, end), end))
-    end += sign == ">"
-    return Filter(column=column.name, between=(end, max(column.hi, end)))
-
-
-def _literal(node: object) -> str | int:
-    if isinstance(node, exp.Literal) and node.args.get("is_string"):
-        return str(node.this)
-    return _integer(node, _OTHERWISE)
-
-
-def _integer(node: object, otherwise: str) -> int:
-    sign = 1
-    if type(node) is exp.Neg:
-        _only(node, "this")
-        node, sign = node.this, -1
-    if not isinstance(node, exp.Literal) or node.args.get("is_string") or _INTEGER.fullmatch(str(node.this)) is None:
-        raise QueryInvalid(f"{otherwise}.")
-    return sign * int(str(node.this))
