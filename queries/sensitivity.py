@@ -2,9 +2,10 @@
 
 **Setting** (the same for every claim). Two data sets are neighbours when they differ in all rows of one resident at
 one holder: present in one, absent in the other. Bounding comes first and does not look at the question: each holder
-keeps at most R = ``rows_per_resident`` rows of each resident, chosen by a hash of that resident's own rows alone, so
-the kept rows of everybody else are the same in both data sets. Filters and grouping then look at one row at a time.
-A row falls in at most one cell, because the cells of ``queries.plan`` are the points of a public key domain.
+keeps at most R = ``rows_per_resident`` rows of each resident, by a keyed rule that looks at that resident alone, so the
+kept rows of everybody else are the same in both data sets. Filters (on the clipped values) and grouping then look at
+one row at a time. A row falls in at most one cell, because the cells of ``queries.plan`` are the points of a public key
+domain.
 
 So for every primitive the difference of the two vectors is the contribution of at most R rows of one resident, and
 ``squared_sensitivity`` bounds its squared L2 norm. Rows of one resident may all fall in the same cell; nothing in
