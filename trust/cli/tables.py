@@ -27,11 +27,11 @@ def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Table:
     rows: dict[tuple[str | int, ...], dict[str, Cell]] = {}
     for cell in cells:
         rows.setdefault(cell.key, {})[cell.measure] = cell
-    for shown, (key, numbers) in enumerate(rows.items()):
+    for shown, (group, numbers) in enumerate(rows.items()):
         if shown == most_rows:
             table.caption = f"… and {len(rows) - most_rows} more rows"
             break
-        table.add_row(*map(str, key), *(_number(numbers.get(measure)) for measure in measures))
+        table.add_row(*map(str, group), *(_number(numbers.get(measure)) for measure in measures))
     return table
 
 

@@ -14,7 +14,7 @@ import structlog
 from msgspec import Struct
 
 from ledger import canonical
-from ledger.errors import MusubiError
+from ledger.errors import MusubiError, Unavailable
 from policies.attestation import check_link
 from trust.node.books import Books
 
@@ -30,7 +30,7 @@ class AnsweredChallenge(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class LinkDesk:
-    """Takes answered challenges in, on a thread of its own."""
+    """Takes answered challenges in, on a thread of its own with ``books`` of its own (a connection has one thread)."""
 
     def __init__(self, folder: Path, books: Books, secret: bytes, holder: str, clock: Callable[[], int]) -> None:
         self._folder = folder
@@ -46,10 +46,16 @@ class LinkDesk:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._thread.start()
 
+    def check_alive(self) -> None:
+        """Raise Unavailable if the thread has ended by itself."""
+        if not self._thread.is_alive():
+            raise Unavailable("The node's link desk has ended; its log says why.")
+
     def stop(self) -> None:
         """End after the file in hand."""
         self._stop.set()
         self._thread.join()
+        self._books.close()
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):

@@ -1,5 +1,6 @@
 """A holder's node as a process: poll, read the ledger, do what it asks, and open no port."""
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,11 @@ class Node:
             clock=clock,
         )
         self.links = LinkDesk(
-            folder / "links", self.books, read_secret(folder / "keys" / "link.key"), settings.alias, clock
+            folder / "links",
+            Books(folder / "books.sqlite"),
+            read_secret(folder / "keys" / "link.key"),
+            settings.alias,
+            clock,
         )
         self._stopping = threading.Event()
         self._polling = False
@@ -82,6 +87,7 @@ class Node:
         self.links.start()
         try:
             while not self._stopping.is_set():
+                self.links.check_alive()
                 try:
                     self.turn()
                 except _Stopped:
@@ -90,6 +96,9 @@ class Node:
                     raise
                 except MusubiError as error:
                     log.info("waiting", code=error.code)
+                    self._stopping.wait(RETRY_SECONDS)
+                except sqlite3.Error as error:  # a full disk, say: nothing half-written, so try again
+                    log.warning("books-failed", kind=type(error).__name__)
                     self._stopping.wait(RETRY_SECONDS)
         finally:
             self.links.stop()

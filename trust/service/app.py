@@ -1,5 +1,6 @@
 """The web application: routes, limits, errors as problems, metrics, health, OpenAPI."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -47,6 +48,14 @@ def prometheus() -> Response[bytes]:
     )
 
 
+async def _close_at_end(app: Litestar, service: Service) -> None:
+    """Let waiting polls go as soon as the process is told to stop (``trust.serving``)."""
+    stopping: asyncio.Event | None = app.state.get("stopping")
+    if stopping is not None:
+        await stopping.wait()
+        service.bell.close()
+
+
 def create_app(service: Service) -> Litestar:
     """Return the application of one service; starting it starts the service."""
 
@@ -54,9 +63,11 @@ def create_app(service: Service) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         app.state.service = service
         await service.start()
+        ending = asyncio.create_task(_close_at_end(app, service), name="ending")
         try:
             yield
         finally:
+            ending.cancel()
             await service.stop()
 
     options = service.settings.service

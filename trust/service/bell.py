@@ -12,6 +12,12 @@ class Bell:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """End every wait now and from now on: the service is to stop."""
+        self._closed = True
+        self.ring()
 
     def ring(self) -> None:
         """Wake every waiter once."""
@@ -19,13 +25,16 @@ class Bell:
         self._event = asyncio.Event()
 
     async def until(self, look: Callable[[], T | None], seconds: float) -> T | None:
-        """Return the first result of ``look`` that is not None, looking again at each ring; None after ``seconds``."""
+        """Return the first result of ``look`` that is not None, looking again at each ring; None after ``seconds``.
+
+        A closed bell waits for nothing.
+        """
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
             event = self._event
             found = look()
             left = deadline - asyncio.get_running_loop().time()
-            if found is not None or left <= 0:
+            if found is not None or left <= 0 or self._closed:
                 return found
             try:
                 async with asyncio.timeout(left):

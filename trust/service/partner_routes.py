@@ -89,12 +89,15 @@ async def watch(request: ApiRequest, admit: int, wait: int = 0) -> Response[byte
 @get("/v1/rounds/{admit:int}/shares")
 async def shares(request: ApiRequest, admit: int) -> Response[bytes]:
     """Give the signed shares of an answered question, so that anyone can redo the sum."""
+    service = service_of(request)
+    if not 0 <= admit < service.store.size:
+        raise NotFound("No answered question is at that place of the ledger.")
     query = (
         select(t.messages.c.holder, t.messages.c.token)
         .join(t.rounds, t.rounds.c.admit == t.messages.c.admit)
         .where(t.messages.c.admit == admit, t.messages.c.step == "share", t.rounds.c.released)
     )
-    async with service_of(request).databases.reader.connect() as connection:
+    async with service.databases.reader.connect() as connection:
         found = {row.holder: row.token for row in await connection.execute(query)}
     if not found:
         raise NotFound("No answered question is at that place of the ledger.")

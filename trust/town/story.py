@@ -110,12 +110,16 @@ class Story:
             size = sizes.pop("published")
             slowest = min((sizes.get(holder.alias, 0) for holder in self.town.holders), default=0)
             bar.to(slowest, size)
-            if slowest >= size:
+            if slowest >= size and not self._links_waiting():
                 return
             for holder in self.town.holders:
                 self.processes.check_alive(holder.alias)
             time.sleep(0.1)
         raise DemoFailed("A holder's node has not caught up with the ledger in time; its log says why.")
+
+    def _links_waiting(self) -> bool:
+        """Return whether a holder's counter still has answered challenges that its node has not taken in."""
+        return any(any((self.layout.node(h.alias) / "links").glob("*.jsonl")) for h in self.town.holders)
 
     def partners_ask(self) -> None:
         """Partners ask: price first, then the answer."""
