@@ -25,7 +25,7 @@ TRUST = Trust(
     witness_policy=f"log {KEY}\nquorum none\n",
 )
 APP = """
-import asyncio, sys
+import asyncio, atexit, sys
 from litestar import Litestar, get
 from trust.serving import serve
 
@@ -50,6 +50,7 @@ async def up(_: Litestar) -> None:
 async def down(_: Litestar) -> None:
     print("closed", flush=True)
 
+atexit.register(print, "left")  # as coverage does, and others
 app = Litestar([now, patient, deaf], on_startup=[up], on_shutdown=[down])
 serve(app, "127.0.0.1", int(sys.argv[1]))
 print("ended", flush=True)
@@ -96,7 +97,7 @@ def test_a_stop_tells_those_who_wait_and_then_ends_everything_in_order(
         out, _ = process.communicate(timeout=30)
         assert time.monotonic() - begin < seconds
         received = client.recv(10_000).decode()
-    assert (process.returncode, out) == (0, "closed\nended\n")
+    assert (process.returncode, out) == (0, "closed\nended\nleft\n")
     if answer is not None:
         assert answer in received
 
