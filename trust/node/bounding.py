@@ -29,6 +29,7 @@ Every expression is total: TRY_CAST, and nothing that can raise or that depends 
 from typing import Any
 
 import ibis
+import pyarrow as pa
 
 from policies.document import Category, Measure, Range, View
 from trust.node.sources import POSITION, RESIDENT, as_text, as_whole, is_whole
@@ -112,8 +113,9 @@ def _coded(rows: Any, view: View) -> Any:
 def _category(rows: Any, source: Any, column: Category) -> Any:
     # A join with the list of values: a CASE of 512 branches would compare each row with each of them.
     listed = ibis.memtable(
-        {"value": column.values, "code": list(range(len(column.values)))},
-        schema={"value": "string", "code": "int16"},
+        pa.table(
+            {"value": pa.array(column.values, pa.string()), "code": pa.array(range(len(column.values)), pa.int16())}
+        )
     )
     otherwise = column.values.index(column.other) if column.other else NO_CODE
     joined = rows.left_join(listed, as_text(source) == listed["value"])

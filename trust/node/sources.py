@@ -4,6 +4,7 @@ A row's ``position`` is its place in the file. It only ever orders the rows of *
 other people's rows, coming or going, change nothing about which of a resident's rows are kept.
 """
 
+import csv
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,15 @@ class SourceFile:
             raise Unavailable("A source's file is not there; look at its path and permissions.") from None
         return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
+    def _header(self) -> list[str]:
+        try:
+            with self.path.open("rb") as file:
+                names = next(csv.reader([file.readline().decode("utf-8-sig")]), [])
+        except (OSError, UnicodeDecodeError, csv.Error):
+            raise Unavailable("A source's CSV file has no readable header line; write it as UTF-8.") from None
+        # A name that repeats, or is empty, still takes its place in the line.
+        return [f"column {place}" if not name or name in names[:place] else name for place, name in enumerate(names)]
+
     def read(self, engine: Any, view: View) -> Any:
         """Return the columns that ``view`` needs as an Ibis table, with ``resident`` and ``position``.
 
@@ -58,17 +68,20 @@ class SourceFile:
         names = [column.name for column in view.columns]
         known_as = f"source_{view.source}"  # one name, replaced at each reading
         if self.path.suffix.lower() == ".csv":
-            # Nothing may depend on guessing: neither types from the first rows, nor which lines are well-formed.
+            # Nothing is guessed, neither types nor dialect. A line that is too short is filled with nulls, one that is
+            # too long is cut, one that is not UTF-8 is left out; none is an error.
             table = engine.read_csv(
                 str(self.path),
                 table_name=known_as,
+                auto_detect=False,
+                columns=dict.fromkeys(self._header(), "VARCHAR"),
                 header=True,
-                all_varchar=True,
                 delim=",",
                 quote='"',
                 escape='"',
                 strict_mode=False,
                 null_padding=True,
+                ignore_errors=True,
             )
             # The rows of one file come in the file's order, which DuckDB keeps (preserve_insertion_order).
             position = ibis.row_number()

@@ -1,0 +1,242 @@
+"""Random sources, views and questions, and the plain-Python meaning of a vector that the node's is held against."""
+
+import hmac
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
+from queries.check import make_plan
+from queries.plan import Plan, Primitive
+from queries.tree import Filter, MeasureAsked, Query, Spend
+
+PRIME = 2**31 - 1
+SECRET = bytes(range(32))
+TITLE = {"ja": "題", "en": "title", "ja-easy": "だい"}
+WARDS = ["north", "south", "é", "1"]
+LINKED = {"1": 0, "2": 1, "3": 2, "4": 3, "-5": 4}
+UNLINKED = ["6", "77"]
+ODD_TEXTS: dict[str | None, int | None] = {
+    "12": 12, " 7 ": 7, "abc": None, "": None, "2.5": 3, "-2.5": -3, "1e3": 1000, "9" * 20: None, "NaN": None,
+    "１２": None, "--1": None, "-0": 0, None: None, "100": 100, "0": 0, "true": None, "1,5": None,
+}  # fmt: skip
+"""Texts that a measure's column may hold, and the whole number that each stands for."""
+FLOATS = [0.0, -0.0, 1.5, 2.5, 99.5, -7.25, 1e18, 1e19, -1e300, math.inf, -math.inf, math.nan, 50.0, None]
+
+Row = dict[str, Any]
+rows_strategy = st.lists(
+    st.fixed_dictionaries(
+        {
+            "customer": st.sampled_from([*LINKED, *UNLINKED, None]).map(
+                lambda text: None if text is None else int(text)
+            ),
+            "ward": st.sampled_from([*WARDS, "elsewhere", "North", "", None]),
+            "hour": st.one_of(st.sampled_from(FLOATS), st.integers(-3, 12).map(float)),
+            "fare": st.sampled_from(list(ODD_TEXTS)),
+        }
+    ),
+    max_size=40,
+)
+
+
+def write_rows(path: Path, rows: Sequence[Row], *, text_customers: bool = False) -> None:
+    """Replace the source's file in one step."""
+    customers = [row["customer"] for row in rows]
+    if text_customers:
+        column = pa.array([None if number is None else str(number) for number in customers], pa.string())
+    else:
+        column = pa.array(customers, pa.int64())
+    table = pa.table(
+        {
+            "customer": column,
+            "ward": pa.array([row["ward"] for row in rows], pa.string()),
+            "hour": pa.array([row["hour"] for row in rows], pa.float64(), from_pandas=False),
+            "fare": pa.array([row["fare"] for row in rows], pa.string()),
+        }
+    )
+    fresh = path.with_suffix(".new")
+    pq.write_table(table, fresh)
+    fresh.rename(path)
+
+
+@st.composite
+def views(draw: st.DrawFn) -> View:
+    """Any view of that source."""
+    lo = draw(st.integers(-3, 5))
+    least = draw(st.integers(-50, 60))
+    return View(
+        name="rides",
+        title=TITLE,
+        holders=["bus_co"],
+        source="rides",
+        resident="customer",
+        rows_per_resident=draw(st.integers(1, 6)),
+        holders_per_resident=1,
+        columns=[
+            Category(name="ward", title=TITLE, values=WARDS, other=draw(st.sampled_from(["", "south"]))),
+            Range(name="hour", title=TITLE, lo=lo, hi=lo + draw(st.integers(0, 7))),
+            Measure(name="fare", title=TITLE, lo=least, hi=least + draw(st.sampled_from([0, 9, 2000, 2**29]))),
+        ],
+    )
+
+
+def policy_of(view: View) -> Policy:
+    """A policy with just that view."""
+    return Policy(
+        id="mobility", version=1, title=TITLE, notice=TITLE, purpose="https://w3id.org/dpv#PublicPolicyMaking",
+        group="living", controller="city", holders=["bus_co"], partners=["city"], until=["2027-11-30"], caps=[1],
+        views=[view], budget=Budget(delta="0.000001", window="year", per_window=1, life=1, per_partner=1),
+        limits=Limits(cells=4096, measures=16, charge=1), aggregation="local", reuse=0,
+    )  # fmt: skip
+
+
+@st.composite
+def plans(draw: st.DrawFn, view: View) -> Plan:
+    """Any question that fits the view, planned as the service and the node plan it."""
+    fare = view.columns[2]
+    assert isinstance(fare, Measure)
+    edges = sorted(draw(st.sets(st.integers(fare.lo, fare.hi), min_size=2, max_size=6))) if fare.lo < fare.hi else None
+    asked = [
+        MeasureAsked(as_="trips", count="rows"),
+        MeasureAsked(as_="riders", count="residents"),
+        MeasureAsked(as_="paid", sum="fare"),
+        MeasureAsked(as_="each", mean="fare"),
+        *([MeasureAsked(as_="fares", histogram="fare", edges=edges)] if edges else []),
+        MeasureAsked(as_="hours", histogram="hour", edges=[view.columns[1].lo, view.columns[1].hi])
+        if view.columns[1].lo < view.columns[1].hi
+        else MeasureAsked(as_="again", sum="fare"),
+    ]
+    filters = [
+        Filter(column="ward", in_=draw(st.lists(st.sampled_from(WARDS), min_size=1, max_size=3))),
+        Filter(column="ward", equals=draw(st.sampled_from(WARDS))),
+        Filter(column="hour", between=draw(st.tuples(st.integers(-5, 4), st.integers(4, 15)))),
+        Filter(column="hour", in_=draw(st.lists(st.integers(-5, 15), min_size=1, max_size=5))),
+        Filter(column="fare", between=draw(st.tuples(st.integers(-100, 20), st.integers(20, 2000)))),
+        Filter(column="fare", equals=draw(st.integers(-5, 15))),
+    ]
+    query = Query(
+        policy="mobility",
+        version=1,
+        from_=["rides"],
+        where=draw(st.lists(st.sampled_from(filters), max_size=2)),
+        group_by=draw(st.sampled_from([[], ["ward"], ["hour"], ["ward", "hour"], ["hour", "ward"]])),
+        measures=draw(st.lists(st.sampled_from(asked), min_size=1, unique_by=lambda measure: measure.as_)),
+        spend=Spend(epsilon="0.1"),
+    )
+    return make_plan(query, policy_of(view))
+
+
+def row_key(policy_sha256: str, view: str) -> tuple[int, int]:
+    """(a, b) as trust.node.bounding says."""
+    digest = hmac.digest(SECRET, f"musubi/v1/rows\n{policy_sha256}\n{view}".encode(), "sha256")
+    return 1 + int.from_bytes(digest[:16]) % (PRIME - 1), int.from_bytes(digest[16:]) % PRIME
+
+
+def naive_vector(
+    rows: Sequence[Row], links: Mapping[str, int], counted: Sequence[bool], policy_sha256: str, plan: Plan
+) -> list[int]:
+    """The vector, by the documents' words, a row at a time."""
+    view = plan.view
+    a, b = row_key(policy_sha256, view.name)
+    own: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["customer"] is not None:
+            own[str(row["customer"])].append(row)
+    kept = []
+    for customer, theirs in own.items():
+        slot = links.get(customer)
+        if slot is None or slot >= len(counted) or not counted[slot]:
+            continue
+        salt = int.from_bytes(hmac.digest(SECRET, b"musubi/v1/salt\n" + customer.encode(), "sha256")[:16]) % PRIME
+        for number, row in enumerate(theirs):
+            if (number * view.rows_per_resident + (a * salt + b) % PRIME) % len(theirs) < view.rows_per_resident:
+                kept.append((slot, _coded(row, view)))
+    chosen = [(slot, row) for slot, row in kept if all(_matches(row[f.column], f) for f in plan.filters)]
+    vector = []
+    for primitive in plan.primitives:
+        block = [0] * (plan.cells * primitive.width)
+        seen = set()
+        for slot, row in chosen:
+            cell = 0
+            for key in plan.keys:
+                if row[key.column] not in key.values:
+                    break
+                cell = cell * len(key.values) + key.values.index(row[key.column])
+            else:
+                if primitive.kind == "residents" and (cell, slot) in seen:
+                    continue
+                seen.add((cell, slot))
+                _add(block, cell, row, primitive)
+        vector += block
+    return vector
+
+
+def _coded(row: Row, view: View) -> Row:
+    ward, hours, fares = view.columns
+    assert isinstance(ward, Category)
+    assert isinstance(hours, Range)
+    assert isinstance(fares, Measure)
+    hour, fare = row["hour"], ODD_TEXTS[row["fare"]]
+    if hour is not None:
+        hour = round(hour) if math.isfinite(hour) and abs(hour) < 2**63 else None
+    return {
+        "ward": row["ward"] if row["ward"] in ward.values else ward.other or None,
+        "hour": hour if hour is not None and hours.lo <= hour <= hours.hi else None,
+        "fare": None if fare is None else min(max(fare, fares.lo), fares.hi),
+    }
+
+
+def _matches(value: str | int | None, condition: Filter) -> bool:
+    if value is None:
+        return False
+    if condition.between is not UNSET:
+        return isinstance(value, int) and condition.between[0] <= value <= condition.between[1]
+    return value in condition.in_ if condition.in_ is not UNSET else value == condition.equals
+
+
+def _add(block: list[int], cell: int, row: Row, primitive: Primitive) -> None:
+    value = row.get(primitive.column)
+    if primitive.kind in {"rows", "residents"}:
+        block[cell] += 1
+    elif value is None:
+        return
+    elif primitive.kind == "sum":
+        block[cell] += value
+    elif primitive.kind == "values":
+        block[cell] += 1
+    else:
+        for place, (low, high) in enumerate(zip(primitive.edges, primitive.edges[1:], strict=False)):
+            last = place == primitive.width - 1
+            if low <= value < high or (last and value == high):
+                block[cell * primitive.width + place] += 1
+
+
+def hourly_plan(rows_per_resident: int = 3, *, customer: str = "customer") -> Plan:
+    """Rows and residents by hour 0 to 9."""
+    view = View(
+        name="rides",
+        title=TITLE,
+        holders=["bus_co"],
+        source="rides",
+        resident=customer,
+        rows_per_resident=rows_per_resident,
+        holders_per_resident=1,
+        columns=[Range(name="hour", title=TITLE, lo=0, hi=9)],
+    )
+    query = Query(
+        policy="mobility",
+        version=1,
+        from_=["rides"],
+        where=[],
+        group_by=["hour"],
+        measures=[MeasureAsked(as_="trips", count="rows"), MeasureAsked(as_="riders", count="residents")],
+        spend=Spend(epsilon="1"),
+    )
+    return make_plan(query, policy_of(view))

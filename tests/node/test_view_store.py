@@ -1,0 +1,306 @@
+"""Links are for ever and durable, erasure reaches the views, odd files are refused in words, and none shows a value."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from node_tables import SECRET, TITLE, hourly_plan, policy_of, write_rows
+
+from ledger.errors import ConsentMismatch, NotFound, Unavailable
+from policies.document import Category, Measure, View
+from queries.check import make_plan
+from queries.plan import Plan
+from queries.tree import MeasureAsked, Query, Spend
+from trust.node.views import ViewStore
+
+POLICY = "ab" * 32
+ALL = np.ones(8, dtype=bool)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = [{"customer": n % 4, "ward": None, "hour": float(n % 10), "fare": None} for n in range(40)]
+    write_rows(tmp_path / "rides.parquet", rows)
+    return tmp_path
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[ViewStore]:
+    opened = ViewStore(folder / "views.duckdb", {"rides": folder / "rides.parquet"}, SECRET)
+    yield opened
+    opened.close()
+
+
+def trips(store: ViewStore, counted: Any = ALL, plan: Plan | None = None) -> int:
+    plan = plan or hourly_plan()
+    store.materialise(POLICY, plan.view)
+    return sum(store.vector(POLICY, plan, np.asarray(counted, dtype=bool))[:10])
+
+
+def test_nobody_counts_without_links(store: ViewStore) -> None:
+    assert trips(store) == 0
+
+
+def test_only_linked_and_counted_residents_count(store: ViewStore) -> None:
+    store.set_links([("0", 0), ("1", 1), ("nobody", 2)])
+    assert [trips(store, counted) for counted in ([1, 1, 1], [0, 1, 0], [0, 0, 1], [0, 0, 0], [])] == [6, 3, 0, 0, 0]
+
+
+def test_a_forgotten_resident_no_longer_counts_and_leaves_no_customer_number(store: ViewStore, folder: Path) -> None:
+    store.set_links([("0", 0), ("1", 1), ("2", 2)])
+    assert trips(store) == 9
+    store.forget([1])
+    store.forget([1, 7])
+    store.forget([])
+    counted = [0, 1, 0]
+    plan = hourly_plan()
+    assert not any(store.vector(POLICY, plan, np.array(counted, dtype=bool)))  # at once, before anything is made anew
+    assert (trips(store), trips(store, counted), store.linked) == (6, 0, 3)
+    store.close()
+    with duckdb.connect(folder / "views.duckdb", read_only=True) as file:
+        assert file.execute("SELECT customer, slot FROM links ORDER BY slot").fetchall() == [
+            ("0", 0),
+            (None, 1),
+            ("2", 2),
+        ]
+    again = ViewStore(folder / "views.duckdb", {"rides": folder / "rides.parquet"}, SECRET)
+    assert (trips(again), again.linked) == (6, 3)
+    again.close()
+
+
+def test_a_forgotten_slot_is_never_used_again_but_the_customer_may_link_anew(store: ViewStore) -> None:
+    store.set_links([("0", 0), ("1", 1)])
+    store.forget([1])
+    with pytest.raises(ConsentMismatch):
+        store.set_links([("1", 1)])
+    store.set_links([("1", 2)])
+    assert trips(store, [0, 1, 1]) == 3
+
+
+def test_views_lie_in_memory_only(store: ViewStore, folder: Path) -> None:
+    store.set_links([("0", 0)])
+    trips(store)
+    store.close()
+    with duckdb.connect(folder / "views.duckdb", read_only=True) as file:
+        assert file.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("links",)]
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("0", 1)],
+        [("9", 0)],
+        [("5", 5), ("0", 1)],
+        [("5", 5), ("5", 6)],
+        [("5", 5), ("6", 5)],
+        [("5", -1)],
+        [("5", 2**31)],
+    ],
+    ids=["second slot", "slot in use", "one bad pair", "customer twice", "slot twice", "below zero", "too large"],
+)
+def test_a_link_that_contradicts_another_is_refused_and_changes_nothing(
+    store: ViewStore, pairs: list[tuple[str, int]]
+) -> None:
+    store.set_links([("0", 0), ("1", 1)])
+    with pytest.raises(ConsentMismatch):
+        store.set_links(pairs)
+    assert store.linked == 2
+    assert trips(store) == 6
+
+
+def test_only_the_very_text_of_a_whole_customer_number_is_that_customer(store: ViewStore) -> None:
+    store.set_links([("00", 0), ("+1", 1), (" 2", 2), ("3.0", 3), ("x", 4), ("9" * 30, 5)])
+    assert trips(store) == 0
+
+
+def test_a_new_snapshot_is_seen_and_an_unchanged_one_is_not_read_again(
+    store: ViewStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.set_links([("0", 0), ("1", 1)])
+    assert trips(store) == 6
+    before = store.snapshot("rides")
+    with monkeypatch.context() as patched:
+        patched.setattr(ViewStore, "_bounded", None)  # would raise if it was made again
+        assert trips(store) == 6
+    rows = [{"customer": 1, "ward": None, "hour": 5.0, "fare": None}]
+    write_rows(folder / "rides.parquet", rows)
+    assert store.snapshot("rides") != before
+    assert trips(store) == 1
+
+
+def test_a_changed_view_of_the_same_name_is_made_anew(store: ViewStore) -> None:
+    store.set_links([("0", 0)])
+    assert trips(store) == 3
+    wider = hourly_plan(5)
+    with pytest.raises(Unavailable):
+        store.vector(POLICY, wider, ALL)
+    assert trips(store, plan=wider) == 5
+
+
+def test_a_view_must_be_materialised_first(store: ViewStore) -> None:
+    with pytest.raises(Unavailable):
+        store.vector(POLICY, hourly_plan(), ALL)
+
+
+def _broken(folder: Path, kind: str) -> None:
+    path = folder / "rides.parquet"
+    if kind == "gone":
+        path.unlink()
+    elif kind == "garbage":
+        path.write_bytes(b"secret-value-4711" * 10)
+    elif kind == "cut off":
+        path.write_bytes(path.read_bytes()[:-20])
+    elif kind == "not text":
+        bad = pa.array([b"\xff4711"], pa.binary()).view(pa.string())
+        pq.write_table(pa.table({"customer": pa.array([1]), "hour": bad}), path)
+    else:
+        pq.write_table(pa.table({"customer": pa.array([4711])}), path)
+
+
+@pytest.mark.parametrize("kind", ["gone", "garbage", "cut off", "not text", "a column short"])
+def test_a_source_that_cannot_be_read_is_unavailable_and_its_error_shows_no_value(
+    store: ViewStore, folder: Path, kind: str
+) -> None:
+    store.set_links([("1", 0)])
+    _broken(folder, kind)
+    with pytest.raises(Unavailable) as caught:
+        trips(store)
+    assert "4711" not in caught.value.message
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_an_unknown_source_is_not_found(store: ViewStore) -> None:
+    with pytest.raises(NotFound):
+        store.materialise(POLICY, msgspec.structs.replace(hourly_plan().view, source="trains"))
+
+
+ODD_CSV = {
+    "quotes, short and long lines": b'customer,hour,more\n007,1,"a, ""b"""\n7,2\n007,3,y,z,1\n,3,\n007,1,"not closed\n',
+    "not UTF-8": b"customer,hour\n007,1\n\xff\xfe,2\n007,3\n007,1\n",
+    "Windows line ends and a byte order mark": b"\xef\xbb\xbfcustomer,hour\r\n007,1\r\n007,1\r\n007,3\r\n",
+    "repeated and empty names": b"customer,hour,hour,,\n007,1,2,2,2\n007,1,2,,\n007,3,2,,\n",
+}
+
+
+@pytest.mark.parametrize("name", ODD_CSV)
+@pytest.mark.parametrize("ending", [".csv", ".CSV"])
+def test_csv_customers_keep_their_leading_zeros_and_odd_lines_raise_nothing(
+    tmp_path: Path, name: str, ending: str
+) -> None:
+    path = tmp_path / f"rides{ending}"
+    path.write_bytes(ODD_CSV[name])
+    store = ViewStore(tmp_path / "views.duckdb", {"rides": path}, SECRET)
+    store.set_links([("007", 0)])
+    plan = hourly_plan()
+    store.materialise(POLICY, plan.view)
+    assert store.vector(POLICY, plan, ALL)[:10] == [0, 2, 0, 1, 0, 0, 0, 0, 0, 0]
+    store.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\n1,2\n", b"customer\n1\n"], ids=["empty", "not text", "short"])
+def test_a_csv_file_without_its_header_is_unavailable(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rides.csv"
+    path.write_bytes(content)
+    store = ViewStore(tmp_path / "views.duckdb", {"rides": path}, SECRET)
+    with pytest.raises(Unavailable):
+        store.materialise(POLICY, hourly_plan().view)
+    store.close()
+
+
+ODD_COLUMNS = {
+    "flag": pa.array([True, False, None]),
+    "day": pa.array([dt.date(2020, 1, 1), None, dt.date(9999, 12, 31)]),
+    "moment": pa.array([dt.datetime(2020, 1, 1, tzinfo=dt.UTC), None, None]),
+    "clock": pa.array([dt.time(1, 2, 3), None, dt.time(0)]),
+    "money": pa.array([Decimal("2.50"), None, Decimal("-9.99")]),
+    "huge": pa.array([Decimal(10) ** 37, None, Decimal(1)], pa.decimal128(38, 0)),
+    "large": pa.array([2**64 - 1, 5, None], pa.uint64()),
+    "raw": pa.array([b"\xff\x00", None, b"7"]),
+    "many": pa.array([[1, None], None, []]),
+    "pair": pa.array([{"a": 1}, None, {"a": None}]),
+    "half": pa.array([0.5, float("nan"), float("inf")], pa.float32()),
+    "nothing": pa.nulls(3),
+    "coded": pa.array(["7", None, "x"]).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("name", ODD_COLUMNS)
+def test_no_type_of_column_raises_as_a_category_a_measure_or_a_resident(tmp_path: Path, name: str) -> None:
+    column = ODD_COLUMNS[name]
+    pq.write_table(
+        pa.table({"customer": pa.array([1, 2, 3]), "value": column, "copy": column}), tmp_path / "odd.parquet"
+    )
+    store = ViewStore(tmp_path / "views.duckdb", {"odd": tmp_path / "odd.parquet"}, SECRET)
+    store.set_links([("1", 0), ("2", 1), ("3", 2), ("7", 3), ("5", 4)])
+    for resident in ("customer", "value"):
+        view = View(
+            name=f"by_{resident}", title=TITLE, holders=["bus_co"], source="odd", resident=resident, rows_per_resident=1,
+            holders_per_resident=1,
+            columns=[
+                Category(name="value", title=TITLE, values=["7", "true", "rest"], other="rest"),
+                Measure(name="copy", title=TITLE, lo=-5, hi=2**30),
+            ],
+        )  # fmt: skip
+        query = Query(
+            policy="mobility", version=1, from_=[view.name], where=[], group_by=["value"],
+            measures=[MeasureAsked(as_="n", count="rows"), MeasureAsked(as_="s", mean="copy")],
+            spend=Spend(epsilon="1"),
+        )  # fmt: skip
+        plan = make_plan(query, policy_of(view))
+        store.materialise(POLICY, view)
+        vector = store.vector(POLICY, plan, ALL)
+        if resident == "customer":
+            assert sum(vector[:3]) == 3
+    store.close()
+
+
+def test_real_records_are_bounded_and_summed_as_plain_sql_does(shared_data: Path, tmp_path: Path) -> None:
+    """28,785 people's 173,912 results: with a bound nobody reaches, and with one that most pass."""
+    path = shared_data / "oulad" / "results.parquet"
+    rows = duckdb.sql(f"SELECT id_student, is_banked, score FROM '{path}'").fetchall()
+    students = sorted({row[0] for row in rows})
+    counted = np.arange(len(students)) % 3 != 0
+    chosen = {student for student, flag in zip(students, counted, strict=True) if flag}
+    store = ViewStore(tmp_path / "views.duckdb", {"results": path}, SECRET)
+    store.set_links((str(student), slot) for slot, student in enumerate(students))
+    found = {}
+    for bound in (1000, 4):
+        view = View(
+            name=f"results_{bound}", title=TITLE, holders=["bus_co"], source="results", resident="id_student",
+            rows_per_resident=bound, holders_per_resident=1,
+            columns=[
+                Category(name="is_banked", title=TITLE, values=["0", "1"]),
+                Measure(name="score", title=TITLE, lo=20, hi=100),
+            ],
+        )  # fmt: skip
+        query = Query(
+            policy="mobility", version=1, from_=[view.name], where=[], group_by=["is_banked"],
+            measures=[
+                MeasureAsked(as_="n", count="rows"),
+                MeasureAsked(as_="people", count="residents"),
+                MeasureAsked(as_="score", mean="score"),
+            ],
+            spend=Spend(epsilon="1"),
+        )  # fmt: skip
+        store.materialise(POLICY, view)
+        found[bound] = store.vector(POLICY, make_plan(query, policy_of(view)), counted)
+    store.close()
+    plain = [row for row in rows if row[0] in chosen]
+    expected = [
+        *(sum(row[1] == banked for row in plain) for banked in (0, 1)),
+        *(len({row[0] for row in plain if row[1] == banked}) for banked in (0, 1)),
+        *(sum(max(20, row[2]) for row in plain if row[1] == banked and row[2] is not None) for banked in (0, 1)),
+        *(sum(row[1] == banked and row[2] is not None for row in plain) for banked in (0, 1)),
+    ]
+    assert found[1000] == expected
+    assert sum(found[4][:2]) == sum(min(4, count) for count in Counter(row[0] for row in plain).values())
