@@ -44,7 +44,7 @@ check: lint ## the fast loop: lint and the quick tests
 	@$(BIN)/pytest -n $(WORKERS) -q -m "not slow"
 
 bench: $(VENV)/ready ## measure, and write benchmarks/RESULTS.md
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(ONLY)
 
 lock: ## resolve requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev pyproject.toml -o requirements.lock

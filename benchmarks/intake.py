@@ -35,8 +35,16 @@ Signature = tuple[bytes, bytes]
 
 
 def run(residents: int = RESIDENTS) -> list[dict[str, Any]]:
-    """Measure, and return one row."""
-    town = load_town(Path("towns/momijidai"))
+    """Measure for a policy of four holders (five signatures a consent), and for momijidai's policies (2.3 of them)."""
+    here = Path(__file__).parent
+    return [
+        _measure(here / "four_holders", residents, "of four holders", ">= 0.5"),
+        _measure(here.parent / "towns" / "momijidai", residents, "of momijidai's one or two holders", ""),
+    ]
+
+
+def _measure(place: Path, residents: int, what: str, target: str) -> dict[str, Any]:
+    town = load_town(place)
     with tempfile.TemporaryDirectory() as folder:
         port, witness_port = free_ports(None)
         layout = lay_out(town, Path(folder), residents=residents, port=port, witness_port=witness_port)
@@ -45,7 +53,7 @@ def run(residents: int = RESIDENTS) -> list[dict[str, Any]]:
             processes.start_all([])
             with ServiceClient(layout.url, load_trust(layout.folder / "trust.json")) as client:
                 found_town(layout, town, client)
-                enrolments, grants = _sign(layout, client)
+                enrolments, grants = sign_all(layout, client)
                 for body in enrolments:
                     client.post_bytes("/v1/enrolments", body)
             seconds = asyncio.run(_send(layout.url, grants))
@@ -54,19 +62,18 @@ def run(residents: int = RESIDENTS) -> list[dict[str, Any]]:
     signatures = [signature for body in grants for signature in _signatures(body)]
     consents = sum(len(canonical.decode(body, dict[str, list[Bundle]])["bundles"]) for body in grants)
     bare = _bare(signatures)
-    return [
-        {
-            "name": "signed grants through HTTP ÷ bare PyNaCl verification on both cores",
-            "ratio": bare / seconds,
-            "target": ">= 0.5",
-            "detail": f"{consents:,} consents with {len(signatures):,} signatures in {seconds:.2f} s "
-            f"({consents / seconds:,.0f} consents/s, {len(signatures) / seconds:,.0f} signatures/s; "
-            f"bare {len(signatures) / bare:,.0f}/s)",
-        }
-    ]
+    return {
+        "name": f"consents {what} through HTTP, verified, durable, checkpointed; bare PyNaCl on both cores ÷ this",
+        "ratio": bare / seconds,
+        "target": target,
+        "detail": f"{consents:,} consents with {len(signatures):,} signatures in {seconds:.2f} s "
+        f"({consents / seconds:,.0f} consents/s, {len(signatures) / seconds:,.0f} signatures/s; "
+        f"bare {len(signatures) / bare:,.0f}/s)",
+    }
 
 
-def _sign(layout: Layout, client: ServiceClient) -> tuple[list[bytes], list[bytes]]:
+def sign_all(layout: Layout, client: ServiceClient) -> tuple[list[bytes], list[bytes]]:
+    """Sign every resident's enrolment and consents; return the bodies to hand in."""
     town = layout.town
     people = read_residents(town, layout.people)
     identity = town.with_role("identity")[0].alias

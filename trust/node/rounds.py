@@ -4,6 +4,7 @@ Each step is written down durably before anything leaves; what a crash leaves be
 """
 
 import secrets
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -128,6 +129,7 @@ class NodeRounds:
             self._word(index, opened)
             return
         transcript = self._checked_transcript(index, opened, go, own.token)
+        began = time.perf_counter()
         plan = self._reader.plan(opened.admit)
         counted = self._counted(index, opened)
         self._views.materialise(opened.admit.policy_sha256, plan.view)
@@ -143,6 +145,7 @@ class NodeRounds:
             vector=list(noised),
         )
         token = jws.sign(message, self._key)
+        log.info("computed", admit=index, milliseconds=round(1_000 * (time.perf_counter() - began)))
         reached("node:computed")  # a crash here leaves nothing of the noise; nothing has left, so fresh noise is fine
         self._books.send(index, token)
         reached("node:sending")  # a crash here leaves the share's bytes; only these are ever sent

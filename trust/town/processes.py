@@ -61,6 +61,10 @@ class Processes:
         for holder in holders:
             self.start_node(holder)
 
+    def pid(self, name: str) -> int:
+        """Return a running process's number."""
+        return self._running[name].pid
+
     def wait_for_port(self, name: str, port: int) -> None:
         """Wait until something answers HTTP at the port."""
         deadline = time.monotonic() + START_SECONDS

@@ -1,0 +1,46 @@
+"""``make bench``: run every benchmark, print the table, and write RESULTS.md. ``make bench ONLY=intake`` runs one."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import append, intake, memory, query_way, view
+
+ALL: dict[str, Callable[[], Any]] = {
+    "append": append.run,
+    "intake": intake.run,
+    "view": view.run,
+    "query_way": query_way.run,
+    "memory": memory.run,
+}
+
+
+def main() -> None:
+    """Run, print, write."""
+    wanted = sys.argv[1:] or list(ALL)
+    rows: list[dict[str, Any]] = []
+    for name in wanted:
+        print(f"… {name}", flush=True)
+        began = time.perf_counter()
+        found = ALL[name]()
+        rows += found if isinstance(found, list) else [found]
+        print(f"  {time.perf_counter() - began:.0f} s", flush=True)
+    lines = ["| what | figure | target | detail |", "|---|---|---|---|"]
+    lines += [f"| {row['name']} | {float(row['ratio']):.2f} | {row['target'] or '–'} | {row['detail']} |" for row in rows]
+    table = "\n".join(lines)
+    print(table)
+    if not sys.argv[1:]:
+        head = (
+            "# What it costs\n\n"
+            f"Written by `make bench` on {time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores, "
+            f"Python {platform.python_version()}. Each figure is measured in one run with its yardstick.\n\n"
+        )
+        (Path(__file__).parent / "RESULTS.md").write_text(head + table + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
