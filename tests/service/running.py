@@ -23,14 +23,18 @@ from sqlalchemy import select
 
 from ledger import canonical, jws
 from ledger import entries as e
+from ledger.hashing import leaf_hash
 from ledger.notes import VerifierKey
 from ledger.receipts import Receipt, check_receipt
+from ledger.tree import merkle_root
+from ledger.witness_policy import WitnessPolicy
 from policies.attestation import Attestation, make_enrolment
 from policies.bundle import Bundle
 from policies.consent import make_consent, make_revocation
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from policies.governance import approve
 from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.replay import MemoryConsents, State
 from queries.messages import (
     AskAnswer,
     Countersign,
@@ -44,8 +48,11 @@ from queries.messages import (
     WorkAnswer,
     transcript_sha256,
 )
+from queries.replay import replay
 from trust.audit.witness import create_witness, make_witness
 from trust.key_files import new_key, write_secret
+from trust.log_follower import LogFollower
+from trust.log_source import FolderLog
 from trust.problems import KINDS, PROBLEM_TYPE
 from trust.service.app import create_app
 from trust.service.database import tables as t
@@ -68,6 +75,7 @@ class Clock:
         self.offset = 0
 
     def __call__(self) -> int:
+        """Return whole UTC seconds."""
         return int(time.time()) + self.offset
 
 
@@ -505,6 +513,26 @@ async def run(town: Town, clock: Clock | None = None) -> AsyncIterator[Running]:
     way = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with witness.lifespan(), app.lifespan(), httpx.AsyncClient(transport=way, base_url="http://service") as http:
         yield Running(town, service, clock, line, http)
+
+
+def replay_log(town: Town, receipts: dict[int, tuple[bytes, bytes]] | None = None) -> tuple[State, list[e.AnyEntry]]:
+    """Read the log's files as an auditor would: signatures, witnesses, tree, and a replay of every entry.
+
+    ``receipts`` (index to entry and receipt, as handed out) must each hold in this same log. Returns state and entries.
+    """
+    policy = WitnessPolicy.parse((town.service / "witnesses.txt").read_text())
+    source = FolderLog(town.service / "log")
+    follower = LogFollower(source, town.log_key, policy)
+    state, seen, found, data = State(), MemoryConsents(), [], []
+    for batch in follower.follow():
+        for offset, entry in enumerate(batch.entries):
+            found.append(replay(state, batch.first + offset, entry, seen))
+            data.append(entry)
+    for index, (entry, receipt) in (receipts or {}).items():
+        assert data[index] == entry
+        checkpoint = check_receipt(Receipt.parse(receipt), entry, town.log_key, policy)
+        assert merkle_root([leaf_hash(each) for each in data[: checkpoint.size]]) == checkpoint.root
+    return state, found
 
 
 def refused(response: httpx.Response, code: str, says: str = "") -> dict[str, Any]:

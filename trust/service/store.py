@@ -190,9 +190,12 @@ class Store:
 
 
 async def _outcome(act: Act, transaction: Transaction) -> Any:
+    before = len(transaction.appended)
     try:
         return await act(transaction)
     except MusubiError as error:
+        if len(transaction.appended) > before:  # it was to decide first; nothing of the group may stand now
+            raise RuntimeError("An act raised after it had appended.") from error
         return error
 
 
