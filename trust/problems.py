@@ -46,8 +46,8 @@ MEDIA_TYPE = "application/problem+json"
 
 
 def kind_of(error: MusubiError) -> Kind:
-    """Return the one kind of an error."""
-    return KINDS[type(error)]
+    """Return the one kind of an error: its own, or that of the error in the tree that it specialises."""
+    return next(KINDS[cls] for cls in type(error).__mro__ if cls in KINDS)
 
 
 def problem(error: MusubiError) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger import entries as e
+from ledger.checkpoints import Checkpoint
 from ledger.errors import BudgetExceeded, Unavailable
-from ledger.tiles import Tile
+from ledger.notes import parse_note
+from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle
 from policies.in_force import indices_in_force
 from policies.replay import MemoryConsents, State
 from queries.messages import OfferAnswer
@@ -325,14 +327,15 @@ class Story:
         with self.phase("tampered_audit"), tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "log"
             shutil.copytree(self.layout.service / "log", copy)
-            bundle = next(path for path in sorted(copy.rglob("tile/entries/*")) if path.is_file() or path.is_dir())
-            path = bundle if bundle.is_file() else next(p for p in sorted(bundle.rglob("*")) if p.is_file())
+            size = Checkpoint.parse(parse_note((copy / "checkpoint").read_bytes()).text).size
+            tile = Tile(ENTRIES, 0, min(size, TILE_WIDTH))  # of several partial bundles, the one that is read
+            path = copy / tile.path
             data = bytearray(path.read_bytes())
-            place = len(data) // 2
-            data[place] ^= 1
+            entries = decode_bundle(bytes(data), tile.width)
+            index = len(entries) // 2
+            data[sum(2 + len(each) for each in entries[:index]) + 2 + len(entries[index]) // 2] ^= 1
             path.chmod(0o600)
             path.write_bytes(bytes(data))
-            index = _entry_at(bytes(data), place, path.relative_to(copy).as_posix())
             found = self._run_audit(str(copy))
         self.report.tampered_audit = {**found, "flipped_entry": index}
         if found["verdict"] == "ok" or found.get("first_fault") != index:
@@ -350,14 +353,3 @@ class Bar:
     def to(self, done: int, total: int) -> None:
         """Move the bar."""
         self._progress.update(self._task, completed=done, total=total)
-
-
-def _entry_at(bundle: bytes, place: int, path: str) -> int:
-    """Return the ledger index of the entry that covers byte ``place`` of an entry bundle."""
-    at, index = 0, Tile.parse(path).index * 256
-    while at < len(bundle):
-        end = at + 2 + int.from_bytes(bundle[at : at + 2], "big")
-        if place < end:
-            return index
-        at, index = end, index + 1
-    raise DemoFailed("The bundle has no entry there.")
