@@ -1,0 +1,49 @@
+"""Histories to try entries on: the hand-made town at each of its sizes, and whole snapshots of a state."""
+
+import pickle
+from functools import cache
+
+from audit.log_builder import LogBuilder
+
+from policies.replay import MemoryConsents, State
+from queries.replay import replay
+
+Frozen = bytes
+
+
+def freeze(state: State, seen: MemoryConsents) -> Frozen:
+    """Return everything that a state and its consents hold, for comparing and for thawing."""
+    return pickle.dumps((state, sorted(seen._seen)))
+
+
+def thaw(frozen: Frozen) -> tuple[State, MemoryConsents]:
+    """Return a state of one's own."""
+    state, used = pickle.loads(frozen)  # noqa: S301 - we froze it ourselves
+    seen = MemoryConsents()
+    seen._seen.update(used)
+    return state, seen
+
+
+@cache
+def town() -> tuple[list[bytes], list[Frozen]]:
+    """Return the town's entries, and the state before each of them and after the last."""
+    entries = LogBuilder().town().entries
+    state, seen, sizes = State(), MemoryConsents(), []
+    for index, data in enumerate(entries):
+        sizes.append(freeze(state, seen))
+        replay(state, index, data, seen)
+    sizes.append(freeze(state, seen))
+    return entries, sizes
+
+
+def ready() -> LogBuilder:
+    """Return a builder with members, a policy and three grants, and nothing asked yet."""
+    builder = LogBuilder()
+    builder.genesis()
+    for alias in ("bus_co", "clinic"):
+        builder.member(alias, "holder")
+    builder.member("city_lab", "partner")
+    builder.policy()
+    for number in range(3):
+        builder.grant(number)
+    return builder

@@ -1,0 +1,265 @@
+"""Consents from grant to end, entry by entry through the ledger's replay, beside a model that is as plain as can be."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import pytest
+from audit.log_builder import PARTNER, START, LogBuilder, mobility
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec import Raw, structs
+from protocol_histories import Frozen, freeze, thaw
+
+from ledger import entries as e
+from ledger.errors import ProofInvalid
+from policies.document import Policy, document_sha256
+from policies.in_force import check_in_force, indices_in_force, prove_in_force
+from policies.replay import step
+
+UNTILS = ["2026-10-31", "2027-03-31", "2028-03-31"]
+CAPS = [30, 60, 200]
+PER_WINDOW, LIFE, PER_PARTNER = 150, 600, 120
+
+
+def document(version: int) -> Policy:
+    """Return the town's policy with small caps."""
+    budget = structs.replace(mobility().budget, per_window=PER_WINDOW, life=LIFE, per_partner=PER_PARTNER)
+    return mobility(version=version, until=UNTILS, caps=CAPS, budget=budget)
+
+
+@cache
+def founded() -> tuple[Frozen, tuple[e.PolicyEntry, ...]]:
+    """Return a town with members and version 1, and signed entries of the versions after it."""
+    builder = LogBuilder()
+    builder.genesis()
+    for alias in ("bus_co", "clinic"):
+        builder.member(alias, "holder")
+    builder.member(PARTNER, "partner")
+    builder.policy(document(1))
+    return freeze(builder.state, builder._seen), tuple(builder.make_policy(document(number)) for number in (2, 3, 4))
+
+
+def tokyo_day(at: int) -> str:
+    """Return the date in Japan."""
+    return (datetime.fromtimestamp(at, UTC) + timedelta(hours=9)).date().isoformat()
+
+
+@dataclass
+class Life:
+    """One grant in the model."""
+
+    index: int
+    version: int
+    until: str
+    cap: int
+    void: bool
+    ended: bool = False
+
+
+@dataclass
+class Asked:
+    """One admitted question in the model."""
+
+    index: int
+    version: int
+    at: int
+    charge: int
+    state: str = "open"
+
+
+@dataclass
+class Model:
+    """The model: two lists and a clock."""
+
+    size: int
+    at: int
+    version: int = 1
+    lives: list[Life] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    erased: set[int] = field(default_factory=set)
+
+    def counts(self, life: Life, charge: int) -> bool:
+        """Ask one grant whether it counts for a charge now."""
+        day = tokyo_day(self.at)
+        spent = sum(
+            asked.charge
+            for asked in self.asked
+            if asked.state != "refunded"
+            and asked.index > life.index
+            and asked.version == life.version
+            and tokyo_day(asked.at)[:4] == day[:4]
+        )
+        standing = life.version == self.version and not life.void and not life.ended
+        return standing and life.until >= day and spent + charge <= life.cap
+
+    def fits(self, charge: int) -> bool:
+        """Ask whether the accounts take a charge now; they belong to the policy, not to its version."""
+        standing = [asked for asked in self.asked if asked.state != "refunded"]
+        month = sum(each.charge for each in standing if tokyo_day(each.at)[:7] == tokyo_day(self.at)[:7])
+        life = sum(each.charge for each in standing)
+        return month + charge <= min(PER_WINDOW, PER_PARTNER) and life + charge <= LIFE
+
+
+def plain_root(bits: set[int]) -> str:
+    """Return the root of a set that fits one chunk."""
+    chunk = bytearray(512)
+    for bit in bits:
+        chunk[bit // 8] |= 1 << bit % 8
+    return hashlib.sha256(b"\x00" + bytes(chunk)).hexdigest()
+
+
+class ConsentLives(RuleBasedStateMachine):
+    """Grants, replayed consents, revocations, erasures, questions, refunds, new versions and passing years."""
+
+    @initialize()
+    def found(self) -> None:
+        """Begin with the town founded."""
+        frozen, self.versions = founded()
+        self.state, self.seen = thaw(frozen)
+        self.model = Model(size=self.state.size, at=START + 100)
+
+    def _try(self, entry: e.AnyEntry, *, good: bool) -> bool:
+        """Apply an entry; it passes exactly when the model says so, and a refused one changes nothing at all."""
+        index = self.model.size
+        if good:
+            step(self.state, index, entry, e.encode(entry), self.seen)
+            self.model.size += 1
+        else:
+            before = freeze(self.state, self.seen)
+            with pytest.raises(ProofInvalid):
+                step(self.state, index, entry, e.encode(entry), self.seen)
+            assert freeze(self.state, self.seen) == before
+        assert self.state.size == self.model.size
+        return good
+
+    @rule(until=st.sampled_from(UNTILS), cap=st.sampled_from(CAPS), consent=st.integers(0, 12), old=st.booleans())
+    def grant(self, until: str, cap: int, consent: int, old: bool) -> None:
+        """A fresh consent comes into force; one that was used before, in any version, stands and never counts."""
+        version = self.model.version - 1 if old and self.model.version > 1 else self.model.version
+        name = hashlib.sha256(b"%d" % consent).hexdigest()
+        entry = e.Grant(
+            at=self.model.at,
+            consent=name,
+            policy="mobility",
+            version=version,
+            policy_sha256=document_sha256(document(version)),
+            until=until,
+            cap=cap,
+            commitment="00" * 32,
+        )
+        void = bytes.fromhex(name) in self.seen._seen
+        if self._try(entry, good=version == self.model.version and until >= tokyo_day(self.model.at)):
+            self.model.lives.append(Life(self.model.size - 1, version, until, cap, void))
+
+    @rule(index=st.integers(0, 60), reason=st.sampled_from(["withdrawn", "lost-device"]))
+    def revoke(self, index: int, reason: str) -> None:
+        """Only a grant that stands can be revoked: no void or ended one, nothing else, nothing to come; and only once."""
+        life = next((life for life in self.model.lives if life.index == index), None)
+        good = life is not None and not life.void and not life.ended
+        entry = e.Revoke(at=self.model.at, grant=index, reason=reason, commitment="00" * 32)  # type: ignore[arg-type]
+        if self._try(entry, good=good) and life is not None:
+            life.ended = True
+
+    @rule(index=st.integers(0, 60))
+    def erase(self, index: int) -> None:
+        """A record is erased once, and an erased grant does not count."""
+        good = index < self.model.size and index not in self.model.erased
+        if self._try(e.Erase(at=self.model.at, index=index, reason="requested"), good=good):
+            self.model.erased.add(index)
+            for life in self.model.lives:
+                life.ended = life.ended or life.index == index
+
+    @rule(charge=st.integers(0, 70), lie=st.sampled_from(["", "", "", "more", "fewer", "size"]))
+    def admit(self, charge: int, lie: str) -> None:
+        """The root is that of exactly the grants that count; one grant more or less and the entry is refused."""
+        model = self.model
+        counting = {life.index for life in model.lives if model.counts(life, charge)}
+        sha256 = document_sha256(document(model.version))
+        chunks = self.state.eligible(sha256, model.at, charge)
+        assert indices_in_force(chunks) == sorted(counting)
+        root = plain_root(counting)
+        for life in model.lives:
+            proof = prove_in_force(chunks, model.size, life.index)
+            assert check_in_force(proof, root, index=life.index, size=model.size) == (life.index in counting)
+        said = set(counting)
+        others = [life.index for life in model.lives if life.index not in counting]
+        if lie == "more":
+            said |= {others[0]} if others else {0}
+        elif lie == "fewer" and said:
+            said.remove(max(said))
+        elif lie == "size":
+            said |= {model.size}
+        entry = e.Admit(
+            at=model.at,
+            question=f"question {model.size}",
+            query=Raw(b"{}"),
+            query_sha256="00" * 32,
+            by=PARTNER,
+            policy="mobility",
+            version=model.version,
+            policy_sha256=sha256,
+            in_force_root=plain_root(said),
+            noise=[e.Noise(primitive="rows", scale="10")],
+            participants=["bus_co", "clinic"],
+            charge=charge,
+            expires=model.at + 600,
+        )
+        good = said == counting and model.fits(charge) and max(UNTILS) >= tokyo_day(model.at)
+        if self._try(entry, good=good):
+            model.asked.append(Asked(model.size - 1, model.version, model.at, charge))
+
+    @rule(index=st.integers(0, 60), refund=st.booleans(), missing=st.booleans())
+    def close_any(self, index: int, refund: bool, missing: bool) -> None:
+        """Only an open round closes, once, with every participant named."""
+        self._close(index, refund=refund, missing=missing)
+
+    @precondition(lambda self: any(asked.state == "open" for asked in self.model.asked))
+    @rule(data=st.data(), refund=st.booleans())
+    def close_open(self, data: st.DataObject, refund: bool) -> None:
+        """Release or refund an open round, also one of an older version."""
+        asked = data.draw(st.sampled_from([asked for asked in self.model.asked if asked.state == "open"]))
+        self._close(asked.index, refund=refund, missing=False)
+
+    def _close(self, index: int, *, refund: bool, missing: bool) -> None:
+        asked = next((each for each in self.model.asked if each.index == index and each.state == "open"), None)
+        named = ["bus_co"] if missing else ["bus_co", "clinic"]
+        entry: e.AnyEntry = (
+            e.Refund(at=self.model.at, admit=index, words=dict.fromkeys(named, "word"))
+            if refund
+            else e.Release(at=self.model.at, admit=index, vector=[1], shares=dict.fromkeys(named, "00" * 32))
+        )
+        if self._try(entry, good=asked is not None and not missing) and asked is not None:
+            asked.state = "refunded" if refund else "released"
+
+    @precondition(lambda self: self.model.version < 4)
+    @rule()
+    def new_version(self) -> None:
+        """Consents to the old version count for nothing now; accounts run on."""
+        entry = structs.replace(self.versions[self.model.version - 1], at=self.model.at)
+        self._try(entry, good=True)
+        self.model.version += 1
+
+    @rule()
+    def skipped_or_repeated_version(self) -> None:
+        """A version comes right after the last, and once."""
+        for number, entry in enumerate(self.versions, start=2):
+            if number != self.model.version + 1:
+                self._try(structs.replace(entry, at=self.model.at), good=False)
+
+    @rule(seconds=st.sampled_from([1, 3_600, 30 * 86_400, 130 * 86_400]))
+    def wait(self, seconds: int) -> None:
+        """Let days, windows and years pass."""
+        self.model.at += seconds
+
+    @rule()
+    def back_in_time(self) -> None:
+        """No entry is older than the one before."""
+        entry = e.Erase(at=self.state.at - 1, index=0, reason="requested")
+        self._try(entry, good=False)
+
+
+TestConsentLives = ConsentLives.TestCase
+TestConsentLives.settings = settings(max_examples=80, stateful_step_count=45, deadline=None)
