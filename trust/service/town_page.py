@@ -14,6 +14,7 @@ from policies import budgets
 from policies.document import Policy
 from policies.in_force import count_in_force
 from policies.replay import PolicyRecord, State
+from queries import answer
 from queries.admission import plan_of
 from queries.answer import finish
 from queries.pricing import epsilon_of
@@ -155,10 +156,7 @@ def _question_card(
     plan = plan_of(state, admit)
     cells: tuple[Cell, ...] = ()
     if isinstance(closing, e.Release):
-        cells = tuple(
-            Cell(key=cell.key, measure=cell.measure, value=cell.value, half_width=cell.half_width)
-            for cell in finish(plan, admit.noise, closing.vector)
-        )
+        cells = tuple(_cell(cell) for cell in finish(plan, admit.noise, closing.vector))
     return QuestionCard(
         admit_index=index,
         release_index=closed_by if cells else None,
@@ -172,6 +170,13 @@ def _question_card(
         epsilon=epsilon_of(admit.charge, policy.budget.delta),
         cells=cells,
     )
+
+
+def _cell(cell: answer.Cell) -> Cell:
+    """Return a cell for the page, where a histogram's bin is one more key instead of a part of the measure's name."""
+    measure, bracket, bin_ = cell.measure.partition("[")
+    key = (*cell.key, bracket + bin_) if bracket else cell.key
+    return Cell(key=key, measure=measure, value=cell.value, half_width=cell.half_width)
 
 
 async def _refusals(connection: AsyncConnection, service: Service) -> tuple[RefusalCard, ...]:

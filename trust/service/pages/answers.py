@@ -61,13 +61,18 @@ def make_answer(language: Language, words: QuestionWords, cells: Sequence[Cell])
     known = {measure.name: measure for measure in words.measures}
     groups = [(known.get(name) or MeasureWords(name, name, ""), group) for name, group in by_measure.items() if group]
     return Answer(
-        panels=tuple(_panel(language, measure, group) for measure, group in groups),
+        panels=tuple(_panel(language, words, measure, group) for measure, group in groups),
         tables=tuple(_tables(language, words, groups)),
     )
 
 
-def _label(language: Language, part: str | int) -> str:
-    return language.number(part) if isinstance(part, int) else part
+def _labels(language: Language, words: QuestionWords, key: tuple[str | int, ...]) -> tuple[str, ...]:
+    """Return a key as people read it; a histogram's band stands behind the group keys and has no other name."""
+    names = (*words.names, *({} for _ in key[len(words.names) :]))
+    return tuple(
+        language.number(part) if isinstance(part, int) else known.get(part, part)
+        for part, known in zip(key, names, strict=False)
+    )
 
 
 def _reading(language: Language, cell: Cell) -> tuple[str, str]:
@@ -76,10 +81,10 @@ def _reading(language: Language, cell: Cell) -> tuple[str, str]:
     return language.decimal(cell.value), language.decimal(cell.half_width) if cell.half_width else "—"
 
 
-def _panel(language: Language, measure: MeasureWords, cells: Sequence[Cell]) -> Panel:
+def _panel(language: Language, words: QuestionWords, measure: MeasureWords, cells: Sequence[Cell]) -> Panel:
     numbers = [
         Number(
-            labels=tuple(_label(language, part) for part in cell.key),
+            labels=_labels(language, words, cell.key),
             value=Decimal(cell.value),
             half_width=Decimal(cell.half_width or 0),
             reading=" ± ".join(_reading(language, cell)),
@@ -112,7 +117,7 @@ def _tables(
             labels = (*labels, *(language.gettext("band") for _ in keys[0][len(labels) :]))
         rows = tuple(
             Row(
-                key=tuple(_label(language, part) for part in key),
+                key=_labels(language, words, key),
                 numbers=tuple(_reading(language, cells[n]) for _, cells in members),
             )
             for n, key in enumerate(keys)

@@ -4,12 +4,12 @@ Purposes are DPV 2.3 terms (https://w3id.org/dpv). A term without a label here i
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from policies.document import Column, View
+from policies.document import Category, Column, View
 from policies.document import Measure as MeasureColumn
 from queries.tree import Filter, MeasureAsked, Query
 from trust.service.pages.languages import Language
@@ -27,12 +27,16 @@ class MeasureWords:
 
 @dataclass(frozen=True)
 class QuestionWords:
-    """A question in words: the table read, conditions, what it is grouped by, and what is asked for."""
+    """A question in words: the table read, conditions, what it is grouped by, and what is asked for.
+
+    ``names`` has, for each of ``keys``, what people read in place of a value; a value without one stands for itself.
+    """
 
     source: str
     conditions: tuple[str, ...]
     keys: tuple[str, ...]
     measures: tuple[MeasureWords, ...]
+    names: tuple[Mapping[str, str], ...] = ()
 
 
 def purpose(language: Language, iri: str) -> str:
@@ -78,7 +82,15 @@ def question(language: Language, query: Query, views: Sequence[View]) -> Questio
         conditions=tuple(_condition(language, item, views) for item in query.where),
         keys=tuple(_title(language, name, views) for name in query.group_by),
         measures=tuple(_measure(language, item, views) for item in query.measures),
+        names=tuple(_names(language, name, views) for name in query.group_by),
     )
+
+
+def _names(language: Language, name: str, views: Sequence[View]) -> dict[str, str]:
+    column = _column(name, views)
+    if not isinstance(column, Category):
+        return {}
+    return {value: language.plain(label) for value, label in column.labels.items()}
 
 
 def _column(name: str, views: Sequence[View]) -> Column | None:
@@ -97,13 +109,17 @@ def _unit(name: str, views: Sequence[View]) -> str:
 
 def _condition(language: Language, item: Filter, views: Sequence[View]) -> str:
     column = _title(language, item.column, views)
+    names = _names(language, item.column, views)
     if item.between is not UNSET:
         low, high = item.between
         return language.gettext("%(column)s from %(low)s to %(high)s") % {"column": column, "low": low, "high": high}
     if item.in_ is not UNSET:
-        values = language.gettext(", ").join(map(str, item.in_))
+        values = language.gettext(", ").join(names.get(str(value), str(value)) for value in item.in_)
         return language.gettext("%(column)s is one of: %(values)s") % {"column": column, "values": values}
-    return language.gettext("%(column)s is %(value)s") % {"column": column, "value": item.equals}
+    return language.gettext("%(column)s is %(value)s") % {
+        "column": column,
+        "value": names.get(str(item.equals), item.equals),
+    }
 
 
 def _measure(language: Language, item: MeasureAsked, views: Sequence[View]) -> MeasureWords:
