@@ -5,15 +5,15 @@ from typing import Literal
 
 from msgspec import UNSET, Struct
 from nacl.signing import SigningKey
-from queries.answer import Cell, finish
-from queries.sql import parse_sql
 
 from ledger import entries as e
 from ledger.errors import Malformed, NotFound, PolicyNotCurrent, ProofInvalid, Unavailable
 from policies.document import Policy
+from queries.answer import Cell, finish
 from queries.check import make_plan
 from queries.messages import OfferAnswer
 from queries.pricing import check_charge, epsilon_of
+from queries.sql import parse_sql
 from queries.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
 from trust.service_client import Proven, ServiceClient
 

@@ -14,16 +14,21 @@ def write_secret(path: Path, secret: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secret.hex().encode("ascii") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
     try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret.hex().encode("ascii") + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         os.link(temporary, path)  # fails where the name is taken, unlike a rename
     except FileExistsError:
         raise NotPermitted(f"The key file '{path.name}' is there already; keys are never overwritten.") from None
     finally:
-        temporary.unlink()
+        temporary.unlink()  # also where the disk was full: no part of a secret stays behind
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # a key that is in use must not be gone after a power cut
+    finally:
+        os.close(folder)
 
 
 def read_secret(path: Path) -> bytes:

@@ -28,11 +28,9 @@ TownFolder = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the town's folders are, or are made.  [default: .town/<name>]",
 )
-@click.option(
-    "--port", type=int, default=DEFAULT_PORT, show_default=True, help="The service's port; the witness gets the next."
-)
+@click.option("--port", type=int, help=f"The service's port; the witness gets the next.  [default: {DEFAULT_PORT}]")
 @click.option("--residents", type=int, help="How many residents; the town's own number otherwise.")
-def up(town: Path, folder: Path | None, port: int, residents: int | None) -> None:
+def up(town: Path, folder: Path | None, port: int | None, residents: int | None) -> None:
     """Run a whole town on this machine: service, nodes and witness. Ctrl-C stops all.
 
     \b
@@ -41,7 +39,9 @@ def up(town: Path, folder: Path | None, port: int, residents: int | None) -> Non
     """
     loaded = load_town(town)
     console.print(f"Preparing {loaded.title['en']} ({loaded.title['ja']}) …")
-    layout = prepare(loaded, folder or Path(".town") / loaded.name, residents=residents, port=port)
+    place = folder or Path(".town") / loaded.name
+    fresh = not Layout(place).exists
+    layout = prepare(loaded, place, residents=residents, port=port or (DEFAULT_PORT if fresh else None))
     stop = stop_on_signal()
     with running(layout, [holder.alias for holder in loaded.holders]) as processes, client_of(layout) as client:
         columns = (
@@ -134,7 +134,7 @@ def show_addresses(layout: Layout) -> None:
     """Print where to look and what to try."""
     console.print(f"\nThe town's page     {layout.url}/")
     console.print(f"The ledger          {layout.url}/log/checkpoint")
-    console.print(f"The interface       {layout.url}/openapi/openapi.json")
+    console.print(f"The interface       {layout.url}/interface")
     console.print(f"The town's folder   {layout.folder}")
     console.print("\nTry, in another terminal:")
     console.print(f"  musubi audit {layout.url} --trust {layout.folder}/trust.json", soft_wrap=True)

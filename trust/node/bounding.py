@@ -112,14 +112,14 @@ def _coded(rows: Any, view: View) -> Any:
 
 def _category(rows: Any, source: Any, column: Category) -> Any:
     # A join with the list of values: a CASE of 512 branches would compare each row with each of them.
+    places = range(len(column.values))
+    kind = _narrowest(NO_CODE, places[-1])
     listed = ibis.memtable(
-        pa.table(
-            {"value": pa.array(column.values, pa.string()), "code": pa.array(range(len(column.values)), pa.int16())}
-        )
+        pa.table({"value": pa.array(column.values, pa.string()), "code": pa.array(places, pa.type_for_alias(kind))})
     )
     otherwise = column.values.index(column.other) if column.other else NO_CODE
     joined = rows.left_join(listed, as_text(source) == listed["value"])
-    code = joined["code"].fill_null(ibis.literal(otherwise, "int16"))
+    code = joined["code"].fill_null(ibis.literal(otherwise, kind))
     return joined.mutate(**{stored(column.name): code}).drop("value", "code")
 
 

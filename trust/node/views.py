@@ -190,7 +190,7 @@ class ViewStore:
         rows = source.read(self._engine, view)
         links = self._engine.table(_LINKS)
         fresh = links.filter(links[CUSTOMER].notnull(), links[_BATCH] > after_batch)
-        few = int(fresh.count().execute()) * FEW < int(rows.count().execute())
+        few = fresh.count().to_pyarrow().as_py() * FEW < rows.count().to_pyarrow().as_py()
         return bounded(rows, fresh, view, self._row_key(policy_sha256, view.name), few_links=few)
 
     def _row_key(self, policy_sha256: str, view_name: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from ledger.errors import Unavailable
+from ledger.errors import NotPermitted, Unavailable
 from trust.service_client import ServiceClient
 from trust.town.document import Town
 from trust.town.founding import found_town
@@ -35,9 +35,21 @@ def free_ports(port: int | None) -> tuple[int, int]:
 
 
 def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None) -> Layout:
-    """Return the town's layout, made now if it is not there yet."""
+    """Return the town's layout, made now if it is not there yet.
+
+    Raises NotPermitted where another town is there, or the same with another port or number of residents: those were
+    settled, and partly signed, when it was laid out.
+    """
     layout = Layout(folder)
     if layout.exists:
+        place = layout.place
+        if layout.town.name != town.name:
+            raise NotPermitted(f"In '{folder}' there is the town '{layout.town.name}'; choose another --dir.")
+        if (port or place.port) != place.port or (residents or place.residents) != place.residents:
+            raise NotPermitted(
+                f"The town in '{folder}' has port {place.port} and {place.residents} residents; "
+                "leave these options out, or choose another --dir."
+            )
         return layout
     service_port, witness_port = free_ports(port)
     return lay_out(town, folder, residents=residents, port=service_port, witness_port=witness_port)

@@ -17,6 +17,7 @@ from ledger.entries import Text
 from queries.tree import Query, encode_query
 from trust.service.pages import wording
 from trust.service.pages.answers import MANY_CELLS, make_answer
+from trust.service.pages.interface import Operation
 from trust.service.pages.languages import LANGUAGES, Language, load_language
 from trust.service.pages.model import QuestionCard, TownPage
 
@@ -39,6 +40,12 @@ def render_town(page: TownPage, language: str) -> str:
     newest_answer = next((card.admit_index for card in page.questions if card.cells), None)
     template = _environment(language).get_template("town.html")
     return template.render(page=page, asked=answers, newest_answer=newest_answer, **_helpers(speech))
+
+
+def render_interface(operations: list[Operation], language: str) -> str:
+    """Return the page of the HTTP interface in one of LANGUAGES."""
+    template = _environment(language).get_template("interface.html")
+    return template.render(operations=operations, **_helpers(load_language(language)))
 
 
 def _question(language: Language, card: QuestionCard) -> dict[str, Any]:

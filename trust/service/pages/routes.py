@@ -11,9 +11,10 @@ from litestar import Request, Response, Router, get
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
 
+from trust.service.pages.interface import list_operations
 from trust.service.pages.languages import LANGUAGES, choose_language, load_language
 from trust.service.pages.model import TownPage
-from trust.service.pages.render import STATIC_FILES, render_town, static_tag
+from trust.service.pages.render import STATIC_FILES, render_interface, render_town, static_tag
 
 PageRequest = Request[Any, Any, Any]
 LANGUAGE_COOKIE = "lang"
@@ -43,26 +44,38 @@ def page_routes(gather: Callable[[], Awaitable[TownPage]]) -> Router:
     @get("/")
     async def town(request: PageRequest) -> Response[str]:
         """Show the town's public page in the reader's language."""
-        lang = request.query_params.get("lang")
-        language = choose_language(lang, request.cookies.get(LANGUAGE_COOKIE), request.headers.get("Accept-Language"))
-        headers = {
-            "Content-Language": language,
-            "Vary": "Accept-Language, Cookie",
-            "Cache-Control": "private, no-cache",
-        }
-        response = Response(render_town(await gather(), language), media_type="text/html", headers=headers)
-        if lang in LANGUAGES:
-            response.set_cookie(
-                Cookie(key=LANGUAGE_COOKIE, value=language, path="/", max_age=YEAR, samesite="lax", httponly=True)
-            )
-        return response
+        page = await gather()
+        return _in_language(request, lambda language: render_town(page, language))
+
+    @get("/interface", sync_to_thread=False)
+    def interface(request: PageRequest) -> Response[str]:
+        """Show the HTTP interface (OpenAPI) as a page."""
+        operations = list_operations(request.app.openapi_schema.to_schema())
+        return _in_language(request, lambda language: render_interface(operations, language))
 
     return Router(
         path="/",
-        route_handlers=[town, *(_static_route(name) for name in STATIC_FILES)],
+        route_handlers=[town, interface, *(_static_route(name) for name in STATIC_FILES)],
         response_headers=SECURITY_HEADERS,
         include_in_schema=False,
     )
+
+
+def _in_language(request: PageRequest, render: Callable[[str], str]) -> Response[str]:
+    """Answer with a page in the reader's language, and keep the language if it was chosen just now."""
+    lang = request.query_params.get("lang")
+    language = choose_language(lang, request.cookies.get(LANGUAGE_COOKIE), request.headers.get("Accept-Language"))
+    headers = {
+        "Content-Language": language,
+        "Vary": "Accept-Language, Cookie",
+        "Cache-Control": "private, no-cache",
+    }
+    response = Response(render(language), media_type="text/html", headers=headers)
+    if lang in LANGUAGES:
+        response.set_cookie(
+            Cookie(key=LANGUAGE_COOKIE, value=language, path="/", max_age=YEAR, samesite="lax", httponly=True)
+        )
+    return response
 
 
 def _static_route(name: str) -> HTTPRouteHandler:
