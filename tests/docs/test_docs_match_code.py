@@ -117,9 +117,7 @@ def _routes() -> set[tuple[str, str]]:
 def test_the_tables_of_paths_are_the_services_own() -> None:
     page = REFERENCE / "http-interface.md"
     written = {
-        tuple(code_words(row[0])[0].split())
-        for _, heading in headings(page)[1:]
-        for row in table_rows(page, heading)
+        tuple(code_words(row[0])[0].split()) for _, heading in headings(page)[1:] for row in table_rows(page, heading)
     }
     tiles = {pair for pair in written if "/log/tile/" in pair[1]}
     assert len(tiles) == 2
