@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import axe_playwright_python
 import pytest
-from litestar import Litestar
+from litestar import Litestar, get
 from litestar.testing import TestClient
 from pages_sample import empty_town, sample_town
 from playwright.sync_api import Browser, Page, Route, sync_playwright
@@ -38,6 +38,12 @@ UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)
 Opener = Callable[..., Page]
 
 
+@get("/v1/example", sync_to_thread=False)
+def example() -> str:
+    """Give an example of an operation."""
+    return "example"
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -62,12 +68,17 @@ def open_town(browser: Browser) -> Iterator[Opener]:
     complaints: list[str] = []
 
     def open_(
-        width: int, *, language: str = "ja", scheme: str = "light", town: Callable[[], TownPage] = sample_town
+        width: int,
+        *,
+        language: str = "ja",
+        scheme: str = "light",
+        town: Callable[[], TownPage] = sample_town,
+        path: str = "/",
     ) -> Page:
         async def gather() -> TownPage:
             return town()
 
-        client = TestClient(Litestar([page_routes(gather)]))
+        client = TestClient(Litestar([page_routes(gather), example]))
 
         def answer(route: Route) -> None:
             assert route.request.url.startswith(TOWN + "/")
@@ -88,7 +99,7 @@ def open_town(browser: Browser) -> Iterator[Opener]:
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(TOWN + "/")
+        page.goto(TOWN + path)
         return page
 
     yield open_
@@ -118,6 +129,13 @@ def test_axe_finds_no_fault_at_any_width_folded_or_open(open_town: Opener, langu
 @pytest.mark.parametrize("language", ["ja", "en"])
 def test_axe_finds_no_fault_in_a_town_where_nothing_happened_yet(open_town: Opener, language: str) -> None:
     assert _violations(open_town(768, language=language, town=empty_town)) == []
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_axe_finds_no_fault_in_the_page_of_the_interface(open_town: Opener, language: str) -> None:
+    page = open_town(320, language=language, path="/interface")
+    assert page.locator("tbody tr").count() >= 1
+    assert _violations(page) == []
 
 
 def test_axe_would_find_a_fault(open_town: Opener) -> None:
