@@ -11,9 +11,9 @@ A page's blocks run in their order, in a folder of the page's own where ``.town/
 Addresses are replaced by those of the running town.
 """
 
+import asyncio
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +21,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -32,7 +33,9 @@ from policies.document import Policy, check_document
 from queries.tree import decode_query
 from trust.audit.witness import WitnessFile
 from trust.node.settings import NodeSettings
+from trust.service.database.engine import Databases
 from trust.service.settings import ServiceSettings
+from trust.service.store import Store
 from trust.town.document import TownFile
 from trust.town.layout import Layout
 from trust.town.loader import load_town
@@ -89,18 +92,19 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class Reader:
     """Somebody who does what a page says, line by line."""
 
-    def __init__(self, folder: Path, town: Layout, database: str) -> None:
+    def __init__(self, folder: Path, town: Layout | None, database: str | None) -> None:
         self.folder = folder
         self.said = ""
-        self._replaced = {
-            "http://127.0.0.1:8700": town.url,
-            "postgresql+asyncpg://musubi:secret@localhost/musubi": database,
-        }
-        self._names: dict[str, object] = {"__name__": "page"}
+        self._replaced = {}
+        if database is not None:
+            self._replaced["postgresql+asyncpg://musubi:secret@localhost/musubi"] = database
+        self.names: dict[str, Any] = {"__name__": "page"}
         for name in ("towns", "tests", "docs"):
             (folder / name).symlink_to(REPO / name)
-        (folder / ".town").mkdir()
-        (folder / ".town" / "momijidai").symlink_to(town.folder)
+        if town is not None:
+            self._replaced["http://127.0.0.1:8700"] = town.url
+            (folder / ".town").mkdir()
+            (folder / ".town" / "momijidai").symlink_to(town.folder)
         self._environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -117,7 +121,7 @@ class Reader:
             (self.folder / block.file).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / block.file).write_text(text, "utf-8")
         elif block.language == "python":
-            exec(compile(text, f"block at line {block.line}", "exec"), self._names)  # noqa: S102 - the page's own code
+            exec(compile(text, f"block at line {block.line}", "exec"), self.names)  # noqa: S102 - the page's own code
         elif block.language == "sh":
             self._shell(text)
 
@@ -167,10 +171,12 @@ def _runs(page: Path) -> bool:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if _runs(page)], ids=name_of)
 def test_what_a_page_tells_its_reader_to_do_works(
-    page: Path, town: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    uses_database = any("postgresql+asyncpg" in block.text for block in blocks(page))
-    reader = Reader(tmp_path, town, request.getfixturevalue("database") if uses_database else "")
+    text = "".join(block.text for block in blocks(page))
+    town = request.getfixturevalue("town") if ".town/" in text or "8700" in text else None
+    database = request.getfixturevalue("database") if "postgresql+asyncpg" in text else None
+    reader = Reader(tmp_path, town, database)
     monkeypatch.chdir(tmp_path)
     for block in blocks(page):
         reader.do(block)
@@ -178,7 +184,19 @@ def test_what_a_page_tells_its_reader_to_do_works(
         assert re.search(pattern, reader.said), (pattern, reader.said)
     if (tmp_path / "node" / "links").exists():
         assert not list((tmp_path / "node" / "links").iterdir()), "the node did not take the links in"
-    shutil.rmtree(tmp_path / "node", ignore_errors=True)
+    if database is not None and town is not None:
+        assert asyncio.run(_size_after_replay(database)) == reader.names["copied"]["entries"]
+
+
+async def _size_after_replay(address: str) -> int:
+    """Return how many entries a service finds in a database when it starts on it and replays them all."""
+    databases = Databases(address)
+    await databases.migrate()
+    store = Store(databases)
+    await store.start()
+    await store.stop()
+    await databases.close()
+    return store.size
 
 
 FORMATS: dict[str, type] = {
