@@ -75,6 +75,7 @@ class SubGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     holder: Alias
     key: Hex32
     until: Day
+    cap: NanoRho
     notice_sha256: Hex32
     general: Hex32
 
@@ -112,11 +113,11 @@ def make_consent(
         "version": policy.version,
         "policy_sha256": document_sha256(policy),
         "until": until,
+        "cap": cap,
         "notice_sha256": notice_sha256(policy, language),
     }
     general = General(
         **shared,  # type: ignore[arg-type]
-        cap=cap,
         key=public_hex(key),
         holders=[holder for holder in policy.holders if holder in holders],
         controller=policy.controller,
@@ -195,8 +196,13 @@ def _check_general(general: General, policy: Policy, policy_sha256: Hex32, log: 
         raise ConsentMismatch("The consent names other protective measures than the policy applies.")
 
 
-_said_by_all = attrgetter("log", "consent", "policy", "version", "policy_sha256", "until", "notice_sha256")
+_said_by_all = attrgetter("log", "consent", "policy", "version", "policy_sha256", "until", "cap", "notice_sha256")
 """What every part of one consent says in the same words."""
+
+
+_said_in_ledger = attrgetter("consent", "policy", "version", "policy_sha256", "until", "cap")
+"""What the ledger's entry says in the words of each sub-grant. Only so does a node, which never sees the general part,
+know that the resident signed the last day and the yearly cap by which the in-force set is made."""
 
 
 def _check_sub_grant(sub_grant: SubGrant, holder: str, general: General, expected_general: str) -> None:
@@ -221,8 +227,7 @@ def check_sub_grant(disclosed: DisclosedLeaf, entry: Grant, policy: Policy, log:
         return None
     signed_part, payload, signature = jws.parts(disclosed.leaf.body)
     sub_grant = canonical.decode(payload, SubGrant, "sub-grant")
-    says = (sub_grant.consent, sub_grant.policy, sub_grant.version, sub_grant.policy_sha256, sub_grant.until)
-    if says != (entry.consent, entry.policy, entry.version, entry.policy_sha256, entry.until):
+    if _said_in_ledger(sub_grant) != _said_in_ledger(entry):
         raise ConsentMismatch("The sub-grant does not say the same as the ledger's entry.")
     if sub_grant.log != log or sub_grant.holder != holder:
         raise ConsentMismatch("The sub-grant is for another ledger or holder.")

@@ -111,6 +111,7 @@ SUB_GRANT_CHANGES: dict[str, dict[str, Any]] = {
     "another version": {"version": 2},
     "another document": {"policy_sha256": OTHER_HASH},
     "another until": {"until": "2028-03-31"},
+    "another cap": {"cap": CAP + 1},
     "a wrong notice": {"notice_sha256": OTHER_HASH},
     "one holder at both places": {"holder": "bus_co"},
     "another general part": {"general": OTHER_HASH},
@@ -144,6 +145,7 @@ def test_a_node_alone_refuses_a_sub_grant_that_differs_from_the_entry(change: di
         {"version": 2},
         {"policy_sha256": OTHER_HASH},
         {"until": "2028-03-31"},
+        {"cap": CAP + 1},
     ],
 )
 def test_a_node_refuses_a_leaf_under_an_entry_that_says_something_else(change: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ the tree, each entry by ``queries.replay``, each leaf against the commitment in 
 node takes part in, the in-force set is kept as it was at that very index.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator
 
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from ledger import canonical
 from ledger import entries as e
 from ledger.errors import MusubiError, ProofInvalid
+from ledger.tree import Frontier
 from policies.budgets import window_of
 from policies.consent import check_sub_grant
 from policies.in_force import Chunks
@@ -44,6 +46,12 @@ class LedgerReader:
         self._holder = holder
         self._fetch = fetch
         self._ours: dict[int, tuple[str, int]] = {}
+        self._lacking: dict[int, e.Grant] = {}
+
+    @property
+    def lacks_leaves(self) -> bool:
+        """Whether the service still owes us the leaf of a grant that is in force."""
+        return bool(self._lacking)
 
     @property
     def size(self) -> int:
@@ -51,18 +59,31 @@ class LedgerReader:
         return self.state.size
 
     def read(self) -> None:
-        """Read all new entries and keep our leaves of them.
+        """Read all new entries and keep our leaves of them; ask again for leaves that did not come before.
 
-        Raises ProofInvalid, HistoryForked, SignatureInvalid or ClockSkew where the ledger is not what it should be; the
-        node then goes no further.
+        Raises Unavailable where leaves cannot be fetched; ProofInvalid, HistoryForked, SignatureInvalid or ClockSkew
+        where the ledger is not what it should be: the node then goes no further.
         """
+        self._keep_leaves()
         for batch in self._follower.follow():
-            with self._books.transaction():
-                for offset, data in enumerate(batch.entries):
-                    self._apply(batch.first + offset, data)
-            self._keep_leaves(batch.first, batch.first + len(batch.entries) - 1, batch.entries)
+            try:
+                with self._books.transaction():
+                    for offset, data in enumerate(batch.entries):
+                        self._apply(batch.first + offset, data)
+                held = self._books.held(batch.first, batch.first + len(batch.entries) - 1)
+            except sqlite3.Error:  # the books have nothing of this batch, the state some of it: read everything again
+                self._begin_anew()
+                raise
+            self._lacking |= {i: grant for i, grant in self._own_grants(batch.first, batch.entries) if i not in held}
+            self._keep_leaves()
             # a crash here leaves leaves kept for entries that the next start reads again; both are idempotent
         self._check_kept()
+
+    def _begin_anew(self) -> None:
+        self.state = State()
+        self._follower.frontier = Frontier()
+        for kept in (self.in_force, self.spent, self._ours, self._lacking):
+            kept.clear()
 
     def _apply(self, index: int, data: bytes) -> None:
         if index == 0 and entry_sha256(data) != self._trust.genesis_sha256:
@@ -93,20 +114,21 @@ class LedgerReader:
         year = window_of(admit.at, "year", self.state.trust_root.time_zone)
         return f"data/{source}/{year}", -(-admit.charge // len(admit.participants))
 
-    def _keep_leaves(self, first: int, last: int, entries: list[bytes]) -> None:
-        grants = dict(self._own_grants(first, entries))
-        missing = sorted(set(grants) - self._books.held(first, last))
+    def _keep_leaves(self) -> None:
+        """Fetch the leaves that we lack. One that is not given, or not good, is asked for again while it is in force."""
+        missing = sorted(self._lacking)
         while missing:
             start = missing[0]
             wanted = [index for index in missing if index < start + LEAVES_AT_ONCE]
             missing = missing[len(wanted) :]
-            rows = []
-            for held in self._fetch(start, wanted[-1]):
-                grant = grants.get(held.index)
-                if grant is not None:
-                    rows.append(self._checked(held, grant))
+            given = [held for held in self._fetch(start, wanted[-1]) if held.index in self._lacking]
+            rows = [self._checked(held, self._lacking[held.index]) for held in given]
             with self._books.transaction():
                 self._books.keep_leaves(row for row in rows if row is not None)
+            kept = {row[0] for row in rows if row is not None}
+            for index in wanted:
+                if index in kept or not self.state.in_force[self._lacking[index].policy_sha256].holds(index):
+                    del self._lacking[index]
 
     def _own_grants(self, first: int, entries: list[bytes]) -> Iterator[tuple[int, e.Grant]]:
         for offset, data in enumerate(entries):

@@ -116,10 +116,11 @@ class Node:
             )
         finally:
             self._polling = False
-        if answer.size > self.reader.size:
+        if answer.size > self.reader.size or self.reader.lacks_leaves:
             self.reader.read()
-        for task in answer.tasks:
-            self.rounds.do(task)
+        done = [self.rounds.do(task) for task in answer.tasks]
+        if not all(done):
+            self._stopping.wait(RETRY_SECONDS)  # the same task comes with the next poll: do not spin on it
         if not answer.tasks and answer.size <= self.reader.size:
             self._make_ready()
 

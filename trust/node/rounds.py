@@ -52,8 +52,8 @@ class NodeRounds:
         self._clock = clock
         self._slots: dict[str, tuple[tuple[int, int], np.ndarray, np.ndarray]] = {}
 
-    def do(self, task: Task) -> None:
-        """Do one task; an error of this round is logged by its code, and touches no other round."""
+    def do(self, task: Task) -> bool:
+        """Do one task; return whether it is done. An error is logged by its code, and touches no other round."""
         try:
             opened = self._reader.state.rounds.get(task.admit)
             if opened is None or self._alias not in opened.admit.participants:
@@ -70,6 +70,8 @@ class NodeRounds:
                     self._word(task.admit, opened)
         except MusubiError as error:
             log.warning("task-refused", step=task.step, admit=task.admit, code=error.code)
+            return False
+        return True
 
     def caught_up(self) -> int:
         """Return the size below which nothing of ours is still to be begun or sent."""

@@ -1,0 +1,206 @@
+"""A holder's node beside a service that lies: real ledger, real keys, real books and data; the service is the test's.
+
+The log is hand-made (``LogBuilder``) and published into a folder that the node follows. What the node would say to the
+service is collected; which leaves it gets, and when a call fails, is for the test to choose.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, key_of, mobility
+from msgspec import structs
+
+from ledger import entries as e
+from ledger import jws
+from ledger.errors import Unavailable
+from policies.bundle import Bundle, commitment, disclose
+from policies.consent import make_consent
+from policies.document import Policy
+from policies.keys import pairwise_key, public_hex
+from queries.messages import Countersign, Go, HeldLeaf, Share, Task
+from trust.log_follower import LogFollower
+from trust.log_source import FolderLog
+from trust.node.books import Books
+from trust.node.ledger_reader import LedgerReader
+from trust.node.rounds import NodeRounds
+from trust.node.views import ViewStore
+
+NODE, OTHER = HOLDERS
+UNTIL = "2028-03-31"
+
+
+@dataclass
+class LyingService:
+    """Everything that a service could do to a node."""
+
+    builder: LogBuilder
+    folder: Path
+    policy: Policy = field(default_factory=mobility)
+    data_cap: int = 10**12
+    offset: int = 0
+    """What the node's clock is off from the log's last time."""
+
+    def __post_init__(self) -> None:
+        self.said: list[tuple[str, str]] = []
+        self.leaves: dict[int, HeldLeaf] = {}
+        self.refuses_leaves = False
+        self.deaf = False
+        self.builder.genesis()
+        self.builder.member("operator", "operator")
+        for alias in HOLDERS:
+            self.builder.member(alias, "holder")
+        self.builder.member(PARTNER, "partner")
+        self.builder.policy(self.policy)
+        self.seeds: list[bytes] = []
+        self.open()
+
+    def open(self) -> None:
+        """Start the node's process on what is in its folder."""
+        self.books = Books(self.folder / "books.sqlite")
+        source = self.folder / "rides.csv"
+        if not source.exists():
+            lines = [f"{number},north,8,{100 + number}" for number in range(50)]
+            source.write_text("customer,ward,hour,fare\n" + "\n".join(lines) + "\n")
+        self.publish()
+        self.views = ViewStore(self.folder / "views.duckdb", {"rides": source}, b"r" * 32)
+        follower = LogFollower(
+            FolderLog(self.folder / "log"),
+            self.builder.log_key,
+            self.builder.witness_policy,
+            latest=self.books.noted("checkpoint"),
+            clock=self.clock,
+        )
+        self.reader = LedgerReader(follower, self.builder.trust, self.books, NODE, self.give_leaves)
+        self.rounds = NodeRounds(
+            self.reader,
+            self.books,
+            self.views,
+            self,  # type: ignore[arg-type]
+            alias=NODE,
+            key=key_of(NODE),
+            data_cap=self.data_cap,
+            clock=self.clock,
+        )
+
+    def crash(self) -> None:
+        """End the node's process and start it anew."""
+        self.books.close()
+        self.views.close()
+        self.open()
+
+    def clock(self) -> int:
+        """The node's clock."""
+        return self.builder.at + self.offset
+
+    def give_leaves(self, first: int, last: int) -> list[HeldLeaf]:
+        """Answer the node's wish for leaves."""
+        if self.refuses_leaves:
+            raise Unavailable("No leaves now.")
+        return [leaf for index, leaf in self.leaves.items() if first <= index <= last]
+
+    def say(self, step: str, token: str) -> None:
+        """Hear what the node says."""
+        if self.deaf:
+            raise Unavailable("The line is cut.")
+        self.said.append((step, token))
+
+    def shares(self) -> list[Share]:
+        """All shares that ever left."""
+        return [jws.read_unverified(token, Share) for step, token in self.said if step == "share"]
+
+    # The log
+
+    def consent(self, seed: bytes, **changes: Any) -> Bundle:
+        """A resident signs."""
+        how: dict[str, Any] = {"holders": list(HOLDERS), "until": UNTIL, "cap": self.policy.caps[-1], "language": "ja"}
+        return make_consent(
+            seed,
+            self.policy,
+            log=ORIGIN,
+            consent=secrets.token_bytes(32),
+            salts=[secrets.token_bytes(32) for _ in range(len(HOLDERS) + 1)],
+            shown_at=self.builder.at,
+            **(how | changes),
+        )
+
+    def grant(self, bundle: Bundle, **lies: Any) -> int:
+        """Write a consent into the ledger, with what the service changes of it; keep the node's leaf."""
+        said = jws.read_unverified(bundle.leaves[0].body, dict)
+        entry = self.builder.make_grant(0, consent=said["consent"], until=said["until"], cap=said["cap"])
+        index = self.builder.add(structs.replace(entry, commitment=commitment(bundle), **lies))
+        self.leaves[index] = HeldLeaf(index=index, leaf=disclose(bundle, 1 + self.policy.holders.index(NODE)))
+        return index
+
+    def resident(self, number: int, **changes: Any) -> int:
+        """A linked customer consents; return the grant's index."""
+        seed = hashlib.sha256(b"resident %d" % number).digest()
+        self.books.link([(public_hex(pairwise_key(seed, NODE)), str(number))])
+        return self.grant(self.consent(seed, **changes))
+
+    def publish(self) -> None:
+        """Show the node everything up to now."""
+        self.builder.publish(self.folder / "log")
+
+    def read(self) -> None:
+        """Publish, and let the node read."""
+        self.publish()
+        self.reader.read()
+
+    def admit(self, **changes: Any) -> int:
+        """Let a question in and show it to the node."""
+        index = self.builder.admit(self.builder.ask(**changes))
+        self.read()
+        return index
+
+    # Rounds
+
+    def entry_sha256(self, admit: int) -> str:
+        """The hash that messages name the round by."""
+        return hashlib.sha256(self.builder.entries[admit]).hexdigest()
+
+    def countersigned(self, admit: int) -> str:
+        """Have the node countersign; return its token."""
+        self.rounds.do(Task(step="countersign", admit=admit))
+        tokens = [token for step, token in self.said if step == "countersign"]
+        found = [token for token in tokens if jws.read_unverified(token, Countersign).admit == admit]
+        return found[-1] if found else ""
+
+    def other(self, admit: int, nonce: str = "") -> str:
+        """The other holder's countersignature."""
+        message = Countersign(
+            from_=OTHER,
+            log=ORIGIN,
+            admit=admit,
+            admit_sha256=self.entry_sha256(admit),
+            nonce=nonce or secrets.token_hex(32),
+        )
+        return jws.sign(message, key_of(OTHER))
+
+    def go(self, admit: int, transcript: list[str]) -> str:
+        """A go by the operator."""
+        message = Go(
+            from_="operator",
+            log=ORIGIN,
+            admit=admit,
+            admit_sha256=self.entry_sha256(admit),
+            transcript=transcript,
+        )
+        return jws.sign(message, key_of("operator"))
+
+    def ask_share(self, admit: int, go: str = "") -> None:
+        """Ask the node for its share."""
+        mine = self.books.round(admit)
+        token = go or self.go(admit, [mine.token if mine else "", self.other(admit)])
+        self.rounds.do(Task(step="share", admit=admit, go=token))
+
+    def ask_word(self, admit: int) -> None:
+        """Ask the node for its word."""
+        self.rounds.do(Task(step="word", admit=admit))
+
+
+def entry_of(builder: LogBuilder, index: int) -> e.AnyEntry:
+    """Return one entry of the log."""
+    return e.decode(builder.entries[index])

@@ -1,0 +1,120 @@
+"""A lying service, a failing disk and a crash, tried on a real node: what must not happen does not."""
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+from attack_kit import NODE, LyingService, entry_of
+from audit.log_builder import LogBuilder
+
+from ledger import entries as e
+from ledger.errors import Unavailable
+from policies.keys import pairwise_key, public_hex
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> LyingService:
+    return LyingService(LogBuilder(), tmp_path)
+
+
+def test_one_admit_has_one_share_whatever_is_asked_and_whenever_the_node_is_killed(service: LyingService) -> None:
+    for number in range(5):
+        service.resident(number)
+    admit = service.admit()
+    service.countersigned(admit)
+    service.deaf = True
+    service.ask_share(admit)  # stored, and lost on the way
+    service.deaf = False
+    for _ in range(2):
+        service.ask_word(admit)
+        service.ask_share(admit)
+        service.crash()
+        service.read()
+    assert {step for step, _ in service.said} == {"countersign", "share"}
+    assert len({tuple(share.vector) for share in service.shares()}) == 1
+    assert service.rounds.caught_up() == service.reader.size
+
+
+def test_a_word_once_given_is_final(service: LyingService) -> None:
+    service.resident(1)
+    admit = service.admit()
+    go = service.go(admit, [service.countersigned(admit), service.other(admit)])
+    service.ask_word(admit)
+    service.ask_share(admit, go)
+    service.crash()
+    service.read()
+    service.ask_share(admit, go)
+    assert service.shares() == []
+
+
+def test_a_cap_that_the_resident_did_not_sign_is_seen_by_the_node(service: LyingService) -> None:
+    """The service writes a larger yearly cap into the ledger than the resident chose."""
+    seed = hashlib.sha256(b"resident 1").digest()
+    service.books.link([(public_hex(pairwise_key(seed, NODE)), "1")])
+    service.grant(service.consent(seed, cap=service.policy.caps[0]), cap=service.policy.caps[1])
+    admit = service.admit()
+    assert service.countersigned(admit) == ""
+
+
+def test_leaves_that_could_not_be_fetched_are_fetched_at_the_next_reading(service: LyingService) -> None:
+    service.read()
+    service.resident(1)
+    service.refuses_leaves = True
+    with pytest.raises(Unavailable):
+        service.read()
+    service.refuses_leaves = False
+    assert service.countersigned(service.admit())
+
+
+def test_a_leaf_that_was_withheld_is_asked_for_until_it_comes(service: LyingService) -> None:
+    grant = service.resident(1)
+    leaf = service.leaves.pop(grant)
+    admit = service.admit()
+    assert service.countersigned(admit) == ""
+    assert service.reader.lacks_leaves
+    service.leaves[grant] = leaf
+    service.read()
+    assert service.countersigned(admit)
+    assert not service.reader.lacks_leaves
+
+
+def test_a_leaf_that_never_comes_is_given_up_when_its_consent_has_ended(service: LyingService) -> None:
+    grant = service.resident(1)
+    del service.leaves[grant]
+    service.read()
+    service.builder.revoke(grant)
+    service.read()
+    service.read()
+    assert not service.reader.lacks_leaves
+    assert service.countersigned(service.admit())
+
+
+def test_books_that_fail_in_the_middle_of_reading_are_caught_up_without_a_restart(
+    service: LyingService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.read()
+    service.resident(1)
+
+    def full(consent: str, index: int) -> bool:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service.books, "add", full)
+        with pytest.raises(sqlite3.Error):
+            service.read()
+    admit = service.admit()
+    assert service.countersigned(admit)
+    again = service.builder.add(service.builder.make_grant(0, consent=_consent(service, admit - 1)))
+    service.read()
+    assert not service.reader.state.in_force[_policy(service)].holds(again)  # it was used before: void for ever
+
+
+def _consent(service: LyingService, index: int) -> str:
+    entry = entry_of(service.builder, index)
+    assert isinstance(entry, e.Grant)
+    return entry.consent
+
+
+def _policy(service: LyingService) -> str:
+    return service.builder.state.policies["mobility"].sha256
