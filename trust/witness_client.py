@@ -46,6 +46,7 @@ class _Asking:
     checkpoint: Checkpoint
     prove: Prove
     known: dict[str, int]
+    clock: Callable[[], float]
 
     async def ask(self, name: str, witness: PolicyWitness) -> NoteSignature:
         """Ask one witness, a second time from the size it names; return its checked line or raise _Refused."""
@@ -102,7 +103,7 @@ class _Asking:
             at = cosignature_time(mine[0].signature)
         except (Malformed, SignatureInvalid, UnicodeDecodeError):
             raise _Refused("its cosignature does not verify") from None
-        if abs(at - time.time()) > MAX_SKEW_SECONDS:  # readers would refuse it, and us with it
+        if abs(at - self.clock()) > MAX_SKEW_SECONDS:  # readers would refuse it, and us with it
             raise _Refused("its clock is more than 60 seconds from ours")
         return mine[0]
 
@@ -115,15 +116,16 @@ async def collect_cosignatures(
     prove: Prove,
     known: dict[str, int],
     timeout: float,  # noqa: ASYNC109 - for each witness by itself; one slow witness must not cancel the others
+    clock: Callable[[], float] = time.time,
 ) -> Cosigned:
     """Ask every witness of ``policy`` to cosign ``note``, the log's signed ``checkpoint``; never raise for one of them.
 
     ``known`` holds the size that each witness last cosigned, by name; it is brought up to date. ``timeout`` is seconds
-    for each witness. Whether what came is a quorum is for ``policy.check`` to say.
+    for each witness; ``clock`` gives seconds since 1970. Whether what came is a quorum is for ``policy.check`` to say.
     """
     result = Cosigned()
     opened = parse_note(note)
-    asking = _Asking(client, note, checkpoint, prove, known)
+    asking = _Asking(client, note, checkpoint, prove, known, clock)
     tasks = {
         asyncio.create_task(_ask_in_time(asking, name, witness, timeout)): name
         for name, witness in policy.witnesses.items()

@@ -8,7 +8,7 @@ signing parts (residents, partners, nodes, stewards) are played here with real k
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +145,11 @@ class Town:
     def witness(self) -> Path:
         """The witness's folder."""
         return self.folder / "witness"
+
+    @property
+    def witnesses(self) -> WitnessPolicy:
+        """Which witnesses count."""
+        return WitnessPolicy.parse((self.service / "witnesses.txt").read_text())
 
     @property
     def log_key(self) -> VerifierKey:
@@ -415,11 +420,15 @@ class Running:
 
     async def entry(self, index: int) -> bytes:
         """Return a published entry's bytes, checked by its receipt, log key and witnesses."""
+        return (await self.receipt(index))[0]
+
+    async def receipt(self, index: int) -> tuple[bytes, bytes]:
+        """Return a published entry's bytes and its receipt, checked."""
         receipt = await self.client.get(f"/v1/receipts/{index}")
         assert receipt.status_code == httpx.codes.OK, receipt.text
         response = await self.client.get(f"/v1/entries/{index}")
-        check_receipt(Receipt.parse(receipt.content), response.content, self.town.log_key, self.service.witnesses)
-        return response.content
+        check_receipt(Receipt.parse(receipt.content), response.content, self.town.log_key, self.town.witnesses)
+        return response.content, receipt.content
 
     async def work(self, alias: str, **changes: Any) -> WorkAnswer:
         """Poll as one node."""
@@ -502,10 +511,11 @@ def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def run(town: Town, clock: Clock | None = None) -> AsyncIterator[Running]:
-    """Run a town's witness and service; founding is for the caller."""
+async def run(town: Town, clock: Clock | None = None, witness_clock: Clock | None = None) -> AsyncIterator[Running]:
+    """Run a town's witness and service, with one clock unless two are given; founding is for the caller."""
     clock = clock or Clock()
     witness = create_witness(town.witness)
+    witness.state.witness._clock = witness_clock or clock
     service = Service(load_settings(town.service), clock)
     line = WitnessLine(witness)
     service.sequencer._client = httpx.AsyncClient(transport=line)
@@ -515,14 +525,14 @@ async def run(town: Town, clock: Clock | None = None) -> AsyncIterator[Running]:
         yield Running(town, service, clock, line, http)
 
 
-def replay_log(town: Town, receipts: dict[int, tuple[bytes, bytes]] | None = None) -> tuple[State, list[e.AnyEntry]]:
+def replay_log(
+    town: Town, receipts: dict[int, tuple[bytes, bytes]] | None = None, clock: Callable[[], float] = time.time
+) -> tuple[State, list[e.AnyEntry]]:
     """Read the log's files as an auditor would: signatures, witnesses, tree, and a replay of every entry.
 
     ``receipts`` (index to entry and receipt, as handed out) must each hold in this same log. Returns state and entries.
     """
-    policy = WitnessPolicy.parse((town.service / "witnesses.txt").read_text())
-    source = FolderLog(town.service / "log")
-    follower = LogFollower(source, town.log_key, policy)
+    follower = LogFollower(FolderLog(town.service / "log"), town.log_key, town.witnesses, clock=clock)
     state, seen, found, data = State(), MemoryConsents(), [], []
     for batch in follower.follow():
         for offset, entry in enumerate(batch.entries):
@@ -530,7 +540,7 @@ def replay_log(town: Town, receipts: dict[int, tuple[bytes, bytes]] | None = Non
             data.append(entry)
     for index, (entry, receipt) in (receipts or {}).items():
         assert data[index] == entry
-        checkpoint = check_receipt(Receipt.parse(receipt), entry, town.log_key, policy)
+        checkpoint = check_receipt(Receipt.parse(receipt), entry, town.log_key, town.witnesses)
         assert merkle_root([leaf_hash(each) for each in data[: checkpoint.size]]) == checkpoint.root
     return state, found
 

@@ -14,8 +14,10 @@ from running import (
     HOLDERS,
     MOBILITY,
     ORIGIN,
+    Clock,
     Resident,
     Running,
+    Town,
     lay_out,
     policy,
     query,
@@ -335,6 +337,33 @@ async def test_a_service_whose_clock_fell_an_hour_behind_takes_nothing_until_it_
     running.clock.offset = 0
     await running.grant(resident.consent())
     replay_log(running.town)
+
+
+async def test_a_service_whose_clock_ran_an_hour_ahead_publishes_nothing_that_readers_would_refuse(town: Town) -> None:
+    """What it took in meanwhile waits until the witnesses' clocks have come as far; then all is well."""
+    clock, true = Clock(), Clock()
+    async with run(town, clock, true) as running:
+        await running.found()
+        resident = Resident()
+        await running.enrol(resident)
+        await running.settle()
+        published = running.service.sequencer.size
+        running.service.sequencer._interval = 0.05
+        clock.offset = 3_600
+        ahead = question(town, query(), now=clock())
+        admit = (await running.ask(ahead)).admit
+        await asyncio.sleep(0.2)
+        assert running.service.sequencer.size == published
+        clock.offset = 0
+        refused(await running.post("/v1/grants", {"bundles": [resident.consent()]}), "clock-skew")
+        await asyncio.sleep(1.2)
+        assert running.service.sequencer.size == published
+        replay_log(town)
+        clock.offset = true.offset = 3_590
+        await running.settle()
+        assert running.service.sequencer.size == admit + 1
+        await running.grant(resident.consent())
+        replay_log(town, clock=true)
 
 
 async def test_consents_and_questions_are_refused_once_the_policy_has_ended(running: Running) -> None:

@@ -24,6 +24,7 @@ import structlog
 from nacl.signing import SigningKey
 from sqlalchemy import insert, select, update
 
+from ledger import entries as e
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import HistoryForked, ProofInvalid, Unavailable
 from ledger.notes import Note, format_note, parse_note
@@ -34,7 +35,7 @@ from trust.crash_points import reached
 from trust.service import metrics
 from trust.service.bell import Bell
 from trust.service.database import tables as t
-from trust.service.store import Store, read_entries
+from trust.service.store import MAX_SKEW_SECONDS, Store, read_entries
 from trust.tile_folder import TileFolder
 from trust.witness_client import collect_cosignatures
 
@@ -153,7 +154,7 @@ class Sequencer:
         await asyncio.to_thread(self.folder.write_tiles, files)
         reached("service:tiles")
         checkpoint = Checkpoint(self._origin, new, self._appender.root())
-        note = await self._cosigned(checkpoint)
+        note = await self._cosigned(checkpoint, e.decode(entries[-1]).at)
         reached("service:cosigned")
         async with self.store.databases.writer.begin() as connection:
             swapped = await connection.execute(
@@ -169,7 +170,12 @@ class Sequencer:
         metrics.published_size.set(new)
         return end > new
 
-    async def _cosigned(self, checkpoint: Checkpoint) -> bytes:
+    async def _cosigned(self, checkpoint: Checkpoint, at: int) -> bytes:
+        """Return the signed checkpoint with the witnesses' quorum; ``at`` is its last entry's time.
+
+        Raises Unavailable without the quorum, or where the entries are ahead of the witnesses' clocks: readers would
+        refuse such a log, so it waits until the time has come.
+        """
         signed = sign_checkpoint(checkpoint, self._key)
         if not self.witnesses.witnesses:
             return signed
@@ -182,12 +188,16 @@ class Sequencer:
             lambda old, new: prove_consistency(old, new, reader),
             self._known,
             self._witness_timeout,
+            self.store.clock,
         )
         note = parse_note(signed)
         complete = Note(text=note.text, signatures=(*note.signatures, *cosigned.signatures))
         try:
-            self.witnesses.check(complete)
+            times = sorted(self.witnesses.check(complete).values())
         except ProofInvalid:
             log.warning("witness-quorum-missing", failures=sorted(cosigned.failures))
             raise Unavailable("The witnesses' quorum did not cosign; nothing is published until it does.") from None
+        if times and at - times[(len(times) - 1) // 2] > MAX_SKEW_SECONDS:
+            log.warning("clock-ahead-of-witnesses")
+            raise Unavailable("The ledger's last time is ahead of the witnesses' clocks; nothing is published yet.")
         return format_note(complete)

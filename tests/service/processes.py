@@ -1,0 +1,169 @@
+"""The service as a real process that can be killed, and the witness on a thread beside the tests.
+
+Processes are forked from a server that has everything imported already, so a start takes a fraction of a second; what
+runs in them is the command line's own ``serve``. One test starts the real command line instead.
+"""
+
+import multiprocessing
+import os
+import resource
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+from running import Clock, Running, Town
+
+from ledger.witness_protocol import WitnessRefusal
+from trust.audit.witness import open_witness
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["trust.cli", "trust.service.app", "trust.serving", "running"])
+
+
+def free_port() -> int:
+    """Return a port that nothing listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def witness_at(folder: Path, port: int) -> Iterator[None]:
+    """Answer add-checkpoint requests with the witness of ``folder``."""
+    witness = open_witness(folder)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            try:
+                status, answer = 200, witness.add_checkpoint(body)
+            except WitnessRefusal as refusal:
+                status, answer = refusal.status, getattr(refusal, "body", b"")
+            self.send_response(status)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        witness.close()
+
+
+def _serve(folder: str, log: str, crash_at: str) -> None:
+    """Be the service's process: everything it prints goes to the file ``log``."""
+    from trust import crash_points
+    from trust.cli import main
+
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    crash_points._AT = crash_at
+    main(["serve", "--dir", folder])
+
+
+class ServiceProcess(Running):
+    """A town whose service is a process. Its folder outlives it."""
+
+    def __init__(self, town: Town, port: int, client: httpx.AsyncClient) -> None:
+        super().__init__(town, None, Clock(), None, client)  # type: ignore[arg-type]
+        self.port = port
+        self.log = town.folder / "service.log"
+        self._process: multiprocessing.process.BaseProcess | None = None
+
+    async def start(self, crash_at: str = "") -> None:
+        """Start the service and wait until it is ready (or dead, where it is to crash)."""
+        arguments = (str(self.town.service), str(self.log), crash_at)
+        self._process = _forks.Process(target=_serve, args=arguments)
+        self._process.start()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.is_alive():
+            try:
+                if (await self.client.get("/readyz")).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                await _pause()
+        assert crash_at, self.log.read_text()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self._process is not None
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.join()
+        self._process = None
+
+    async def died(self) -> int | None:
+        """Wait until it has ended by itself; return its exit code."""
+        assert self._process is not None
+        for _ in range(1_000):
+            if not self._process.is_alive():
+                break
+            await _pause()
+        code = self._process.exitcode
+        assert code is not None, "the process was to die and did not"
+        self._process = None
+        return code
+
+    def stop(self) -> None:
+        """Ask it to end, and wait."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.join(15)
+            if self._process.is_alive():
+                self.kill()
+            self._process = None
+
+    def limit_files_to(self, most: int) -> None:
+        """Let no file of the process grow past ``most`` bytes; ``resource.RLIM_INFINITY`` lifts the limit."""
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+    async def settle(self) -> None:
+        """Wait until everything committed is published."""
+        for _ in range(1_000):
+            answer = await self.client.get("/readyz")
+            if answer.status_code == httpx.codes.OK and answer.json()["size"] == answer.json()["published"]:
+                return
+            await _pause()
+        raise AssertionError("what is committed was not published")
+
+
+async def _pause() -> None:
+    import asyncio
+
+    await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def process_of(town: Town, port: int, witness_port: int) -> AsyncIterator[ServiceProcess]:
+    """Run the witness; the service is started by the test, and ended here."""
+    with witness_at(town.witness, witness_port):
+        limits = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as client:
+            service = ServiceProcess(town, port, client)
+            try:
+                yield service
+            finally:
+                service.stop()
