@@ -13,6 +13,7 @@ from trust.service.database.engine import Databases
 from trust.service.govern import found
 from trust.service.intake import Workers
 from trust.service.nonces import Nonces
+from trust.service.pages.model import TownPage
 from trust.service.rounds import Rounds
 from trust.service.sequencer import Sequencer
 from trust.service.settings import Settings
@@ -52,6 +53,8 @@ class Service:
         self.genesis = _read_genesis(folder / "genesis.json", options.origin)
         self.caught_up: dict[str, int] = {}
         """The largest size each node has signed that it is caught up with, as far as this process knows."""
+        self.page: tuple[tuple[int, int], TownPage] | None = None
+        """The public page's model as last gathered, with the tree size and minute that it is for."""
         self._alarm: asyncio.Task[None] | None = None
 
     @property

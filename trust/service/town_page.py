@@ -37,8 +37,17 @@ LATEST_REFUSALS = 10
 
 
 async def gather_town_page(service: Service) -> TownPage:
-    """Return the page's model, from published entries only."""
+    """Return the page's model, from published entries only; gathered once for each tree size and minute."""
     state, now = service.store.state, service.clock()
+    key = (service.sequencer.size, now // 60)
+    if service.page is not None and service.page[0] == key:
+        return service.page[1]
+    page = await _gather(service, state, now)
+    service.page = (key, page)
+    return page
+
+
+async def _gather(service: Service, state: State, now: int) -> TownPage:
     async with service.databases.reader.connect() as connection:
         questions = await _questions(connection, service)
         refusals = await _refusals(connection, service)
