@@ -10,8 +10,10 @@ import time
 from msgspec import Struct, structs
 
 from ledger import entries as e
-from ledger.errors import MusubiError, NotFound, PolicyNotCurrent
+from ledger.errors import MusubiError, NotFound, PolicyNotCurrent, ProofInvalid
+from policies.bundle import commitment
 from policies.consent import Language, make_consent, make_revocation
+from policies.document import document_sha256
 from policies.in_force import check_in_force, prove_in_force
 from policies.replay import MemoryConsents, State
 from queries.messages import MyConsent
@@ -41,31 +43,50 @@ def grant(
     cap: int | None,
     language: Language,
 ) -> tuple[int, str]:
-    """Sign and hand in one consent; return its ledger index and its last day, once the receipt was checked."""
+    """Sign and hand in one consent; return its ledger index and its last day, once the receipt was checked.
+
+    Raises ProofInvalid where the ledger does not say there what was signed.
+    """
     policies = client.policies()
     if policy_id not in policies:
         raise PolicyNotCurrent(f"There is no policy '{policy_id}' in force.", policies=sorted(policies))
     policy = policies[policy_id]
-    last_day = until or policy.until[-1]
+    last_day, yearly_cap = until or policy.until[-1], cap or policy.caps[-1]
+    consent = secrets.token_bytes(32)
     bundle = make_consent(
         seed,
         policy,
         log=client.trust.origin,
-        consent=secrets.token_bytes(32),
+        consent=consent,
         salts=[secrets.token_bytes(32) for _ in range(len(policy.holders) + 1)],
         holders=holders or list(policy.holders),
         until=last_day,
-        cap=cap or policy.caps[-1],
+        cap=yearly_cap,
         language=language,
         shown_at=int(time.time()),
     )
     index = client.grant([bundle])[0]
-    client.prove(index)
+    proven = client.prove(index).entry
+    expected = e.Grant(
+        at=proven.at,
+        consent=consent.hex(),
+        policy=policy.id,
+        version=policy.version,
+        policy_sha256=document_sha256(policy),
+        until=last_day,
+        cap=yearly_cap,
+        commitment=commitment(bundle),
+    )
+    if proven != expected:
+        raise ProofInvalid("The ledger does not say there what was signed; tell the town's stewards.", index=index)
     return index, last_day
 
 
 def revoke(client: ServiceClient, seed: bytes, index: int) -> tuple[int, str]:
-    """Sign and hand in a revocation; return its index and the service's promise, once the receipt was checked."""
+    """Sign and hand in a revocation; return its index and the service's promise, once the receipt was checked.
+
+    Raises ProofInvalid where the ledger does not say there that this consent has ended.
+    """
     mine = {consent.index: consent for consent in client.my_consents(seed)}
     if index not in mine:
         raise NotFound("None of your consents is at that place of the ledger; `musubi resident show` lists them.")
@@ -84,7 +105,9 @@ def revoke(client: ServiceClient, seed: bytes, index: int) -> tuple[int, str]:
         said_at=int(time.time()),
     )
     answer = client.revoke(index, bundle)
-    client.prove(answer["index"])
+    proven = client.prove(answer["index"]).entry
+    if proven != e.Revoke(at=proven.at, grant=index, reason="withdrawn", commitment=commitment(bundle)):
+        raise ProofInvalid("The ledger does not say there that this consent ended; tell the town's stewards.")
     return answer["index"], answer["promise"]
 
 

@@ -1,0 +1,98 @@
+"""A resident's device beside a service that proves another entry than the one that was signed."""
+
+import hashlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from audit.log_builder import ORIGIN, mobility
+from msgspec import structs
+
+from ledger import entries as e
+from ledger import jws
+from ledger.errors import ProofInvalid
+from policies.bundle import Bundle, commitment
+from policies.consent import General
+from queries.messages import MyConsent
+from trust import resident_device
+
+SEED = b"s" * 32
+POLICY = mobility()
+
+
+class Service:
+    """Answers a device; ``lie`` changes the entry that it proves."""
+
+    trust = SimpleNamespace(origin=ORIGIN)
+
+    def __init__(self, **lie: Any) -> None:
+        self._lie = lie
+        self._entry: e.AnyEntry | None = None
+
+    def policies(self) -> dict[str, Any]:
+        """The policies in force."""
+        return {POLICY.id: POLICY}
+
+    def grant(self, bundles: list[Bundle]) -> list[int]:
+        """Take a consent in."""
+        said = jws.read_unverified(bundles[0].leaves[0].body, General)
+        self._entry = e.Grant(
+            at=1,
+            consent=said.consent,
+            policy=said.policy,
+            version=said.version,
+            policy_sha256=said.policy_sha256,
+            until=said.until,
+            cap=said.cap,
+            commitment=commitment(bundles[0]),
+        )
+        return [7]
+
+    def my_consents(self, seed: bytes) -> list[MyConsent]:
+        """One's own consents."""
+        consent = hashlib.sha256(seed).hexdigest()
+        known = {"policy": POLICY.id, "version": 1, "until": POLICY.until[0], "cap": POLICY.caps[0]}
+        return [MyConsent(index=7, consent=consent, holders=["clinic"], ended_by=None, **known)]
+
+    def revoke(self, grant: int, bundle: Bundle) -> dict[str, Any]:
+        """End a consent."""
+        self._entry = e.Revoke(at=2, grant=grant, reason="withdrawn", commitment=commitment(bundle))
+        return {"index": 8, "promise": "…"}
+
+    def prove(self, index: int) -> Any:
+        """Prove an entry: the one that was made, or a lie."""
+        assert self._entry is not None
+        return SimpleNamespace(index=index, entry=structs.replace(self._entry, **self._lie))
+
+
+def grant(service: Any) -> tuple[int, str]:
+    return resident_device.grant(
+        service, SEED, POLICY.id, holders=[], until=POLICY.until[0], cap=POLICY.caps[0], language="ja"
+    )
+
+
+def test_a_device_takes_the_entry_that_it_signed() -> None:
+    assert grant(Service()) == (7, POLICY.until[0])
+    assert resident_device.revoke(Service(), SEED, 7) == (8, "…")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"cap": POLICY.caps[1]},
+        {"until": POLICY.until[1]},
+        {"commitment": "00" * 32},
+        {"consent": "00" * 32},
+        {"version": 2},
+    ],
+    ids=str,
+)
+def test_a_device_refuses_a_grant_in_the_ledger_that_says_something_else(lie: dict[str, Any]) -> None:
+    with pytest.raises(ProofInvalid, match="what was signed"):
+        grant(Service(**lie))
+
+
+@pytest.mark.parametrize("lie", [{"grant": 6}, {"commitment": "00" * 32}, {"reason": "lost-device"}], ids=str)
+def test_a_device_does_not_take_another_entry_for_its_revocation(lie: dict[str, Any]) -> None:
+    with pytest.raises(ProofInvalid, match="ended"):
+        resident_device.revoke(Service(**lie), SEED, 7)  # type: ignore[arg-type]
