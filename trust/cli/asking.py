@@ -8,7 +8,7 @@ import msgspec
 
 from trust.asking import Answered, preview, spend_of, to_query
 from trust.asking import ask as ask_service
-from trust.cli.tables import answer_table, console, nano, price_table
+from trust.cli.tables import answer_table, budget_table, console, nano
 from trust.service_client import ServiceClient
 from trust.town.layout import Layout
 from trust.trust_file import load_trust
@@ -58,7 +58,7 @@ def ask(
                 click.echo(msgspec.json.encode(offer).decode())
             else:
                 console.print(f"It would cost {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}).")
-                console.print(price_table(offer))
+                console.print(budget_table(offer, policy.budget.delta))
             return
         if not as_json:
             console.print(f"Price: {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}).")
@@ -77,7 +77,7 @@ def ask(
         after = preview(client, query, partner, key)
         show_answer(answered)
         console.print("Left now:")
-        console.print(price_table(after))
+        console.print(budget_table(after, policy.budget.delta))
 
 
 def show_answer(answered: Answered) -> None:

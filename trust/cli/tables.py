@@ -6,6 +6,7 @@ from rich.table import Table
 
 from queries.answer import Cell
 from queries.messages import OfferAnswer
+from queries.pricing import epsilon_of
 from queries.tree import Query
 
 console = Console(highlight=False, soft_wrap=False)
@@ -46,12 +47,15 @@ def _grouped(text: str) -> str:
     return f"{int(whole):,}" + dot + rest if whole.lstrip("-").isdigit() and whole != "-0" else text
 
 
-def price_table(offer: OfferAnswer) -> Table:
-    """Return what a question costs and what is left before it."""
+def budget_table(offer: OfferAnswer, delta: str) -> Table:
+    """Return what is left in every account that a question is charged to, as rho and as epsilon at ``delta``."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("account")
     table.add_column("left", justify="right")
-    table.add_column("cap", justify="right")
+    table.add_column("of", justify="right")
+    table.add_column("left, as ε", justify="right")
+    table.add_column("of", justify="right")
     for row in offer.accounts:
-        table.add_row(str(row["account"]), nano(int(row["left"])), nano(int(row["cap"])))
+        left, cap = int(row["left"]), int(row["cap"])
+        table.add_row(str(row["account"]), nano(left), nano(cap), epsilon_of(left, delta), epsilon_of(cap, delta))
     return table

@@ -29,7 +29,7 @@ from queries.replay import replay
 from queries.tree import Spend
 from trust.asking import Answered, ask, preview, to_query
 from trust.cli.asking import answer_document, show_answer
-from trust.cli.tables import nano, price_table
+from trust.cli.tables import budget_table, nano
 from trust.key_files import read_secret
 from trust.log_follower import LogFollower
 from trust.log_source import HttpLog
@@ -78,7 +78,7 @@ class Story:
         self.console.print(f"\n[bold]{text}[/]")
 
     @contextmanager
-    def bar(self, text: str) -> Iterator["Bar"]:
+    def bar(self, text: str, total: int | None = None) -> Iterator["Bar"]:
         """Show a progress bar."""
         columns = (
             TextColumn("  {task.description}"),
@@ -87,7 +87,7 @@ class Story:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self.console, transient=not self.console.is_terminal) as progress:
-            yield Bar(progress, text)
+            yield Bar(progress, text, total)
 
     # The steps
 
@@ -95,7 +95,10 @@ class Story:
         """Residents enrol, link and sign."""
         self.title("1. Residents enrol and sign")
         self.say("  An identity provider attests each resident; each signs, on their own device, what they agree to.")
-        with self.phase("residents"), self.bar("residents enrolled, linked and signed") as bar:
+        with (
+            self.phase("residents"),
+            self.bar("residents enrolled, linked and signed", self.layout.place.residents) as bar,
+        ):
             counts = settle_in(self.layout, self.town, self.client, lambda _, done, total: bar.to(done, total))
         self.report.residents, self.report.grants = counts
         self.say(
@@ -152,7 +155,8 @@ class Story:
             raise DemoFailed("A question was refunded although no node was stopped.")
         if loud:
             show_answer(answered)
-            self.console.print(price_table(preview(self.client, query, question.as_, key)))
+            self.say("Left after it:")
+            self.console.print(budget_table(preview(self.client, query, question.as_, key), policy.budget.delta))
         self._note(question, answered, offer)
         return answered
 
@@ -346,9 +350,9 @@ class Story:
 class Bar:
     """One progress bar."""
 
-    def __init__(self, progress: Progress, text: str) -> None:
+    def __init__(self, progress: Progress, text: str, total: int | None) -> None:
         self._progress = progress
-        self._task = progress.add_task(text, total=None)
+        self._task = progress.add_task(text, total=total)
 
     def to(self, done: int, total: int) -> None:
         """Move the bar."""
