@@ -242,6 +242,38 @@ def test_a_state_that_is_none_is_never_written(tmp_path: Path) -> None:
     books.close()
 
 
+def test_at_no_statement_are_a_charge_and_its_round_apart(tmp_path: Path) -> None:
+    """What the disk holds before each single statement of a countersignature, a share and a word is looked at."""
+    path = tmp_path / "books.sqlite"
+    books = Books(path)
+    images: list[Path] = []
+
+    def copy(_: str) -> None:
+        image = tmp_path / f"image-{len(images)}"
+        image.mkdir()
+        for file in tmp_path.glob("books.sqlite*"):
+            if not file.name.endswith("-shm"):
+                shutil.copy(file, image / file.name)
+        images.append(image / "books.sqlite")
+
+    books._db.set_trace_callback(copy)
+    for admit in range(3):
+        books.countersign(admit, h32("h"), "countersign", "data/rides/2026", 1, CAP, 0)
+    books.send(1, "share")
+    books.give_word(2, h32("h"), "word")
+    books.give_word(3, h32("h"), "word")
+    books.close()
+    assert len(images) > 20
+    seen = set()
+    for image in [*images, path]:
+        found = Books(image)
+        parts = [part for part in map(found.round, range(4)) if part is not None]
+        assert found.charged("data/rides/2026") == sum(part.state != "no-share" for part in parts)
+        seen.add(tuple(part.state for part in parts))
+        found.close()
+    assert len(seen) == 7  # each of the six writes is seen before and after, and nothing in between
+
+
 CHILD = """
 import sys
 from pathlib import Path

@@ -529,3 +529,10 @@ def test_a_replay_of_the_same_bytes_gives_the_same_state_in_two_places() -> None
     for index, data in enumerate(builder.entries):
         replay(state, index, data, seen)
     assert freeze(*thaw(freeze(state, seen))) == freeze(*thaw(freeze(builder.state, builder._seen)))
+
+
+def test_a_grant_is_taken_through_its_last_day_in_the_towns_time_zone_and_not_after() -> None:
+    last = 1_838_127_599  # 2028-03-31 23:59:59 in Tokyo, 14:59:59 UTC
+    builder = ready()
+    builder.add(builder.make_grant(7, at=last))
+    refused(builder, builder.make_grant(8, at=last + 1), "until is past")
