@@ -2,12 +2,10 @@
 
 ``offer`` is the preview: it parses, checks and prices, looks at public state alone, and is blind to data.
 ``make_admit`` is the decision. ``check_admit`` is what nodes and auditors do with the result; it prices nothing anew,
-it only checks that the stated noise is worth at least the stated charge.
+it only checks that the stated noise costs the stated charge and is what the partner signed for.
 """
 
-from decimal import Decimal as Exact
-
-from msgspec import UNSET, Raw, Struct
+from msgspec import Raw, Struct
 
 from ledger import entries as e
 from ledger import jws
@@ -18,7 +16,7 @@ from policies.replay import QUESTION_SECONDS, PolicyRecord, State
 from queries.check import make_plan
 from queries.messages import Question, token_sha256
 from queries.plan import Plan
-from queries.pricing import Price, check_charge, epsilon_of, price
+from queries.pricing import Price, check_charge, check_spend, epsilon_of, price
 from queries.tree import Query, decode_query, query_sha256
 
 
@@ -161,8 +159,5 @@ def check_admit(state: State, admit: e.Admit) -> Plan:
     policy = state.versions[admit.policy_sha256].document
     if admit.charge > policy.limits.charge:
         raise ProofInvalid("The charge is more than the policy allows for one question.")
-    if query.spend.epsilon is not UNSET and Exact(epsilon_of(admit.charge, policy.budget.delta)) > Exact(
-        query.spend.epsilon
-    ):
-        raise ProofInvalid("The charge is more than the partner signed for.")
+    check_spend(plan, query.spend, policy.budget.delta, admit.noise, admit.charge)
     return plan

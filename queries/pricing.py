@@ -9,7 +9,7 @@ compose: k times the sum. Sums, means and intervals are post-processing. Every c
 The budget of one question is split equally between the primitives that can move at all; a primitive that cannot
 (clip bounds 0 to 0) costs nothing and gets the smallest noise.
 
-``price`` searches; ``check_charge``, which nodes and auditors run, never does.
+``price`` searches; ``check_charge`` and ``check_spend``, which nodes and auditors run, never do.
 """
 
 from collections.abc import Sequence
@@ -29,6 +29,7 @@ from queries.mechanism import (
     check_scales,
     decimal_text,
     epsilon_of,
+    half_width,
     largest_cost,
     nano_rho,
     round_digits,
@@ -37,7 +38,7 @@ from queries.mechanism import (
 from queries.plan import Plan
 from queries.tree import Spend, Within
 
-__all__ = ["MAX_EPSILON", "Price", "check_charge", "check_confidence", "epsilon_of", "price"]
+__all__ = ["MAX_EPSILON", "Price", "check_charge", "check_confidence", "check_spend", "epsilon_of", "price"]
 
 MAX_EPSILON = Decimal(20)
 """A question that asks for more is taken for a mistake."""
@@ -84,6 +85,42 @@ def check_charge(plan: Plan, noise: Sequence[Noise], charge: int) -> None:
     check_scales(plan, noise)
     if _cost(plan, noise) > charge:
         raise ProofInvalid("The charge is less than what the stated noise costs.")
+
+
+def check_spend(plan: Plan, spend: Spend, delta: str, noise: Sequence[Noise], charge: int) -> None:
+    """Raise ProofInvalid where more is spent than the partner signed for; never a search.
+
+    The charge is what the stated noise costs, up to what two versions of OpenDP may round differently. With
+    ``epsilon`` it is worth no more than that. With ``within`` the named measure gets the asked interval and, if it were
+    drawn 2% wider, would not; no other primitive costs more than that one. So whoever writes the ``admit`` cannot
+    drain a budget by answering more exactly than was asked, or by charging for noise that is not worth it.
+    """
+    check_scales(plan, noise)
+    if charge > _about(_cost(plan, noise)):
+        raise ProofInvalid("The charge is more than what the stated noise costs.")
+    if spend.epsilon is not UNSET and Decimal(epsilon_of(charge, delta)) > parse_decimal(spend.epsilon, "epsilon"):
+        raise ProofInvalid("The charge is more than the partner signed for.")
+    if spend.within is not UNSET:
+        _check_within(plan, spend.within, noise)
+
+
+def _about(cost: int) -> int:
+    return cost + cost // 1_000 + 1_000
+
+
+def _check_within(plan: Plan, within: Within, noise: Sequence[Noise]) -> None:
+    name, squared = _target(plan, within)
+    scale = Decimal(next(part.scale for part in noise if part.primitive == name))
+    others = (len(plan.participants), plan.length, check_confidence(within.confidence))
+    wider = f"{scale * Decimal('1.02'):f}"
+    if half_width(f"{scale:f}", *others) > within.plus_minus:
+        raise ProofInvalid("The noise is more than the interval allows that the partner signed for.")
+    if half_width(wider, *others) <= within.plus_minus and scale < MAX_SCALE:
+        raise ProofInvalid("The noise is less than the interval needs that the partner signed for.")
+    most = _about(nano_rho(squared, f"{scale:f}"))
+    for primitive, part in zip(plan.primitives, noise, strict=True):
+        if nano_rho(primitive.squared_sensitivity, part.scale) > most:
+            raise ProofInvalid("A measure is answered more exactly than the partner signed for.")
 
 
 def check_confidence(confidence: str) -> str:

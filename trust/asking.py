@@ -12,7 +12,7 @@ from policies.document import Policy
 from queries.answer import Cell, finish
 from queries.check import make_plan
 from queries.messages import OfferAnswer
-from queries.pricing import check_charge, epsilon_of
+from queries.pricing import check_charge, check_spend, epsilon_of
 from queries.sql import parse_sql
 from queries.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
 from trust.service_client import Proven, ServiceClient
@@ -121,6 +121,7 @@ def check_answer(query: Query, policy: Policy, admit: Proven, closing: Proven, *
         raise ProofInvalid("The ledger's answer is to another question.")
     plan = make_plan(query, policy)
     check_charge(plan, admit.entry.noise, admit.entry.charge)
+    check_spend(plan, query.spend, policy.budget.delta, admit.entry.noise, admit.entry.charge)
     released = isinstance(closing.entry, e.Release)
     cells = finish(plan, admit.entry.noise, closing.entry.vector) if isinstance(closing.entry, e.Release) else []
     return Answered(
