@@ -31,19 +31,24 @@ ODD_TEXTS: dict[str | None, int | None] = {
 FLOATS = [0.0, -0.0, 1.5, 2.5, 99.5, -7.25, 1e18, 1e19, -1e300, math.inf, -math.inf, math.nan, 50.0, None]
 
 Row = dict[str, Any]
-rows_strategy = st.lists(
-    st.fixed_dictionaries(
+CUSTOMERS = [*LINKED, *LINKED, *UNLINKED, None]
+HOURS = [*FLOATS, *map(float, range(-3, 13))]
+PLACES = [*WARDS, *WARDS, "elsewhere", "North", "", None]
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[Row]:
+    """Up to 80 rows of any customers, so that most residents have several in a cell, and more than a view keeps."""
+    chance = draw(st.randoms(use_true_random=False))
+    return [
         {
-            "customer": st.sampled_from([*LINKED, *UNLINKED, None]).map(
-                lambda text: None if text is None else int(text)
-            ),
-            "ward": st.sampled_from([*WARDS, "elsewhere", "North", "", None]),
-            "hour": st.one_of(st.sampled_from(FLOATS), st.integers(-3, 12).map(float)),
-            "fare": st.sampled_from(list(ODD_TEXTS)),
+            "customer": None if customer is None else int(customer),
+            "ward": chance.choice(PLACES),
+            "hour": chance.choice(HOURS),
+            "fare": chance.choice([*ODD_TEXTS]),
         }
-    ),
-    max_size=40,
-)
+        for customer in (chance.choice(CUSTOMERS) for _ in range(draw(st.integers(0, 80))))
+    ]
 
 
 def write_rows(path: Path, rows: Sequence[Row], *, text_customers: bool = False) -> None:
@@ -102,13 +107,14 @@ def plans(draw: st.DrawFn, view: View) -> Plan:
     """Any question that fits the view, planned as the service and the node plan it."""
     fare = view.columns[2]
     assert isinstance(fare, Measure)
-    edges = sorted(draw(st.sets(st.integers(fare.lo, fare.hi), min_size=2, max_size=6))) if fare.lo < fare.hi else None
+    inner = draw(st.sets(st.integers(fare.lo, fare.hi), max_size=4))
+    edges = sorted({fare.lo, fare.hi} | inner) if draw(st.booleans()) else sorted(inner)
     asked = [
         MeasureAsked(as_="trips", count="rows"),
         MeasureAsked(as_="riders", count="residents"),
         MeasureAsked(as_="paid", sum="fare"),
         MeasureAsked(as_="each", mean="fare"),
-        *([MeasureAsked(as_="fares", histogram="fare", edges=edges)] if edges else []),
+        *([MeasureAsked(as_="fares", histogram="fare", edges=edges)] if len(edges) > 1 else []),
         MeasureAsked(as_="hours", histogram="hour", edges=[view.columns[1].lo, view.columns[1].hi])
         if view.columns[1].lo < view.columns[1].hi
         else MeasureAsked(as_="again", sum="fare"),
@@ -125,9 +131,9 @@ def plans(draw: st.DrawFn, view: View) -> Plan:
         policy="mobility",
         version=1,
         from_=["rides"],
-        where=draw(st.lists(st.sampled_from(filters), max_size=2)),
-        group_by=draw(st.sampled_from([[], ["ward"], ["hour"], ["ward", "hour"], ["hour", "ward"]])),
-        measures=draw(st.lists(st.sampled_from(asked), min_size=1, unique_by=lambda measure: measure.as_)),
+        where=draw(st.sampled_from([[], [], [draw(st.sampled_from(filters))], draw(st.permutations(filters))[:2]])),
+        group_by=draw(st.sampled_from([[], ["ward"], ["ward"], ["hour"], ["ward", "hour"], ["hour", "ward"]])),
+        measures=asked if draw(st.booleans()) else draw(st.permutations(asked))[: draw(st.integers(1, len(asked)))],
         spend=Spend(epsilon="0.1"),
     )
     return make_plan(query, policy_of(view))

@@ -7,7 +7,7 @@ import ibis
 import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from node_tables import LINKED, rows_strategy, views, write_rows
+from node_tables import LINKED, tables, views, write_rows
 
 from policies.document import View
 from trust.node.bounding import bounded
@@ -33,7 +33,7 @@ def test_a_count_comes_back_exactly_from_its_cume_dist(count: int, data: st.Data
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(rows=rows_strategy, view=views(), key=st.tuples(st.integers(1, 2**31 - 2), st.integers(0, 2**31 - 2)))
+@given(rows=tables(), view=views(), key=st.tuples(st.integers(1, 2**31 - 2), st.integers(0, 2**31 - 2)))
 def test_it_is_all_the_same_whether_links_are_joined_before_or_after_ranking(
     tmp_path: Path, rows: list[dict[str, object]], view: View, key: tuple[int, int]
 ) -> None:

@@ -184,6 +184,27 @@ def test_an_unknown_source_is_not_found(store: ViewStore) -> None:
         store.materialise(POLICY, msgspec.structs.replace(hourly_plan().view, source="trains"))
 
 
+def test_a_histograms_last_bin_is_closed_and_what_is_outside_or_null_is_in_none(tmp_path: Path) -> None:
+    scores = [0, 4, 5, 9, 10, 11, -3, None]
+    pq.write_table(pa.table({"customer": pa.array([1] * 8), "score": pa.array(scores)}), tmp_path / "scores.parquet")
+    view = View(
+        name="scores", title=TITLE, holders=["bus_co"], source="scores", resident="customer", rows_per_resident=8,
+        holders_per_resident=1, columns=[Measure(name="score", title=TITLE, lo=0, hi=10)],
+    )  # fmt: skip
+    query = Query(
+        policy="mobility", version=1, from_=["scores"], where=[], group_by=[], spend=Spend(epsilon="1"),
+        measures=[
+            MeasureAsked(as_="all", histogram="score", edges=[0, 5, 10]),
+            MeasureAsked(as_="some", histogram="score", edges=[4, 9]),
+        ],
+    )  # fmt: skip
+    store = ViewStore(tmp_path / "views.duckdb", {"scores": tmp_path / "scores.parquet"}, SECRET)
+    store.set_links([("1", 0)])
+    store.materialise(POLICY, view)
+    assert store.vector(POLICY, make_plan(query, policy_of(view)), ALL) == [3, 4, 3]
+    store.close()
+
+
 ODD_CSV = {
     "quotes, short and long lines": b'customer,hour,more\n007,1,"a, ""b"""\n7,2\n007,3,y,z,1\n,3,\n007,1,"not closed\n',
     "not UTF-8": b"customer,hour\n007,1\n\xff\xfe,2\n007,3\n007,1\n",
