@@ -1,0 +1,347 @@
+"""A real node under a service that may lie: everything but the wire is the product's own, and every key is real.
+
+``Stage`` lays out a node's folder and opens the node of ``bus_co``, whose two HTTP connections end in a ``LyingService``
+on the spot. The service serves a log by ``audit.log_builder``, gives the tasks it is told to, and keeps what the node
+sends. The clock stands where the stage says.
+"""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import structlog
+from audit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, key_of, mobility
+from pyarrow import parquet
+
+from ledger import canonical, jws
+from ledger.errors import ClockSkew, MusubiError, NotFound, Unavailable
+from ledger.tiles import Tile, TileAppender
+from policies.bundle import Bundle, commitment, disclose
+from policies.consent import make_consent
+from policies.document import Policy
+from policies.keys import pairwise_key, public_hex
+from policies.replay import entry_sha256
+from queries.messages import Countersign, Go, HeldLeaf, LeavesAnswer, LeavesWanted, Share, Task, Work, WorkAnswer
+from trust.key_files import write_secret
+from trust.log_source import HttpLog
+from trust.node.process import Node
+from trust.problems import MEDIA_TYPE, problem
+from trust.trust_file import Trust, save_trust
+
+ME, OTHER = HOLDERS
+OPERATOR = "office"
+PLACE = HOLDERS.index(ME) + 1
+"""The position of our leaf in a bundle."""
+SECRETS = {name: hashlib.sha256(name.encode()).digest() for name in ("rows.key", "link.key", "sealing.key")}
+BOOKS = ("rounds", "charges", "leaves", "links")
+LeafLie = Callable[[HeldLeaf], HeldLeaf | None]
+
+
+def seed_of(person: int) -> bytes:
+    """Return a person's fixed seed."""
+    return hashlib.sha256(b"person %d" % person).digest()
+
+
+@contextlib.contextmanager
+def quick_folder() -> Iterator[Path]:
+    """Give a folder in memory where there is one: what is killed here are no processes, and fsync costs nothing."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="node-", dir=memory) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def staged(**how: Any) -> Iterator["Stage"]:
+    """Give a stage in a folder of its own, closed at the end."""
+    with quick_folder() as folder:
+        stage = Stage(folder / ME, **how)
+        yield stage
+        stage.close()
+
+
+def customer(person: int) -> str:
+    """Return the customer number at ``bus_co``."""
+    return f"c{person:03}"
+
+
+def consent_bundle(policy: Policy, person: int, number: int = 0, holders: Sequence[str] = HOLDERS) -> Bundle:
+    """Return a person's signed consent; another ``number`` gives another one."""
+    name = b"%d %d" % (person, number)
+    return make_consent(
+        seed_of(person),
+        policy,
+        log=ORIGIN,
+        consent=hashlib.sha256(b"consent " + name).digest(),
+        salts=[hashlib.sha256(b"salt %d " % leaf + name).digest() for leaf in range(len(policy.holders) + 1)],
+        holders=list(holders),
+        until="2028-03-31",
+        cap=1_000_000_000,
+        language="ja",
+        shown_at=1_790_000_000,
+    )
+
+
+class LyingService:
+    """What answers the node: as the real service would, but for what a test changes."""
+
+    def __init__(self, builder: LogBuilder) -> None:
+        self.builder = builder
+        self.bundles: dict[int, Bundle] = {}
+        self.lies: dict[int, LeafLie] = {}
+        self.tasks: list[Task] = []
+        self.said: list[tuple[str, str]] = []
+        self.polls: list[Work] = []
+        self.down: set[str] = set()
+        """Paths that do not answer."""
+        self.clock: Callable[[], int] | None = None
+        self.claims: int | None = None
+        """The size that polls are told; what is published, unless set."""
+        self.signer = OPERATOR
+        self._files: dict[str, bytes] = {}
+        self._size = 0
+
+    def publish(self, entries: Sequence[bytes] | None = None, **how: Any) -> None:
+        """Publish these entries (the builder's own, unless told); ``how`` goes to ``LogBuilder.checkpoint``."""
+        chosen = list(self.builder.entries if entries is None else entries)
+        appender = TileAppender()
+        tiles: list[tuple[Tile, bytes]] = appender.append(chosen)
+        self._files = {f"/log/{tile.path}": data for tile, data in tiles}
+        self._files["/log/checkpoint"] = self.builder.checkpoint(len(chosen), appender.root(), **how)
+        self._size = len(chosen)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request of the node."""
+        path = request.url.path
+        if path in self.down:
+            raise httpx.ConnectError("nobody is there")
+        if path in self._files:
+            return httpx.Response(200, content=self._files[path])
+        token = request.content.decode()
+        try:
+            match path.rpartition("/")[2]:
+                case "work":
+                    return httpx.Response(200, text=self._work(jws.verify(token, _key(ME), Work)))
+                case "leaves":
+                    return httpx.Response(200, text=self._leaves(jws.verify(token, _key(ME), LeavesWanted)))
+                case "countersign" | "share" | "word" as step:
+                    self.said.append((step, token))
+                    return httpx.Response(200, content=canonical.encode({"closed_by": None}))
+                case _:
+                    raise NotFound("Nothing is there.")
+        except MusubiError as error:
+            said = problem(error)
+            return httpx.Response(said["status"], json=said, headers={"content-type": MEDIA_TYPE})
+
+    def _work(self, poll: Work) -> str:
+        self.polls.append(poll)
+        if self.clock is not None and abs(poll.at - self.clock()) > 60:
+            raise ClockSkew("The message's time is more than 60 seconds from ours.")
+        answer = WorkAnswer(
+            from_=self.signer,
+            log=ORIGIN,
+            nonce=poll.nonce,
+            size=self._size if self.claims is None else self.claims,
+            tasks=self.tasks,
+        )
+        return jws.sign(answer, key_of(self.signer))
+
+    def _leaves(self, wanted: LeavesWanted) -> str:
+        held = []
+        for index in range(wanted.first, wanted.last + 1):
+            if index in self.bundles:
+                leaf = HeldLeaf(index=index, leaf=disclose(self.bundles[index], PLACE))
+                held.append(self.lies.get(index, lambda true: true)(leaf))
+        leaves = [leaf for leaf in held if leaf is not None]
+        answer = LeavesAnswer(from_=self.signer, log=ORIGIN, nonce=wanted.nonce, leaves=leaves)
+        return jws.sign(answer, key_of(self.signer))
+
+    def steps(self) -> list[str]:
+        """Return which messages of rounds came, in order."""
+        return [step for step, _ in self.said]
+
+
+def _key(name: str) -> bytes:
+    return bytes(key_of(name).verify_key)
+
+
+class Stage:
+    """A founded town with some people's consents, and the node of ``bus_co``."""
+
+    def __init__(self, folder: Path, *, people: int = 4, data_cap: int = 10**12, reads: bool = True) -> None:
+        self.folder = folder
+        self.builder = LogBuilder()
+        self.offset = 0
+        """How far the node's clock is ahead of the ledger's last entry."""
+        self.builder.genesis()
+        for alias in HOLDERS:
+            self.builder.member(alias, "holder")
+        self.builder.member(PARTNER, "partner")
+        self.builder.member(OPERATOR, "operator")
+        self.policy = mobility()
+        self.builder.policy(self.policy)
+        self.service = LyingService(self.builder)
+        self.grants = [self.grant(person) for person in range(people)]
+        self.service.publish()
+        self._lay_out(data_cap, self.builder.trust)
+        self.node = self.open()
+        self.node.books.link(
+            (public_hex(pairwise_key(seed_of(person), ME)), customer(person)) for person in range(people)
+        )
+        if reads:
+            self.turn()
+
+    def _lay_out(self, data_cap: int, trust: Trust) -> None:
+        (self.folder / "data").mkdir(parents=True)
+        (self.folder / "links").mkdir()
+        (self.folder / "node.toml").write_text(
+            f'alias = "{ME}"\nservice = "http://service.test"\ndata_cap_nano_rho = {data_cap}\npoll_seconds = 0\n'
+            '[sources]\nrides = "data/rides.parquet"\n'
+        )
+        save_trust(trust, self.folder / "trust.json")
+        write_secret(self.folder / "keys" / "node.key", bytes(key_of(ME)))
+        for name, secret in SECRETS.items():
+            write_secret(self.folder / "keys" / name, secret)
+        self.rides([(person, ("north", "south")[person % 2], 100 + person) for person in range(20)])
+
+    def rides(self, rows: Sequence[tuple[int, str, int]]) -> None:
+        """Write the holder's data: (person, ward, fare); nobody's rows are more than the view takes."""
+        table = {
+            "customer": [customer(person) for person, _, _ in rows],
+            "ward": [ward for _, ward, _ in rows],
+            "hour": [8] * len(rows),
+            "fare": [fare for _, _, fare in rows],
+        }
+        parquet.write_table(pa.table(table), self.folder / "data" / "rides.parquet")
+
+    def open(self) -> Node:
+        """Open the node of the folder; its connections end in our service."""
+        node = Node(self.folder, self.clock)
+        transport = httpx.MockTransport(self.service.answer)
+        node.client._client = httpx.Client(transport=transport, base_url="http://service.test")
+        log = HttpLog("http://service.test", httpx.Client(transport=transport))
+        node.reader._follower.source = log
+        return node
+
+    def close(self) -> None:
+        """Close the node's files."""
+        self.node.client.close()
+        self.node.books.close()
+        self.node.views.close()
+
+    def restart(self) -> None:
+        """Close the node and open its folder again."""
+        self.close()
+        self.node = self.open()
+
+    def clock(self) -> int:
+        """Return the node's time."""
+        return self.builder.at + self.offset
+
+    # The ledger.
+
+    def grant(self, person: int, number: int = 0, holders: Sequence[str] = HOLDERS) -> int:
+        """Append a person's consent; return its index."""
+        bundle = consent_bundle(self.policy, person, number, holders)
+        consent = hashlib.sha256(b"consent %d %d" % (person, number)).hexdigest()
+        index = self.builder.grant(0, consent=consent, commitment=commitment(bundle))
+        self.service.bundles[index] = bundle
+        return index
+
+    def admit(self, **changes: Any) -> int:
+        """Append an admit, publish, and return its index."""
+        index = self.builder.admit(self.builder.ask(**changes))
+        self.service.publish()
+        return index
+
+    # Tasks.
+
+    def turn(self, *tasks: Task) -> list[str]:
+        """Give the node these tasks in one poll; return the codes of those that it refused."""
+        self.service.tasks = list(tasks)
+        with structlog.testing.capture_logs() as logs:
+            self.node.turn()
+        self.service.tasks = []
+        return [line["code"] for line in logs if line["event"] == "task-refused"]
+
+    def countersign(self, admit: int) -> list[str]:
+        """Have an admit countersigned; return the refusals."""
+        return self.turn(Task(step="countersign", admit=admit))
+
+    def share(self, admit: int, go: str | None = None) -> list[str]:
+        """Hand a go out (a right one, unless told); return the refusals."""
+        return self.turn(Task(step="share", admit=admit, go=self.go(admit) if go is None else go))
+
+    def word(self, admit: int) -> list[str]:
+        """Ask for the word; return the refusals."""
+        return self.turn(Task(step="word", admit=admit))
+
+    def sha256(self, admit: int) -> str:
+        """Return the hash that a round is named by."""
+        return entry_sha256(self.builder.entries[admit])
+
+    def others(self, admit: int, signer: str = OTHER, **changes: Any) -> str:
+        """Return the other holder's countersignature."""
+        said = {"from_": OTHER, "log": ORIGIN, "admit": admit, "admit_sha256": self.sha256(admit), "nonce": "ab" * 32}
+        return jws.sign(Countersign(**{**said, **changes}), key_of(signer))
+
+    def own(self, admit: int) -> str:
+        """Return the countersignature that the node sent for a round."""
+        tokens = [token for step, token in self.service.said if step == "countersign"]
+        return next(token for token in tokens if jws.read_unverified(token, Countersign).admit == admit)
+
+    def go(self, round_: int, signer: str = OPERATOR, **changes: Any) -> str:
+        """Return the signed go of a round that both have countersigned."""
+        said = {"from_": OPERATOR, "log": ORIGIN, "admit": round_, "admit_sha256": self.sha256(round_)}
+        transcript = changes.pop("transcript", None) or [self.own(round_), self.others(round_)]
+        return jws.sign(Go(transcript=transcript, **{**said, **changes}), key_of(signer))
+
+    def answer(self, **changes: Any) -> list[int]:
+        """Ask, countersign and share; return the vector of the node's share."""
+        admit = self.admit(**changes)
+        assert self.countersign(admit) == []
+        assert self.share(admit) == []
+        step, token = self.service.said[-1]
+        assert step == "share"
+        return jws.verify(token, _key(ME), Share).vector
+
+    # What is durable.
+
+    def books(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return everything durable that a round or a lie could change."""
+        with contextlib.closing(sqlite3.connect(self.folder / "books.sqlite")) as db:
+            return {table: db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in BOOKS}
+
+    @contextlib.contextmanager
+    def nothing_changes(self, *, but: Sequence[str] = ()) -> Iterator[None]:
+        """Check that inside the block the node sends nothing of a round and its books stay (``but`` some tables)."""
+        before, said = self.books(), list(self.service.said)
+        yield
+        after = self.books()
+        assert {name: after[name] for name in BOOKS if name not in but} == {
+            name: before[name] for name in BOOKS if name not in but
+        }
+        assert self.service.said == said
+
+    def runs_until_it_waits(self, polls: int = 2) -> list[str]:
+        """Run the node's own loop until it has polled some times; return the codes for which it waited."""
+        left = [polls]
+        answer = self.service._work
+
+        def counted(poll: Work) -> str:
+            left[0] -= 1
+            if left[0] < 0:
+                self.node._stopping.set()
+                raise Unavailable("The test is over.")
+            return answer(poll)
+
+        self.service._work = counted  # type: ignore[method-assign]
+        with structlog.testing.capture_logs() as logs:
+            self.node.run()
+        return [line["code"] for line in logs if line["event"] == "waiting"][:-1]
