@@ -104,6 +104,10 @@ class State(Struct, kw_only=True):
             return None
         return body
 
+    def participant(self, alias: str) -> e.MemberBody | None:
+        """Return a round's participant, also one that has left since: what it began it must be able to end."""
+        return self.members.get(alias)
+
     def members_with(self, role: e.Role) -> list[e.MemberBody]:
         """Return the active members of one role, by alias."""
         return [body for alias, body in sorted(self.members.items()) if self.member(alias, role)]

@@ -82,6 +82,8 @@ def offer(state: State, asked: Asked, at: int) -> Offer:
     if max(policy.until) < state.day(at):
         raise PolicyNotCurrent("The policy has ended.")
     plan = make_plan(asked.query, policy)
+    if not _all_here(state, plan):
+        raise PolicyNotCurrent("A holder of this view has left the town, so nobody could answer; ask the stewards.")
     cost = price(plan, asked.query.spend, policy.budget)
     if cost.charge > policy.limits.charge:
         raise QueryInvalid(
@@ -101,6 +103,11 @@ def offer(state: State, asked: Asked, at: int) -> Offer:
         epsilon=epsilon_of(cost.charge, policy.budget.delta),
         accounts=accounts,
     )
+
+
+def _all_here(state: State, plan: Plan) -> bool:
+    """Return whether all participants are active holders: nobody else's share or word is taken, so none could end."""
+    return all(state.member(holder, "holder") is not None for holder in plan.participants)
 
 
 def make_admit(state: State, asked: Asked, offered: Offer, at: int) -> e.Admit:
@@ -155,6 +162,8 @@ def check_admit(state: State, admit: e.Admit) -> Plan:
     plan = plan_of(state, admit)
     if list(plan.participants) != admit.participants:
         raise ProofInvalid("The entry's participants are not the holders of the question's view.")
+    if not _all_here(state, plan):
+        raise ProofInvalid("A participant of the question is no active holder.")
     check_charge(plan, admit.noise, admit.charge)
     policy = state.versions[admit.policy_sha256].document
     if admit.charge > policy.limits.charge:

@@ -14,6 +14,16 @@ MAX_NUMBER = 2**53 - 1
 """What a release may hold (``ledger.entries.Whole``)."""
 
 
+def fit(plan: Plan, vector: Sequence[int]) -> list[int]:
+    """Return a noised vector whose numbers are cut off where the sum of all shares might be too large for a release.
+
+    A share that no release can hold would keep its round open for ever, and whether there is an answer would follow
+    from the data. Cutting off comes after the noise: it is post-processing, and costs nothing.
+    """
+    most = MAX_NUMBER // len(plan.participants)
+    return [max(-most, min(most, number)) for number in vector]
+
+
 def combine(plan: Plan, shares: Sequence[Share]) -> list[int]:
     """Return the sum of the shares.
 

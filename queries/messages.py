@@ -185,6 +185,7 @@ class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     consent: Hex32
     policy: Alias
     version: int
+    policy_sha256: Hex32
     until: Day
     cap: NanoRho
     holders: list[Alias]

@@ -106,6 +106,13 @@ class ServiceClient:
             found[policy.id] = policy
         return found
 
+    def policy(self, sha256: str) -> Policy:
+        """Return one policy document, of any version, by its hash; what comes is checked against it."""
+        policy = decode_document(self._call("GET", f"/v1/policies/{sha256}").content)
+        if document_sha256(policy) != sha256:
+            raise ProofInvalid("The service's policy does not have the hash that was asked for.")
+        return policy
+
     def prove(self, index: int) -> Proven:
         """Fetch one entry and its receipt, and check log signature, witnesses and inclusion. Raises ProofInvalid."""
         receipt = Receipt.parse(self._call("GET", f"/v1/receipts/{index}").content)

@@ -15,6 +15,7 @@ from ledger import jws
 from ledger.errors import BudgetExceeded, MusubiError, NotFound, ProofInvalid, RoundClosed, Unavailable
 from policies.in_force import CHUNK_BITS, CHUNK_BYTES, Chunks
 from policies.replay import OpenRound
+from queries.combine import fit
 from queries.mechanism import make_measurement
 from queries.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.crash_points import reached
@@ -144,7 +145,7 @@ class NodeRounds:
             admit_sha256=opened.entry_sha256,
             transcript_sha256=transcript_sha256(transcript),
             kind="local",
-            vector=list(noised),
+            vector=fit(plan, noised),
         )
         token = jws.sign(message, self._key)
         log.info("computed", admit=index, milliseconds=round(1_000 * (time.perf_counter() - began)))
@@ -170,9 +171,9 @@ class NodeRounds:
         if (go.log, go.admit, go.admit_sha256) != round_ or len(go.transcript) != len(opened.admit.participants):
             raise ProofInvalid("The go is for another round.")
         for holder, said in zip(opened.admit.participants, go.transcript, strict=True):
-            member = state.member(holder, "holder")
+            member = state.participant(holder)
             if member is None:
-                raise ProofInvalid("A participant is no active holder any more.")
+                raise ProofInvalid("A participant is no member of this town.")
             message = jws.verify(said, bytes.fromhex(member.key), Countersign, "countersignature")
             if (message.from_, message.log, message.admit, message.admit_sha256) != (holder, *round_):
                 raise ProofInvalid("A countersignature is for another round.")

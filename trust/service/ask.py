@@ -23,6 +23,7 @@ from ledger.errors import (
 from policies.in_force import count_in_force
 from queries.admission import Asked, Offer, make_admit, offer, read_question
 from queries.messages import OfferAnswer, Question
+from trust.problems import error_of, problem
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.idempotency import answered_before, remember
@@ -67,11 +68,14 @@ def preview(store: Store, token: str, operator: str) -> OfferAnswer:
     )
 
 
-async def ask(store: Store, token: str, *, max_open: int, max_refusals: int) -> Admitted:
+async def ask(
+    store: Store, token: str, *, max_open: int, max_refusals: int, max_open_each: int | None = None
+) -> Admitted:
     """Let a question in, or refuse it; return where it stands once that is durable.
 
     Raises what ``queries.admission`` raises. A refusal of a well-signed question is in the ledger before it is raised
-    (at most ``max_refusals`` a day for each partner).
+    (at most ``max_refusals`` a day for each partner). At most ``max_open`` questions are open at once, and
+    ``max_open_each`` of one partner, so that none can keep the others out.
     """
     question_id = jws.read_unverified(token, Question, "question").id
     request = token.encode("ascii", "replace")
@@ -79,7 +83,7 @@ async def ask(store: Store, token: str, *, max_open: int, max_refusals: int) -> 
     async def act(transaction: Transaction) -> Admitted | Refused:
         before = await answered_before(transaction, question_id, request)
         if before is not None:
-            return msgspec.json.decode(before, type=Admitted)
+            return _as_before(before)
         asked = read_question(transaction.state, token, transaction.at)
         try:
             offered = offer(transaction.state, asked, transaction.at)
@@ -88,9 +92,16 @@ async def ask(store: Store, token: str, *, max_open: int, max_refusals: int) -> 
                 return Admitted(admit=earlier, reused=True, query_sha256=asked.query_sha256)
             if len(transaction.state.rounds) >= max_open:
                 raise RateLimited("Too many questions are open; try again when some are answered.")
+            mine = sum(each.admit.by == asked.question.from_ for each in transaction.state.rounds.values())
+            if max_open_each is not None and mine >= max_open_each:
+                raise RateLimited("Too many of your questions are open; try again when some are answered.")
             admit = make_admit(transaction.state, asked, offered, transaction.at)
         except REFUSED as error:
-            return await _refuse(transaction, asked, error, max_refusals)
+            refused = await _refuse(transaction, asked, error, max_refusals)
+            if refused.index is not None:
+                said = {"problem": problem(error), "refused_at": refused.index}
+                await remember(transaction, question_id, request, msgspec.json.encode(said).decode())
+            return refused
         index = transaction.append(admit)
         await transaction.connection.execute(insert(t.rounds), _round(index, admit))
         admitted = Admitted(admit=index, reused=False, query_sha256=asked.query_sha256)
@@ -106,6 +117,15 @@ async def ask(store: Store, token: str, *, max_open: int, max_refusals: int) -> 
     if not outcome.reused:
         metrics.admitted.inc()
     return outcome
+
+
+def _as_before(answer: str) -> Admitted | Refused:
+    """Return the kept outcome: the same signed question is let in, or refused, once."""
+    said = msgspec.json.decode(answer)
+    if "problem" not in said:
+        return msgspec.convert(said, Admitted)
+    error = error_of(said["problem"])
+    return Refused(code=error.code, error=error, index=said["refused_at"])
 
 
 async def _earlier_answer(transaction: Transaction, asked: Asked, offered: Offer) -> int | None:

@@ -22,6 +22,7 @@ async def questions(request: ApiRequest) -> Response[str]:
         service.store,
         await read_token(request),
         max_open=options.max_open_rounds,
+        max_open_each=options.max_open_rounds_per_partner,
         max_refusals=options.max_refusals_per_day,
     )
     answer = AskAnswer(
@@ -88,7 +89,7 @@ async def watch(request: ApiRequest, admit: int, wait: int = 0) -> Response[byte
 
 @get("/v1/rounds/{admit:int}/shares")
 async def shares(request: ApiRequest, admit: int) -> Response[bytes]:
-    """Give the signed shares of an answered question, so that anyone can redo the sum."""
+    """Give the signed shares of a question whose answer is published, so that anyone can redo the sum."""
     service = service_of(request)
     if not 0 <= admit < service.store.size:
         raise NotFound("No answered question is at that place of the ledger.")
@@ -96,6 +97,7 @@ async def shares(request: ApiRequest, admit: int) -> Response[bytes]:
         select(t.messages.c.holder, t.messages.c.token)
         .join(t.rounds, t.rounds.c.admit == t.messages.c.admit)
         .where(t.messages.c.admit == admit, t.messages.c.step == "share", t.rounds.c.released)
+        .where(t.rounds.c.closed_by < service.sequencer.size)
     )
     async with service.databases.reader.connect() as connection:
         found = {row.holder: row.token for row in await connection.execute(query)}
@@ -132,4 +134,24 @@ def current_policies(request: ApiRequest) -> Response[bytes]:
     return json_answer(found)
 
 
-routes = [questions, previews, open_rounds, caught_up, watch, shares, members, policies, current_policies]
+@get("/v1/policies/{sha256:str}", sync_to_thread=False)
+def policy_by_hash(request: ApiRequest, sha256: str) -> Response[bytes]:
+    """Give one policy document, of any version, by the hash that consents and questions name."""
+    record = service_of(request).store.state.versions.get(sha256)
+    if record is None:
+        raise NotFound("The ledger has no policy document with that hash.")
+    return json_answer(record.document)
+
+
+routes = [
+    policy_by_hash,
+    questions,
+    previews,
+    open_rounds,
+    caught_up,
+    watch,
+    shares,
+    members,
+    policies,
+    current_policies,
+]

@@ -47,10 +47,14 @@ async def read_token(request: ApiRequest) -> str:
 
 
 def from_node(service: Service, token: str, type_: type[Work] | type[LeavesWanted]) -> Any:
-    """Check a signed, fresh message of a holder's node. Raises SignatureInvalid, ClockSkew or Replayed."""
+    """Check a signed, fresh message of a holder's node. Raises SignatureInvalid, ClockSkew or Replayed.
+
+    A holder that has left may still poll, to end the rounds that it began; it gets no leaves.
+    """
     claimed = jws.read_unverified(token, type_)
-    member = service.store.state.member(claimed.from_, "holder")
-    if member is None:
+    state = service.store.state
+    member = state.participant(claimed.from_) if type_ is Work else state.member(claimed.from_, "holder")
+    if member is None or "holder" not in member.roles:
         raise SignatureInvalid("The message is not from a holder of this town.")
     message = jws.verify(token, bytes.fromhex(member.key), type_)
     if message.log != service.store.state.log:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from litestar import Response, post
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 from sqlalchemy import select
 
 from ledger import jws
@@ -18,7 +18,7 @@ from trust.service.records import open_record
 from trust.service.requests import ApiRequest, json_answer, read_json, read_token, service_of
 from trust.service.revoke import RevokeRequest, revoke
 
-IdempotencyKey = Annotated[str | None, Parameter(header="Idempotency-Key")]
+IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
 
 
 @post("/v1/enrolments", status_code=200)
@@ -55,6 +55,10 @@ async def consents(request: ApiRequest) -> Response[bytes]:
     mine = jws.verify(token, bytes.fromhex(claimed.key), Mine)
     if mine.log != service.store.state.log:
         raise SignatureInvalid("The request was signed for another town's ledger.")
+    enrolled = select(t.residents.c.id).where(t.residents.c.key == bytes.fromhex(mine.key))
+    async with service.databases.reader.connect() as connection:
+        if (await connection.execute(enrolled)).first() is None:
+            return json_answer([])  # anyone can make keys: theirs must not push others' nonces out of memory
     service.nonces.check(mine.nonce, mine.at)
     query = (
         select(t.grants.c.index.label("place"), t.grants.c.ended_by, t.records.c.sealed, t.record_keys.c.key)
@@ -77,6 +81,7 @@ async def consents(request: ApiRequest) -> Response[bytes]:
                 consent=general.consent,
                 policy=general.policy,
                 version=general.version,
+                policy_sha256=general.policy_sha256,
                 until=general.until,
                 cap=general.cap,
                 holders=general.holders,

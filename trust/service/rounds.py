@@ -154,7 +154,7 @@ class Rounds:
         opened = state.rounds.get(claimed.admit)
         if opened is None:
             raise RoundClosed("This round is closed, or was never opened.")
-        member = state.member(claimed.from_, "holder")
+        member = state.participant(claimed.from_)
         if member is None or claimed.from_ not in opened.admit.participants:
             raise NotPermitted("Only the round's participants take part in it.")
         message = jws.verify(token, bytes.fromhex(member.key), _KINDS[step], step)

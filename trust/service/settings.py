@@ -36,6 +36,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_body_bytes: int = 8 * 1024 * 1024
     max_pending_acts: int = 2_000
     max_open_rounds: int = 200
+    max_open_rounds_per_partner: int = 50
     max_refusals_per_day: int = 100
     requests_per_minute: int = 6_000
     receipt_wait_seconds: int = 30
