@@ -3,6 +3,7 @@
 import asyncio
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from ledger.errors import NotFound
 from ledger.receipts import Receipt
@@ -24,7 +25,7 @@ def checkpoint(request: ApiRequest) -> Response[bytes]:
 
 
 @get("/log/tile/{path:path}", sync_to_thread=False)
-def tile(request: ApiRequest, path: str) -> Response[bytes]:
+def tile(request: ApiRequest, path: FromPath[str]) -> Response[bytes]:
     """Give a tile of hashes (``<L>/<N>``) or a bundle of entries (``entries/<N>``), full or partial."""
     wanted = Tile.parse("tile/" + path.lstrip("/"))
     published = service_of(request).sequencer.size
@@ -36,7 +37,7 @@ def tile(request: ApiRequest, path: str) -> Response[bytes]:
 
 
 @get("/v1/receipts/{index:int}")
-async def receipt(request: ApiRequest, index: int) -> Response[bytes]:
+async def receipt(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     """Give the receipt (C2SP tlog-proof) of one entry, waiting for the checkpoint that covers it."""
     service = service_of(request)
     if not 0 <= index < service.store.size:
@@ -50,7 +51,7 @@ async def receipt(request: ApiRequest, index: int) -> Response[bytes]:
 
 
 @get("/v1/entries/{index:int}")
-async def entry(request: ApiRequest, index: int) -> Response[bytes]:
+async def entry(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     """Give the exact bytes of one published entry."""
     service = service_of(request)
     data = await service.store.entry(index) if 0 <= index < service.sequencer.size else None

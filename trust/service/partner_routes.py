@@ -1,6 +1,7 @@
 """For partner firms and stewards: asking, previewing, watching a round; members and policies."""
 
 from litestar import Response, get, post
+from litestar.params import FromPath, FromQuery
 from sqlalchemy import select
 
 from ledger.errors import NotFound
@@ -60,7 +61,7 @@ async def caught_up(request: ApiRequest) -> Response[bytes]:
 
 
 @get("/v1/rounds/{admit:int}")
-async def watch(request: ApiRequest, admit: int, wait: int = 0) -> Response[bytes]:
+async def watch(request: ApiRequest, admit: FromPath[int], wait: FromQuery[int] = 0) -> Response[bytes]:
     """Say where a question's round stands, waiting up to ``wait`` seconds for its end.
 
     ``closed_by`` is the published ``release`` or ``refund`` entry, or null while the round is open.
@@ -88,7 +89,7 @@ async def watch(request: ApiRequest, admit: int, wait: int = 0) -> Response[byte
 
 
 @get("/v1/rounds/{admit:int}/shares")
-async def shares(request: ApiRequest, admit: int) -> Response[bytes]:
+async def shares(request: ApiRequest, admit: FromPath[int]) -> Response[bytes]:
     """Give the signed shares of a question whose answer is published, so that anyone can redo the sum."""
     service = service_of(request)
     if not 0 <= admit < service.store.size:
@@ -135,7 +136,7 @@ def current_policies(request: ApiRequest) -> Response[bytes]:
 
 
 @get("/v1/policies/{sha256:str}", sync_to_thread=False)
-def policy_by_hash(request: ApiRequest, sha256: str) -> Response[bytes]:
+def policy_by_hash(request: ApiRequest, sha256: FromPath[str]) -> Response[bytes]:
     """Give one policy document, of any version, by the hash that consents and questions name."""
     record = service_of(request).store.state.versions.get(sha256)
     if record is None:
