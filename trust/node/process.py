@@ -104,6 +104,7 @@ class Node:
             self.links.stop()
             self.client.close()
             self.books.close()
+            self.views.close()
 
     def turn(self) -> None:
         """Poll once, read what is new, do what is asked, and make ready what will be asked."""
