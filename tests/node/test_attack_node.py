@@ -2,15 +2,24 @@
 
 import hashlib
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attack_kit import NODE, LyingService, entry_of
+from attack_kit import NODE, OTHER, LyingService, entry_of
 from audit.log_builder import LogBuilder
+from msgspec import structs
 
+from ledger import canonical
 from ledger import entries as e
 from ledger.errors import Unavailable
+from policies.attestation import make_challenge, make_link
 from policies.keys import pairwise_key, public_hex
+from queries.combine import MAX_NUMBER, combine
+from trust.node import links as links_module
+from trust.node.books import Books
+from trust.node.links import LinkDesk
 
 
 @pytest.fixture
@@ -118,3 +127,50 @@ def _consent(service: LyingService, index: int) -> str:
 
 def _policy(service: LyingService) -> str:
     return service.builder.state.policies["mobility"].sha256
+
+
+def test_a_number_too_large_for_a_release_is_cut_off_and_the_round_can_end(
+    service: LyingService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether there is an answer must not follow from the data."""
+    service.resident(1)
+    admit = service.admit()
+    service.countersigned(admit)
+    monkeypatch.setattr(
+        service.views, "vector", lambda _hash, plan, _counted: [(-1) ** n * 2**62 for n in range(plan.length)]
+    )
+    service.ask_share(admit)
+    (mine,) = service.shares()
+    other = structs.replace(mine, from_=OTHER)
+    vector = combine(service.reader.plan(service.reader.state.rounds[admit].admit), [mine, other])
+    assert {abs(number) for number in vector} == {2 * (MAX_NUMBER // 2)}
+
+
+def test_links_that_a_full_disk_refuses_are_taken_in_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, now = b"l" * 32, 1_790_000_000
+    token = make_link(b"s" * 32, NODE, make_challenge(secret, "7", now), now)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "1.jsonl").write_bytes(canonical.encode({"customer": "7", "link": token}) + b"\n")
+    books, failures = Books(tmp_path / "books.sqlite"), []
+
+    def full(links: list[tuple[str, str]]) -> int:
+        failures.append(links)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(links_module, "RETRY_SECONDS", 0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr(books, "link", full)
+        desk = LinkDesk(tmp_path / "links", books, secret, NODE, lambda: now)
+        desk.start()
+        _wait(lambda: len(failures) > 1)
+    _wait(lambda: not list((tmp_path / "links").iterdir()))
+    desk.check_alive()
+    assert books.linked(0) == [("7", 0)]
+    desk.stop()
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

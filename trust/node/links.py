@@ -6,6 +6,7 @@ The website, where the customer is logged in, gives a challenge (``policies.atte
 Files are taken in and removed; lines that do not check are counted and dropped. Nothing of this leaves the holder.
 """
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from trust.node.books import Books
 
 log = structlog.get_logger()
 EVERY_SECONDS = 0.2
+RETRY_SECONDS = 1.0
 
 
 class AnsweredChallenge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,7 +64,11 @@ class LinkDesk:
             for path in sorted(self._folder.glob("*.jsonl")):
                 if self._stop.is_set():
                     return
-                self.take(path)
+                try:
+                    self.take(path)
+                except (sqlite3.Error, OSError) as error:  # a full disk, say: the file stays, and is taken in later
+                    log.warning("links-failed", kind=type(error).__name__)
+                    self._stop.wait(RETRY_SECONDS)
 
     def take(self, path: Path) -> int:
         """Take one file in; return how many customers were newly linked. A crash before the removal takes it again."""
