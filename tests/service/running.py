@@ -498,7 +498,8 @@ class Running:
         assert int(after["size"]) == int(index) + 1
         (added,) = [row for row in after["/entries"] if row not in before["/entries"]]
         assert isinstance(e.decode(added[1]), e.Refuse)
-        moved = {"/entries", "/head", "/published", "/refusals", "size", "at", "published", "files"}
+        assert len(after["/idempotency"]) == len(before["/idempotency"]) + 1
+        moved = {"/entries", "/idempotency", "/head", "/published", "/refusals", "size", "at", "published", "files"}
         assert [row for row in after["/refusals"] if row not in before["/refusals"]] == [
             (int(index), e.decode(added[1]).by, self.service.store.state.day(e.decode(added[1]).at))  # type: ignore[union-attr]
         ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from msgspec import structs
 from running import (
     HOLDERS,
@@ -222,6 +223,19 @@ async def test_refusals_in_the_ledger_are_capped_for_each_partner_and_day(
             "/v1/questions", question(running.town, query(group_by=["salary"]), now=running.clock())
         )
         assert "refused_at" in refused(answer, "query-invalid")
+
+
+async def test_a_refused_question_sent_again_is_refused_alike_and_leaves_no_second_entry(running: Running) -> None:
+    """Whoever overhears a signed question cannot fill the ledger, or the partner's day, by sending it again."""
+    tight = structs.replace(MOBILITY, version=2, budget=structs.replace(MOBILITY.budget, per_partner=1))
+    await running.done("/v1/policies", running.town.approved("policy", tight))
+    for asked in (query(version=2), query(group_by=["salary"], version=2), query(policy="nowhere")):
+        token = question(running.town, asked)
+        first = (await running.post("/v1/questions", token)).json()
+        assert first["refused_at"] == running.service.store.size - 1
+        async with running.unchanged():
+            answers = await asyncio.gather(*(running.post("/v1/questions", token) for _ in range(5)))
+            assert [answer.json() for answer in answers] == [first] * 5
 
 
 async def test_requests_above_the_rate_are_told_so_and_nodes_and_the_log_are_not_limited(
@@ -525,3 +539,17 @@ async def test_an_act_that_is_refused_after_it_appended_leaves_nothing(running: 
         await asyncio.sleep(0.05)
     after = await running.snapshot()
     assert [name for name in before if before[name] != after[name]] == []
+
+
+async def test_a_fault_says_nothing_of_what_it_met(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError("customer 4711")
+
+    monkeypatch.setattr(running.service.store, "submit", broken)
+    with structlog.testing.capture_logs() as lines:
+        answer = await running.post("/v1/questions", question(running.town, query()))
+    assert (answer.status_code, answer.json()["code"]) == (500, "fault")
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert "4711" not in answer.text
+    assert lines
+    assert "4711" not in repr(lines)
