@@ -266,6 +266,19 @@ async def test_too_many_open_questions_are_told_so_and_change_nothing(
             refused(await running.post("/v1/questions", question(running.town, query())), "rate-limited")
 
 
+async def test_one_partners_open_questions_do_not_keep_the_others_out(
+    tmp_path: Path, database: Callable[[], str]
+) -> None:
+    async with run(lay_out(tmp_path / "town", database(), max_open_rounds_per_partner=2)) as running:
+        await running.found()
+        tokens = [question(running.town, query()) for _ in range(6)]
+        answers = await asyncio.gather(*(running.post("/v1/questions", token) for token in tokens))
+        assert sum(answer.is_success for answer in answers) == 2
+        async with running.unchanged():
+            refused(await running.post("/v1/questions", question(running.town, query())), "rate-limited", "your")
+        await running.ask(question(running.town, query(), "campus"))
+
+
 async def test_too_much_waiting_work_is_told_so_and_what_was_taken_is_whole(
     tmp_path: Path, database: Callable[[], str]
 ) -> None:
@@ -447,6 +460,12 @@ async def test_a_resident_sees_their_own_consents_and_how_they_ended(running: Ru
     ended = (await running.done("/v1/revocations", aoi.revocation(bundle, first)))["index"]
     found = await running.done("/v1/residents/consents", jws.sign(aoi.mine(), aoi.key))
     assert [(each["index"], each["ended_by"]) for each in found] == [(first, ended), (second, None)]
+
+
+async def test_a_stranger_sees_nothing_and_leaves_nothing(running: Running) -> None:
+    stranger = Resident()
+    async with running.unchanged():
+        assert await running.done("/v1/residents/consents", jws.sign(stranger.mine(), stranger.key)) == []
 
 
 # At rest

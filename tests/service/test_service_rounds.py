@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import httpx
 import opendp.prelude as dp
 import pytest
+from msgspec import structs
 from running import MOBILITY, Running, Town, query, question, refused, replay_log, run
 
 from ledger import canonical, jws
@@ -309,3 +310,34 @@ async def test_a_service_is_not_started_on_tiles_that_are_not_those_published(to
     with does_not_start(HistoryForked, "not those of the last published"):
         async with run(town):
             pass
+
+
+def left(running: Running, alias: str) -> dict[str, object]:
+    """The stewards' request that takes a holder out."""
+    body = running.town.member(alias, ["holder"], 2)
+    return dict(running.town.approved("member", structs.replace(body, status="left")))
+
+
+async def test_a_holder_that_left_ends_its_rounds_and_gets_no_leaves(running: Running) -> None:
+    admit = await ask(running)
+    await running.countersign(admit, *BOTH)
+    await running.done("/v1/members", left(running, "clinic"))
+    node = running.nodes["clinic"]
+    refused(await running.post("/v1/node/leaves", node.sign(node.leaves(0, 5))), "signature-invalid")
+    await running.share(admit, "bus_co", [1])
+    assert await running.share(admit, "clinic", [2]) is not None
+    await running.settle()
+    replay_log(running.town)
+
+
+async def test_shares_are_given_only_once_their_answer_is_published(running: Running) -> None:
+    admit = await ask(running)
+    await running.countersign(admit, *BOTH)
+    await running.share(admit, "bus_co", [1])
+    await running.settle()
+    running.line.cut = True
+    assert await running.share(admit, "clinic", [2]) is not None
+    refused(await running.client.get(f"/v1/rounds/{admit}/shares"), "not-found")
+    running.line.cut = False
+    await running.settle()
+    assert sorted((await running.client.get(f"/v1/rounds/{admit}/shares")).json()["shares"]) == list(BOTH)
