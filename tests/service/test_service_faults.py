@@ -5,6 +5,7 @@ import base64
 import os
 import resource
 import secrets
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from processes import ServiceProcess, free_port, process_of, witness_at
-from running import HOLDERS, Resident, Running, lay_out, query, question, refused, replay_log, run
+from running import HOLDERS, Resident, Running, consent_of, lay_out, query, question, refused, replay_log, run
 
 from ledger import entries as e
 from ledger import jws
@@ -235,7 +236,8 @@ async def test_a_lost_database_connection_stops_nothing_for_good(impatient: Runn
 
 def forms_of(secret: bytes) -> list[str]:
     """A secret as it might be written."""
-    return [secret.hex(), base64.b64encode(secret).decode(), jws.b64url(secret), repr(secret)[2:-1]]
+    shown = repr(secret)[2:-1]
+    return [secret.hex(), base64.b64encode(secret).decode(), jws.b64url(secret), shown, shown.replace("\\", "\\\\")]
 
 
 @pytest.mark.slow
@@ -258,6 +260,9 @@ async def test_nothing_that_the_process_prints_holds_a_key_a_token_or_a_consent(
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, event_hooks=hooks) as client:
             service = ServiceProcess(town, port, client)
             resident = await scenario(service, witness_port)
+            trip(town.service / "service.sqlite")
+            tripped = resident.consent()
+            refused(await service.post("/v1/grants", {"bundles": [tripped]}), "unavailable")
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
             refused(await service.post("/v1/grants", {"bundles": [resident.consent()]}), "unavailable")
     finally:
@@ -268,12 +273,20 @@ async def test_nothing_that_the_process_prints_holds_a_key_a_token_or_a_consent(
     assert "publish-failed" in lines
     known = [form for secret in [resident.seed, bytes(resident.key), *town.secrets()] for form in forms_of(secret)]
     known += [bytes.hex(bytes(town.keys[alias].verify_key)) for alias in (*HOLDERS, "idp")]
+    known += forms_of(bytes.fromhex(consent_of(tripped)))
     known += [resident.subject, bytes(resident.key.verify_key).hex()]
     for body in said:
         known += [part for part in body.replace('"', " ").split() if len(part) >= 32]
         known += [part for token in body.split('"') if token.startswith(jws.HEADER) for part in token.split(".")[1:]]
     assert len(known) > 100
     assert [each for each in known if each in lines] == []
+
+
+def trip(database: Path) -> None:
+    """Have the database refuse a row, whose values it then names in its error."""
+    connection = sqlite3.connect(database, timeout=10)
+    connection.execute("CREATE TRIGGER no BEFORE INSERT ON grants BEGIN SELECT RAISE(ABORT, 'no'); END")
+    connection.close()
 
 
 async def scenario(service: ServiceProcess, witness_port: int) -> Resident:

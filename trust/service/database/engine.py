@@ -2,7 +2,7 @@
 
 SQLite is opened with WAL and ``synchronous=FULL``: a committed transaction survives a power cut. Its writing
 transactions begin with ``BEGIN IMMEDIATE``, so two writers wait for each other at the start and never at the end. In
-PostgreSQL the same is done by locking the one row of ``head``.
+PostgreSQL the same is done by locking the one row of ``head``. Errors name no row's values (``hide_parameters``).
 """
 
 import os
@@ -29,7 +29,7 @@ class Databases:
             self.writer = _sqlite(url, "BEGIN IMMEDIATE", 1)
             self.reader = _sqlite(url, "BEGIN", 4)
         else:
-            self.writer = self.reader = create_async_engine(url, pool_size=8, pool_pre_ping=True)
+            self.writer = self.reader = create_async_engine(url, pool_size=8, pool_pre_ping=True, hide_parameters=True)
 
     async def migrate(self) -> None:
         """Bring the schema to its newest version; each migration is one transaction."""
@@ -45,7 +45,12 @@ class Databases:
 
 def _sqlite(url: str, begin: str, size: int) -> AsyncEngine:
     engine = create_async_engine(
-        url, connect_args={"timeout": 30}, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0
+        url,
+        connect_args={"timeout": 30},
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=size,
+        max_overflow=0,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine.sync_engine, "connect")
