@@ -8,6 +8,8 @@ STAY ?= 1
 TOWN ?= towns/momijidai
 WORKERS ?= 2
 unexport VIRTUAL_ENV
+# Many offices' networks have a certificate authority of their own: the machine's certificates count, not uv's own list.
+export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test check bench lint lock clean
