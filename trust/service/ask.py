@@ -81,7 +81,7 @@ async def ask(
     request = token.encode("ascii", "replace")
 
     async def act(transaction: Transaction) -> Admitted | Refused:
-        before = await answered_before(transaction, question_id, request)
+        before = await answered_before(transaction, "question", question_id, request)
         if before is not None:
             return _as_before(before)
         asked = read_question(transaction.state, token, transaction.at)
@@ -100,12 +100,12 @@ async def ask(
             refused = await _refuse(transaction, asked, error, max_refusals)
             if refused.index is not None:
                 said = {"problem": problem(error), "refused_at": refused.index}
-                await remember(transaction, question_id, request, msgspec.json.encode(said).decode())
+                await remember(transaction, "question", question_id, request, msgspec.json.encode(said).decode())
             return refused
         index = transaction.append(admit)
         await transaction.connection.execute(insert(t.rounds), _round(index, admit))
         admitted = Admitted(admit=index, reused=False, query_sha256=asked.query_sha256)
-        await remember(transaction, question_id, request, msgspec.json.encode(admitted).decode())
+        await remember(transaction, "question", question_id, request, msgspec.json.encode(admitted).decode())
         return admitted
 
     outcome = await store.submit(act)

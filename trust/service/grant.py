@@ -39,7 +39,7 @@ async def grant(store: Store, workers: Workers, body: bytes, key: str | None) ->
         checked = await workers.read(body, policies)
 
     async def act(transaction: Transaction) -> list[int]:
-        before = await answered_before(transaction, key, body)
+        before = await answered_before(transaction, "grant", key, body)
         if before is not None:
             return msgspec.json.decode(before, type=list[int])
         residents = await _gather(transaction, checked)
@@ -50,7 +50,7 @@ async def grant(store: Store, workers: Workers, body: bytes, key: str | None) ->
         for place in order:
             indices[place] = transaction.append(_entry(checked[place]))
         await _apply(transaction, checked, residents, indices)
-        await remember(transaction, key, body, msgspec.json.encode(indices).decode())
+        await remember(transaction, "grant", key, body, msgspec.json.encode(indices).decode())
         return indices
 
     indices = await store.submit(act)

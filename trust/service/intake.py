@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ledger import canonical, jws
-from ledger.errors import MusubiError, PolicyNotCurrent, Unavailable
+from ledger.errors import MusubiError, PolicyNotCurrent, RateLimited, Unavailable
 from policies.bundle import Bundle, commitment
 from policies.consent import General, read_consent
 from policies.document import Policy
@@ -24,6 +24,8 @@ from trust.problems import error_of, problem
 from trust.service.records import seal_record
 
 MAX_BATCH = 512
+MAX_WAITING = 64
+"""How many large requests may wait for a worker; each is at most one body in memory."""
 SMALL = 8
 """Up to so many consents are read in the service itself."""
 
@@ -110,12 +112,25 @@ class Workers:
     """Worker processes, started when they are first needed, each with one job at a time."""
 
     def __init__(self, count: int | None = None) -> None:
+        self._waiting = 0
         self._free = asyncio.Semaphore(count or os.cpu_count() or 1)
         self._idle: list[asyncio.subprocess.Process] = []
         self._all: set[asyncio.subprocess.Process] = set()
 
     async def read(self, body: bytes, policies: CurrentPolicies) -> list[CheckedConsent]:
-        """Read a request in a worker; raises what ``read_consents`` raises, or Unavailable when the worker was lost."""
+        """Read a request in a worker; raises what ``read_consents`` raises.
+
+        Raises RateLimited when too many wait already, and Unavailable when the worker was lost.
+        """
+        if self._waiting >= MAX_WAITING:
+            raise RateLimited("Too many large requests are waiting; try again in a few seconds.")
+        self._waiting += 1
+        try:
+            return await self._read(body, policies)
+        finally:
+            self._waiting -= 1
+
+    async def _read(self, body: bytes, policies: CurrentPolicies) -> list[CheckedConsent]:
         job = msgspec.msgpack.encode(_Job(policies=msgspec.msgpack.encode(policies), body=body))
         async with self._free:
             worker = self._idle.pop() if self._idle else await self._start()
@@ -170,6 +185,15 @@ def work(jobs: BinaryIO, results: BinaryIO) -> None:
     """Be a worker: read jobs until the pipe ends."""
     kept: tuple[bytes, CurrentPolicies] | None = None
     while len(prefix := jobs.read(8)) == 8:
+        if self._waiting >= MAX_WAITING:
+            raise RateLimited("Too many large requests are waiting; try again in a few seconds.")
+        self._waiting += 1
+        try:
+            return await self._read(body, policies)
+        finally:
+            self._waiting -= 1
+
+    async def _read(self, body: bytes, policies: CurrentPolicies) -> list[CheckedConsent]:
         job = msgspec.msgpack.decode(jobs.read(int.from_bytes(prefix, "big")), type=_Job)
         if kept is None or kept[0] != job.policies:
             kept = (job.policies, msgspec.msgpack.decode(job.policies, type=CurrentPolicies))

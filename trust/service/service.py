@@ -11,6 +11,7 @@ from trust.key_files import read_key
 from trust.service.bell import Bell
 from trust.service.database.engine import Databases
 from trust.service.govern import found
+from trust.service.idempotency import forget_old
 from trust.service.intake import Workers
 from trust.service.nonces import Nonces
 from trust.service.pages.model import TownPage
@@ -76,6 +77,7 @@ class Service:
         """Migrate, rebuild the state by replay, begin to sequence. Raises HistoryForked if the tiles do not fit."""
         await self.databases.migrate()
         await self.store.start()
+        await self.store.submit(forget_old)
         await found(self.store, self.genesis)
         await self.rounds.load()
         await self.sequencer.start()
