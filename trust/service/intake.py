@@ -185,15 +185,6 @@ def work(jobs: BinaryIO, results: BinaryIO) -> None:
     """Be a worker: read jobs until the pipe ends."""
     kept: tuple[bytes, CurrentPolicies] | None = None
     while len(prefix := jobs.read(8)) == 8:
-        if self._waiting >= MAX_WAITING:
-            raise RateLimited("Too many large requests are waiting; try again in a few seconds.")
-        self._waiting += 1
-        try:
-            return await self._read(body, policies)
-        finally:
-            self._waiting -= 1
-
-    async def _read(self, body: bytes, policies: CurrentPolicies) -> list[CheckedConsent]:
         job = msgspec.msgpack.decode(jobs.read(int.from_bytes(prefix, "big")), type=_Job)
         if kept is None or kept[0] != job.policies:
             kept = (job.policies, msgspec.msgpack.decode(job.policies, type=CurrentPolicies))
