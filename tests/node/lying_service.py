@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pyarrow as pa
@@ -21,7 +22,7 @@ from audit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, key_of, mobi
 from pyarrow import parquet
 
 from ledger import canonical, jws
-from ledger.errors import ClockSkew, MusubiError, NotFound, Unavailable
+from ledger.errors import ClockSkew, MusubiError, NotFound
 from ledger.tiles import Tile, TileAppender
 from policies.bundle import Bundle, commitment, disclose
 from policies.consent import make_consent
@@ -31,6 +32,7 @@ from policies.replay import entry_sha256
 from queries.messages import Countersign, Go, HeldLeaf, LeavesAnswer, LeavesWanted, Share, Task, Work, WorkAnswer
 from trust.key_files import write_secret
 from trust.log_source import HttpLog
+from trust.node import process
 from trust.node.process import Node
 from trust.problems import MEDIA_TYPE, problem
 from trust.trust_file import Trust, save_trust
@@ -60,7 +62,7 @@ def quick_folder() -> Iterator[Path]:
 @contextlib.contextmanager
 def staged(**how: Any) -> Iterator["Stage"]:
     """Give a stage in a folder of its own, closed at the end."""
-    with quick_folder() as folder:
+    with quick_folder() as folder, mock.patch.object(process, "RETRY_SECONDS", 0.01):
         stage = Stage(folder / ME, **how)
         yield stage
         stage.close()
@@ -329,19 +331,17 @@ class Stage:
         }
         assert self.service.said == said
 
-    def runs_until_it_waits(self, polls: int = 2) -> list[str]:
-        """Run the node's own loop until it has polled some times; return the codes for which it waited."""
-        left = [polls]
-        answer = self.service._work
+    def runs(self, turns: int = 2) -> list[str]:
+        """Run the node's own loop for some turns, and open it again; return the codes for which it waited."""
+        left, turn = [turns], self.node.turn
 
-        def counted(poll: Work) -> str:
+        def counted() -> None:
             left[0] -= 1
-            if left[0] < 0:
+            if left[0] == 0:
                 self.node._stopping.set()
-                raise Unavailable("The test is over.")
-            return answer(poll)
+            turn()
 
-        self.service._work = counted  # type: ignore[method-assign]
-        with structlog.testing.capture_logs() as logs:
+        with structlog.testing.capture_logs() as logs, mock.patch.object(self.node, "turn", counted):
             self.node.run()
-        return [line["code"] for line in logs if line["event"] == "waiting"][:-1]
+        self.node = self.open()
+        return [line["code"] for line in logs if line["event"] == "waiting"]

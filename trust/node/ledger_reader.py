@@ -88,7 +88,10 @@ class LedgerReader:
     def _apply(self, index: int, data: bytes) -> None:
         if index == 0 and entry_sha256(data) != self._trust.genesis_sha256:
             raise ProofInvalid("The ledger's genesis entry is not the pinned one.", index=0)
-        entry = e.decode(data)
+        try:
+            entry = e.decode(data)
+        except MusubiError as error:
+            raise ProofInvalid(f"Entry {index}: {error.message}", index=index, rule=error.code) from None
         chunks = None
         if isinstance(entry, e.Admit) and self._holder in entry.participants:
             chunks = self.state.eligible(entry.policy_sha256, entry.at, entry.charge)
