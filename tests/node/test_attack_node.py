@@ -1,6 +1,7 @@
 """A lying service, a failing disk and a crash, tried on a real node: what must not happen does not."""
 
 import hashlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from ledger.errors import Unavailable
 from policies.attestation import make_challenge, make_link
 from policies.keys import pairwise_key, public_hex
 from queries.combine import MAX_NUMBER, combine
+from queries.messages import Task
 from trust.node import links as links_module
 from trust.node.books import Books
 from trust.node.links import LinkDesk
@@ -174,3 +176,54 @@ def _wait(until: Callable[[], bool]) -> None:
     while not until():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("taken", ["before the countersignature", "before the share"])
+def test_a_node_restored_from_a_backup_sends_only_for_new_admits(
+    service: LyingService, tmp_path: Path, taken: str
+) -> None:
+    """The service hides what it has of the old round, and plays the round again with the restored node."""
+    service.resident(1)
+    admit = service.admit()
+    if taken == "before the share":
+        service.countersigned(admit)
+    backup = _backup(tmp_path)
+    service.countersigned(admit)
+    service.ask_share(admit)
+    (sent,) = service.shares()
+    service.books.close()
+    service.views.close()
+    for path in tmp_path.glob("books.sqlite*"):
+        path.unlink()
+    shutil.copy(backup, tmp_path / "books.sqlite")
+    service.said.clear()
+    service.open()
+    service.read()
+    service.rounds.do(Task(step="countersign", admit=admit))
+    service.ask_share(admit)
+    service.ask_word(admit)
+    service.builder.at += 700
+    service.ask_share(admit)
+    service.ask_word(admit)
+    assert {step for step, _ in service.said} <= {"countersign"}  # a countersignature that the backup has, at most
+    assert service.rounds.caught_up() == service.reader.size
+    new = service.admit()
+    assert service.countersigned(new)
+    service.ask_share(new)
+    assert [share.admit for share in service.shares()] == [new]
+    assert sent.admit == admit
+
+
+def test_books_that_stay_where_they_are_are_not_taken_for_restored_ones(service: LyingService) -> None:
+    service.resident(1)
+    for _ in range(3):
+        service.crash()
+        service.read()
+    assert service.books.restored_at(service.clock()) is None
+
+
+def _backup(folder: Path) -> Path:
+    """Copy the books as they are now."""
+    with sqlite3.connect(folder / "books.sqlite") as source, sqlite3.connect(folder / "backup") as copy:
+        source.backup(copy)
+    return folder / "backup"

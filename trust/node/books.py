@@ -4,6 +4,8 @@ One SQLite file, mode 0600, WAL with ``synchronous=FULL``: a statement that retu
 keep budgets true stand here as single transactions:
 
 - a charge and the countersignature that it is for are written together, before the countersignature is sent;
+- books that were restored from a backup do not know what left since. They notice that their file is another one (inode,
+  and a random mark beside it that copies do not carry), note the time, and the node begins nothing admitted before it;
 - a round's state moves one way only: ``countersigned`` to ``sending`` (with the noised share's bytes in the same
   write) or to ``no-share``. ``sending`` and ``no-share`` are two values of one column, so a late go is refused after a
   word, and a word after a share; what was once written is sent again as it is, never computed anew.
@@ -12,7 +14,7 @@ keep budgets true stand here as single transactions:
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +39,18 @@ CREATE TABLE IF NOT EXISTS charges (
 """
 
 
+_MARK = "user.musubi.books"
+
+
+def _identity(path: Path) -> bytes:
+    """Return what tells a file from a copy of it that was put in its place."""
+    try:
+        mark = os.getxattr(path, _MARK)
+    except OSError:
+        mark = b""
+    return f"{path.stat().st_ino} {mark.hex()}".encode()
+
+
 class OwnRound(Struct, frozen=True, kw_only=True):
     """What this node has done in one round; ``token`` is the message that goes with the state."""
 
@@ -55,6 +69,14 @@ class Books:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
+        with self.transaction():
+            kept, found = self.noted("file"), _identity(path)
+            if kept != found:
+                if kept is not None:
+                    self.note("restored", b"")
+                with suppress(OSError):  # not every file system has such attributes; the inode is left
+                    os.setxattr(path, _MARK, os.urandom(16))
+                self.note("file", _identity(path))
 
     def close(self) -> None:
         """Close the file."""
@@ -98,6 +120,14 @@ class Books:
         """Raise the caught-up size; it never goes back."""
         if size > self.caught_up:
             self.note("caught-up", str(size).encode())
+
+    def restored_at(self, now: int) -> int | None:
+        """Return when these books were first opened after a restore (UTC seconds, ``now`` if this is it), or None."""
+        kept = self.noted("restored")
+        if kept == b"":
+            kept = str(now).encode()
+            self.note("restored", kept)
+        return int(kept) if kept is not None else None
 
     # Leaves and links
 

@@ -81,10 +81,23 @@ class NodeRounds:
             opened = self._reader.state.rounds.get(index)
             if opened is None or (own is not None and own.state in {"sent", "no-share"}):
                 continue
-            if own is None and self._clock() >= opened.admit.expires:
+            if self._clock() >= opened.admit.expires and (own is None or self._is_before_restore(opened)):
                 continue
             return index
         return self._reader.size
+
+    def _is_before_restore(self, opened: OpenRound) -> bool:
+        """Return whether the question may be from before these books were restored from a backup.
+
+        What the lost books had countersigned, sent or given a word for is not known here. So no share is made for such
+        a question, with fresh noise, and no word is given; what these books still have is sent as it is.
+        """
+        restored = self._books.restored_at(self._clock())
+        return restored is not None and opened.admit.at <= restored + MAX_SKEW_SECONDS
+
+    def _check_not_before_restore(self, opened: OpenRound) -> None:
+        if self._is_before_restore(opened):
+            raise RoundClosed("This node's books were restored from a backup; it takes part in new questions only.")
 
     def _countersign(self, index: int, opened: OpenRound) -> None:
         own = self._books.round(index)
@@ -99,6 +112,7 @@ class NodeRounds:
             raise RoundClosed("The admit has expired.")
         if admit.at > now + MAX_SKEW_SECONDS:
             raise RoundClosed("The admit is from the future by this node's clock.")
+        self._check_not_before_restore(opened)
         self._counted(index, opened)  # also checks that every leaf in force is held
         message = Countersign(
             from_=self._alias,
@@ -128,6 +142,7 @@ class NodeRounds:
         if own.state == "no-share":
             self._client.say("word", own.token)
             return
+        self._check_not_before_restore(opened)
         if self._clock() >= opened.admit.expires or index < self._books.caught_up:
             self._word(index, opened)
             return
@@ -189,6 +204,7 @@ class NodeRounds:
         if own is not None and own.state == "no-share":
             self._client.say("word", own.token)
             return
+        self._check_not_before_restore(opened)
         message = Word(from_=self._alias, log=self._reader.state.log, admit=index, admit_sha256=opened.entry_sha256)
         token = jws.sign(message, self._key)
         self._books.give_word(index, opened.entry_sha256, token)
