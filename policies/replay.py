@@ -106,7 +106,8 @@ class State(Struct, kw_only=True):
 
     def participant(self, alias: str) -> e.MemberBody | None:
         """Return a round's participant, also one that has left since: what it began it must be able to end."""
-        return self.members.get(alias)
+        body = self.members.get(alias)
+        return body if body is not None and (body.status == "left" or "holder" in body.roles) else None
 
     def members_with(self, role: e.Role) -> list[e.MemberBody]:
         """Return the active members of one role, by alias."""

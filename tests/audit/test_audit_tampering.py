@@ -53,7 +53,11 @@ def test_a_sound_log_is_ok_and_every_kind_of_entry_is_counted(town: tuple[LogBui
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_one_flipped_bit_in_any_file_is_noticed(town: tuple[LogBuilder, Path], data: st.DataObject) -> None:
-    """And where it is in an entry, the verdict names that entry."""
+    """And where it is in an entry, the verdict names that entry.
+
+    In the checkpoint, a flipped bit in a witness's name leaves a line by someone unknown, which is passed over: that
+    witness is then missing from the report, and the quorum decides.
+    """
     log, folder = town
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "trust.json")
     path = data.draw(st.sampled_from(files))
@@ -67,7 +71,7 @@ def test_one_flipped_bit_in_any_file_is_noticed(town: tuple[LogBuilder, Path], d
     finally:
         path.write_bytes(original)
     relative = path.relative_to(folder).as_posix()
-    assert report.verdict != "ok", relative
+    assert report.verdict != "ok" or (relative == "checkpoint" and len(report.cosigners) == 1), relative
     if "entries" in relative:
         index, end = Tile.parse(relative).index * 256, 0
         while (end := end + 2 + len(log.entries[index])) <= place:

@@ -87,7 +87,8 @@ class BudgetBooks(RuleBasedStateMachine):
         if charge <= min(max(0, number) for number in left):
             budgets.reserve(self.accounts, charges, charge)
             self.asked.append(Asked(policy, partner, self.at, charge))
-            assert all(self.accounts[each.account].charged <= each.cap for each in charges)
+            # a new version may have lowered a cap below what was spent: then only a charge of nothing fits
+            assert charge == 0 or all(self.accounts[each.account].charged <= each.cap for each in charges)
             return
         before = copy.deepcopy(self.accounts)
         with pytest.raises(BudgetExceeded) as refused:

@@ -13,6 +13,7 @@ from ledger import jws
 from ledger.errors import ProofInvalid
 from policies.bundle import Bundle, commitment
 from policies.consent import General
+from policies.document import document_sha256
 from queries.messages import MyConsent
 from trust import resident_device
 
@@ -33,6 +34,11 @@ class Service:
         """The policies in force."""
         return {POLICY.id: POLICY}
 
+    def policy(self, sha256: str) -> Any:
+        """One policy document by its hash."""
+        assert sha256 == document_sha256(POLICY)
+        return POLICY
+
     def grant(self, bundles: list[Bundle]) -> list[int]:
         """Take a consent in."""
         said = jws.read_unverified(bundles[0].leaves[0].body, General)
@@ -52,7 +58,8 @@ class Service:
         """One's own consents."""
         consent = hashlib.sha256(seed).hexdigest()
         known = {"policy": POLICY.id, "version": 1, "until": POLICY.until[0], "cap": POLICY.caps[0]}
-        return [MyConsent(index=7, consent=consent, holders=["clinic"], ended_by=None, **known)]
+        sha256 = document_sha256(POLICY)
+        return [MyConsent(index=7, consent=consent, policy_sha256=sha256, holders=["clinic"], ended_by=None, **known)]
 
     def revoke(self, grant: int, bundle: Bundle) -> dict[str, Any]:
         """End a consent."""
