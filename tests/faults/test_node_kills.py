@@ -1,0 +1,130 @@
+"""SIGKILL of a node at every durable step, and of everything at once, in a town of real processes.
+
+Whatever died when: each question ends exactly once, is charged once or not at all, is answered by the very shares that
+the nodes signed, and an auditor finds nothing wrong.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from town_of_two import TownOfTwo, town_of_two
+
+from ledger import entries as e
+
+pytestmark = pytest.mark.slow
+CRASHES = {
+    "node:countersigned": ("countersigned", 1),
+    "node:computed": ("countersigned", 1),
+    "node:sending": ("sending", 1),
+    "node:sent": ("sending", 1),
+}
+"""What a crash at each place leaves in the node's books: the round's state, and how many charges."""
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TownOfTwo]:
+    with town_of_two(tmp_path_factory.mktemp("pair") / "town") as made:
+        yield made
+
+
+def check_released(town: TownOfTwo, admit: int) -> None:
+    """Check that a question was answered exactly once, by exactly the shares that were signed, and charged once."""
+    release = town.end_of(admit).entry
+    assert isinstance(release, e.Release)
+    assert len(town.ends_in_ledger(admit)) == 1
+    shares = town.shares(admit)
+    assert set(shares) == set(town.holders)
+    assert release.vector == [sum(numbers) for numbers in zip(*(s.vector for s in shares.values()), strict=True)]
+    for holder in town.holders:
+        # A node that died right after the last share arrived never hears of it again: the round is closed.
+        town.wait_for_books(holder, admit, "sent", "sending")
+        assert town.books(holder, admit)[1] == 1
+
+
+def check_audit(town: TownOfTwo) -> None:
+    """Check that an auditor finds nothing wrong, every published share included."""
+    report = town.audit()
+    assert report.verdict == "ok"
+    assert report.shares_checked == report.kinds.get("release", 0)
+    assert report.open_rounds == []
+
+
+def restart_to_crash(town: TownOfTwo, holder: str, place: str) -> None:
+    """Have a node die at a place."""
+    town.processes.stop(holder)
+    town.processes.start_node(holder, crash_at=place)
+
+
+@pytest.mark.parametrize("place", CRASHES)
+def test_a_question_is_answered_once_and_charged_once_after_a_node_was_killed(town: TownOfTwo, place: str) -> None:
+    restart_to_crash(town, "east", place)
+    admit = town.ask()
+    assert town.processes.wait_dead("east", 60) == -signal.SIGKILL
+    state, charges = CRASHES[place]
+    assert town.books("east", admit) == ([state], charges)
+    if place != "node:sent":
+        assert town.ends_in_ledger(admit) == []
+    town.processes.start_node("east")
+    check_released(town, admit)
+    check_audit(town)
+
+
+def test_both_nodes_killed_at_different_steps_answer_once(town: TownOfTwo) -> None:
+    restart_to_crash(town, "east", "node:sending")
+    restart_to_crash(town, "west", "node:computed")
+    admit = town.ask()
+    for holder in town.holders:
+        assert town.processes.wait_dead(holder, 60) == -signal.SIGKILL
+        town.processes.start_node(holder)
+    check_released(town, admit)
+    check_audit(town)
+
+
+def test_a_question_whose_holder_is_gone_is_refunded_once_and_every_account_is_as_before(town: TownOfTwo) -> None:
+    """The holder is gone until past expiry, and then is killed once more, right after it has written its word down."""
+    before = town.left("hasty")
+    town.processes.kill("east")
+    admit = town.ask("hasty")
+    town.wait_for_books("west", admit, "countersigned")
+    assert town.left("hasty") != before
+    town.wait_for_books("west", admit, "no-share")
+    assert town.ends_in_ledger(admit) == []  # one word is not enough
+    town.processes.start_node("east", crash_at="node:word")
+    assert town.processes.wait_dead("east", 60) == -signal.SIGKILL
+    assert town.books("east", admit) == (["no-share"], 0)
+    town.processes.start_node("east")
+    assert isinstance(town.end_of(admit).entry, e.Refund)
+    assert len(town.ends_in_ledger(admit)) == 1
+    assert town.left("hasty") == before
+    for holder in town.holders:
+        assert town.books(holder, admit) == (["no-share"], 0)
+    check_released(town, town.ask("hasty"))
+    check_audit(town)
+
+
+def test_a_share_that_may_have_left_is_never_refunded_also_past_expiry(town: TownOfTwo) -> None:
+    restart_to_crash(town, "east", "node:sending")
+    admit = town.ask("hasty")
+    assert town.processes.wait_dead("east", 60) == -signal.SIGKILL
+    town.wait_for_books("west", admit, "sent")
+    time.sleep(11)
+    assert town.ends_in_ledger(admit) == []
+    town.processes.start_node("east")
+    check_released(town, admit)
+    check_audit(town)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_question_is_answered_once_after_everything_was_killed_at_once(town: TownOfTwo, seconds: float) -> None:
+    admit = town.ask()
+    time.sleep(seconds)
+    for name in ("service", *town.holders):
+        town.processes.kill(name)
+    town.processes.start_service()
+    town.processes.wait_until_ready()
+    for holder in town.holders:
+        town.processes.start_node(holder)
+    check_released(town, admit)
+    check_audit(town)

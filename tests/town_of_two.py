@@ -1,0 +1,129 @@
+"""The town ``tests/towns/pair`` as real processes, for tests that use, kill and restart them."""
+
+import contextlib
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ledger import entries as e
+from ledger import jws
+from policies.document import Policy
+from queries.messages import Share
+from queries.tree import Query, Spend
+from trust.asking import preview, to_query
+from trust.audit.auditor import audit
+from trust.audit.report import AuditReport
+from trust.log_follower import LogFollower
+from trust.log_source import HttpLog
+from trust.service_client import Proven, ServiceClient
+from trust.town.document import Town
+from trust.town.layout import Layout
+from trust.town.loader import load_town
+from trust.town.processes import Processes, running
+from trust.town.up import client_of, prepare, settle_in
+
+FOLDER = Path(__file__).parent / "towns" / "pair"
+PARTNER = "planner"
+SQL = "SELECT ward, COUNT(DISTINCT resident) AS people, SUM(age) AS years FROM {policy}.people GROUP BY ward"
+PATIENCE = 60
+
+
+@dataclass
+class TownOfTwo:
+    """The running town."""
+
+    town: Town
+    layout: Layout
+    processes: Processes
+    client: ServiceClient
+
+    @property
+    def holders(self) -> list[str]:
+        """Both holders."""
+        return [holder.alias for holder in self.town.holders]
+
+    def question(self, policy: str = "everyone", epsilon: str = "0.05") -> tuple[Query, Policy]:
+        """Return the standard question under a policy."""
+        return to_query(SQL.format(policy=policy), self.client.policies(), Spend(epsilon=epsilon))
+
+    def ask(self, policy: str = "everyone") -> int:
+        """Ask a fresh question and return its ``admit``; its answer is not waited for."""
+        query, _ = self.question(policy)
+        key = self.layout.member_key(PARTNER)
+        return self.client.ask(self.client.question(query, PARTNER, key, fresh=True)).admit
+
+    def left(self, policy: str) -> list[dict[str, Any]]:
+        """Return what every account of a policy has left."""
+        query, document = self.question(policy)
+        assert document.id == policy
+        return list(preview(self.client, query, PARTNER, self.layout.member_key(PARTNER)).accounts)
+
+    def end_of(self, admit: int) -> Proven:
+        """Wait until a round has ended, and return the entry that ended it."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            status = self.client.watch(admit, 5)
+            if status.closed_by is not None:
+                return self.client.prove(status.closed_by)
+        raise AssertionError(f"the round {admit} did not end; {status.waiting_for} are waited for")
+
+    def ends_in_ledger(self, admit: int) -> list[e.AnyEntry]:
+        """Return every entry of the ledger that answers or refunds an ``admit``."""
+        log = HttpLog(self.layout.url)
+        follower = LogFollower(log, self.client.trust.verifier, self.client.trust.witnesses)
+        decoded = [e.decode(data) for batch in follower.follow() for data in batch.entries]
+        log.close()
+        return [entry for entry in decoded if isinstance(entry, e.Release | e.Refund) and entry.admit == admit]
+
+    def shares(self, admit: int) -> dict[str, Share]:
+        """Return the published shares of a round."""
+        tokens = self.client.get(f"/v1/rounds/{admit}/shares", dict[str, dict[str, str]])["shares"]
+        return {holder: jws.read_unverified(token, Share) for holder, token in tokens.items()}
+
+    def books(self, holder: str, admit: int) -> tuple[list[str], int]:
+        """Return a node's state of a round (none or one) and how many charges its books have for it."""
+        path = self.layout.node(holder) / "books.sqlite"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            states = [row[0] for row in db.execute("SELECT state FROM rounds WHERE admit = ?", (admit,))]
+            (charges,) = db.execute("SELECT count(*) FROM charges WHERE admit = ?", (admit,)).fetchone()
+        return states, charges
+
+    def wait_for_books(self, holder: str, admit: int, *states: str) -> None:
+        """Wait until a node's books have a state of a round."""
+        deadline = time.monotonic() + PATIENCE
+        while self.books(holder, admit)[0] not in [[state] for state in states]:
+            assert time.monotonic() < deadline, self.books(holder, admit)
+            time.sleep(0.02)
+
+    def audit(self) -> AuditReport:
+        """Audit the running town."""
+        with tempfile.TemporaryDirectory() as state:
+            return audit(self.layout.url, trust=self.client.trust, state_folder=Path(state))
+
+    def wait_until_caught_up(self) -> None:
+        """Wait until both nodes have read the ledger and taken in their links."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            sizes = self.client.get("/v1/caught-up", dict[str, int])
+            waiting = any(any((self.layout.node(h) / "links").glob("*.jsonl")) for h in self.holders)
+            if not waiting and all(sizes.get(holder, 0) >= sizes["published"] for holder in self.holders):
+                return
+            time.sleep(0.05)
+        raise AssertionError("the nodes did not catch up")
+
+
+@contextlib.contextmanager
+def town_of_two(folder: Path) -> Iterator[TownOfTwo]:
+    """Run the town, founded, with all its residents' consents."""
+    town = load_town(FOLDER)
+    layout = prepare(town, folder, residents=None, port=None)
+    holders = [holder.alias for holder in town.holders]
+    with running(layout, holders) as processes, client_of(layout) as client:
+        settle_in(layout, town, client, lambda *_: None)
+        made = TownOfTwo(town, layout, processes, client)
+        made.wait_until_caught_up()
+        yield made
