@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -21,23 +22,44 @@ from trust.resident_device import uses as find_uses
 from trust.service_client import ServiceClient
 from trust.town.layout import Layout
 from trust.town.play_residents import seed_of
-from trust.trust_file import load_trust
+from trust.trust_file import Trust, load_trust
 
 
 class Device:
-    """Where the resident's seed is, and which town it is about."""
+    """Where the resident's seed is, and which town it is about. Nothing is read before it is used: help needs no town."""
 
-    def __init__(self, town_dir: Path, seed_file: Path | None, person: int | None) -> None:
-        self.layout = Layout(town_dir)
-        self.trust = load_trust(town_dir / "trust.json")
-        if seed_file is not None:
-            self.seed = read_secret(seed_file)
-        elif person is not None:
-            if not 0 <= person < self.layout.place.residents:
-                raise NotFound(f"This town's residents are numbered 0 to {self.layout.place.residents - 1}.")
-            self.seed = seed_of(read_secret(self.layout.people / "seeds.key"), person)
-        else:
+    def __init__(self, town_dir: Path | None, seed_file: Path | None, person: int | None) -> None:
+        self._town_dir = town_dir
+        self._seed_file = seed_file
+        self._person = person
+
+    @property
+    def folder(self) -> Path:
+        """The town's folder."""
+        if self._town_dir is None:
+            raise click.UsageError("Missing option '--town-dir', before the command's name.")
+        return self._town_dir
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where everything of the town lies."""
+        return Layout(self.folder)
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The town's pins."""
+        return load_trust(self.folder / "trust.json")
+
+    @cached_property
+    def seed(self) -> bytes:
+        """The resident's seed; raises NotFound where nobody was named."""
+        if self._seed_file is not None:
+            return read_secret(self._seed_file)
+        if self._person is None:
             raise NotFound("Say whose device this is: --seed FILE, or in a demo town --person N.")
+        if not 0 <= self._person < self.layout.place.residents:
+            raise NotFound(f"This town's residents are numbered 0 to {self.layout.place.residents - 1}.")
+        return seed_of(read_secret(self.layout.people / "seeds.key"), self._person)
 
     def client(self) -> ServiceClient:
         """Return a client for the town's service."""
@@ -48,8 +70,7 @@ class Device:
 @click.option(
     "--town-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="The folder of a running town, as `musubi up` prints it.",
+    help="The folder of a running town, as `musubi up` prints it.  [required]",
 )
 @click.option(
     "--seed",
@@ -59,14 +80,13 @@ class Device:
 )
 @click.option("--person", type=int, help="In a demo town: be resident number N.")
 @click.pass_context
-def resident(ctx: click.Context, town_dir: Path, seed_file: Path | None, person: int | None) -> None:
+def resident(ctx: click.Context, town_dir: Path | None, seed_file: Path | None, person: int | None) -> None:
     """See your consents and every use of them; give and take them back.
 
     \b
     Example:  musubi resident --town-dir .town/momijidai --person 42 show
     """
-    if ctx.invoked_subcommand:
-        ctx.obj = Device(town_dir, seed_file, person)
+    ctx.obj = Device(town_dir, seed_file, person)
 
 
 @resident.command()
