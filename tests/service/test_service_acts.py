@@ -4,6 +4,7 @@ import asyncio
 import stat
 import time
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -572,3 +573,11 @@ async def test_a_fault_says_nothing_of_what_it_met(running: Running, monkeypatch
     assert "4711" not in answer.text
     assert lines
     assert "4711" not in repr(lines)
+
+
+async def test_the_page_of_the_interface_says_of_every_operation_what_it_does(running: Running) -> None:
+    document = (await running.client.get("/openapi/openapi.json")).json()
+    said = [operation["description"] for path in document["paths"].values() for operation in path.values()]
+    page = unescape((await running.client.get("/interface")).text)
+    assert len(said) > 20
+    assert not [each for each in said if not each or each.replace("``", "") not in page]

@@ -88,6 +88,7 @@ def create_app(service: Service) -> Litestar:
             path="/openapi",
             description="Consents, questions and the ledger. Bodies are canonical JSON or compact JWS.",
             render_plugins=[JsonRenderPlugin()],
+            use_handler_docstrings=True,
         ),
         logging_config=None,
         debug=False,

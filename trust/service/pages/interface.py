@@ -17,7 +17,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 def list_operations(document: Mapping[str, Any]) -> list[Operation]:
     """Return the operations of an OpenAPI document, by path."""
     return [
-        Operation(method=method.upper(), path=path, does=str(operation.get("description", "")))
+        Operation(method=method.upper(), path=path, does=str(operation.get("description", "")).replace("``", ""))
         for path, methods in sorted(document["paths"].items())
         for method, operation in sorted(methods.items())
     ]
