@@ -6,6 +6,7 @@ that a query built in other ways (from SQL, in a program) is held to the same ru
 """
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 
@@ -109,8 +110,19 @@ def _check_spend(spend: Spend) -> None:
 def _column(name: str, view: View) -> Column:
     column = view.column(name)
     if column is None:
-        raise QueryInvalid(f"The view '{view.name}' has no column {shown(name)}.")
+        raise no_such_column(name, view)
     return column
+
+
+def no_such_column(name: str, view: View) -> QueryInvalid:
+    """Return the error for a column that the view does not have; it names those that it has."""
+    return QueryInvalid(
+        f"The view '{view.name}' has no column {shown(name)}; it has: {_first([c.name for c in view.columns])}."
+    )
+
+
+def _first(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def shown(name: str) -> str:
@@ -148,7 +160,8 @@ def _check_filter(condition: Filter, view: View) -> None:
             raise QueryInvalid(f"The column '{column.name}' is a category: its values are text.")
         if not set(values) <= set(column.values):
             raise QueryInvalid(
-                f"The filter on '{column.name}' names an undeclared key; use the policy's list of values."
+                f"The filter on '{column.name}' names a value that the policy does not list; it lists: "
+                f"{_first(column.values)}."
             )
     elif not all(map(_is_int, values)):
         raise QueryInvalid(f"The column '{column.name}' holds whole numbers; compare it with whole numbers.")

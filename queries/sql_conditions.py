@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from ledger.errors import QueryInvalid
 from policies.document import Category, Column, View
-from queries.check import shown
+from queries.check import no_such_column
 from queries.tree import Filter
 
 _INTEGER = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -68,7 +68,7 @@ def read_column(node: object, view: View, otherwise: str) -> Column:
     name = column_name(node, view, otherwise)
     column = view.column(name)
     if column is None:
-        raise QueryInvalid(f"The view '{view.name}' has no column {shown(name)}.")
+        raise no_such_column(name, view)
     return column
 
 

@@ -670,7 +670,7 @@ REFUSED_QUESTIONS: dict[str, tuple[Make, str, str]] = {
     "an undeclared key": (
         lambda s: question(s.town, query(where=[{"column": "ward", "in": ["hill", "palace"]}])),
         "query-invalid",
-        "undeclared",
+        "does not list",
     ),
     "a type error in a filter": (
         lambda s: question(s.town, query(where=[{"column": "hour", "equals": "noon"}])),
