@@ -1,5 +1,6 @@
 """A partner's whole question: SQL to query, price first, ask, wait, and check the answer instead of believing it."""
 
+import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -7,7 +8,7 @@ from msgspec import UNSET, Struct
 from nacl.signing import SigningKey
 
 from ledger import entries as e
-from ledger.errors import Malformed, NotFound, PolicyNotCurrent, ProofInvalid, Unavailable
+from ledger.errors import Malformed, NotFound, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
 from policies.document import Policy
 from queries.answer import Cell, finish
 from queries.check import make_plan
@@ -17,6 +18,7 @@ from queries.sql import parse_sql
 from queries.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
 from trust.service_client import Proven, ServiceClient
 
+DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 PATIENCE_SECONDS = 900
 """How long an open round is waited for; a lost node's round is refunded after its policy's ``expires``."""
 
@@ -43,7 +45,9 @@ def to_query(sql: str, policies: dict[str, Policy], spend: Spend, policy_id: str
     policy = policies.get(wanted)
     if policy is None:
         raise PolicyNotCurrent(
-            "The question names no policy of this town; write FROM policy.view.", policies=sorted(policies)
+            f"The question names no policy of this town; write FROM policy.view, the policy being one of: "
+            f"{', '.join(sorted(policies))}.",
+            policies=sorted(policies),
         )
     return parse_sql(sql, policy, spend), policy
 
@@ -61,10 +65,15 @@ def _policy_named(sql: str, policies: dict[str, Policy]) -> str:
 
 
 def spend_of(epsilon: str | None, within: str | None, confidence: str = "0.95") -> Spend:
-    """Return what to spend: an epsilon, or ``MEASURE=±X``. Raises Malformed for both, neither, or another form."""
+    """Return what to spend: an epsilon, or ``MEASURE=±X``.
+
+    Raises Malformed for both, neither, or another form of the latter; QueryInvalid where epsilon is not a decimal.
+    """
     if (epsilon is None) == (within is None):
         raise Malformed("Say how much to spend: either --epsilon E, or --within MEASURE=±X.")
     if epsilon is not None:
+        if not DECIMAL.fullmatch(epsilon):
+            raise QueryInvalid("--epsilon is a decimal number above 0, as in --epsilon 0.5.")
         return Spend(epsilon=epsilon)
     measure, _, amount = (within or "").partition("=")
     digits = amount.strip().lstrip("±").lstrip("+-")

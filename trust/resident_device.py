@@ -10,10 +10,10 @@ import time
 from msgspec import Struct, structs
 
 from ledger import entries as e
-from ledger.errors import MusubiError, NotFound, PolicyNotCurrent, ProofInvalid
+from ledger.errors import ConsentMismatch, MusubiError, NotFound, PolicyNotCurrent, ProofInvalid
 from policies.bundle import commitment
 from policies.consent import Language, make_consent, make_revocation
-from policies.document import document_sha256
+from policies.document import Policy, document_sha256
 from policies.in_force import check_in_force, prove_in_force
 from policies.replay import MemoryConsents, State
 from queries.messages import MyConsent
@@ -49,9 +49,13 @@ def grant(
     """
     policies = client.policies()
     if policy_id not in policies:
-        raise PolicyNotCurrent(f"There is no policy '{policy_id}' in force.", policies=sorted(policies))
+        raise PolicyNotCurrent(
+            f"There is no policy '{policy_id}' in force; there are: {', '.join(sorted(policies))}.",
+            policies=sorted(policies),
+        )
     policy = policies[policy_id]
-    last_day, yearly_cap = until or policy.until[-1], cap or policy.caps[-1]
+    last_day, yearly_cap = until or policy.until[-1], policy.caps[-1] if cap is None else cap
+    _check_choices(policy, holders, last_day, yearly_cap)
     consent = secrets.token_bytes(32)
     bundle = make_consent(
         seed,
@@ -80,6 +84,17 @@ def grant(
     if proven != expected:
         raise ProofInvalid("The ledger does not say there what was signed; tell the town's stewards.", index=index)
     return index, last_day
+
+
+def _check_choices(policy: Policy, holders: list[str], until: str, cap: int) -> None:
+    """Raise ConsentMismatch, with the choices that there are, before anything is signed that cannot be taken."""
+    for what, chosen, choices in (
+        ("holder", holders, list(policy.holders)),
+        ("last day", [until], list(policy.until)),
+        ("yearly cap in nano-rho", [str(cap)], [str(each) for each in policy.caps]),
+    ):
+        if not set(chosen) <= set(choices):
+            raise ConsentMismatch(f"The policy '{policy.id}' has no such {what}; choose from: {', '.join(choices)}.")
 
 
 def revoke(client: ServiceClient, seed: bytes, index: int) -> tuple[int, str]:

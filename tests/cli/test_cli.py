@@ -140,6 +140,19 @@ def test_with_json_an_error_is_the_problem_document(tmp_path: Path) -> None:
     assert (said["code"], said["status"], said["title"]) == ("not-found", 404, KINDS[errors.NotFound].title)
 
 
+def test_an_error_is_a_problem_document_where_json_was_asked_for(tmp_path: Path) -> None:
+    words = ["ask", SQL, "--town-dir", tmp_path, "--as", PARTNER, "--epsilon", "0.1"]
+    code, out, err = run_here(*words, "--json")
+    assert (code, out) == (KINDS[errors.NotFound].exit_code, "")
+    assert json.loads(err)["code"] == "not-found"
+    assert json.loads(err)["detail"] in refused(errors.NotFound, *words)
+
+
+def test_a_place_that_cannot_be_written_ends_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused(errors.Unavailable, "keys", "new", tmp_path / "file" / "my.key")
+
+
 def test_a_folder_without_a_town_is_not_found(tmp_path: Path) -> None:
     refused(errors.NotFound, "ask", SQL, "--town-dir", tmp_path, "--as", PARTNER, "--epsilon", "0.1")
     refused(errors.NotFound, "resident", "--town-dir", tmp_path, "--person", "1", "show")
@@ -261,6 +274,12 @@ def resident(town: TownOfTwo, person: int, *words: object) -> list[object]:
 
 def size(town: TownOfTwo) -> int:
     return town.client.get("/v1/caught-up", dict[str, int])["published"]
+
+
+@pytest.mark.slow
+def test_a_preview_past_the_budget_says_so(town: TownOfTwo) -> None:
+    assert "It would be refused" in done_well(*ask(town, SQL, "--epsilon", "7", "--preview"))
+    assert "It would be refused" not in done_well(*ask(town, SQL, "--epsilon", "0.1", "--preview"))
 
 
 @pytest.mark.slow
@@ -386,6 +405,23 @@ def test_a_resident_can_take_back_only_an_own_consent_and_only_once(town: TownOf
     own = json.loads(done_well(*resident(town, 5, "show", "--json")))[0]["index"]
     done_well(*resident(town, 5, "revoke", own))
     refused(errors.AlreadyEnded, *resident(town, 5, "revoke", own))
+
+
+@pytest.mark.slow
+def test_who_agreed_twice_is_told_so_and_that_taking_one_back_leaves_the_other(town: TownOfTwo) -> None:
+    first = json.loads(done_well(*resident(town, 6, "show", "--json")))[0]
+    said = done_well(*resident(town, 6, "grant", first["policy"]))
+    assert f"before, at {first['index']}." in said
+    second = json.loads(done_well(*resident(town, 6, "show", "--json")))[-1]["index"]
+    assert f"still in force at {second}." in done_well(*resident(town, 6, "revoke", first["index"]))
+    assert "still in force" not in done_well(*resident(town, 6, "revoke", second))
+
+
+@pytest.mark.slow
+def test_a_choice_that_the_policy_does_not_give_is_refused_with_those_it_gives(town: TownOfTwo) -> None:
+    for option, choice in (("--holder", "nobody"), ("--until", "2020-01-01"), ("--cap", "0")):
+        sentence = refused(errors.ConsentMismatch, *resident(town, 7, "grant", "everyone", option, choice))
+        assert "choose from: " in sentence
 
 
 @pytest.mark.slow

@@ -1,28 +1,60 @@
 """The command line, ``musubi``.
 
 Every command has ``--help`` with an example. An error is one sentence that says what to do, on standard error, and an
-exit code of its own (``trust.problems``); ``--json`` gives the same as a problem document.
+exit code of its own (``trust.problems``); with ``--json`` it is the problem document instead, on standard error too.
 """
 
+import json
 import sys
+from typing import NoReturn
 
 import click
 
-from ledger.errors import MusubiError
+from ledger.errors import BudgetExceeded, MusubiError, Unavailable
 from trust.cli import asking, auditing, keys, policy, processes, resident, town
-from trust.problems import kind_of
+from trust.cli.tables import nano
+from trust.problems import kind_of, problem
+
+AS_JSON = "trust.cli.json"
 
 
 class _Musubi(click.Group):
     """Turns errors of the tree into one sentence and their exit code."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep in mind whether machines read what is printed; the demo's ``--json`` is a file."""
+        ctx.meta[AS_JSON] = "--json" in args and "demo" not in args
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except MusubiError as error:
-            click.echo(f"musubi: {error.message}", err=True)
-            sys.exit(kind_of(error).exit_code)
+            _end(error, as_json=ctx.meta[AS_JSON])
+        except OSError as error:
+            if error.filename is None or error.strerror is None:
+                raise
+            reason = f"'{error.filename}' cannot be read or written: {error.strerror.lower()}. Choose another place."
+            _end(Unavailable(reason), as_json=ctx.meta[AS_JSON])
+
+
+def _end(error: MusubiError, *, as_json: bool) -> NoReturn:
+    """Say what went wrong, and end with the error's own exit code."""
+    if as_json:
+        click.echo(json.dumps(problem(error), ensure_ascii=False), err=True)
+    else:
+        click.echo(f"musubi: {_sentence(error)}", err=True)
+    sys.exit(kind_of(error).exit_code)
+
+
+def _sentence(error: MusubiError) -> str:
+    """Return an error's message; amounts are in rho, as everywhere else that people read them."""
+    if not isinstance(error, BudgetExceeded):
+        return error.message
+    costs = f"The question costs {nano(error.asked)}, but the account '{error.account}' has {nano(error.left)} left."
+    at = error.details.get("refused_at")
+    return costs if at is None else f"{costs} The refusal is in the ledger at index {at}."
 
 
 @click.group(cls=_Musubi, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -41,7 +41,9 @@ def ask(
     fresh: bool,
     as_json: bool,
 ) -> None:
-    """Ask a question; see its price first; get an answer that is proven.
+    """Ask a question in SQL; the price comes first.
+
+    The answer is checked here: its noise, its price, and its place in the ledger.
 
     \b
     Example:  musubi ask --town-dir .town/momijidai --as bus_co --epsilon 0.5 \\
@@ -59,6 +61,9 @@ def ask(
             else:
                 console.print(f"It would cost {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}).")
                 console.print(budget_table(offer, policy.budget.delta))
+                short = [f"'{row['account']}'" for row in offer.accounts if int(row["left"]) < offer.charge]
+                if short:
+                    console.print(f"It would be refused: less than that is left in {' and '.join(short)}.")
             return
         if not as_json:
             console.print(f"Price: {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}).")

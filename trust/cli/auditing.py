@@ -30,9 +30,9 @@ from trust.trust_file import load_trust
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def audit(place: str, trust_file: Path | None, state: Path | None, *, as_json: bool) -> None:
-    """Check everything the ledger at PLACE promises: a service's address, or a folder with a copy of its log.
+    """Check everything that a ledger promises.
 
-    Ends with exit code 0 only if the verdict is ok.
+    PLACE is a service's address, or a folder with a copy of its log. Ends with exit code 0 only if the verdict is ok.
 
     \b
     Example:  musubi audit http://127.0.0.1:8700 --trust .town/momijidai/trust.json
@@ -43,7 +43,7 @@ def audit(place: str, trust_file: Path | None, state: Path | None, *, as_json: b
     folder = state or Path.home() / ".local/state/musubi" / hashlib.sha256(place.encode()).hexdigest()[:16]
     trust = load_trust(trust_file) if trust_file else None
     columns = (TextColumn("{task.description}"), BarColumn(32), TextColumn("{task.completed:,}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=as_json) as progress:
+    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
         task = progress.add_task("entries checked", total=None)
         report = run(
             place,

@@ -11,14 +11,20 @@ from trust.key_files import new_key, read_key, write_secret
 
 @click.group()
 def keys() -> None:
-    """Make and show an organisation's keys."""
+    """Make and show an organisation's keys.
+
+    \b
+    Example:  musubi keys new bus_co.key
+    """
 
 
 @keys.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--sealing", is_flag=True, help="Make an X25519 key for receiving instead of an Ed25519 key for signing.")
 def new(path: Path, *, sealing: bool) -> None:
-    """Make a new key file (mode 0600); an old one is never overwritten. Prints the public key.
+    """Make a new key file and print its public key.
+
+    The file has mode 0600; an old one is never overwritten.
 
     \b
     Example:  musubi keys new bus_co.key

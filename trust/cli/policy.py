@@ -34,15 +34,28 @@ def read_policy(path: Path) -> Policy:
     return document
 
 
+def _read_signature(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except UnicodeDecodeError:
+        raise Malformed(f"'{path.name}' is not a signature; `musubi policy sign` prints one.") from None
+
+
 @click.group()
 def policy() -> None:
-    """Check, sign and publish policies. A policy enters the ledger with the signatures of the stewards' quorum."""
+    """Check, sign and publish policies. A policy enters the ledger with the signatures of the stewards' quorum.
+
+    \b
+    Example:  musubi policy check towns/momijidai/policies/mobility_demand.toml
+    """
 
 
 @policy.command()
 @click.argument("path", type=PolicyFile)
 def check(path: Path) -> None:
-    """Check a policy file and print its hash, which consents and questions name.
+    """Check a policy file and print its hash.
+
+    Consents and questions name a policy by that hash.
 
     \b
     Example:  musubi policy check towns/momijidai/policies/mobility_demand.toml
@@ -63,10 +76,13 @@ def check(path: Path) -> None:
     "--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="The steward's key file."
 )
 def sign(path: Path, origin: str, steward: str, key: Path) -> None:
-    """Sign a policy as one steward, offline; prints the signature.
+    """Sign a policy as one steward, offline.
+
+    Prints the signature.
 
     \b
-    Example:  musubi policy sign p.toml --log musubi.example/momijidai --steward city --key city.key > city.jws
+    Example:  musubi policy sign p.toml --log musubi.example/momijidai \\
+                --steward city --key city.key > city.jws
     """
     click.echo(approve("policy", read_policy(path), log=origin, steward=steward, key=read_key(key)))
 
@@ -82,15 +98,18 @@ def sign(path: Path, origin: str, steward: str, key: Path) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def publish(path: Path, signatures: tuple[Path, ...], town_dir: Path, *, as_json: bool) -> None:
-    """Publish a policy with the stewards' signatures; a change to it is a new version and needs new consents.
+    """Publish a policy with the stewards' signatures.
+
+    A change to a policy is a new version and needs new consents.
 
     \b
-    Example:  musubi policy publish p.toml city.jws residents_council.jws --town-dir .town/momijidai
+    Example:  musubi policy publish p.toml city.jws residents_council.jws \\
+                --town-dir .town/momijidai
     """
     document = read_policy(path)
     body: dict[str, Any] = {
         "policy": document,
-        "signatures": [signature.read_text("ascii").strip() for signature in signatures],
+        "signatures": [_read_signature(signature) for signature in signatures],
     }
     with ServiceClient(Layout(town_dir).url, load_trust(town_dir / "trust.json")) as client:
         index = client.post("/v1/policies", body, dict[str, int])["index"]

@@ -55,7 +55,9 @@ def node(folder: Path) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", default=8701, show_default=True, help="The port to listen at.")
 def witness(folder: Path, host: str, port: int) -> None:
-    """Run a witness (C2SP tlog-witness): it cosigns only what grows from what it cosigned before.
+    """Run a witness (C2SP tlog-witness).
+
+    It cosigns only what grows from what it cosigned before.
 
     \b
     Example:  musubi witness --dir .town/momijidai/witness --port 8701

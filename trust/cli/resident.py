@@ -12,6 +12,8 @@ from rich import box
 from rich.table import Table
 
 from ledger.errors import NotFound
+from queries.messages import MyConsent
+from trust.cli.hints import program
 from trust.cli.tables import console
 from trust.key_files import read_secret
 from trust.log_follower import LogFollower
@@ -61,9 +63,25 @@ class Device:
             raise NotFound(f"This town's residents are numbered 0 to {self.layout.place.residents - 1}.")
         return seed_of(read_secret(self.layout.people / "seeds.key"), self._person)
 
+    @property
+    def words(self) -> str:
+        """The words of a command line that begin every command of this device."""
+        who = f"--seed {self._seed_file}" if self._seed_file is not None else f"--person {self._person}"
+        return f"{program()} resident --town-dir {self.folder} {who}"
+
     def client(self) -> ServiceClient:
         """Return a client for the town's service."""
         return ServiceClient(self.layout.url, self.trust)
+
+
+def in_force(consents: list[MyConsent], policy: str) -> list[int]:
+    """Return the indices of the consents to a policy that have not been ended."""
+    return [consent.index for consent in consents if consent.policy == policy and consent.ended_by is None]
+
+
+def listed(indices: list[int]) -> str:
+    """Write ledger indices for people."""
+    return ", ".join(map(str, indices))
 
 
 @click.group()
@@ -81,7 +99,7 @@ class Device:
 @click.option("--person", type=int, help="In a demo town: be resident number N.")
 @click.pass_context
 def resident(ctx: click.Context, town_dir: Path | None, seed_file: Path | None, person: int | None) -> None:
-    """See your consents and every use of them; give and take them back.
+    """See your consents and their uses; give, take back.
 
     \b
     Example:  musubi resident --town-dir .town/momijidai --person 42 show
@@ -104,7 +122,7 @@ def show(device: Device, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(mine).decode())
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("index", "what for", "at", "until", "state"):
         table.add_column(column)
     for consent in mine:
@@ -149,6 +167,7 @@ def grant(
     Example:  musubi resident --town-dir .town/momijidai --person 42 grant food_loss
     """
     with device.client() as client:
+        before = in_force(client.my_consents(device.seed), policy)
         index, last_day = sign_grant(
             client,
             device.seed,
@@ -162,7 +181,9 @@ def grant(
         click.echo(json.dumps({"index": index, "until": last_day}))
     else:
         console.print(f"Your consent is in the ledger at index {index}, until {last_day}. Receipt checked.")
-        console.print(f"To take it back: musubi resident … revoke {index}")
+        if before:
+            console.print(f"You had agreed to '{policy}' before, at {listed(before)}. That stays in force as well.")
+        console.print(f"To take it back: {device.words} revoke {index}", soft_wrap=True)
 
 
 @resident.command()
@@ -177,23 +198,32 @@ def revoke(device: Device, index: int, *, as_json: bool) -> None:
     """
     with device.client() as client:
         at, promise = sign_revoke(client, device.seed, index)
+        mine = client.my_consents(device.seed)
+    ended = next(consent.policy for consent in mine if consent.index == index)
     if as_json:
         click.echo(json.dumps({"index": at, "promise": promise}))
     else:
         console.print(f"Your consent has ended. The revocation is in the ledger at index {at}. Receipt checked.")
+        left = in_force(mine, ended)
+        if left:
+            console.print(f"You agreed to '{ended}' more than once: still in force at {listed(left)}.")
+            console.print(f"To take that back too: {device.words} revoke {left[0]}", soft_wrap=True)
 
 
 @resident.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.pass_obj
 def uses(device: Device, *, as_json: bool) -> None:
-    """Show every question that could have counted you, found by reading the whole ledger on this machine.
+    """Show every question that could have counted you.
+
+    They are found by reading the whole ledger on this machine.
 
     \b
     Example:  musubi resident --town-dir .town/momijidai --person 42 uses
     """
     with device.client() as client:
         mine = client.my_consents(device.seed)
+        titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
     log = HttpLog(device.layout.url)
     try:
         found = find_uses(LogFollower(log, device.trust.verifier, device.trust.witnesses), mine)
@@ -203,10 +233,13 @@ def uses(device: Device, *, as_json: bool) -> None:
         click.echo(msgspec.json.encode(found).decode())
         return
     zone = ZoneInfo(device.layout.town.time_zone)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("question", "when", "who", "policy", "were you in?", "how it ended"):
-        table.add_column(column)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("question", no_wrap=True)
+    table.add_column("when", no_wrap=True)
+    for column in ("who asked", "what for", "you in it?", "ended"):
+        table.add_column(column, overflow="fold")
     for use in found:
         when = datetime.fromtimestamp(use.at, zone).strftime("%Y-%m-%d %H:%M")
-        table.add_row(str(use.admit), when, use.by, use.policy, "yes" if use.counted else "no", use.ended)
+        counted = "yes" if use.counted else "no"
+        table.add_row(str(use.admit), when, use.by, titles.get(use.policy, use.policy), counted, use.ended)
     console.print(table if found else "No question has been asked under a policy that you agreed to.")

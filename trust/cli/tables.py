@@ -13,8 +13,12 @@ console = Console(highlight=False, soft_wrap=False)
 
 
 def nano(nano_rho: int) -> str:
-    """Write nano-rho as rho with its thousandths."""
-    return f"ρ {nano_rho / 1e9:.6f}".rstrip("0").rstrip(".")
+    """Write nano-rho as rho, to the millionth."""
+    return f"ρ {_rho(nano_rho)}"
+
+
+def _rho(nano_rho: int) -> str:
+    return f"{nano_rho / 1e9:.6f}".rstrip("0").rstrip(".")
 
 
 def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Table:
@@ -48,14 +52,16 @@ def _grouped(text: str) -> str:
 
 
 def budget_table(offer: OfferAnswer, delta: str) -> Table:
-    """Return what is left in every account that a question is charged to, as rho and as epsilon at ``delta``."""
+    """Return what is left in every account that a question is charged to, as rho and as epsilon at ``delta``.
+
+    Accounts have long names; nothing of one is cut, also where only 80 columns are there.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("account")
-    table.add_column("left", justify="right")
-    table.add_column("of", justify="right")
-    table.add_column("left, as ε", justify="right")
-    table.add_column("of", justify="right")
+    table.add_column("account", overflow="fold")
+    for column in ("left, ρ", "of", "as ε", "of"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in offer.accounts:
         left, cap = int(row["left"]), int(row["cap"])
-        table.add_row(str(row["account"]), nano(left), nano(cap), epsilon_of(left, delta), epsilon_of(cap, delta))
+        numbers = (_rho(left), _rho(cap), epsilon_of(left, delta), epsilon_of(cap, delta))
+        table.add_row(str(row["account"]), *numbers)
     return table

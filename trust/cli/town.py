@@ -1,16 +1,23 @@
 """``up`` and ``demo``: a whole town on this machine."""
 
+import os
+import shutil
 import signal
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ledger.errors import Unavailable
+from ledger.errors import MusubiError
+from trust.cli.hints import program
+from trust.cli.processes import PRIVATE
 from trust.cli.tables import console
+from trust.town.document import Town
 from trust.town.layout import Layout
 from trust.town.loader import load_town
 from trust.town.processes import Processes, running
@@ -18,6 +25,11 @@ from trust.town.story import Story
 from trust.town.up import DEFAULT_PORT, client_of, prepare, settle_in
 
 TownFolder = click.Path(exists=True, file_okay=False, path_type=Path)
+Port = click.IntRange(1, 65_534)
+"""The witness gets the next one."""
+Residents = click.IntRange(min=1)
+PERSON = 42
+"""The resident that the hints take, where the town has so many."""
 
 
 @click.command()
@@ -28,17 +40,20 @@ TownFolder = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the town's folders are, or are made.  [default: .town/<name>]",
 )
-@click.option("--port", type=int, help=f"The service's port; the witness gets the next.  [default: {DEFAULT_PORT}]")
-@click.option("--residents", type=int, help="How many residents; the town's own number otherwise.")
+@click.option("--port", type=Port, help=f"The service's port; the witness gets the next.  [default: {DEFAULT_PORT}]")
+@click.option("--residents", type=Residents, help="How many residents; the town's own number otherwise.")
 def up(town: Path, folder: Path | None, port: int | None, residents: int | None) -> None:
-    """Run a whole town on this machine: service, nodes and witness. Ctrl-C stops all.
+    """Run a whole town on this machine.
+
+    That is a service, the holders' nodes and a witness. Ctrl-C stops all; the same command brings the town up again.
 
     \b
     Example:  musubi up towns/momijidai
               musubi up tests/towns/oulad --residents 1000
     """
+    os.umask(PRIVATE)
     loaded = load_town(town)
-    console.print(f"Preparing {loaded.title['en']} ({loaded.title['ja']}) …")
+    console.print(f"Bringing up {loaded.title['en']} ({loaded.title['ja']}) …")
     place = folder or Path(".town") / loaded.name
     fresh = not Layout(place).exists
     layout = prepare(loaded, place, residents=residents, port=port or (DEFAULT_PORT if fresh else None))
@@ -50,7 +65,7 @@ def up(town: Path, folder: Path | None, port: int | None, residents: int | None)
             TextColumn("{task.completed:,}"),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns, console=console, disable=layout.is_settled) as progress:
             task = progress.add_task("residents enrolled and signed", total=None)
             settle_in(layout, loaded, client, lambda _, done, total: progress.update(task, completed=done, total=total))
         show_addresses(layout)
@@ -67,22 +82,47 @@ def up(town: Path, folder: Path | None, port: int | None, residents: int | None)
 )
 @click.option("--stay", type=click.IntRange(0, 1), default=1, show_default=True, help="1 keeps the town up at the end.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write what happened here.")
-@click.option("--residents", type=int, help="How many residents; the town's own number otherwise.")
-@click.option("--port", type=int, help="The service's port; any free one otherwise.")
+@click.option("--residents", type=Residents, help="How many residents; the town's own number otherwise.")
+@click.option("--port", type=Port, help="The service's port; any free one otherwise.")
 def demo(
     town: Path, folder: Path | None, stay: int, json_file: Path | None, residents: int | None, port: int | None
 ) -> None:
-    """Tell Musubi's story with a real town: consents, questions, revocation, budgets, a crash, an audit.
+    """Tell Musubi's story with a real town.
 
-    It ends with exit code 0 only if every step really did what it says.
+    Consents, questions, revocation, budgets, a crash and an audit. It ends with exit code 0 only if every step really did what it says.
 
     \b
     Example:  musubi demo --stay 0 --json report.json
     """
+    os.umask(PRIVATE)
     loaded = load_town(town)
     console.rule(f"[bold]Musubi[/] — {loaded.title['en']} {loaded.title['ja']}")
     console.print("A city, its firms and its residents share answers, not data.")
-    place = folder or Path(tempfile.mkdtemp(prefix="musubi-"))
+    with place_of(folder) as place:
+        tell(loaded, place, residents=residents, port=port, json_file=json_file, stay=bool(stay))
+
+
+@contextmanager
+def place_of(folder: Path | None) -> Iterator[Path]:
+    """Give the folder, or a temporary one that is removed in the end, unless an error sends people to its logs."""
+    if folder is not None:
+        yield folder
+        return
+    place = Path(tempfile.mkdtemp(prefix="musubi-"))
+    try:
+        yield place
+    except MusubiError:
+        raise
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def tell(
+    loaded: Town, place: Path, *, residents: int | None, port: int | None, json_file: Path | None, stay: bool
+) -> None:
+    """Run a town and tell the story; raise what a step of it raises."""
     with console.status("Making the town's data and keys …"):
         layout = prepare(loaded, place, residents=residents, port=port)
     holders = [holder.alias for holder in loaded.holders]
@@ -124,7 +164,7 @@ def stay_up(stop: threading.Event, processes: Processes) -> None:
         while not stop.wait(1.0):
             dead = processes.dead()
             if dead:
-                raise Unavailable(f"The process '{dead[0]}' has ended by itself; its log says why.")
+                processes.check_alive(dead[0])
     except KeyboardInterrupt:
         pass
     console.print("Stopping …")
@@ -136,12 +176,14 @@ def show_addresses(layout: Layout) -> None:
     console.print(f"The ledger          {layout.url}/log/checkpoint")
     console.print(f"The interface       {layout.url}/interface")
     console.print(f"The town's folder   {layout.folder}")
-    console.print("\nTry, in another terminal:")
-    console.print(f"  musubi audit {layout.url} --trust {layout.folder}/trust.json", soft_wrap=True)
-    console.print(f"  musubi resident --town-dir {layout.folder} --person 42 show", soft_wrap=True)
+    musubi = program()
+    person = min(PERSON, layout.place.residents - 1)
+    console.print("\nTry, in another terminal in this folder:")
+    console.print(f"  {musubi} audit {layout.url} --trust {layout.folder}/trust.json", soft_wrap=True)
+    console.print(f"  {musubi} resident --town-dir {layout.folder} --person {person} show", soft_wrap=True)
     question = layout.town.questions[0]
     console.print(
-        f'  musubi ask --town-dir {layout.folder} --as {question.as_} --epsilon {question.epsilon} "{question.sql}"',
+        f'  {musubi} ask --town-dir {layout.folder} --as {question.as_} --epsilon {question.epsilon} "{question.sql}"',
         soft_wrap=True,
     )
     console.print("Ctrl-C stops everything.")

@@ -61,11 +61,17 @@ class Layout:
         self.witness = folder / "witness"
         self.people = folder / "people"
         self.logs = folder / "logs"
+        self.settled = folder / "settled.txt"
 
     @property
     def exists(self) -> bool:
         """Whether a town was laid out here."""
         return (self.folder / "town.json").exists()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its residents have been played."""
+        return self.settled.exists()
 
     @property
     def place(self) -> TownPlace:

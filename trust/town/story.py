@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from ledger import entries as e
 from ledger.checkpoints import Checkpoint
@@ -70,8 +71,12 @@ class Story:
         self.report.seconds[name] = round(time.monotonic() - began, 2)
 
     def say(self, text: str = "") -> None:
-        """Print a sentence."""
-        self.console.print(text)
+        """Print a sentence; what it is indented by holds for all its lines."""
+        words = text.lstrip(" ")
+        indent = len(text) - len(words)
+        for line in Text.from_markup(words).wrap(self.console, self.console.width - indent):
+            line.rstrip()
+            self.console.print(Text(" " * indent) + line)
 
     def title(self, text: str) -> None:
         """Begin a step."""
@@ -86,7 +91,7 @@ class Story:
             TextColumn("{task.completed:,}"),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=self.console, transient=not self.console.is_terminal) as progress:
+        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
             yield Bar(progress, text, total)
 
     # The steps
@@ -145,7 +150,8 @@ class Story:
         key = self.layout.member_key(question.as_)
         offer = preview(self.client, query, question.as_, key)
         if loud:
-            self.say(f"\n  {self._partner(question)} asks: {question.title['en']}")
+            self.say()
+            self.say(f"  {self._partner(question)} asks. What for: {question.title['en']}")
             self.say(f"  [cyan]{question.sql}[/]")
             self.say(
                 f"  Price: {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}), {offer.in_force:,} consents in force."

@@ -24,21 +24,29 @@ def free_ports(port: int | None) -> tuple[int, int]:
     """
     found = []
     for wanted in (port or 0, port + 1 if port else 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, wanted))
-            except OSError:
-                raise Unavailable(f"Port {wanted} is taken; choose another one with --port.") from None
-            found.append(int(probe.getsockname()[1]))
+        free = _try_port(wanted)
+        if free is None:
+            raise Unavailable(f"Port {wanted} is taken or not allowed; choose another one with --port.")
+        found.append(free)
     return found[0], found[1]
+
+
+def _try_port(wanted: int) -> int | None:
+    """Return the port if it can be had now, any free one for 0, and None otherwise."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])
 
 
 def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None) -> Layout:
     """Return the town's layout, made now if it is not there yet.
 
     Raises NotPermitted where another town is there, or the same with another port or number of residents: those were
-    settled, and partly signed, when it was laid out.
+    settled, and partly signed, when it was laid out; Unavailable where a port that it needs is taken.
     """
     layout = Layout(folder)
     if layout.exists:
@@ -50,6 +58,12 @@ def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None
                 f"The town in '{folder}' has port {place.port} and {place.residents} residents; "
                 "leave these options out, or choose another --dir."
             )
+        for needed in (place.port, place.witness_port):
+            if _try_port(needed) is None:
+                raise Unavailable(
+                    f"Port {needed} is taken: the town in '{folder}' is running already, or another program has its "
+                    "port; stop that first."
+                )
         return layout
     service_port, witness_port = free_ports(port)
     return lay_out(town, folder, residents=residents, port=service_port, witness_port=witness_port)
@@ -65,13 +79,12 @@ def settle_in(layout: Layout, town: Town, client: ServiceClient, progress: Progr
 
     A town whose residents were being played when it was stopped is not gone on with: lay out a new one.
     """
-    done = layout.folder / "settled.txt"
-    if done.exists():
-        residents, consents = done.read_text("ascii").split()
+    if layout.is_settled:
+        residents, consents = layout.settled.read_text("ascii").split()
         return int(residents), int(consents)
     if client.policies():
         raise Unavailable("This town was stopped while its residents were signing; remove its folder and begin anew.")
     found_town(layout, town, client)
     counts = play_residents(layout, town, client, progress)
-    done.write_text(f"{counts[0]} {counts[1]}\n", "ascii")
+    layout.settled.write_text(f"{counts[0]} {counts[1]}\n", "ascii")
     return counts
