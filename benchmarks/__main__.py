@@ -30,7 +30,9 @@ def main() -> None:
         rows += found if isinstance(found, list) else [found]
         print(f"  {time.perf_counter() - began:.0f} s", flush=True)
     lines = ["| what | figure | target | detail |", "|---|---|---|---|"]
-    lines += [f"| {row['name']} | {float(row['ratio']):.2f} | {row['target'] or '–'} | {row['detail']} |" for row in rows]
+    lines += [
+        f"| {row['name']} | {float(row['ratio']):.2f} | {row['target'] or '–'} | {row['detail']} |" for row in rows
+    ]
     table = "\n".join(lines)
     print(table)
     if not sys.argv[1:]:

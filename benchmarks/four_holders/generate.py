@@ -25,9 +25,7 @@ def main() -> None:
         table[holder] = pa.array(numbers, pa.string())
         (arguments.out / holder).mkdir(parents=True, exist_ok=True)
         ages = [source.randint(18, 99) for _ in people]
-        parquet.write_table(
-            pa.table({"customer_no": numbers, "age": ages}), arguments.out / holder / "people.parquet"
-        )
+        parquet.write_table(pa.table({"customer_no": numbers, "age": ages}), arguments.out / holder / "people.parquet")
     parquet.write_table(pa.table(table), arguments.out / "residents.parquet")
 
 
