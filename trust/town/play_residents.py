@@ -8,6 +8,7 @@ thousands of devices would.
 import hmac
 import os
 import random
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -169,12 +170,25 @@ def play_residents(layout: Layout, town: Town, client: ServiceClient, progress: 
         ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as signers,
         ThreadPoolExecutor(max_workers=HANDING_IN) as desks,
     ):
-        chunks = enumerate(_ahead(signers.submit(sign_chunk, work) for work in works))
-        for signed in _ahead(desks.submit(hand_in, number, signed) for number, signed in chunks):
-            residents += signed.residents
-            consents += signed.consents
-            progress("residents", residents, len(people))
+        chunks = enumerate(_ahead(_submit_shielded(signers, work) for work in works))
+        try:
+            for signed in _ahead(desks.submit(hand_in, number, signed) for number, signed in chunks):
+                residents += signed.residents
+                consents += signed.consents
+                progress("residents", residents, len(people))
+        except BaseException:
+            signers.shutdown(wait=False, cancel_futures=True)
+            raise
     return residents, consents
+
+
+def _submit_shielded(signers: ProcessPoolExecutor, work: Work) -> Future[Signed]:
+    """Submit work; a process that is started for it never sees Ctrl-C, which is for us, who then end it in order."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return signers.submit(sign_chunk, work)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ahead(futures: Iterator[Future[Signed]]) -> Iterator[Signed]:
