@@ -28,8 +28,10 @@ from trust.town.processes import Processes
 from trust.town.up import free_ports
 from trust.trust_file import load_trust
 
-RESIDENTS = 6_000
+RESIDENTS = 16_000
 CLIENTS = 16
+WARM_UP = 8
+"""Requests before the clock starts: the service starts its workers at the first large one."""
 Signature = tuple[bytes, bytes]
 """(signature and signed bytes, public key)."""
 
@@ -56,9 +58,11 @@ def _measure(place: Path, residents: int, what: str, target: str) -> dict[str, A
                 enrolments, grants = sign_all(layout, client)
                 for body in enrolments:
                     client.post_bytes("/v1/enrolments", body)
-            seconds = asyncio.run(_send(layout.url, grants))
+            asyncio.run(_send(layout.url, grants[:WARM_UP]))
+            seconds = asyncio.run(_send(layout.url, grants[WARM_UP:]))
         finally:
             processes.stop_all()
+    grants = grants[WARM_UP:]
     signatures = [signature for body in grants for signature in _signatures(body)]
     consents = sum(len(canonical.decode(body, dict[str, list[Bundle]])["bundles"]) for body in grants)
     bare = _bare(signatures)

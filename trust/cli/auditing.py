@@ -73,7 +73,8 @@ def _show(report: AuditReport) -> None:
     table.add_row("answers summed again from the holders' signed shares", f"{report.shares_checked:,}")
     for policy, spent in sorted(report.spent.items()):
         table.add_row(f"spent for life under {policy}", nano(spent))
-    console.print(table)
+    if report.kinds:
+        console.print(table)
     if report.cosigners:
         console.print(f"Cosigned by: {', '.join(sorted(report.cosigners))}")
     if report.open_rounds:

@@ -30,7 +30,7 @@ from nacl.signing import SigningKey
 
 from ledger import entries as e
 from ledger.entries import MemberBody
-from ledger.errors import Malformed, NotFound, NotPermitted
+from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted
 from ledger.notes import VerifierKey
 from policies.keys import public_hex
 from policies.replay import entry_sha256
@@ -120,7 +120,11 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
     folder.chmod(0o700)
     count = town.residents if residents is None else residents
     data = folder / "generated"
-    generate(town, data, residents)
+    try:
+        generate(town, data, residents)
+    except MusubiError:
+        shutil.rmtree(data, ignore_errors=True)  # so that the next try finds the folder empty again
+        raise
     layout.logs.mkdir()
     stewards = {steward.alias: new_key(folder / "stewards" / f"{steward.alias}.key") for steward in town.stewards}
     log_key = new_key(layout.service / "keys" / "log.key")
