@@ -225,7 +225,12 @@ class Up:
         """Start it."""
         words = [*MUSUBI, "up", str(PAIR), "--dir", str(self.folder), *options]
         with self.output.open("wb") as out:
-            self.process = subprocess.Popen(words, stdout=out, stderr=out, cwd=ROOT, start_new_session=True)
+            # as at a terminal: a shell starts what runs in its background deaf to Ctrl-C, and children inherit that
+            before = signal.signal(signal.SIGINT, signal.default_int_handler)
+            try:
+                self.process = subprocess.Popen(words, stdout=out, stderr=out, cwd=ROOT, start_new_session=True)
+            finally:
+                signal.signal(signal.SIGINT, before)
 
     def wait_until_said(self, text: str) -> str:
         """Wait until it has printed a text; return everything printed."""
