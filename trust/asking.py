@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from nacl.signing import SigningKey
 
 from ledger import entries as e
-from ledger.errors import Malformed, NotFound, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
+from ledger.errors import Malformed, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
 from policies.document import Policy
 from queries.answer import Cell, finish
 from queries.check import make_plan
@@ -143,13 +143,3 @@ def check_answer(query: Query, policy: Policy, admit: Proven, closing: Proven, *
         charge=admit.entry.charge,
         epsilon=epsilon_of(admit.entry.charge, policy.budget.delta),
     )
-
-
-def describe_spend(query: Query) -> str:
-    """Return the spend in a few words."""
-    if query.spend.epsilon is not UNSET:
-        return f"ε {query.spend.epsilon}"
-    within = query.spend.within
-    if within is UNSET:
-        raise NotFound("The question says nothing of what to spend.")
-    return f"{within.measure} within ±{within.plus_minus}"

@@ -34,6 +34,7 @@ from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted
 from ledger.notes import VerifierKey
 from policies.keys import public_hex
 from policies.replay import entry_sha256
+from trust.audit.witness import make_witness
 from trust.key_files import new_key, read_key, write_secret
 from trust.town.document import MemberRow, Town
 from trust.town.loader import generate, load_town, source_path
@@ -158,11 +159,7 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
 
 
 def _lay_out_witness(layout: Layout, genesis: e.Genesis, port: int) -> str:
-    key = new_key(layout.witness / "witness.key")
-    (layout.witness / "witness.toml").write_text(
-        f"name = {json.dumps(WITNESS_NAME)}\n\n[[logs]]\nvkey = {json.dumps(genesis.log_key)}\n", "utf-8"
-    )
-    vkey = VerifierKey.cosignature(WITNESS_NAME, bytes(key.verify_key))
+    vkey = make_witness(layout.witness, WITNESS_NAME, [VerifierKey.parse(genesis.log_key)])
     return (
         f"log {genesis.log_key}\nwitness town {vkey} http://{HOST}:{port}\n"
         "group town_quorum 1 town\nquorum town_quorum\n"
