@@ -11,6 +11,7 @@ from typing import Any
 
 from ledger import entries as e
 from ledger import jws
+from ledger.errors import QueryInvalid
 from policies.document import Policy
 from queries.messages import Share
 from queries.tree import Query, Spend
@@ -55,6 +56,20 @@ class TownOfTwo:
         query, _ = self.question(policy)
         key = self.layout.member_key(PARTNER)
         return self.client.ask(self.client.question(query, PARTNER, key, fresh=True)).admit
+
+    def grow(self) -> None:
+        """Put one more entry into the ledger: a refusal. Only a node that runs now can catch up with it."""
+        query, _ = self.question(epsilon="9")
+        with contextlib.suppress(QueryInvalid):
+            self.client.ask(self.client.question(query, PARTNER, self.layout.member_key(PARTNER), fresh=True))
+            raise AssertionError("the question was to be refused")
+
+    def wait_until_expired(self, admit: int) -> None:
+        """Wait until a question is past its time, by this machine's clock, which is everybody's here."""
+        entry = self.client.prove(admit).entry
+        assert isinstance(entry, e.Admit)
+        while time.time() <= entry.expires + 1:
+            time.sleep(0.05)
 
     def left(self, policy: str) -> list[dict[str, Any]]:
         """Return what every account of a policy has left."""

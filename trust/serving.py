@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
 from granian.errors import FatalError
@@ -26,6 +27,9 @@ from ledger.errors import Unavailable
 
 GRACE_SECONDS = 5
 """How long running requests may take once the process is told to stop."""
+REFUSED_BYTES = 16 * 1024 * 1024
+REFUSED_SECONDS = 5
+"""How much of a body that the application did not read is still taken in before the answer goes out, and for how long."""
 
 _TO_STDERR = {"formatter": "generic", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
 
@@ -77,8 +81,9 @@ class _Requests:
             await self._app(scope, receive, send)
             return
         self._running.add(task)
+        body = _Body(receive, send) if _has_body(scope) else None
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, body.receive if body else receive, body.send if body else send)
         finally:
             self._running.discard(task)
 
@@ -86,6 +91,46 @@ class _Requests:
         await asyncio.sleep(GRACE_SECONDS)
         for task in self._running:
             task.cancel()
+
+
+class _Body:
+    """One request's body: what the application leaves of it is read before the answer goes out.
+
+    hyper closes a connection whose request was not read whole. The client, which sends its next request on it, would
+    then meet a closed connection; and where bytes of the body were still on their way, the reset could overtake the
+    answer. A body beyond the bounds is left where it is, and the answer says that the connection ends.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._whole = False
+
+    async def receive(self) -> Any:
+        """Pass one part of the body on."""
+        message = await self._receive()
+        self._whole = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Any) -> None:
+        """Pass the answer on, after what is left of the body."""
+        if message["type"] == "http.response.start" and not await self._read_rest():
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        await self._send(message)
+
+    async def _read_rest(self) -> bool:
+        taken = 0
+        try:
+            async with asyncio.timeout(REFUSED_SECONDS):
+                while not self._whole and taken <= REFUSED_BYTES:
+                    taken += len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            return False
+        return self._whole
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
 
 
 async def _serve(app: Litestar, host: str, port: int) -> None:

@@ -52,9 +52,37 @@ def check_audit(town: TownOfTwo) -> None:
 
 
 def restart_to_crash(town: TownOfTwo, holder: str, place: str) -> None:
-    """Have a node die at a place."""
+    """Have a node die at a place; return when it is up and has read the whole ledger."""
     town.processes.stop(holder)
     town.processes.start_node(holder, crash_at=place)
+    town.grow()
+    town.wait_until_caught_up()
+
+
+def ask_until_dead(town: TownOfTwo, holder: str) -> int:
+    """Ask hasty questions until a node dies over one; return that one.
+
+    On a slow machine the nodes may need longer than such a question is open, and then it is refunded.
+    """
+    for _ in range(5):
+        admit = town.ask("hasty")
+        while not town.processes.dead():
+            if town.ends_in_ledger(admit):
+                break
+            time.sleep(0.02)
+        else:
+            assert town.processes.wait_dead(holder, 60) == -signal.SIGKILL
+            return admit
+    raise AssertionError("five hasty questions ended before the node had got to its share")
+
+
+def answered_in_haste(town: TownOfTwo) -> int:
+    """Ask hasty questions until one is answered in time; return it."""
+    for _ in range(5):
+        admit = town.ask("hasty")
+        if isinstance(town.end_of(admit).entry, e.Release):
+            return admit
+    raise AssertionError("five hasty questions were refunded")
 
 
 @pytest.mark.parametrize("place", CRASHES)
@@ -87,7 +115,6 @@ def test_a_question_whose_holder_is_gone_is_refunded_once_and_every_account_is_a
     before = town.left("hasty")
     town.processes.kill("east")
     admit = town.ask("hasty")
-    town.wait_for_books("west", admit, "countersigned")
     assert town.left("hasty") != before
     town.wait_for_books("west", admit, "no-share")
     assert town.ends_in_ledger(admit) == []  # one word is not enough
@@ -100,16 +127,15 @@ def test_a_question_whose_holder_is_gone_is_refunded_once_and_every_account_is_a
     assert town.left("hasty") == before
     for holder in town.holders:
         assert town.books(holder, admit) == (["no-share"], 0)
-    check_released(town, town.ask("hasty"))
+    check_released(town, answered_in_haste(town))
     check_audit(town)
 
 
 def test_a_share_that_may_have_left_is_never_refunded_also_past_expiry(town: TownOfTwo) -> None:
     restart_to_crash(town, "east", "node:sending")
-    admit = town.ask("hasty")
-    assert town.processes.wait_dead("east", 60) == -signal.SIGKILL
+    admit = ask_until_dead(town, "east")
     town.wait_for_books("west", admit, "sent")
-    time.sleep(11)
+    town.wait_until_expired(admit)
     assert town.ends_in_ledger(admit) == []
     town.processes.start_node("east")
     check_released(town, admit)

@@ -177,7 +177,7 @@ def test_a_lying_slow_or_garbled_witness_spoils_nothing_for_the_others() -> None
         now = int(time.time())
         match name:
             case "slow":
-                await asyncio.sleep(30)
+                await asyncio.sleep(600)
             case "conflict":
                 return httpx.Response(409, text="77777\n")
             case "garbled_conflict":
@@ -202,11 +202,10 @@ def test_a_lying_slow_or_garbled_witness_spoils_nothing_for_the_others() -> None
 
     async def ask() -> Cosigned:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            return await collect_cosignatures(client, asked, note, checkpoint, log.prove, {}, 5.0)
+            return await collect_cosignatures(client, asked, note, checkpoint, log.prove, {}, 60.0)
 
-    begin = time.monotonic()
     result = asyncio.run(ask())
-    assert time.monotonic() - begin < 4  # the slow one was not waited for once the quorum was met
+    assert result.failures["slow"] == "it was slower than the quorum"
     assert [line.name for line in result.signatures] == ["wit.example/honest"]
     assert set(result.failures) == set(_LIES) - {"honest"}
 
