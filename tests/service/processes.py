@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
-from running import Clock, Running, Town
+from running import PATIENCE, Clock, Running, Town
 
 from ledger.witness_protocol import WitnessRefusal
 from trust.audit.witness import open_witness
@@ -92,7 +92,7 @@ class ServiceProcess(Running):
         arguments = (str(self.town.service), str(self.log), crash_at)
         self._process = _forks.Process(target=_serve, args=arguments)
         self._process.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._process.is_alive():
             try:
                 if (await self.client.get("/readyz")).status_code == httpx.codes.OK:
@@ -118,9 +118,8 @@ class ServiceProcess(Running):
     async def died(self) -> int | None:
         """Wait until it has ended by itself; return its exit code."""
         assert self._process is not None
-        for _ in range(1_000):
-            if not self._process.is_alive():
-                break
+        deadline = time.monotonic() + PATIENCE
+        while self._process.is_alive() and time.monotonic() < deadline:
             await _pause()
         code = self._process.exitcode
         assert code is not None, "the process was to die and did not"
@@ -142,7 +141,8 @@ class ServiceProcess(Running):
 
     async def settle(self) -> None:
         """Wait until everything committed is published."""
-        for _ in range(1_000):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             answer = await self.client.get("/readyz")
             if answer.status_code == httpx.codes.OK and answer.json()["size"] == answer.json()["published"]:
                 return

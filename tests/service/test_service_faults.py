@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from processes import ServiceProcess, free_port, process_of, witness_at
-from running import HOLDERS, Resident, Running, consent_of, lay_out, query, question, refused, replay_log, run
+from running import HOLDERS, PATIENCE, Resident, Running, consent_of, lay_out, query, question, refused, replay_log, run
 
 from ledger import entries as e
 from ledger import jws
@@ -32,7 +32,7 @@ async def impatient(tmp_path: Path, database: Callable[[], str]) -> AsyncIterato
 
 async def published_again(running: Running, size: int) -> None:
     """Wait until a tree of ``size`` is published."""
-    await running.service.sequencer.wait_for(size, 10)
+    await running.service.sequencer.wait_for(size, PATIENCE)
 
 
 # The witness
@@ -131,7 +131,7 @@ async def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_space(
         junk.unlink()
         indices = []
         for number, body in enumerate(bodies):
-            for _ in range(50):
+            for _ in range(10 * PATIENCE):
                 answer = await running.post("/v1/grants", body, f"request {number}")
                 if answer.is_success:
                     break
@@ -164,7 +164,7 @@ async def test_a_process_whose_files_may_not_grow_says_so_and_goes_on_when_they_
             refused(await service.post("/v1/grants", body, "the same key"), "unavailable")
         assert (await service.client.get("/healthz")).is_success
         service.limit_files_to(resource.RLIM_INFINITY)
-        for _ in range(50):
+        for _ in range(10 * PATIENCE):
             answer = await service.post("/v1/grants", body, "the same key")
             if answer.is_success:
                 break
@@ -221,7 +221,7 @@ async def test_a_lost_database_connection_stops_nothing_for_good(impatient: Runn
         )
         await connection.close()
     body = {"bundles": [resident.consent()]}
-    for _ in range(50):
+    for _ in range(10 * PATIENCE):
         answer = await running.post("/v1/grants", body, "the same key")
         if answer.is_success:
             break
@@ -292,14 +292,14 @@ def trip(database: Path) -> None:
 async def scenario(service: ServiceProcess, witness_port: int) -> Resident:
     """Do something of everything, and much of it wrong."""
     town, resident = service.town, Resident()
-    for _ in range(2_000):
+    for _ in range(50 * PATIENCE):
         try:
             await service.client.get("/healthz")
             break
         except httpx.TransportError:
             await asyncio.sleep(0.02)
     with witness_at(town.witness, witness_port):
-        for _ in range(500):
+        for _ in range(50 * PATIENCE):
             if (await service.client.get("/readyz")).is_success:
                 break
             await asyncio.sleep(0.02)
