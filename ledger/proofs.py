@@ -70,7 +70,30 @@ def check_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proo
         raise ProofInvalid("The consistency proof is missing.")
     _check_lengths([old_root, new_root, *proof])
     # RFC 9162: where old is a power of two, its root is itself the first node, and the proof leaves it out.
-    path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
+    path = [old_root, *proof] if _is_complete(old) else list(proof)
+    if _consistency_roots(old, new, path) != (old_root, new_root):
+        raise ProofInvalid("The larger tree does not extend the smaller one.")
+
+
+def proven_prefix(old: int, new: int, proof: Sequence[bytes]) -> bytes | None:
+    """Return the root of the first ``old`` leaves that a consistency proof to ``new`` leaves speaks of.
+
+    It is theirs only if ``check_consistency`` takes it with the new root. None where ``old`` is a power of two: then
+    the proof leaves that root out. Raises ProofInvalid where the proof does not fit the sizes.
+    """
+    if not 0 < old < new or not proof:
+        raise ProofInvalid("Only a consistency proof from a tree with entries to a larger one speaks of a prefix.")
+    _check_lengths(proof)
+    return None if _is_complete(old) else _consistency_roots(old, new, proof)[0]
+
+
+def _is_complete(size: int) -> bool:
+    """Return whether a tree of ``size`` leaves, at least one, is one complete subtree."""
+    return size & (size - 1) == 0
+
+
+def _consistency_roots(old: int, new: int, path: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Return the two roots that a consistency path leads up to (RFC 9162, section 2.1.4.2), for 0 < old < new."""
     fn, sn = old - 1, new - 1
     while fn & 1:
         fn >>= 1
@@ -91,5 +114,4 @@ def check_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proo
         sn >>= 1
     if sn != 0:
         raise ProofInvalid("The consistency proof is too short for its trees.")
-    if first != old_root or second != new_root:
-        raise ProofInvalid("The larger tree does not extend the smaller one.")
+    return first, second

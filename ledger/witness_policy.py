@@ -130,14 +130,18 @@ class WitnessPolicy:
             raise ProofInvalid("The checkpoint is not signed by a log of the witness policy.")
         times = {name: check_cosignature(note, witness.key) for name, witness in self.witnesses.items()}
         cosigned = {name: time for name, time in times.items() if time is not None}
+        if not self.is_quorum(cosigned):
+            raise ProofInvalid("The checkpoint is not cosigned by the quorum of witnesses.", cosigned=sorted(cosigned))
+        return cosigned
+
+    def is_quorum(self, names: Iterable[str]) -> bool:
+        """Return whether these witnesses, by their names here, meet the quorum; ``quorum none`` is always met."""
+        holds = set(names)
         # Groups stand after their members, so one pass settles them all.
-        holds = set(cosigned)
         for name, group in self.groups.items():
             if sum(member in holds for member in group.members) >= group.threshold:
                 holds.add(name)
-        if self.quorum != NO_WITNESS and self.quorum not in holds:
-            raise ProofInvalid("The checkpoint is not cosigned by the quorum of witnesses.", cosigned=sorted(cosigned))
-        return cosigned
+        return self.quorum == NO_WITNESS or self.quorum in holds
 
     def _is_signed_by_a_log(self, note: Note) -> bool:
         signed = False
