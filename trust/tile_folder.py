@@ -1,7 +1,7 @@
 """The log on disk: tiles, entry bundles and the checkpoint, as the files that are served (``ledger.tiles``).
 
-Everything a checkpoint commits to is on disk before the checkpoint is. In order: the tiles' bytes (fdatasync, from a
-few threads), the folders they are in and the parents of folders made for them (fsync), the new checkpoint under
+Everything a checkpoint commits to is on disk before the checkpoint is. In order: the tiles' bytes (fdatasync, on a slow
+disk from a few threads), the folders they are in and the parents of folders made for them (fsync), the new checkpoint under
 another name (fsync), its rename over the old one, the folder it is in (fsync).
 
 So after a crash at any point the checkpoint on disk is the old one or the new one, and all its tiles are there and
@@ -14,6 +14,7 @@ One process writes at a time; any number may read.
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -30,6 +31,7 @@ T = TypeVar("T")
 CHECKPOINT = "checkpoint"
 _NEW_CHECKPOINT = "checkpoint.new"
 _WRITERS = 16
+_SLOW_SECONDS = 0.001
 _REMEMBERED_FOLDERS = 4_096
 
 _sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # not every system has fdatasync
@@ -115,7 +117,7 @@ class TileFolder:
         return self._read(CHECKPOINT)
 
     def close(self) -> None:
-        """End the writing threads."""
+        """End the writing threads, and with them what is still to be removed."""
         self._writers.shutdown()
 
     def _read(self, path: str) -> bytes | None:
@@ -127,11 +129,19 @@ class TileFolder:
             raise Unavailable("The log's folder cannot be read; mend the disk.") from error
 
     def _do_all(self, act: Callable[[T], None], items: Iterable[T]) -> None:
-        """Act on every item in the writing threads; raise the first error only once no thread is at work any more.
+        """Act on every item, and raise the first error only once no thread is at work any more.
 
-        A write that was left running could otherwise fall into the next batch.
+        A disk that answers at once is asked for one thing after the other: threads would only stand in each other's
+        way. One that takes its time (a millisecond) is asked for the rest all together. A write that was left running
+        after an error could otherwise fall into the next batch.
         """
-        futures = [self._writers.submit(act, item) for item in items]
+        rest = iter(items)
+        for item in rest:
+            began = time.perf_counter()
+            act(item)
+            if time.perf_counter() - began > _SLOW_SECONDS:
+                break
+        futures = [self._writers.submit(act, item) for item in rest]
         wait(futures)
         for future in futures:
             future.result()
@@ -154,24 +164,37 @@ class TileFolder:
         self._durable_names |= names
 
     def _drop_outgrown(self, size: int) -> None:
-        """Remove the partial tiles of each place whose full tile the checkpoint of this size commits to.
+        """Have the partial tiles removed of each place whose full tile the checkpoint of this size commits to.
 
-        A full tile beyond it is left over from a batch that was given up, and replaces nothing.
+        A full tile beyond it is left over from a batch that was given up, and replaces nothing. Removing may take some
+        file systems longer than writing, and nobody waits for it: a thread does it, and ``close`` waits for that.
         """
-        for tile in self._became_full:
-            if (tile.index + 1) * TILE_WIDTH <= hashes_at(tile.level, size):
-                folder = (self._root / tile.path).with_suffix(".p")
-                # What cannot be removed only takes up room. Not fsynced: what a power cut brings back does no harm.
-                shutil.rmtree(folder, ignore_errors=True)
-                self._durable_names.discard(folder)
+        outgrown = [
+            self._root / f"{tile.path}.p"
+            for tile in self._became_full
+            if (tile.index + 1) * TILE_WIDTH <= hashes_at(tile.level, size)
+        ]
         self._became_full.clear()
+        self._durable_names.difference_update(outgrown)
+        self._writers.submit(_remove, outgrown)
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.is_dir():  # most full tiles were never partial
+            # What cannot be removed only takes up room. Not fsynced: what a power cut brings back does no harm.
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        _sync_data(file.fileno())
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)  # the umask says who may read
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
+        _sync_data(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

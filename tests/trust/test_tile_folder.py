@@ -67,6 +67,7 @@ def test_a_partial_tile_that_is_gone_is_cut_from_its_full_one(tmp_path: Path) ->
     publish(folder, appender, entries[:3])
     published = {tile: folder.read_tile(tile) for tile in tiles_of_size(3)}
     publish(folder, appender, entries[3:])
+    folder.close()  # what was outgrown is removed in the background
     assert not (tmp_path / "tile/0/000.p").exists()
     assert not (tmp_path / "tile/entries/000.p").exists()
     for tile, data in published.items():
@@ -263,16 +264,21 @@ def test_a_folder_that_an_earlier_process_made_is_made_durable_again(tmp_path: P
 
 def test_no_write_is_left_running_when_another_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
+    calls: list[Path] = []
 
     def write(path: Path, _data: bytes) -> None:
-        if "entries" in path.parts:  # the file that is asked for first
+        calls.append(path)
+        if len(calls) == 1:
+            time.sleep(0.005)  # a slow disk: the rest is asked for all together
+        elif path == calls[1]:
             raise OSError(errno.ENOSPC, "No space left on device")
-        time.sleep(0.05)
-        ended.set()
+        else:
+            time.sleep(0.05)
+            ended.set()
 
     monkeypatch.setattr(tile_folder, "_write_durably", write)
     with pytest.raises(Unavailable):
-        TileFolder(tmp_path).write_tiles(TileAppender().append(FIRST))
+        TileFolder(tmp_path).write_tiles(TileAppender().append(SECOND))
     assert ended.is_set()
 
 
