@@ -11,6 +11,11 @@ Then it reads on, one bundle of 256 entries after the other. Every tile is check
 used (``ledger.verified_tiles``) and every entry against its tile. So what is yielded is already verified, each file is
 read once, and memory does not grow with the log.
 
+**Evidence.** Where two signed checkpoints contradict each other, the HistoryForked that is raised carries the file that
+convicts the log (``ledger.evidence``) in ``details["evidence"]``, made from the tiles that were just read. A smaller
+checkpoint than before is no contradiction by itself: an old copy may be served. If the larger tree's tiles are still to
+be had, they tell which it is; if not, ``details["smaller"]`` is the note to keep until someone has them.
+
 **Times.** An entry's ``at`` may be ahead of the cosignatures' time by at most 60 seconds; of several cosigners the
 median counts (the lower one of two), so that one witness's clock alone decides nothing. Without witnesses our own clock
 stands in. A cosignature time more than 60 seconds ahead of our own clock is refused: one of the two is off.
@@ -18,12 +23,14 @@ stands in. A cosignature time more than 60 seconds ahead of our own clock is ref
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 
 from ledger.checkpoints import Checkpoint, open_checkpoint
-from ledger.errors import ClockSkew, HistoryForked, ProofInvalid
+from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid
+from ledger.evidence import make_split_view
 from ledger.hashing import leaf_hash
 from ledger.notes import VerifierKey
 from ledger.tiles import TILE_WIDTH
@@ -126,7 +133,7 @@ class LogFollower:
             raise self._smaller(seen, self.frontier.size)
         tiles = VerifiedTiles(self.source.read_tile, checkpoint.size, checkpoint.root)
         if root_hash(self.frontier.size, tiles) != self.frontier.root() or not self._extends_latest(tiles):
-            raise self._forked(seen, "The log does not extend the history that was read from it before.")
+            raise self._forked(seen, "The log does not extend the history that was read from it before.", tiles)
         self._accept(seen)
         bound = (seen.time if seen.time is not None else int(self._clock())) + MAX_SKEW_SECONDS
         while self.frontier.size < checkpoint.size:
@@ -185,17 +192,27 @@ class LogFollower:
         latest = self.latest.checkpoint if self.latest is not None else None
         return latest is None or root_hash(latest.size, tiles) == latest.root
 
-    def _smaller(self, seen: SeenCheckpoint, old: int) -> ProofInvalid:
+    def _smaller(self, seen: SeenCheckpoint, old: int) -> MusubiError:
+        """Return what a smaller checkpoint is: a fork, where the larger tree's tiles are there and say so."""
+        if self.latest is not None and self.latest.checkpoint.size > seen.checkpoint.size:
+            known = self.latest.checkpoint
+            with suppress(MusubiError):
+                tiles = VerifiedTiles(self.source.read_tile, known.size, known.root)
+                if root_hash(seen.checkpoint.size, tiles) != seen.checkpoint.root:
+                    return self._forked(
+                        seen, "The log shows a smaller tree that the larger one does not extend.", tiles
+                    )
         return ProofInvalid(
             f"The log shows {seen.checkpoint.size} entries after it has shown {old}: it was rolled back, or an old copy "
             "is served.",
-            **self._both(seen),
+            smaller=seen.note.decode(),
         )
 
-    def _forked(self, seen: SeenCheckpoint, message: str) -> HistoryForked:
-        return HistoryForked(message, **self._both(seen))
-
-    def _both(self, seen: SeenCheckpoint) -> dict[str, str]:
-        """Return the two signed notes: they are public, and the proof."""
-        older = self.latest.note.decode() if self.latest is not None else ""
-        return {"older": older, "newer": seen.note.decode()}
+    def _forked(self, seen: SeenCheckpoint, message: str, tiles: VerifiedTiles | None = None) -> HistoryForked:
+        """Return the error, with the evidence where two signed notes are at hand. ``tiles`` are the larger tree's."""
+        if self.latest is not None:
+            with suppress(MusubiError):
+                evidence = make_split_view(self.latest.note, seen.note, [self.log_key], tiles)
+                if evidence is not None:
+                    return HistoryForked(message, evidence=evidence.format().decode())
+        return HistoryForked(message)

@@ -22,6 +22,7 @@ from ledger.errors import (
     TooLarge,
     Unavailable,
 )
+from ledger.evidence import SplitView, check_split_view
 from ledger.hashing import leaf_hash
 from ledger.notes import VerifierKey
 from ledger.tiles import ENTRIES, Tile, TileAppender, tiles_of_size
@@ -125,8 +126,9 @@ def test_a_log_that_rewrote_anything_behind_the_frontier_is_a_fork(size: int) ->
     follower.source = MemoryLog(changed)
     with pytest.raises(HistoryForked) as caught:
         read_all(follower)
-    assert caught.value.details["older"] == log.note.decode()
-    assert caught.value.details["newer"] == follower.source.read_checkpoint().decode()
+    evidence = SplitView.parse(str(caught.value.details["evidence"]).encode())
+    assert (evidence.smaller, evidence.larger) == (log.note.decode(), follower.source.read_checkpoint().decode())
+    check_split_view(evidence, [LOG_KEY])
 
 
 def test_equal_size_with_another_root_is_a_fork_and_a_smaller_size_is_refused() -> None:
