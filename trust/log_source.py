@@ -1,6 +1,6 @@
-"""Where a log is read from: a service over HTTP, or a copy of its folder. Nothing read here is believed here.
+"""Where a log is read from: a service, any web server that has its files, or a folder. Nothing read here is believed here.
 
-Both give a checkpoint's bytes and a tile's bytes. A partial tile that is gone because the full one exists (C2SP
+All give a checkpoint's bytes and a tile's bytes. A partial tile that is gone because the full one exists (C2SP
 tlog-tiles allows that) is cut from the full one. Sizes are limited before anything is kept: a checkpoint to 1,000,000
 bytes, a hash tile to 32 bytes a hash, an entry bundle to 256 entries of 65,535 bytes.
 """
@@ -11,7 +11,7 @@ from typing import Protocol
 
 import httpx
 
-from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
+from ledger.errors import Malformed, MusubiError, NotFound, TooLarge, Unavailable
 from ledger.hashing import HASH_BYTES
 from ledger.notes import MAX_NOTE_BYTES
 from ledger.tiles import ENTRIES, MAX_ENTRY_BYTES, Tile
@@ -59,8 +59,10 @@ class _Busy(Exception):
         self.seconds = min(int(retry_after), MOST_PATIENCE_SECONDS) if retry_after.isdecimal() else 1
 
 
-class HttpLog:
-    """A log served over HTTP: ``<url>/log/checkpoint`` and ``<url>/log/tile/…``. ``url`` is the service's address."""
+class StaticLog:
+    """A log as files at any web server (C2SP tlog-tiles): ``<url>/checkpoint`` and ``<url>/tile/…``."""
+
+    prefix = ""
 
     def __init__(self, url: str, client: httpx.Client | None = None) -> None:
         self.url = url.rstrip("/")
@@ -74,19 +76,19 @@ class HttpLog:
 
     def read_checkpoint(self) -> bytes:
         """Return the newest checkpoint."""
-        return self.get("/log/checkpoint", MAX_NOTE_BYTES)
+        return self.get(f"{self.prefix}/checkpoint", MAX_NOTE_BYTES)
 
     def read_tile(self, tile: Tile) -> bytes:
         """Return a tile's bytes, cut from the full tile where the partial one is gone."""
         try:
-            return self.get(f"/log/{tile.path}", most_bytes(tile))
+            return self.get(f"{self.prefix}/{tile.path}", most_bytes(tile))
         except NotFound:
             if tile.is_full:
                 raise
-            return cut(self.get(f"/log/{tile.full.path}", most_bytes(tile.full)), tile)
+            return cut(self.get(f"{self.prefix}/{tile.full.path}", most_bytes(tile.full)), tile)
 
     def get(self, path: str, most: int) -> bytes:
-        """Return the body at ``path`` of the service. Raises NotFound, TooLarge, Malformed or Unavailable."""
+        """Return the body at ``path`` under the address. Raises NotFound, TooLarge, Malformed or Unavailable."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._get(path, most)
@@ -113,6 +115,12 @@ class HttpLog:
                 if len(data) > most:
                     raise TooLarge("The log sent more bytes than such a file can have.", path=path)
         return bytes(data)
+
+
+class HttpLog(StaticLog):
+    """A running service's log, under ``<url>/log``. ``url`` is the service's address."""
+
+    prefix = "/log"
 
 
 class FolderLog:
@@ -155,14 +163,29 @@ def is_url(place: str) -> bool:
     return place.startswith(("http://", "https://"))
 
 
-def open_log(place: str) -> HttpLog | FolderLog:
-    """Return the log at a service's address or in a folder (the log's own, or one that holds it as ``log``).
+def open_log(place: str) -> StaticLog | FolderLog:
+    """Return the log at a service's address, at a web server's, or in a folder (the log's own, or one that holds it).
 
-    Raises NotFound where a folder holds no log.
+    An address is asked once: it is a web server's with the log's files where there is a ``checkpoint`` right under it
+    and none under ``/log``. Raises NotFound where a folder holds no log.
     """
     if is_url(place):
-        return HttpLog(place)
+        service, files = HttpLog(place), StaticLog(place)
+        chosen, other = (service, files) if _has_checkpoint(service) or not _has_checkpoint(files) else (files, service)
+        other.close()
+        return chosen
     for folder in (Path(place), Path(place) / "log"):
         if (folder / "checkpoint").is_file():
             return FolderLog(folder)
     raise NotFound("There is no log in that folder: it has no file 'checkpoint'.")
+
+
+def _has_checkpoint(log: StaticLog) -> bool:
+    """Whether there is one; what cannot be read now counts as there, and says so when it is read in earnest."""
+    try:
+        log.read_checkpoint()
+    except NotFound:
+        return False
+    except MusubiError:
+        return True
+    return True

@@ -33,7 +33,7 @@ from trust.audit.second_opinion import MAX_LEAVES, SecondOpinion
 from trust.audit.seen_consents import SeenConsents
 from trust.audit.shares import AnswerBasis, check_shares, fetch_shares
 from trust.log_follower import LogFollower, SeenCheckpoint, VerifiedBatch
-from trust.log_source import FolderLog, HttpLog, open_log
+from trust.log_source import FolderLog, HttpLog, StaticLog, open_log
 from trust.trust_file import MAX_TRUST_BYTES, Trust, decode_trust, load_trust
 
 Progress = Callable[[int, int], None]
@@ -73,7 +73,7 @@ def audit(
 
 class _Audit:
     def __init__(
-        self, log: HttpLog | FolderLog, memory: Memory, progress: Progress | None, clock: Callable[[], float]
+        self, log: StaticLog | FolderLog, memory: Memory, progress: Progress | None, clock: Callable[[], float]
     ) -> None:
         self.report = AuditReport()
         self._log = log
@@ -131,6 +131,8 @@ class _Audit:
         try:
             if isinstance(self._log, HttpLog):
                 return decode_trust(self._log.get("/v1/trust", MAX_TRUST_BYTES))
+            if isinstance(self._log, StaticLog):
+                return decode_trust(self._log.get("/trust.json", MAX_TRUST_BYTES))
             for folder in (self._log.path, self._log.path.parent):
                 if (folder / "trust.json").is_file():
                     return load_trust(folder / "trust.json")

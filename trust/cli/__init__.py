@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from ledger.errors import BudgetExceeded, MusubiError, Unavailable
-from trust.cli import asking, auditing, keys, policy, processes, resident, town
+from trust.cli import asking, auditing, keys, log, policy, processes, resident, town
 from trust.cli.tables import nano
 from trust.problems import kind_of, problem
 
@@ -79,5 +79,6 @@ for command in (
     resident.resident,
     policy.policy,
     keys.keys,
+    log.log,
 ):
     main.add_command(command)

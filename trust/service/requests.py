@@ -22,6 +22,8 @@ T = TypeVar("T")
 ApiRequest = Request[Any, Any, AppState]
 JOSE = "application/jose"
 JSON = "application/json"
+NOT_KEPT = {"Cache-Control": "no-store"}
+"""No cache may keep an error: a tile that is not there now may be there in a moment."""
 log = structlog.get_logger()
 
 
@@ -76,7 +78,9 @@ def signed_answer(service: Service, value: object) -> Response[str]:
 def musubi_problem(_: ApiRequest, error: MusubiError) -> Response[bytes]:
     """Answer an error of ours with its problem document."""
     metrics.problems.labels(code=error.code).inc()
-    return Response(canonical.encode(problem(error)), status_code=kind_of(error).status, media_type=MEDIA_TYPE)
+    return Response(
+        canonical.encode(problem(error)), status_code=kind_of(error).status, media_type=MEDIA_TYPE, headers=NOT_KEPT
+    )
 
 
 def http_problem(_: ApiRequest, error: HTTPException) -> Response[bytes]:
@@ -91,7 +95,10 @@ def http_problem(_: ApiRequest, error: HTTPException) -> Response[bytes]:
         "code": code,
     }
     return Response(
-        canonical.encode(document), status_code=error.status_code, media_type=MEDIA_TYPE, headers=error.headers or {}
+        canonical.encode(document),
+        status_code=error.status_code,
+        media_type=MEDIA_TYPE,
+        headers={**(error.headers or {}), **NOT_KEPT},
     )
 
 
@@ -105,4 +112,4 @@ def fault(_: ApiRequest, error: Exception) -> Response[bytes]:
         "detail": "Something in the service failed; nothing was answered.",
         "code": "fault",
     }
-    return Response(canonical.encode(document), status_code=500, media_type=MEDIA_TYPE)
+    return Response(canonical.encode(document), status_code=500, media_type=MEDIA_TYPE, headers=NOT_KEPT)

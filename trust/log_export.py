@@ -1,0 +1,117 @@
+"""A log as plain files, for any web server: ``checkpoint``, ``tile/…``, and who signs it.
+
+::
+
+    OUT/
+      checkpoint       the last one published, signed and cosigned (C2SP tlog-checkpoint)
+      tile/…           every tile and entry bundle that this checkpoint needs (C2SP tlog-tiles)
+      log.vkey         the log's verifier key, one line
+      witnesses.txt    which witnesses count (C2SP tlog-policy)
+      trust.json       the same two and the genesis entry's hash, as auditors pin them
+
+Nothing is copied unseen: each file is held against the root that the checkpoint signs, and the checkpoint against the
+log's key and its witnesses. The checkpoint is written last, when all that it commits to is durable. So a crash leaves
+the old export whole, beside files that the next one writes again.
+
+An export only grows. Into a folder that has one, only what is new is copied, and only where the new tree extends the
+one that the folder's checkpoint signs. Memory does not grow with the log.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.checkpoints import Checkpoint, open_checkpoint
+from ledger.errors import HistoryForked, ProofInvalid, Unavailable
+from ledger.hashing import EMPTY_ROOT
+from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
+from ledger.tree import root_hash
+from ledger.verified_tiles import VerifiedTiles
+from trust.log_source import LogSource
+from trust.tile_folder import TileFolder
+from trust.trust_file import Trust, save_trust, write_whole
+
+Progress = Callable[[int, int], None]
+"""Called with (entries copied, entries in all) after each batch."""
+
+VKEY = "log.vkey"
+POLICY = "witnesses.txt"
+TRUST = "trust.json"
+BATCH_BUNDLES = 64
+"""How many bundles are made durable together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export did: the tree size that the folder had before and has now, and how many files were written."""
+
+    before: int
+    size: int
+    files: int
+
+
+def export_log(source: LogSource, trust: Trust, out: Path, progress: Progress | None = None) -> Exported:
+    """Copy the log of ``source`` to ``out``, all that is new there; return what was done.
+
+    Raises SignatureInvalid or ProofInvalid where the source is not the log that ``trust`` pins, lacks the witnesses'
+    quorum, has a bad file, or is older than what ``out`` holds; HistoryForked where it does not extend that; what the
+    source raises; and Unavailable where the disk does not take it. ``out`` then has its old checkpoint still.
+    """
+    note = source.read_checkpoint()
+    checkpoint, opened = open_checkpoint(note, trust.verifier)
+    trust.witnesses.check(opened)
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # open to the web server's user, as this user's other folders are
+    except OSError:
+        raise Unavailable("The folder for the export cannot be made; choose another place.") from None
+    folder = TileFolder(out)
+    try:
+        kept = folder.read_checkpoint()
+        old = open_checkpoint(kept, trust.verifier)[0] if kept is not None else Checkpoint(trust.origin, 0, EMPTY_ROOT)
+        if checkpoint.size < old.size:
+            raise ProofInvalid(
+                f"The folder's export has {old.size} entries and the log only {checkpoint.size}: the log was rolled "
+                "back, or it is an old copy. An export never goes back.",
+            )
+        tiles = VerifiedTiles(source.read_tile, checkpoint.size, checkpoint.root)
+        if root_hash(old.size, tiles) != old.root:
+            raise HistoryForked(
+                "The log does not extend what was exported to that folder before; keep both as evidence."
+            )
+        files = 0
+        for batch, done in _new_files(tiles, old.size):
+            folder.write_tiles(batch)
+            files += len(batch)
+            if progress is not None:
+                progress(done, checkpoint.size)
+        _write_pins(trust, out)
+        # A crash up to here leaves the old checkpoint, under which every file is whole: full tiles never change.
+        folder.write_checkpoint(note)
+    finally:
+        folder.close()
+    return Exported(old.size, checkpoint.size, files)
+
+
+def _new_files(tiles: VerifiedTiles, old: int) -> Iterator[tuple[list[tuple[Tile, bytes]], int]]:
+    """Yield batches of checked files that a tree of ``old`` entries lacks, and how many entries are done after each."""
+    batch: list[tuple[Tile, bytes]] = []
+    for level in levels_of_size(tiles.size)[1:]:
+        # A level with no new hash has the same tiles as before, also the same partial one.
+        first, end = hashes_at(level, old) // TILE_WIDTH, -(-hashes_at(level, tiles.size) // TILE_WIDTH)
+        if hashes_at(level, old) == hashes_at(level, tiles.size):
+            continue
+        for index in range(first, end):
+            if level == 0:
+                batch.append((tile_at(ENTRIES, index, tiles.size), encode_bundle(tiles.bundle(index))))
+            batch.append((tile_at(level, index, tiles.size), b"".join(tiles.tile(level, index))))
+            if len(batch) >= 2 * BATCH_BUNDLES:
+                yield batch, min((index + 1) * TILE_WIDTH, tiles.size) if level == 0 else tiles.size
+                batch = []
+    if batch:
+        yield batch, tiles.size
+
+
+def _write_pins(trust: Trust, out: Path) -> None:
+    write_whole(out / VKEY, f"{trust.log_key}\n".encode(), mode=0o644)
+    write_whole(out / POLICY, trust.witness_policy.encode(), mode=0o644)
+    save_trust(trust, out / TRUST)
