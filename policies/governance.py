@@ -1,8 +1,8 @@
-"""Members and policies enter the ledger only with the signatures of the stewards' quorum.
+"""Members and policies enter the ledger, and erasures are ordered, only with the signatures of the stewards' quorum.
 
-A steward signs a JWS over ``{"for":"member"|"policy","from":"<steward>","log":"<origin>","sha256":"<hash>","v":1}``,
-where the hash is that of the canonical JSON of the member body or of the policy document. Stewards and quorum are
-those of the genesis entry. The operator of the service holds no steward's key.
+A steward signs a JWS over ``{"for":"member"|"policy"|"erasure","from":"<steward>","log":"<origin>","sha256":"<hash>","v":1}``,
+where the hash is that of the canonical JSON of the member body, of the policy document, or of the order
+(``policies.erasure``). Stewards and quorum are those of the genesis entry. The operator of the service holds no steward's key.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from ledger import canonical, jws
 from ledger.entries import Alias, Genesis, Hex32
 from ledger.errors import NotPermitted, SignatureInvalid
 
-Subject = Literal["member", "policy"]
+Subject = Literal["member", "policy", "erasure"]
 
 
 class Approval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for", "from_": "from"}):

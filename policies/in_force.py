@@ -13,30 +13,30 @@ because both decide for whole groups:
   same calendar year that were not refunded, whether or not the grant was eligible for each. The grant is eligible if
   that sum plus the new charge is at most its cap. Later grants have seen fewer charges, so in each group all from one
   threshold index on are eligible. (Counting a charge that did not touch the resident errs on the resident's side.)
+
+**What is kept.** Which grants were given, by group, and which were ended: two bitmaps of which neither ever loses a bit, so
+the set as it was at any earlier tree size can be made from them (``copy_grants``). And the in-force sets last asked for, with
+their trees (``policies.chunk_tree``): between two questions, only the chunks that a grant, a revocation or a cap touched
+are hashed again. Sets are told apart by the groups that count in them; the few last ones are kept.
 """
 
-import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from ledger.entries import Grant, Hex32
 from ledger.errors import ProofInvalid
+from ledger.hashing import leaf_hash
 from ledger.proofs import check_inclusion
-from ledger.tree import merkle_path, merkle_root
+from policies.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks, ChunkTree
+from policies.yearly_charges import YearlyCharges
 
-CHUNK_BITS = 4_096
-CHUNK_BYTES = CHUNK_BITS // 8
+Group = tuple[str, int]
+"""The last day and the yearly cap: both decide for whole groups."""
 
-Chunks = dict[int, int]
-"""Chunk number to its 4,096 bits as an integer; chunks with no bit set are absent."""
-
-
-class PastCharge(Struct, frozen=True, kw_only=True):
-    """One ``admit`` that counts against yearly caps: its index, calendar year and nano-rho."""
-
-    admit: int
-    year: int
-    charge: int
+KEPT_SETS = 4
+"""How many sets are kept with their trees: 2 MiB each at 10 million ledger indices."""
 
 
 class InForceProof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,95 +48,176 @@ class InForceProof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     path: list[Hex32]
 
 
-class InForce:
-    """The grants of one policy version that were not ended, and the charges that count against their caps."""
+class _KeptSet:
+    """One in-force set as it was last asked for. ``firsts`` are the least grant indices that count, by group."""
 
     def __init__(self) -> None:
-        self.groups: dict[tuple[str, int], Chunks] = {}
-        self.charges: list[PastCharge] = []
+        self.tree = ChunkTree()
+        self.firsts: dict[Group, int] = {}
+        self.stale: set[int] = set()
+        """Chunks in which something changed since."""
+
+
+class InForce:
+    """The grants of one policy version, which of them were ended, and the charges that count against their caps."""
+
+    def __init__(self) -> None:
+        self.granted: dict[Group, Chunks] = {}
+        self.ended: Chunks = {}
+        self.charges: dict[int, YearlyCharges] = {}
+        """By calendar year; of the latest year and the one before."""
+        self._kept: OrderedDict[frozenset[Group], _KeptSet] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is known; kept sets only save time."""
+        return {"granted": self.granted, "ended": self.ended, "charges": self.charges, "_kept": OrderedDict()}
+
+    # What happened
 
     def add(self, index: int, grant: Grant) -> None:
         """Bring the grant at ``index`` into force."""
-        chunks = self.groups.setdefault((grant.until, grant.cap), {})
         number, bit = divmod(index, CHUNK_BITS)
-        chunks[number] = chunks.get(number, 0) | (1 << bit)
+        self._add_bits((grant.until, grant.cap), number, 1 << bit)
+
+    def _add_bits(self, group: Group, number: int, bits: int) -> None:
+        chunks = self.granted.get(group)
+        if chunks is None:
+            chunks = self.granted[group] = {}
+        chunks[number] = chunks.get(number, 0) | bits
+        for kept in self._kept.values():
+            kept.stale.add(number)
+
+    def copy_grants(self, source: "InForce", first: int, end: int) -> None:
+        """Bring those grants of another set's history into force whose index is ``first`` or more and below ``end``."""
+        numbers = range(first // CHUNK_BITS, -(-end // CHUNK_BITS))
+        for group, chunks in source.granted.items():
+            for number in numbers if len(numbers) < len(chunks) else list(chunks):
+                bits = _between(chunks.get(number, 0), number, first, end)
+                if bits:
+                    self._add_bits(group, number, bits)
 
     def end(self, index: int) -> bool:
         """Take the grant at ``index`` out; return whether it was in."""
+        if not self.holds(index):
+            return False
         number, bit = divmod(index, CHUNK_BITS)
-        for chunks in self.groups.values():
-            if chunks.get(number, 0) >> bit & 1:
-                chunks[number] &= ~(1 << bit)
-                if not chunks[number]:
-                    del chunks[number]
-                return True
-        return False
+        self.ended[number] = self.ended.get(number, 0) | 1 << bit
+        for kept in self._kept.values():
+            kept.stale.add(number)
+        return True
 
     def holds(self, index: int) -> bool:
         """Return whether the grant at ``index`` was not ended (it may still be past its day or cap)."""
         number, bit = divmod(index, CHUNK_BITS)
-        return any(chunks.get(number, 0) >> bit & 1 for chunks in self.groups.values())
+        if self.ended.get(number, 0) >> bit & 1:
+            return False
+        return any(chunks.get(number, 0) >> bit & 1 for chunks in self.granted.values())
+
+    def charge(self, admit: int, year: int, charge: int) -> None:
+        """Count the charge of the ``admit`` at an index above all others against the caps of one calendar year."""
+        if year not in self.charges:
+            self.charges = {old: charges for old, charges in self.charges.items() if old >= year - 1}
+            self.charges[year] = YearlyCharges()
+        self.charges[year].add(admit, charge)
+
+    def refund(self, admit: int) -> None:
+        """Give the charge of one ``admit`` back."""
+        for charges in self.charges.values():
+            if charges.refund(admit):
+                return
+
+    # What counts
 
     def threshold(self, cap: int, year: int, charge: int) -> int | None:
         """Return the least grant index that a new ``charge`` may still count at this cap; None for no index at all."""
-        total = charge
-        if total > cap:
-            return None
-        for past in reversed(self.charges):
-            if past.year != year:
-                continue
-            total += past.charge
-            if total > cap:
-                return past.admit + 1
-        return 0
+        return self.charges.get(year, _NO_CHARGES).first(cap, charge)
 
     def eligible(self, day: str, charge: int) -> Chunks:
         """Return the in-force set for a question of ``charge`` nano-rho on ``day`` (``YYYY-MM-DD``, town time)."""
-        result: Chunks = {}
-        for (until, cap), chunks in self.groups.items():
-            first = self.threshold(cap, int(day[:4]), charge)
-            if until < day or first is None:
-                continue
-            first_chunk, first_bit = divmod(first, CHUNK_BITS)
-            for number, bits in chunks.items():
-                if number > first_chunk:
-                    result[number] = result.get(number, 0) | bits
-                elif number == first_chunk and bits >> first_bit:
-                    result[number] = result.get(number, 0) | bits >> first_bit << first_bit
-        return result
+        return dict(self._set(day, charge).chunks)
+
+    def count(self, day: str, charge: int) -> int:
+        """Return how many grants are in that set."""
+        return self._set(day, charge).count
+
+    def root(self, day: str, charge: int, size: int) -> Hex32:
+        """Return the root of that set over the bits of indices 0 to ``size`` - 1."""
+        return self._set(day, charge).root(size)
+
+    def prove(self, day: str, charge: int, size: int, index: int) -> "InForceProof":
+        """Make the proof for bit ``index`` of that set of ``size`` bits."""
+        return _prove(self._set(day, charge), size, index)
+
+    def _set(self, day: str, charge: int) -> ChunkTree:
+        """Bring the kept set of the same groups up to date, or make it."""
+        year = int(day[:4])
+        firsts: dict[Group, int] = {}
+        for group in self.granted:
+            first = self.threshold(group[1], year, charge) if group[0] >= day else None
+            if first is not None:
+                firsts[group] = first
+        groups = frozenset(firsts)
+        kept = self._kept.get(groups)
+        if kept is None:
+            kept = self._kept[groups] = _KeptSet()
+            if len(self._kept) > KEPT_SETS:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(groups)
+        for group, first in firsts.items():
+            kept.stale.update(self._moved(group, kept.firsts.get(group), first))
+        kept.firsts = firsts
+        for number in kept.stale:
+            kept.tree.put(number, self._bits(number, firsts))
+        kept.stale.clear()
+        return kept.tree
+
+    def _moved(self, group: Group, old: int | None, new: int) -> Iterable[int]:
+        """Return the chunks of a group that change when the least index that counts goes from ``old`` to ``new``."""
+        chunks = self.granted[group]
+        if old is None:
+            return chunks
+        if old == new:
+            return ()
+        numbers = range(min(old, new) // CHUNK_BITS, max(old, new) // CHUNK_BITS + 1)
+        return numbers if len(numbers) < len(chunks) else [number for number in chunks if number in numbers]
+
+    def _bits(self, number: int, firsts: dict[Group, int]) -> int:
+        result = 0
+        for group, first in firsts.items():
+            result |= _between(self.granted[group].get(number, 0), number, first, (number + 1) * CHUNK_BITS)
+        return result & ~self.ended.get(number, 0)
 
 
-def chunk_bytes(chunks: Chunks, number: int) -> bytes:
-    """Return the 512 bytes of one chunk."""
-    return chunks.get(number, 0).to_bytes(CHUNK_BYTES, "little")
+_NO_CHARGES = YearlyCharges()
 
 
-def _leaf(chunk: bytes) -> bytes:
-    return hashlib.sha256(b"\x00" + chunk).digest()
-
-
-_EMPTY_LEAF = _leaf(bytes(CHUNK_BYTES))
-
-
-def _leaves(chunks: Chunks, size: int) -> list[bytes]:
-    count = -(-size // CHUNK_BITS)
-    return [_leaf(chunk_bytes(chunks, number)) if number in chunks else _EMPTY_LEAF for number in range(count)]
+def _between(bits: int, number: int, first: int, end: int) -> int:
+    """Return those bits of a chunk whose index is ``first`` or more and below ``end``."""
+    base = number * CHUNK_BITS
+    if first > base:
+        skip = first - base
+        bits = bits >> skip << skip
+    if end < base + CHUNK_BITS:
+        bits &= (1 << max(0, end - base)) - 1
+    return bits
 
 
 def in_force_root(chunks: Chunks, size: int) -> Hex32:
     """Return the root over the bits of indices 0 to ``size`` - 1."""
-    return merkle_root(_leaves(chunks, size)).hex()
+    return ChunkTree(chunks).root(size)
 
 
 def prove_in_force(chunks: Chunks, size: int, index: int) -> InForceProof:
-    """Make the proof for bit ``index`` of a set of ``size`` bits."""
+    """Make the proof for bit ``index`` of a set of ``size`` bits. Raises ProofInvalid where there is no such bit."""
+    return _prove(ChunkTree(chunks), size, index)
+
+
+def _prove(tree: ChunkTree, size: int, index: int) -> InForceProof:
     if not 0 <= index < size:
         raise ProofInvalid("The in-force set has no such index.")
     number = index // CHUNK_BITS
-    path = merkle_path(_leaves(chunks, size), number)
-    return InForceProof(
-        index=index, size=size, chunk=chunk_bytes(chunks, number).hex(), path=[step.hex() for step in path]
-    )
+    path = tree.path(size, number)
+    return InForceProof(index=index, size=size, chunk=tree.chunk(number).hex(), path=[step.hex() for step in path])
 
 
 def check_in_force(proof: InForceProof, root: Hex32, *, index: int, size: int) -> bool:
@@ -155,7 +236,7 @@ def check_in_force(proof: InForceProof, root: Hex32, *, index: int, size: int) -
     if len(chunk) != CHUNK_BYTES or not 0 <= proof.index < proof.size:
         raise ProofInvalid("The in-force proof is not of its shape.")
     number, bit = divmod(proof.index, CHUNK_BITS)
-    check_inclusion(_leaf(chunk), number, -(-proof.size // CHUNK_BITS), path, bytes.fromhex(root))
+    check_inclusion(leaf_hash(chunk), number, -(-proof.size // CHUNK_BITS), path, bytes.fromhex(root))
     return bool(int.from_bytes(chunk, "little") >> bit & 1)
 
 

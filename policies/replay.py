@@ -11,6 +11,7 @@ them on disk.
 """
 
 import hashlib
+from collections import OrderedDict
 from typing import Protocol
 
 from msgspec import Struct, field
@@ -19,9 +20,10 @@ from ledger import entries as e
 from ledger.canonical import encode
 from ledger.errors import MusubiError, ProofInvalid
 from policies import budgets
+from policies.chunk_tree import Chunks
 from policies.document import Policy, decode_document
 from policies.governance import check_quorum
-from policies.in_force import Chunks, InForce, PastCharge, in_force_root
+from policies.in_force import InForce
 
 
 class SeenConsents(Protocol):
@@ -77,8 +79,8 @@ class State(Struct, kw_only=True):
     in_force: dict[str, InForce] = field(default_factory=dict)
     """Grants not ended, by document hash."""
     rounds: dict[int, OpenRound] = field(default_factory=dict)
-    questions: dict[str, int] = field(default_factory=dict)
-    """Hashes of signed questions admitted of late, with their ``at``: none may be admitted twice."""
+    questions: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    """Hashes of signed questions admitted of late, with their ``at``, oldest first: none may be admitted twice."""
     erased: set[int] = field(default_factory=set)
 
     @property
@@ -115,8 +117,18 @@ class State(Struct, kw_only=True):
 
     def eligible(self, policy_sha256: str, at: int, charge: int) -> Chunks:
         """Return the in-force set for a question of ``charge`` nano-rho at ``at``."""
-        in_force = self.in_force.get(policy_sha256)
-        return in_force.eligible(self.day(at), charge) if in_force else {}
+        return self._in_force(policy_sha256).eligible(self.day(at), charge)
+
+    def count_eligible(self, policy_sha256: str, at: int, charge: int) -> int:
+        """Return how many grants are in that set."""
+        return self._in_force(policy_sha256).count(self.day(at), charge)
+
+    def in_force_root(self, policy_sha256: str, at: int, charge: int) -> e.Hex32:
+        """Return the root of that set over all entries so far: what an ``admit`` at the next index names."""
+        return self._in_force(policy_sha256).root(self.day(at), charge, self.size)
+
+    def _in_force(self, policy_sha256: str) -> InForce:
+        return self.in_force.get(policy_sha256) or InForce()
 
 
 QUESTION_SECONDS = 600
@@ -262,17 +274,14 @@ def _admit(state: State, index: int, entry: e.Admit, data: bytes) -> None:
         raise ProofInvalid("it admits one signed question a second time.")
     if entry.expires != entry.at + policy.expires:
         raise ProofInvalid("its expiry is not the policy's.")
-    chunks = state.eligible(entry.policy_sha256, entry.at, entry.charge)
-    if in_force_root(chunks, index) != entry.in_force_root:
+    if state.in_force_root(entry.policy_sha256, entry.at, entry.charge) != entry.in_force_root:
         raise ProofInvalid("its in-force root is not the one that the ledger gives.")
     charges = budgets.charges_for(policy, entry.by, entry.at, state.trust_root.time_zone)
     budgets.reserve(state.accounts, charges, entry.charge)
-    year = int(state.day(entry.at)[:4])
-    past = state.in_force[entry.policy_sha256].charges
-    past[:] = [old for old in past if old.year >= year - 1]
-    past.append(PastCharge(admit=index, year=year, charge=entry.charge))
+    state.in_force[entry.policy_sha256].charge(index, int(state.day(entry.at)[:4]), entry.charge)
     state.rounds[index] = OpenRound(admit=entry, entry_sha256=entry_sha256(data))
-    state.questions = {k: at for k, at in state.questions.items() if at >= entry.at - 2 * QUESTION_SECONDS}
+    while state.questions and next(iter(state.questions.values())) < entry.at - 2 * QUESTION_SECONDS:
+        state.questions.popitem(last=False)
     state.questions[question] = entry.at
 
 
@@ -290,8 +299,7 @@ def _close(state: State, entry: e.Release | e.Refund) -> None:
         budgets.settle(state.accounts, charges, admit.charge)
     else:
         budgets.refund(state.accounts, charges, admit.charge)
-        past = state.in_force[admit.policy_sha256].charges
-        past[:] = [old for old in past if old.admit != entry.admit]
+        state.in_force[admit.policy_sha256].refund(entry.admit)
     del state.rounds[entry.admit]
 
 

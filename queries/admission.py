@@ -11,7 +11,6 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import ClockSkew, NotPermitted, PolicyNotCurrent, ProofInvalid, QueryInvalid, Replayed
 from policies import budgets
-from policies.in_force import in_force_root
 from policies.replay import QUESTION_SECONDS, PolicyRecord, State
 from queries.check import make_plan
 from queries.messages import Question, token_sha256
@@ -115,7 +114,6 @@ def make_admit(state: State, asked: Asked, offered: Offer, at: int) -> e.Admit:
     policy = offered.policy.document
     charges = budgets.charges_for(policy, asked.question.from_, at, state.trust_root.time_zone)
     budgets.check_fits(state.accounts, charges, offered.price.charge)
-    chunks = state.eligible(offered.policy.sha256, at, offered.price.charge)
     return e.Admit(
         at=at,
         question=asked.token,
@@ -125,7 +123,7 @@ def make_admit(state: State, asked: Asked, offered: Offer, at: int) -> e.Admit:
         policy=policy.id,
         version=policy.version,
         policy_sha256=offered.policy.sha256,
-        in_force_root=in_force_root(chunks, state.size),
+        in_force_root=state.in_force_root(offered.policy.sha256, at, offered.price.charge),
         noise=list(offered.price.noise),
         participants=list(offered.plan.participants),
         charge=offered.price.charge,

@@ -1,6 +1,7 @@
 """The in-force set and its root, beside a model that asks each grant by itself."""
 
 import hashlib
+import pickle
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,11 +11,10 @@ from msgspec import structs
 
 from ledger.entries import Grant
 from ledger.errors import ProofInvalid
+from policies.chunk_tree import CHUNK_BITS
 from policies.in_force import (
-    CHUNK_BITS,
     InForce,
     InForceProof,
-    PastCharge,
     check_in_force,
     count_in_force,
     in_force_root,
@@ -91,7 +91,7 @@ def test_the_set_is_what_each_grant_says_of_itself(
     steps: list[tuple[str, object, object]], day: str, charge: int
 ) -> None:
     """Over grants, endings, charges, refunds and gaps of whole chunks: same bits, same root, and a proof of each bit."""
-    real, model, size = InForce(), list[OneGrant](), 1
+    real, model, size, admits = InForce(), list[OneGrant](), 1, list[int]()
     years = sorted(str(first) for kind, first, _ in steps if kind == "charge")  # the ledger's time only runs on
     for kind, first, second in steps:
         if kind in {"grant", "grants"}:
@@ -108,12 +108,14 @@ def test_the_set_is_what_each_grant_says_of_itself(
             size += 1
         elif kind == "charge":
             year = int(years.pop(0))
-            real.charges.append(PastCharge(admit=size, year=year, charge=int(str(second))))
+            real.charge(size, year, int(str(second)))
+            admits.append(size)
             for one in model:
                 one.seen.append((size, year, int(str(second))))
             size += 1
-        elif kind == "refund" and real.charges:
-            gone = real.charges.pop(int(str(first)) % len(real.charges)).admit
+        elif kind == "refund" and admits:
+            gone = admits.pop(int(str(first)) % len(admits))
+            real.refund(gone)
             for one in model:
                 one.seen = [seen for seen in one.seen if seen[0] != gone]
             size += 1
@@ -134,10 +136,11 @@ def test_asking_for_the_set_changes_nothing() -> None:
     real = InForce()
     for index in range(1, 50):
         real.add(index, grant(UNTILS[index % 3], CAPS[index % 2]))
-    before = {key: dict(chunks) for key, chunks in real.groups.items()}
+    before, root = pickle.dumps(real), real.root("2026-06-01", 5, 50)
     chunks = real.eligible("2026-06-01", 5)
     chunks.clear()
-    assert {key: dict(chunks) for key, chunks in real.groups.items()} == before
+    assert pickle.dumps(real) == before
+    assert real.root("2026-06-01", 5, 50) == root != InForce().root("2026-06-01", 5, 50)
 
 
 @settings(max_examples=60, deadline=None)
@@ -204,10 +207,10 @@ def test_the_cap_is_reached_and_not_passed() -> None:
     """Two charges of 5 fit a cap of 10; a third does not; one nano-rho more than the cap never does."""
     real = InForce()
     real.add(1, grant(UNTILS[2], 10))
-    real.charges.append(PastCharge(admit=2, year=2026, charge=5))
+    real.charge(2, 2026, 5)
     assert indices_in_force(real.eligible("2026-06-01", 5)) == [1]
     assert indices_in_force(real.eligible("2026-06-01", 6)) == []
-    real.charges.append(PastCharge(admit=3, year=2026, charge=5))
+    real.charge(3, 2026, 5)
     assert indices_in_force(real.eligible("2026-06-01", 0)) == [1]
     assert indices_in_force(real.eligible("2026-06-01", 1)) == []
     assert indices_in_force(real.eligible("2027-01-01", 10)) == [1]

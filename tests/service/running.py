@@ -482,7 +482,7 @@ class Running:
         state = self.service.store.state
         said = {"/" + table.name: await self.rows(table) for table in TABLES}
         said |= {name: repr(getattr(state, name)) for name in state.__struct_fields__ if name != "in_force"}
-        said["in_force"] = {sha: (repr(each.groups), repr(each.charges)) for sha, each in state.in_force.items()}
+        said["in_force"] = {sha: (repr(each.granted), repr(each.ended), repr(each.charges)) for sha, each in state.in_force.items()}
         said["published"] = self.service.sequencer.size
         said["files"] = {
             str(path): hashlib.sha256(path.read_bytes()).hexdigest()

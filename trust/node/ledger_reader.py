@@ -16,7 +16,7 @@ from ledger.errors import MusubiError, ProofInvalid
 from ledger.tree import Frontier
 from policies.budgets import window_of
 from policies.consent import check_sub_grant
-from policies.in_force import Chunks
+from policies.chunk_tree import Chunks
 from policies.replay import State, entry_sha256
 from queries.admission import plan_of
 from queries.messages import HeldLeaf

@@ -13,7 +13,7 @@ from nacl.signing import SigningKey
 
 from ledger import jws
 from ledger.errors import BudgetExceeded, MusubiError, NotFound, ProofInvalid, RoundClosed, Unavailable
-from policies.in_force import CHUNK_BITS, CHUNK_BYTES, Chunks
+from policies.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks
 from policies.replay import OpenRound
 from queries.combine import fit
 from queries.mechanism import make_measurement

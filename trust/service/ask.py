@@ -20,7 +20,6 @@ from ledger.errors import (
     QueryInvalid,
     RateLimited,
 )
-from policies.in_force import count_in_force
 from queries.admission import Asked, Offer, make_admit, offer, read_question
 from queries.messages import OfferAnswer, Question
 from trust.problems import error_of, problem
@@ -54,7 +53,6 @@ def preview(store: Store, token: str, operator: str) -> OfferAnswer:
     state, now = store.state, store.clock()
     asked = read_question(state, token, now)
     offered = offer(state, asked, now)
-    chunks = state.eligible(offered.policy.sha256, now, offered.price.charge)
     return OfferAnswer(
         from_=operator,
         log=state.log,
@@ -64,7 +62,7 @@ def preview(store: Store, token: str, operator: str) -> OfferAnswer:
         noise=list(offered.price.noise),
         participants=list(offered.plan.participants),
         accounts=[{"account": each.account, "cap": each.cap, "left": each.left} for each in offered.accounts],
-        in_force=count_in_force(chunks),
+        in_force=state.count_eligible(offered.policy.sha256, now, offered.price.charge),
     )
 
 

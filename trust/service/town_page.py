@@ -12,7 +12,6 @@ from ledger.cosignatures import check_cosignature
 from ledger.entries import Text
 from policies import budgets
 from policies.document import Policy
-from policies.in_force import count_in_force
 from policies.replay import PolicyRecord, State
 from queries import answer
 from queries.admission import plan_of
@@ -101,7 +100,7 @@ def _policy_card(state: State, record: PolicyRecord, now: int) -> PolicyCard:
         purpose=policy.purpose,
         group=policy.group,
         holders=tuple(_title(state, holder) for holder in policy.holders),
-        in_force=count_in_force(state.eligible(record.sha256, now, 0)),
+        in_force=state.count_eligible(record.sha256, now, 0),
         delta=policy.budget.delta,
         window=policy.budget.window,
         window_ends=_window_ends(now, policy, zone),

@@ -1,0 +1,45 @@
+"""What was charged under one policy version in one calendar year: the books behind residents' yearly caps."""
+
+from bisect import bisect_left
+
+
+class YearlyCharges:
+    """Charges in the order of their ``admit`` entries, as running sums in nano-rho.
+
+    A new charge and a look-up cost the same however many there are; a refund, as much as charges came after it.
+    """
+
+    def __init__(self) -> None:
+        self._admits: list[int] = []
+        self._sums: list[int] = []
+
+    def __repr__(self) -> str:
+        return f"YearlyCharges({list(zip(self._admits, self._sums, strict=True))})"
+
+    def add(self, admit: int, charge: int) -> None:
+        """Charge the ``admit`` at an index above all others."""
+        self._admits.append(admit)
+        self._sums.append(charge + (self._sums[-1] if self._sums else 0))
+
+    def refund(self, admit: int) -> bool:
+        """Give the charge of one ``admit`` back; return whether it was one of this year's."""
+        place = bisect_left(self._admits, admit)
+        if place == len(self._admits) or self._admits[place] != admit:
+            return False
+        charge = self._sums[place] - (self._sums[place - 1] if place else 0)
+        self._sums[place:] = [total - charge for total in self._sums[place + 1 :]]
+        del self._admits[place]
+        return True
+
+    def first(self, cap: int, charge: int) -> int | None:
+        """Return the least grant index that a new ``charge`` may still count at this cap; None for no index at all.
+
+        Against a grant count all charges after it. So it is the index right after the last ``admit`` whose charge, with all
+        that came after it and the new one, passes the cap.
+        """
+        if charge > cap:
+            return None
+        too_much = (self._sums[-1] if self._sums else 0) + charge - cap
+        if too_much <= 0:
+            return 0
+        return self._admits[bisect_left(self._sums, too_much)] + 1
