@@ -1,6 +1,6 @@
 """Run by another Python, with another's library: appends the batches that come on standard input, and says how long.
 
-``other_log_append.py aics-tlog|pymerkle FOLDER``. A batch is 4 bytes of length and that many bytes: each entry a
+``other_log_append.py aics-tlog|pymerkle|pymerkle-each FOLDER``. A batch is 4 bytes of length and that many bytes: each entry a
 big-endian uint16 length and its bytes. The answer is a line: seconds, and the root in hexadecimal.
 """
 
@@ -32,23 +32,28 @@ def tlog(folder: Path) -> Append:
     return append
 
 
-def merkle(folder: Path) -> Append:
-    """Append to a SQLite database with pymerkle, and ask for the root after each batch."""
+def merkle(folder: Path, *, each: bool = False) -> Append:
+    """Append to a SQLite database with pymerkle, all in one call or one by one; ask for the root after each batch."""
     from pymerkle import SqliteTree
 
     folder.mkdir()
     tree = SqliteTree(str(folder / "tree.sqlite"))
 
     def append(entries: list[bytes]) -> bytes:
-        tree.append_entries(entries)
-        return bytes(tree.get_state())
+        if each:
+            for entry in entries:
+                tree.append_entry(entry)
+        else:
+            tree.append_entries(entries)
+        return bytes(tree.get_root())
 
     return append
 
 
 def main() -> None:
     """Answer batch after batch until standard input ends."""
-    append = {"aics-tlog": tlog, "pymerkle": merkle}[sys.argv[1]](Path(sys.argv[2]))
+    kind, folder = sys.argv[1], Path(sys.argv[2])
+    append = tlog(folder) if kind == "aics-tlog" else merkle(folder, each=kind == "pymerkle-each")
     while length := sys.stdin.buffer.read(4):
         data = sys.stdin.buffer.read(int.from_bytes(length, "big"))
         entries = []
