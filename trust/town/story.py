@@ -180,7 +180,7 @@ class Story:
         with self.phase("revocations"):
             ended = self._revoke_some(query.policy)
             answered = self._ask(question, loud=False, fresh=True)
-            before, after = self._in_force_at(self.report.queries[0]["admit"]), self._in_force_at(answered.admit.index)
+            before, after = self._in_force_at(self.report.queries[0]["admit"], answered.admit.index)
         if not ended or set(ended) & set(after) or not set(ended) <= set(before):
             raise DemoFailed("A revoked consent was still in force at the next question.")
         self.say(
@@ -211,23 +211,25 @@ class Story:
                 raise DemoFailed("A revocation came without its promise.")
         return [grant for _, grant in wanted]
 
-    def _in_force_at(self, admit: int) -> list[int]:
-        """Return the grants in force at an ``admit``, from the public log alone."""
+    def _in_force_at(self, *admits: int) -> list[list[int]]:
+        """Return the grants in force at each ``admit``, rising, from one reading of the public log alone."""
         state, seen = State(), MemoryConsents()
+        found: list[list[int]] = []
         log = HttpLog(self.layout.url)
         try:
             for batch in LogFollower(log, self.client.trust.verifier, self.client.trust.witnesses).follow():
-                for offset, data in enumerate(batch.entries):
-                    index = batch.first + offset
-                    if index == admit:
+                for index, data in enumerate(batch.entries, batch.first):
+                    if index in admits:
                         entry = e.decode(data)
                         if not isinstance(entry, e.Admit):
                             raise DemoFailed("The ledger has no question at that index.")
-                        return indices_in_force(state.eligible(entry.policy_sha256, entry.at, entry.charge))
+                        found.append(indices_in_force(state.eligible(entry.policy_sha256, entry.at, entry.charge)))
                     replay(state, index, data, seen)
         finally:
             log.close()
-        raise DemoFailed("The ledger has no such question.")
+        if len(found) != len(admits):
+            raise DemoFailed("The ledger has no such question.")
+        return found
 
     def over_budget(self) -> None:
         """A question past the budget is refused."""
