@@ -293,6 +293,23 @@ def read_revocation(bundle: Bundle, granted: Consent, grant: int, policy: Policy
             raise ConsentMismatch("The revocation's parts are not signed with the keys of the consent that it ends.")
 
 
+def read_lone_revocation(bundle: Bundle, ends: tuple[str, Hex32, int], key: bytes, policy: Policy) -> None:
+    """Check a revocation without the consent that it ends: by the 32-byte ``key`` at the service alone.
+
+    For a record that was lost. ``ends`` is (log, consent, grant's index). The parts for holders are signed by the keys
+    that they name themselves; nothing is left to compare those with. Raises as ``read_revocation``.
+    """
+    if len(bundle.leaves) != len(policy.holders) + 1:
+        raise ConsentMismatch("The revocation has not one part for each holder of the policy, and a general part.")
+    for holder, leaf in zip([SERVICE, *policy.holders], bundle.leaves, strict=True):
+        if leaf.body == NONE and holder != SERVICE:
+            continue
+        named = jws.read_unverified(leaf.body, Revocation, "revocation")
+        said = jws.verify(leaf.body, key if holder == SERVICE else bytes.fromhex(named.key), Revocation, "revocation")
+        if (said.log, said.consent, said.grant) != ends or said.holder != holder:
+            raise ConsentMismatch("The revocation names another consent, grant or ledger.")
+
+
 class Promise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The service's signed word that a revocation will be in the ledger by ``by``; it convicts us if it is not."""
 

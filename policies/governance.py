@@ -15,7 +15,7 @@ from ledger import canonical, jws
 from ledger.entries import Alias, Genesis, Hex32
 from ledger.errors import NotPermitted, SignatureInvalid
 
-Subject = Literal["member", "policy", "erasure"]
+Subject = Literal["member", "policy", "erasure", "log-key"]
 
 
 class Approval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for", "from_": "from"}):

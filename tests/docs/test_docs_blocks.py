@@ -37,6 +37,7 @@ from queries.tree import decode_query
 from trust.audit.witness import WitnessFile
 from trust.node.settings import NodeSettings
 from trust.service.database.engine import Databases
+from trust.service.record_keys import RecordKeys
 from trust.service.settings import ServiceSettings
 from trust.service.store import Store
 from trust.town.document import TownFile
@@ -200,17 +201,19 @@ def test_what_a_page_tells_its_reader_to_do_works(
     for pattern in SAID.get(name_of(page), []):
         assert re.search(pattern, reader.said), (pattern, reader.said)
     if database is not None and town is not None:
-        assert asyncio.run(_size_after_replay(database)) == reader.names["copied"]["entries"]
+        assert asyncio.run(_size_after_replay(database, tmp_path)) == reader.names["copied"]["entries"]
 
 
-async def _size_after_replay(address: str) -> int:
+async def _size_after_replay(address: str, folder: Path) -> int:
     """Return how many entries a service finds in a database when it starts on it and replays them all."""
     databases = Databases(address)
     await databases.migrate()
-    store = Store(databases)
+    keys = RecordKeys(folder / "record-keys.sqlite")
+    store = Store(databases, keys)
     await store.start()
     await store.stop()
     await databases.close()
+    await keys.close()
     return store.size
 
 

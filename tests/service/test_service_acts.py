@@ -157,7 +157,7 @@ async def test_two_processes_on_one_database_append_one_gapless_log(running: Run
     first = running.service.store
     before = first.size
     databases = Databases(running.service.settings.database_url)
-    second = Store(databases, running.clock)
+    second = Store(databases, running.service.keys, running.clock)
     await second.start()
     try:
 
@@ -193,7 +193,7 @@ async def test_a_consent_used_at_one_process_is_replayed_at_the_other(running: R
     await running.enrol(resident)
     body = canonical.encode({"bundles": [resident.consent()]})
     databases = Databases(running.service.settings.database_url)
-    second = Store(databases, running.clock)
+    second = Store(databases, running.service.keys, running.clock)
     await second.start()
     try:
         await running.done("/v1/grants", body)

@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from sqlalchemy import select
 
 from ledger.errors import MusubiError, Unavailable
-from trust.service import log_routes, metrics, node_routes, partner_routes, resident_routes
+from trust.service import erasure_routes, log_routes, metrics, node_routes, partner_routes, resident_routes
 from trust.service.database import tables as t
 from trust.service.pages.routes import page_routes
 from trust.service.requests import ApiRequest, fault, http_problem, musubi_problem, service_of
@@ -74,7 +74,13 @@ def create_app(service: Service) -> Litestar:
     rate_limit = RateLimitConfig(
         rate_limit=("minute", options.requests_per_minute), exclude=["^/log/", "^/static/", "^/healthz", "^/v1/node/"]
     )
-    api: list[Any] = [*log_routes.routes, *resident_routes.routes, *partner_routes.routes, *node_routes.routes]
+    api: list[Any] = [
+        *log_routes.routes,
+        *resident_routes.routes,
+        *erasure_routes.routes,
+        *partner_routes.routes,
+        *node_routes.routes,
+    ]
     gather: Callable[[], Awaitable[Any]] = partial(gather_town_page, service)
     return Litestar(
         route_handlers=[*api, health, ready, prometheus, page_routes(gather)],

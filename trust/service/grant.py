@@ -50,7 +50,7 @@ async def grant(store: Store, workers: Workers, body: bytes, key: str | None) ->
         for place in order:
             indices[place] = transaction.append(_entry(checked[place]))
         await _apply(transaction, checked, residents, indices)
-        await remember(transaction, "grant", key, body, msgspec.json.encode(indices).decode())
+        await remember(transaction, "grant", key, body, msgspec.json.encode(indices).decode(), indices)
         return indices
 
     indices = await store.submit(act)
@@ -108,5 +108,4 @@ async def _apply(
     await insert_many(transaction.connection, t.grants, ("index", "consent", "policy_sha256", "resident"), grants)
     records = [(index, each.sealed) for each, index in places]
     await insert_many(transaction.connection, t.records, ("index", "sealed"), records)
-    keys = [(index, each.record_key) for each, index in places]
-    await insert_many(transaction.connection, t.record_keys, ("index", "key"), keys)
+    transaction.record_keys += [(index, each.record_key) for each, index in places]

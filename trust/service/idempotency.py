@@ -7,7 +7,7 @@ question's own time, still refuses what was used before.
 import hashlib
 from typing import Literal
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from ledger.errors import Malformed, Replayed
 from trust.service.database import tables as t
@@ -46,16 +46,27 @@ async def answered_before(transaction: Transaction, kind: Kind, key: str | None,
     return str(row.answer)
 
 
-async def remember(transaction: Transaction, kind: Kind, key: str | None, request: bytes, answer: str) -> None:
-    """Keep the answer under the key."""
+async def remember(
+    transaction: Transaction, kind: Kind, key: str | None, request: bytes, answer: str, indices: list[int] | None = None
+) -> None:
+    """Keep the answer under the key; ``indices`` are the consents that it names, which stand next to each other."""
     if key is not None:
         row = {
             "key": _row_key(kind, key),
             "request_sha256": hashlib.sha256(request).digest(),
             "answer": answer,
             "at": transaction.at,
+            "first": min(indices) if indices else None,
+            "last": max(indices) if indices else None,
         }
         await transaction.connection.execute(insert(t.idempotency), row)
+
+
+async def forget_naming(transaction: Transaction, indices: list[int]) -> None:
+    """Drop the answers that name one of these consents: they say which were given together."""
+    named = t.idempotency.c.first <= bindparam("place"), t.idempotency.c.last >= bindparam("place")
+    if indices:
+        await transaction.connection.execute(delete(t.idempotency).where(*named), [{"place": i} for i in indices])
 
 
 async def forget_old(transaction: Transaction) -> None:

@@ -7,6 +7,7 @@ published_size = Gauge("musubi_published_size", "Entries under the last publishe
 publish_failures = Counter("musubi_publish_failures", "Publications that had to be tried again", registry=registry)
 grants = Counter("musubi_grants", "Consents taken in", registry=registry)
 revocations = Counter("musubi_revocations", "Consents ended", registry=registry)
+erasures = Counter("musubi_erasures", "Records erased", registry=registry)
 admitted = Counter("musubi_admitted", "Questions let in", registry=registry)
 released = Counter("musubi_released", "Questions answered", registry=registry)
 refunded = Counter("musubi_refunded", "Questions refunded", registry=registry)

@@ -76,21 +76,22 @@ async def leaves(request: ApiRequest) -> Response[str]:
         if wanted.from_ in record.document.holders
     }
     query = (
-        select(t.grants.c.index.label("place"), t.grants.c.policy_sha256, t.records.c.sealed, t.record_keys.c.key)
+        select(t.grants.c.index.label("place"), t.grants.c.policy_sha256, t.records.c.sealed)
         .join(t.records, t.records.c.index == t.grants.c.index)
-        .join(t.record_keys, t.record_keys.c.index == t.grants.c.index)
         .where(t.grants.c.index.between(wanted.first, min(wanted.last, service.sequencer.size - 1)))
         .where(t.grants.c.policy_sha256.in_(list(positions)))
         .order_by(t.grants.c.index)
     )
     async with service.databases.reader.connect() as connection:
         rows = (await connection.execute(query)).all()
+    keys = await service.keys.find(row.place for row in rows)
     held = [
         HeldLeaf(
             index=row.place,
-            leaf=disclose(open_record(bytes(row.key), bytes(row.sealed)), positions[bytes(row.policy_sha256)]),
+            leaf=disclose(open_record(keys[row.place], bytes(row.sealed)), positions[bytes(row.policy_sha256)]),
         )
         for row in rows
+        if row.place in keys  # erased since the rows were read, or lost
     ]
     answer = LeavesAnswer(from_=service.operator, log=service.store.state.log, nonce=wanted.nonce, leaves=held)
     return signed_answer(service, answer)

@@ -1,6 +1,7 @@
 """The records behind grants and revocations: bundles, each encrypted with a key of its own.
 
-XSalsa20-Poly1305 (NaCl secretbox). Destroying the 32-byte key destroys the record wherever copies of it are.
+XSalsa20-Poly1305 (NaCl secretbox). Destroying the 32-byte key (``trust.service.record_keys``) destroys the record
+wherever copies of it are.
 """
 
 from nacl.secret import SecretBox
@@ -8,8 +9,7 @@ from nacl.utils import random as random_bytes
 
 from ledger import canonical
 from policies.bundle import Bundle
-
-KEY_BYTES = 32
+from trust.service.record_keys import KEY_BYTES
 
 
 def seal_record(bundle: bytes) -> tuple[bytes, bytes]:

@@ -4,16 +4,19 @@ It acts from its own transaction on. The answer carries the service's signed pro
 minute, which convicts the service if it is not.
 """
 
+from typing import Any
+
 from msgspec import Struct
 from nacl.signing import SigningKey
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, insert, select, update
 
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import Index
 from ledger.errors import AlreadyEnded, NotFound
 from policies.bundle import Bundle, commitment
-from policies.consent import PROMISE_SECONDS, Promise, read_consent, read_revocation
+from policies.consent import PROMISE_SECONDS, Promise, read_consent, read_lone_revocation, read_revocation
+from policies.replay import State
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.records import open_record, seal_record
@@ -45,24 +48,23 @@ async def revoke(store: Store, request: RevokeRequest, operator_key: SigningKey)
     async def act(transaction: Transaction) -> Revoked:
         connection, state = transaction.connection, transaction.state
         query = (
-            select(t.grants.c.policy_sha256, t.grants.c.ended_by, t.records.c.sealed, t.record_keys.c.key)
-            .join(t.records, t.records.c.index == t.grants.c.index)
-            .join(t.record_keys, t.record_keys.c.index == t.grants.c.index)
+            select(t.grants, t.residents.c.key, t.records.c.sealed)
+            .outerjoin(t.residents, t.residents.c.id == t.grants.c.resident)
+            .outerjoin(t.records, t.records.c.index == t.grants.c.index)
             .where(t.grants.c.index == request.grant)
         )
         row = (await connection.execute(query)).first()
         if row is None:
             raise NotFound("There is no consent at that place of the ledger.")
-        record = state.versions[bytes(row.policy_sha256).hex()]
-        bundle = open_record(bytes(row.key), bytes(row.sealed))
-        granted = read_consent(bundle, lambda _: (record.document, record.sha256), state.log)
-        read_revocation(request.bundle, granted, request.grant, record.document)
+        if request.grant in state.erased:
+            raise AlreadyEnded("This consent was erased; nothing more needs to be done.", index=row.ended_by)
+        _check(state, request, row, await store.keys.find([request.grant]))
         if row.ended_by is not None:
             raise AlreadyEnded("This consent was ended before; nothing more needs to be done.", index=row.ended_by)
         index = transaction.append(e.Revoke(at=0, grant=request.grant, reason="withdrawn", commitment=committed))
         await connection.execute(update(t.grants).where(t.grants.c.index == request.grant).values(ended_by=index))
         await connection.execute(insert(t.records), {"index": index, "sealed": sealed})
-        await connection.execute(insert(t.record_keys), {"index": index, "key": key})
+        transaction.record_keys.append((index, key))
         promise = Promise(
             log=state.log,
             grant=request.grant,
@@ -76,3 +78,17 @@ async def revoke(store: Store, request: RevokeRequest, operator_key: SigningKey)
     revoked = await store.submit(act)
     metrics.revocations.inc()
     return revoked
+
+
+def _check(state: State, request: RevokeRequest, row: Row[*tuple[Any, ...]], keys: dict[int, bytes]) -> None:
+    """Check a revocation against the consent that it ends, or, where that record was lost, by the resident's key alone."""
+    record = state.versions[bytes(row.policy_sha256).hex()]
+    if row.sealed is not None and request.grant in keys:
+        bundle = open_record(keys[request.grant], bytes(row.sealed))
+        granted = read_consent(bundle, lambda _: (record.document, record.sha256), state.log)
+        read_revocation(request.bundle, granted, request.grant, record.document)
+    elif row.key is not None:  # what was given can be taken back, whatever befell our disks
+        general = (state.log, bytes(row.consent).hex(), request.grant)
+        read_lone_revocation(request.bundle, general, bytes(row.key), record.document)
+    else:
+        raise NotFound("The service has lost this consent's record; ask the stewards to have it erased.")

@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import structlog
+
 from ledger import entries as e
-from ledger.errors import Malformed
+from ledger.errors import Malformed, MusubiError
 from ledger.notes import VerifierKey
 from policies.replay import entry_sha256
 from trust.key_files import read_key
@@ -15,12 +17,16 @@ from trust.service.idempotency import forget_old
 from trust.service.intake import Workers
 from trust.service.nonces import Nonces
 from trust.service.pages.model import TownPage
+from trust.service.record_keys import RecordKeys
+from trust.service.retention import EVERY_SECONDS, sweep
 from trust.service.rounds import Rounds
 from trust.service.sequencer import Sequencer
 from trust.service.settings import Settings
 from trust.service.store import Clock, Store, system_clock
 from trust.tile_folder import TileFolder
 from trust.trust_file import Trust
+
+log = structlog.get_logger()
 
 
 class Service:
@@ -36,7 +42,8 @@ class Service:
         self.witnesses = settings.witnesses()
         self.tiles = TileFolder(folder / "log")
         self.databases = Databases(settings.database_url)
-        self.store = Store(self.databases, clock, options.max_pending_acts)
+        self.keys = RecordKeys(settings.record_keys)
+        self.store = Store(self.databases, self.keys, clock, options.max_pending_acts)
         self.bell = Bell()
         self.workers = Workers()
         self.nonces = Nonces(clock)
@@ -56,7 +63,7 @@ class Service:
         """The largest size each node has signed that it is caught up with, as far as this process knows."""
         self.page: tuple[tuple[int, int], TownPage] | None = None
         """The public page's model as last gathered, with the tree size and minute that it is for."""
-        self._alarm: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def operator(self) -> str:
@@ -81,16 +88,21 @@ class Service:
         await found(self.store, self.genesis)
         await self.rounds.load()
         await self.sequencer.start()
-        self._alarm = asyncio.create_task(self._ring_at_expiry(), name="expiry")
+        self._tasks = [
+            asyncio.create_task(self._ring_at_expiry(), name="expiry"),
+            asyncio.create_task(self._sweep(), name="retention"),
+        ]
 
     async def stop(self) -> None:
         """Stop in the opposite order; nothing committed is lost."""
-        if self._alarm:
-            self._alarm.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.workers.stop()
         await self.sequencer.stop()
         await self.store.stop()
         await self.databases.close()
+        await self.keys.close()
 
     async def _ring_at_expiry(self) -> None:
         """Wake the waiting nodes once a second while rounds are open: an expired round has new tasks."""
@@ -98,6 +110,19 @@ class Service:
             await asyncio.sleep(1.0)
             if self.store.size and self.store.state.rounds:
                 self.bell.ring()
+
+    async def _sweep(self) -> None:
+        """Erase the records whose time is over, at the start and once an hour."""
+        while True:
+            try:
+                erased = await sweep(self.store, self.settings.service.retention_days)
+                if erased:
+                    log.info("retention", erased=erased)
+            except MusubiError as error:  # what was not erased now is due at the next turn
+                log.warning("retention-failed", code=error.code)
+            except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
+                log.warning("retention-failed", kind=type(error).__name__)
+            await asyncio.sleep(EVERY_SECONDS)
 
 
 def _read_genesis(path: Path, origin: str) -> e.Genesis:

@@ -7,10 +7,11 @@
     host = "127.0.0.1"
     port = 8700
     database_url = ""               # "" is SQLite in the folder; or postgresql+asyncpg://…
+    record_keys = "record-keys.sqlite"   # the file of the records' keys; no backup of the service holds it
     interval_ms = 200               # at most one checkpoint in this time
     witness_policy = "witnesses.txt"   # a C2SP tlog-policy beside this file
 
-Beside it: ``genesis.json`` (entry 0), ``keys/log.key``, ``keys/operator.key``, ``log/`` (tiles) and the SQLite file.
+Beside it: ``genesis.json`` (entry 0), ``keys/log.key``, ``keys/operator.key``, ``log/`` (tiles) and the SQLite files.
 """
 
 from pathlib import Path
@@ -30,6 +31,8 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     host: str = "127.0.0.1"
     port: int = 8700
     database_url: str = ""
+    record_keys: str = "record-keys.sqlite"
+    retention_days: int = 1_095
     interval_ms: int = 200
     witness_policy: str = "witnesses.txt"
     witness_timeout_seconds: int = 5
@@ -52,6 +55,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def database_url(self) -> str:
         """The database's address: PostgreSQL where one is set, else SQLite in the folder."""
         return self.service.database_url or f"sqlite+aiosqlite:///{self.folder / 'service.sqlite'}"
+
+    @property
+    def record_keys(self) -> Path:
+        """The file of the records' keys: in the folder, unless the setting names a place elsewhere."""
+        return self.folder / self.service.record_keys
 
     def witnesses(self) -> WitnessPolicy:
         """Read the tlog-policy that says which witnesses count."""

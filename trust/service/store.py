@@ -5,8 +5,9 @@ An **act** is an async function of a ``Transaction``. It gathers what it needs, 
 own rows. An act that raises has written nothing. Acts of one group commit together, so a hundred small ones cost one
 fsync.
 
-What a crash leaves behind: before the commit, nothing (no caller has an answer); after it, entries that the sequencer
-finds and publishes at the next start. Where a commit's outcome is not known (the disk or database failed), every
+What a crash leaves behind: before the commit, nothing (no caller has an answer) but perhaps records' keys without
+records, which the next start sweeps away (``trust.service.record_keys``); after it, entries that the sequencer finds and
+publishes at the next start. Where a commit's outcome is not known (the disk or database failed), every
 caller in the group gets Unavailable and the state is rebuilt from the store before the next act.
 """
 
@@ -28,6 +29,7 @@ from trust.crash_points import reached
 from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases
+from trust.service.record_keys import RecordKeys
 
 T = TypeVar("T")
 Clock = Callable[[], int]
@@ -60,6 +62,8 @@ class Transaction:
         self.state = state
         self.at = at
         self.appended: list[bytes] = []
+        self.record_keys: list[tuple[int, bytes]] = []
+        """(index, key) of the records that the acts write: durable before the transaction commits."""
 
     def append(self, entry: e.AnyEntry) -> int:
         """Append one entry stamped with this transaction's time; return its index.
@@ -77,8 +81,11 @@ class Transaction:
 class Store:
     """The ledger's entries and rows, and the state that follows from them."""
 
-    def __init__(self, databases: Databases, clock: Clock = system_clock, max_pending: int = 2_000) -> None:
+    def __init__(
+        self, databases: Databases, keys: RecordKeys, clock: Clock = system_clock, max_pending: int = 2_000
+    ) -> None:
         self.databases = databases
+        self.keys = keys
         self.clock = clock
         self.committed = asyncio.Event()
         """Set after every commit that appended something; the sequencer waits for it."""
@@ -99,9 +106,10 @@ class Store:
     async def start(self) -> None:
         """Rebuild the state by replaying every entry, then take acts."""
         async with self.databases.writer.begin() as connection:
-            if (await connection.execute(select(t.head.c.size))).first() is None:
+            if (await connection.execute(select(t.head.c.size).with_for_update())).first() is None:
                 await connection.execute(insert(t.head).values(id=1, size=0, at=0))
             await self._rebuild(connection)
+            await self.keys.sweep(self.size, self.state.erased)
         self._task = asyncio.create_task(self._run(), name="store")
 
     async def stop(self) -> None:
@@ -151,14 +159,18 @@ class Store:
         try:
             async with self.databases.writer.begin() as connection:
                 head = (await connection.execute(select(t.head.c.size, t.head.c.at).with_for_update())).one()
-                if self._state is None or self._state.size != head.size:
-                    await self._rebuild(connection)  # another process appended, or our last commit's outcome is unknown
+                if self._state is None:  # our last commit's outcome is unknown
+                    await self.keys.sweep(head.size, ())
+                    await self._rebuild(connection)
+                elif self._state.size != head.size:  # another process appended
+                    await self._rebuild(connection)
                 state = self.state
                 now = self.clock()
                 if head.at - now > MAX_SKEW_SECONDS:
                     raise ClockSkew("The service's clock is behind the ledger's last entry by more than a minute.")  # noqa: TRY301
                 transaction = Transaction(connection, state, max(now, head.at))
                 outcomes = [await _outcome(act, transaction) for act in acts]
+                await self._keep(transaction)
                 if transaction.appended:
                     rows = [(head.size + n, data) for n, data in enumerate(transaction.appended)]
                     await insert_many(connection, t.entries, ("index", "data"), rows)
@@ -178,6 +190,15 @@ class Store:
             self._announced = self.size = transaction.state.size
             self.committed.set()
         return outcomes
+
+    async def _keep(self, transaction: Transaction) -> None:
+        """Make the records' keys durable, while nothing of the records is yet."""
+        if transaction.record_keys:
+            try:
+                await self.keys.keep(transaction.record_keys)
+            except Unavailable as error:  # the state has the group's entries already: the whole group fails
+                raise OSError("The records' keys could not be kept.") from error
+            reached("service:record-keys")
 
     async def _rebuild(self, connection: AsyncConnection) -> None:
         """Bring the state up to the store's head: from the last known entry, or from the very first."""

@@ -1,6 +1,7 @@
 """Engines, and bringing a database to the newest schema.
 
-SQLite is opened with WAL and ``synchronous=FULL``: a committed transaction survives a power cut. Its writing
+SQLite is opened with WAL and ``synchronous=FULL``: a committed transaction survives a power cut. ``secure_delete``
+overwrites what is deleted. Its writing
 transactions begin with ``BEGIN IMMEDIATE``, so two writers wait for each other at the start and never at the end. In
 PostgreSQL the same is done by locking the one row of ``head``. Errors name no row's values (``hide_parameters``).
 """
@@ -36,6 +37,16 @@ class Databases:
         async with self.writer.begin() as connection:
             await connection.run_sync(upgrade)
 
+    async def cut_log(self) -> None:
+        """Write SQLite's write-ahead log back and cut it, so that nothing deleted stands in it; where it is in use, later.
+
+        PostgreSQL has no such act: what was deleted goes with its own vacuum and the end of its archived log.
+        """
+        if self.sqlite:
+            async with self.writer.connect() as connection:
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                await (await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()
+
     async def close(self) -> None:
         """Close all connections."""
         await self.writer.dispose()
@@ -57,7 +68,13 @@ def _sqlite(url: str, begin: str, size: int) -> AsyncEngine:
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions begin where we say, below
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32000"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "secure_delete=ON",
+            "cache_size=-32000",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -1,7 +1,11 @@
 """The tables. Entries are the truth; all the rest can be told from them, or is what the ledger only commits to.
 
-Who may read the store learns: which service key belongs to which grants, and each bundle if they also have the record
-keys. No customer number, no name and no answer that is not public ever stands here.
+Who may read the store learns: which service key belongs to which grants, and each bundle if they also have the records'
+keys, which lie in a file of their own (``trust.service.record_keys``). No customer number, no name and no answer that is
+not public ever stands here.
+
+Of an erased consent there remain: its row in ``grants`` without the resident, which says only what the ledger says, and
+a row in ``erasures`` with the holders' countersignatures, which name nobody.
 """
 
 from sqlalchemy import (
@@ -73,7 +77,7 @@ grants = Table(
     Column("index", _Big, primary_key=True, autoincrement=False),
     Column("consent", LargeBinary(32), nullable=False, unique=True),
     Column("policy_sha256", LargeBinary(32), nullable=False),
-    Column("resident", _Big, ForeignKey("residents.id"), nullable=False, index=True),
+    Column("resident", _Big, ForeignKey("residents.id"), nullable=True, index=True),
     Column("ended_by", _Big, nullable=True),
 )
 Index("ix_grants_policy_index", grants.c.policy_sha256, grants.c.index)
@@ -86,12 +90,22 @@ records = Table(
     comment="The bundle behind a grant or revocation, encrypted with a key of its own.",
 )
 
-record_keys = Table(
-    "record_keys",
+erasures = Table(
+    "erasures",
     metadata,
     Column("index", _Big, primary_key=True, autoincrement=False),
-    Column("key", LargeBinary(32), nullable=False),
-    comment="One key for each record; destroying it erases the record.",
+    Column("entry", _Big, nullable=False),
+    Column("approvals", Text, nullable=True),
+    comment="Which `erase` entry ended which record; for those that an authority ordered, the stewards' approvals (JSON).",
+)
+
+erased_words = Table(
+    "erased_words",
+    metadata,
+    Column("index", _Big, primary_key=True, autoincrement=False),
+    Column("holder", String(32), primary_key=True),
+    Column("token", Text, nullable=False),
+    comment="Each holder's signed word that nothing of an erased consent is left at its node.",
 )
 
 idempotency = Table(
@@ -101,7 +115,11 @@ idempotency = Table(
     Column("request_sha256", LargeBinary(32), nullable=False),
     Column("answer", Text, nullable=False),
     Column("at", _Big, nullable=False),
+    Column("first", _Big, nullable=True),
+    Column("last", _Big, nullable=True),
+    comment="`first` and `last` are the consents that a grant's answer names: it goes when one of them is erased.",
 )
+Index("ix_idempotency_first_last", idempotency.c.first, idempotency.c.last)
 
 rounds = Table(
     "rounds",
