@@ -10,15 +10,29 @@ entries in decimal, and the base64 of the 32-byte RFC 6962 root. The name of the
     — example.town/log Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
 
 The format allows further lines, and advises against them, since nobody audits them. None are written and none taken.
+
+A log may sign with a post-quantum key as well, a line of type 0x06 under the same name (``ledger.ml_dsa``), with the
+time 0: a log says nothing of when. Which keys a reader asks for is in ``ledger.log_keys``.
 """
 
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
+from ledger import ml_dsa
 from ledger.errors import Malformed, SignatureInvalid
 from ledger.hashing import HASH_BYTES
-from ledger.notes import Note, VerifierKey, check_name, format_note, parse_note, sign_text, verify_note
+from ledger.notes import (
+    Note,
+    NoteSignature,
+    VerifierKey,
+    check_name,
+    format_note,
+    parse_note,
+    sign_text,
+    verify_note,
+)
 from ledger.text_forms import MAX_SIZE, to_base64, to_hash, to_number
 
 
@@ -49,9 +63,14 @@ class Checkpoint:
         return cls(lines[0], to_number(lines[1], "checkpoint's size"), to_hash(lines[2], "checkpoint's root"))
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
-    """Return the whole signed note, with the log's one signature (type 0x01) under its origin."""
-    return format_note(Note(checkpoint.text, (sign_text(checkpoint.text, checkpoint.origin, key),)))
+def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey, post_quantum: MLDSA44PrivateKey | None = None) -> bytes:
+    """Return the whole signed note, signed under the log's origin: type 0x01, and type 0x06 where that key is given."""
+    lines = [sign_text(checkpoint.text, checkpoint.origin, key)]
+    if post_quantum is not None:
+        verifier = VerifierKey.ml_dsa_44(checkpoint.origin, ml_dsa.public_bytes(post_quantum))
+        signature = post_quantum.sign(ml_dsa.cosigned_message(checkpoint.origin, 0, checkpoint.text))
+        lines.append(NoteSignature(checkpoint.origin, verifier.key_id, bytes(8) + signature))
+    return format_note(Note(checkpoint.text, tuple(lines)))
 
 
 def open_checkpoint(data: bytes, log_key: VerifierKey) -> tuple[Checkpoint, Note]:

@@ -1,7 +1,7 @@
-"""Cosignatures (C2SP tlog-cosignature v1, signature type 0x04): a witness's word on a checkpoint.
+"""Cosignatures (C2SP tlog-cosignature, signature types 0x04 and 0x06): a witness's word on a checkpoint.
 
-A cosignature is one more signature line on a checkpoint's note. Its signature is ``uint64be(time)`` and 64 bytes of
-Ed25519 over this message, which is the time, in seconds since 1970, and the checkpoint's own text::
+A cosignature is one more signature line on a checkpoint's note. Under type 0x04 its signature is ``uint64be(time)`` and
+64 bytes of Ed25519 over this message, which is the time, in seconds since 1970, and the checkpoint's own text::
 
     cosignature/v1
     time 1679315147
@@ -10,15 +10,18 @@ Ed25519 over this message, which is the time, in seconds since 1970, and the che
     CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 
 It says: at that time, this was the largest tree of this log that I had seen, and it extended every one before it.
-The message does not name the witness, so a key serves one witness only.
+The message does not name the witness, so a key serves one witness only. Under type 0x06 it is ML-DSA-44 over a message
+of its own, which does name it (``ledger.ml_dsa``). A witness with both keys gives both lines, under one name.
 """
 
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
+from ledger import ml_dsa
 from ledger.checkpoints import Checkpoint
 from ledger.errors import Malformed
 from ledger.notes import (
-    TYPE_COSIGNATURE,
+    TYPE_ED25519,
     Note,
     NoteSignature,
     VerifierKey,
@@ -28,7 +31,7 @@ from ledger.notes import (
 from ledger.text_forms import MAX_SIZE
 
 
-def cosign(checkpoint_text: str, name: str, key: SigningKey, time: int) -> NoteSignature:
+def cosign(checkpoint_text: str, name: str, key: SigningKey | MLDSA44PrivateKey, time: int) -> NoteSignature:
     """Return witness ``name``'s signature line on a checkpoint's text at ``time`` (whole seconds since 1970).
 
     The caller has checked that the checkpoint extends the last one it signed. Raises Malformed when the text is not a
@@ -37,8 +40,12 @@ def cosign(checkpoint_text: str, name: str, key: SigningKey, time: int) -> NoteS
     Checkpoint.parse(checkpoint_text)
     if not 0 <= time <= MAX_SIZE:
         raise Malformed("A cosignature's time is 0 to 2^63 - 1 seconds.")
-    verifier = VerifierKey.cosignature(name, bytes(key.verify_key))
-    signature = key.sign(cosignature_message(time, checkpoint_text)).signature
+    if isinstance(key, SigningKey):
+        verifier = VerifierKey.cosignature(name, bytes(key.verify_key))
+        signature = key.sign(cosignature_message(time, checkpoint_text)).signature
+    else:
+        verifier = VerifierKey.ml_dsa_44(name, ml_dsa.public_bytes(key))
+        signature = key.sign(ml_dsa.cosigned_message(name, time, checkpoint_text))
     return NoteSignature(name, verifier.key_id, time.to_bytes(8, "big") + signature)
 
 
@@ -48,8 +55,8 @@ def check_cosignature(note: Note, key: VerifierKey) -> int | None:
     Of several lines by it the latest time counts: all are true, and that one says most. Raises SignatureInvalid when
     any line by it does not verify, and Malformed when ``key`` is not a witness's.
     """
-    if key.type != TYPE_COSIGNATURE:
-        raise Malformed("A witness's key is of type 4 (cosignature).")
+    if key.type == TYPE_ED25519:
+        raise Malformed("A witness's key is of type 4 (cosignature) or 6 (ML-DSA-44).")
     lines = [each for each in note.signatures if each.is_by(key)]
     for line in lines:
         key.check(note.text, line.signature)

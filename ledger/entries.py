@@ -1,4 +1,4 @@
-"""What the ledger says: ten kinds of entry, each canonical JSON of at most 65,535 bytes.
+"""What the ledger says: eleven kinds of entry, each canonical JSON of at most 65,535 bytes.
 
 Every entry has ``v`` (1), ``kind`` and ``at`` (whole UTC seconds since 1970, never decreasing from entry to entry).
 Hashes, keys and consent identifiers are lower-case hexadecimal. Budgets are whole nano-rho. There are no floats, no
@@ -8,6 +8,7 @@ names of people, no residents' keys and no free text.
 kind        says
 ==========  ==========================================================================================================
 genesis     entry 0: the log's origin and key, the stewards and how many of them must sign, the town's time zone
+log-key     the log signs with another key from here on; signed by the stewards' quorum
 member      an organisation joined, changed or left, with its keys and roles; signed by the stewards' quorum
 policy      a whole policy document; signed by the stewards' quorum
 grant       a consent's identifier, the policy version it is for, how long, its yearly cap, its commitment
@@ -27,7 +28,7 @@ Example of a ``revoke``::
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ledger import canonical
 from ledger.errors import Malformed, TooLarge
@@ -50,6 +51,8 @@ Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 """A date, ``YYYY-MM-DD``, in the town's time zone."""
 Token = Annotated[str, Meta(max_length=60_000)]
 """A compact JWS (``ledger.jws``)."""
+LongKey = Annotated[str, Meta(min_length=1, max_length=2_200)]
+"""A verifier key with room for a post-quantum one."""
 Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?\Z")]
 """A non-negative decimal number as text: exact, and never a float."""
 Text = dict[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,35}\Z")], Annotated[str, Meta(max_length=8_000)]]
@@ -82,9 +85,27 @@ class Genesis(Entry, frozen=True, kw_only=True, tag="genesis"):
     origin: Annotated[str, Meta(min_length=1, max_length=200)]
     title: Text
     log_key: Annotated[str, Meta(max_length=400)]
+    log_key_pq: LongKey | UnsetType = UNSET
+    """The log's post-quantum verifier key (type 0x06), where it has one."""
     time_zone: Annotated[str, Meta(max_length=64)]
     stewards: Annotated[list[Steward], Meta(min_length=1, max_length=64)]
     quorum: Annotated[int, Meta(ge=1, le=64)]
+
+
+class LogKeyBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log's keys as the stewards signed them. ``number`` counts them; the genesis entry's are number 1."""
+
+    number: Annotated[int, Meta(ge=2, le=10_000)]
+    key: Annotated[str, Meta(max_length=400)]
+    key_pq: LongKey | UnsetType = UNSET
+    """The post-quantum key; without it, the log signs with none from here on."""
+
+
+class LogKey(Entry, frozen=True, kw_only=True, tag="log-key"):
+    """Every tree that holds this entry is signed with these keys (``ledger.log_keys``), and with no others."""
+
+    log_key: LogKeyBody
+    signatures: Annotated[list[Token], Meta(max_length=64)]
 
 
 class MemberBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,7 +221,7 @@ class Refuse(Entry, frozen=True, kw_only=True, tag="refuse"):
     left: NanoRho
 
 
-AnyEntry = Genesis | Member | PolicyEntry | Grant | Revoke | Erase | Admit | Release | Refund | Refuse
+AnyEntry = Genesis | LogKey | Member | PolicyEntry | Grant | Revoke | Erase | Admit | Release | Refund | Refuse
 
 
 def encode(entry: AnyEntry) -> bytes:

@@ -12,6 +12,7 @@ import binascii
 import re
 from base64 import urlsafe_b64encode
 from binascii import a2b_base64
+from collections.abc import Sequence
 from typing import TypeVar
 
 from nacl.bindings import crypto_sign, crypto_sign_open
@@ -94,3 +95,18 @@ def verify(token: str, public_key: bytes, type_: type[T], what: str = "signed me
     signed_part, payload, signature = parts(token)
     check(signed_part, signature, public_key)
     return canonical.decode(payload, type_, what)
+
+
+def verify_any(token: str, public_keys: Sequence[bytes], type_: type[T], what: str = "signed message") -> T:
+    """Check the signature with each of several keys in turn and decode the payload, if one of them is its signer's.
+
+    Raises Malformed, or SignatureInvalid where none is.
+    """
+    for key in public_keys[:-1]:
+        try:
+            return verify(token, key, type_, what)
+        except SignatureInvalid:
+            continue
+    if not public_keys:
+        raise SignatureInvalid("There is no key to check the signature with.")
+    return verify(token, public_keys[-1], type_, what)

@@ -13,12 +13,14 @@ em dash (U+2014), a space, the key's name, a space, the base64 of ``key ID (4 by
 it is UTF-8 without control characters (below U+0020) other than newline. A name is not empty and has no Unicode space
 and no plus sign.
 
-The key ID is the first 4 bytes of ``SHA-256(name || 0x0A || type || public key)``. Two types are read here, both with
-a 32-byte Ed25519 key:
+The key ID is the first 4 bytes of ``SHA-256(name || 0x0A || type || public key)``. Three types are read here, the
+first two with a 32-byte Ed25519 key:
 
 - 0x01: the signature is 64 bytes, over the text.
 - 0x04: a cosignature, ``uint64be(time) || 64 bytes``, over ``cosignature/v1\ntime <time>\n<text>`` (C2SP
   tlog-cosignature). ``ledger.cosignatures`` makes and checks these.
+- 0x06: a post-quantum cosignature, ``uint64be(time) || 2,420 bytes`` of ML-DSA-44 (``ledger.ml_dsa``), with a
+  1,312-byte key. Witnesses make them, and a log may sign its own checkpoints so.
 
 A verifier key is written ``<name>+<key ID, 8 hex digits>+<base64(type || public key)>``.
 
@@ -33,16 +35,19 @@ from hashlib import sha256
 
 from nacl.signing import SigningKey
 
-from ledger import jws
+from ledger import jws, ml_dsa
 from ledger.errors import Malformed, SignatureInvalid, TooLarge
 from ledger.text_forms import MAX_SIZE, from_base64, to_base64
 
 TYPE_ED25519 = 0x01
 TYPE_COSIGNATURE = 0x04
+TYPE_ML_DSA_44 = 0x06
+ALGORITHMS = {TYPE_ED25519: "Ed25519", TYPE_COSIGNATURE: "Ed25519", TYPE_ML_DSA_44: "ML-DSA-44"}
+"""The signature algorithm of each type, as reports name it."""
 MAX_NOTE_BYTES = 1_000_000
 MAX_SIGNATURES = 100
 
-_KEY_BYTES = 32
+_KEY_BYTES = {TYPE_ED25519: 32, TYPE_COSIGNATURE: 32, TYPE_ML_DSA_44: ml_dsa.PUBLIC_KEY_BYTES}
 _KEY_ID_BYTES = 4
 _SIGNATURE_BYTES = 64
 _TIME_BYTES = 8
@@ -66,7 +71,7 @@ def _is_utf8(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A key that signs notes: its name, its type (0x01 or 0x04) and its 32-byte Ed25519 public key.
+    """A key that signs notes: its name, its type (0x01, 0x04 or 0x06) and its public key.
 
     Raises Malformed when the name, the type or the length of the key is not of the format.
     """
@@ -78,10 +83,12 @@ class VerifierKey:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if self.type not in (TYPE_ED25519, TYPE_COSIGNATURE):
-            raise Malformed("The verifier key is of a type that is not read here; use Ed25519 (1) or cosignature (4).")
-        if len(self.public_key) != _KEY_BYTES:
-            raise Malformed("The verifier key does not hold a 32-byte Ed25519 public key.")
+        if self.type not in _KEY_BYTES:
+            raise Malformed(
+                "The verifier key is of a type that is not read here; use Ed25519 (1), cosignature (4) or ML-DSA-44 (6)."
+            )
+        if len(self.public_key) != _KEY_BYTES[self.type]:
+            raise Malformed("The verifier key is not as long as its type's public keys: 32 bytes, or 1,312 of type 6.")
         if self.key_id != _key_id(self.name, self.type, self.public_key):
             raise Malformed("The verifier key's ID does not belong to its name and public key.")
 
@@ -94,6 +101,16 @@ class VerifierKey:
     def cosignature(cls, name: str, public_key: bytes) -> "VerifierKey":
         """Return the key of a witness (type 0x04)."""
         return cls._make(name, TYPE_COSIGNATURE, public_key)
+
+    @classmethod
+    def ml_dsa_44(cls, name: str, public_key: bytes) -> "VerifierKey":
+        """Return the post-quantum key of a log or a witness (type 0x06)."""
+        return cls._make(name, TYPE_ML_DSA_44, public_key)
+
+    @property
+    def algorithm(self) -> str:
+        """The signature algorithm, as reports name it."""
+        return ALGORITHMS[self.type]
 
     @classmethod
     def _make(cls, name: str, type_: int, public_key: bytes) -> "VerifierKey":
@@ -116,11 +133,17 @@ class VerifierKey:
     def check(self, text: str, signature: bytes) -> None:
         """Raise SignatureInvalid unless ``signature`` (without key ID) is this key's over the note text ``text``."""
         if self.type == TYPE_ED25519:
-            message = text.encode()
-        else:
-            message = cosignature_message(cosignature_time(signature), text)
-            signature = signature[_TIME_BYTES:]
-        jws.check(message, signature, self.public_key)
+            jws.check(text.encode(), signature, self.public_key)
+            return
+        time, signature = cosignature_time(signature), signature[_TIME_BYTES:]
+        if self.type == TYPE_COSIGNATURE:
+            jws.check(cosignature_message(time, text), signature, self.public_key)
+            return
+        try:
+            message = ml_dsa.cosigned_message(self.name, time, text)
+        except Malformed:
+            raise SignatureInvalid("An ML-DSA-44 key signs checkpoints, and this text is none.") from None
+        ml_dsa.check(message, signature, self.public_key)
 
 
 def _key_id(name: str, type_: int, public_key: bytes) -> bytes:
@@ -133,9 +156,9 @@ def cosignature_message(time: int, text: str) -> bytes:
 
 
 def cosignature_time(signature: bytes) -> int:
-    """Return the time (seconds since 1970) in a type 0x04 signature; raise SignatureInvalid if it has none."""
-    if len(signature) != _TIME_BYTES + _SIGNATURE_BYTES:
-        raise SignatureInvalid("A cosignature is 8 bytes of time and 64 bytes of signature.")
+    """Return the time (seconds since 1970) in a type 0x04 or 0x06 signature; raise SignatureInvalid if it has none."""
+    if len(signature) - _TIME_BYTES not in (_SIGNATURE_BYTES, ml_dsa.SIGNATURE_BYTES):
+        raise SignatureInvalid("A cosignature is 8 bytes of time and 64 bytes of signature, or 2,420 of ML-DSA-44.")
     time = int.from_bytes(signature[:_TIME_BYTES], "big")
     if time > MAX_SIZE:
         raise SignatureInvalid("A cosignature's time is at most 2^63 - 1.")

@@ -17,9 +17,10 @@ whoever checks brings it. At most 63 hashes are taken, enough for 2^63 entries.
 
 from dataclasses import dataclass
 
-from ledger.checkpoints import Checkpoint, open_checkpoint
+from ledger.checkpoints import Checkpoint
 from ledger.errors import Malformed, TooLarge
 from ledger.hashing import HASH_BYTES, leaf_hash
+from ledger.log_keys import LogKeyHistory, LogKeys
 from ledger.notes import VerifierKey, parse_note
 from ledger.proofs import check_inclusion
 from ledger.text_forms import MAX_SIZE, from_base64, to_base64, to_hash, to_number
@@ -83,15 +84,18 @@ class Receipt:
 
 
 def check_receipt(
-    receipt: Receipt, entry: bytes, log_key: VerifierKey, witnesses: WitnessPolicy | None = None
+    receipt: Receipt,
+    entry: bytes,
+    log_key: VerifierKey | LogKeys | LogKeyHistory,
+    witnesses: WitnessPolicy | None = None,
 ) -> Checkpoint:
     """Check that ``entry`` is in the log at the receipt's index; return the checkpoint that proves it.
 
-    Checks the log's signature, the inclusion path and, where ``witnesses`` is given, that policy's quorum.
-    Raises Malformed, SignatureInvalid or ProofInvalid.
+    Checks the log's signature by the key of that size (of its history, where that is given), the inclusion path and,
+    where ``witnesses`` is given, that policy's quorum. Raises Malformed, SignatureInvalid or ProofInvalid.
     """
-    checkpoint, note = open_checkpoint(receipt.checkpoint, log_key)
+    checkpoint, note = LogKeyHistory.of(log_key).open(receipt.checkpoint)
     check_inclusion(leaf_hash(entry), receipt.index, checkpoint.size, receipt.proof, checkpoint.root)
     if witnesses is not None:
-        witnesses.check(note)
+        witnesses.check_quorum(note)
     return checkpoint

@@ -12,7 +12,15 @@
 A group holds when at least k of its members do; ``all`` and ``any`` stand for a k of all and of 1. A group or quorum
 names only what stands on lines before it. No name is a member twice, in one group or in two, so each witness counts
 in one way. ``quorum none`` asks for no witness. Exactly one quorum line. No public key is listed twice as a log or
-twice as a witness. Log keys are of type 1, witness keys of type 4. Names have no meaning outside the file.
+twice as a witness. Log keys are of type 1 or 6, witness keys of type 4 or 6. Names have no meaning outside the file.
+
+A witness that signs with both an Ed25519 key (4) and a post-quantum one (6) stands on two lines, with one address, and
+the two in a group of their own: ``any`` counts it once whichever line is there, which also a reader that cannot check
+ML-DSA-44 can tell; ``all`` asks for both, and only then does the quorum outlive Ed25519::
+
+    witness city witness.example/city+77aa…+BDef… https://witness.example
+    witness city_pq witness.example/city+90c1…+Bq1k… https://witness.example
+    group city_either any city city_pq
 
 At most 256 lines of each kind are taken. ``format`` prints the one plain form of a policy: no comments, each k a
 number; reading that gives the same policy again.
@@ -25,7 +33,7 @@ from typing import TypeVar
 
 from ledger.cosignatures import check_cosignature
 from ledger.errors import Malformed, ProofInvalid, TooLarge
-from ledger.notes import TYPE_COSIGNATURE, TYPE_ED25519, Note, VerifierKey
+from ledger.notes import TYPE_COSIGNATURE, TYPE_ED25519, TYPE_ML_DSA_44, Note, VerifierKey
 from ledger.text_forms import to_number
 
 NO_WITNESS = "none"
@@ -77,8 +85,8 @@ class WitnessPolicy:
     def __post_init__(self) -> None:
         if max(len(self.logs), len(self.witnesses), len(self.groups)) > MAX_OF_EACH:
             raise TooLarge("A witness policy has at most 256 logs, 256 witnesses and 256 groups.")
-        _check_keys((log.key for log in self.logs), TYPE_ED25519, "log")
-        _check_keys((witness.key for witness in self.witnesses.values()), TYPE_COSIGNATURE, "witness")
+        _check_keys((log.key for log in self.logs), (TYPE_ED25519, TYPE_ML_DSA_44), "log")
+        _check_keys((witness.key for witness in self.witnesses.values()), (TYPE_COSIGNATURE, TYPE_ML_DSA_44), "witness")
         known: set[str] = set()
         for name in (*self.witnesses, *self.groups):
             if name == NO_WITNESS or name in known or not _is_item(name):
@@ -128,6 +136,13 @@ class WitnessPolicy:
         """
         if self.logs and not self._is_signed_by_a_log(note):
             raise ProofInvalid("The checkpoint is not signed by a log of the witness policy.")
+        return self.check_quorum(note)
+
+    def check_quorum(self, note: Note) -> dict[str, int]:
+        """Return what ``check`` does, for a reader who has checked the log's own signature (``ledger.log_keys``).
+
+        A log's keys change and the file's log lines do not. Raises ProofInvalid or SignatureInvalid.
+        """
         times = {name: check_cosignature(note, witness.key) for name, witness in self.witnesses.items()}
         cosigned = {name: time for name, time in times.items() if time is not None}
         if not self.is_quorum(cosigned):
@@ -200,11 +215,11 @@ def _is_item(text: str) -> bool:
     return bool(text) and not _SPACES.search(text) and "\n" not in text and not _CONTROL.search(text)
 
 
-def _check_keys(keys: Iterable[VerifierKey], type_: int, what: str) -> None:
+def _check_keys(keys: Iterable[VerifierKey], types: tuple[int, int], what: str) -> None:
     seen: set[bytes] = set()
     for key in keys:
-        if key.type != type_:
-            raise Malformed(f"A {what}'s key in a witness policy is of type {type_}.")
+        if key.type not in types:
+            raise Malformed(f"A {what}'s key in a witness policy is of type {types[0]} or {types[1]}.")
         if key.public_key in seen:
             raise Malformed(f"The witness policy lists one public key for two {what} lines.")
         seen.add(key.public_key)

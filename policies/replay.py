@@ -19,11 +19,13 @@ from msgspec import Struct, field
 from ledger import entries as e
 from ledger.canonical import encode
 from ledger.errors import MusubiError, ProofInvalid
+from ledger.log_keys import LogKeyHistory
 from policies import budgets
 from policies.chunk_tree import Chunks
 from policies.document import Policy, decode_document
 from policies.governance import check_quorum
 from policies.in_force import InForce
+from policies.log_keys import change_log_keys, first_log_keys
 
 
 class SeenConsents(Protocol):
@@ -63,6 +65,13 @@ class PolicyRecord(Struct, frozen=True, kw_only=True):
     document: Policy
 
 
+class MemberKey(Struct, frozen=True, kw_only=True):
+    """A member's signing key, and the index of the entry that brought it: it counts for what comes after that entry."""
+
+    index: int
+    key: str
+
+
 class State(Struct, kw_only=True):
     """Everything that decisions need. ``size`` is how many entries were applied."""
 
@@ -70,7 +79,11 @@ class State(Struct, kw_only=True):
     at: int = 0
     genesis: e.Genesis | None = None
     genesis_sha256: str = ""
+    log_keys: LogKeyHistory | None = None
+    """Which keys sign trees of which size; None before the genesis entry."""
     members: dict[str, e.MemberBody] = field(default_factory=dict)
+    member_keys: dict[str, list[MemberKey]] = field(default_factory=dict)
+    """Each member's signing keys in their order."""
     policies: dict[str, PolicyRecord] = field(default_factory=dict)
     """The current version of each policy, by id."""
     versions: dict[str, PolicyRecord] = field(default_factory=dict)
@@ -110,6 +123,21 @@ class State(Struct, kw_only=True):
         """Return a round's participant, also one that has left since: what it began it must be able to end."""
         body = self.members.get(alias)
         return body if body is not None and (body.status == "left" or "holder" in body.roles) else None
+
+    def keys_since(self, alias: str, index: int) -> list[bytes]:
+        """Return the member's signing keys that were in force at ``index`` or came after it, the newest first.
+
+        A round's participant may change its key while the round is open: what it said before and what it says after
+        both count. Nothing that was laid down before the round does.
+        """
+        keys = self.member_keys.get(alias, [])
+        first = max((place for place, each in enumerate(keys) if each.index < index), default=0)
+        return [bytes.fromhex(each.key) for each in reversed(keys[first:])]
+
+    def key_at(self, alias: str, index: int) -> bytes | None:
+        """Return the signing key that a member had in force at the entry ``index``, or None before its first."""
+        found = [each.key for each in self.member_keys.get(alias, []) if each.index < index]
+        return bytes.fromhex(found[-1]) if found else None
 
     def members_with(self, role: e.Role) -> list[e.MemberBody]:
         """Return the active members of one role, by alias."""
@@ -154,8 +182,10 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
         match entry:
             case e.Genesis():
                 _genesis(state, entry, data)
+            case e.LogKey():
+                _log_key(state, index, entry)
             case e.Member():
-                _member(state, entry)
+                _member(state, index, entry)
             case e.PolicyEntry():
                 _policy(state, index, entry)
             case e.Grant():
@@ -191,16 +221,27 @@ def _genesis(state: State, entry: e.Genesis, data: bytes) -> None:
         budgets.local_day(entry.at, entry.time_zone)
     except (KeyError, ValueError, OSError):
         raise ProofInvalid("its time zone is not one of the IANA database.") from None
+    state.log_keys = first_log_keys(entry)
     state.genesis = entry
     state.genesis_sha256 = entry_sha256(data)
 
 
-def _member(state: State, entry: e.Member) -> None:
+def _log_key(state: State, index: int, entry: e.LogKey) -> None:
+    if state.log_keys is not None:
+        state.log_keys = change_log_keys(state.log_keys, index, entry, state.trust_root)
+
+
+def _member(state: State, index: int, entry: e.Member) -> None:
     body = entry.member
     check_quorum("member", encode(body), entry.signatures, state.trust_root)
     before = state.members.get(body.alias)
     if body.number != (before.number + 1 if before else 1):
         raise ProofInvalid("the member's number does not follow the last one.")
+    keys = state.member_keys.setdefault(body.alias, [])
+    if before is None or body.key != before.key:
+        if any(each.key == body.key for each in keys):
+            raise ProofInvalid("the member takes back a key that it laid down.")
+        keys.append(MemberKey(index=index, key=body.key))
     state.members[body.alias] = body
 
 

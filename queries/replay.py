@@ -46,10 +46,13 @@ def _check_words(state: State, refund: e.Refund) -> None:
 
 
 def check_word(state: State, alias: str, token: str, admit: int, admit_sha256: str) -> None:
-    """Check one participant's signed word for one round; raise Malformed, SignatureInvalid or ProofInvalid."""
+    """Check one participant's signed word for one round; raise Malformed, SignatureInvalid or ProofInvalid.
+
+    It is signed with a key that the participant had while the round was open (``State.keys_since``).
+    """
     member = state.participant(alias)
     if member is None or "holder" not in member.roles:
         raise ProofInvalid("A word is by no holder of this town.")
-    word = jws.verify(token, bytes.fromhex(member.key), Word, "word")
+    word = jws.verify_any(token, state.keys_since(alias, admit), Word, "word")
     if (word.from_, word.log, word.admit, word.admit_sha256) != (alias, state.log, admit, admit_sha256):
         raise ProofInvalid("A word is for another round.")

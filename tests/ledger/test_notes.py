@@ -158,7 +158,9 @@ def written(name: str, type_: int, public_key: bytes) -> str:
         written("\ud800", 1, bytes(32)),
         written("a", 1, bytes(31)),
         written("a", 2, bytes(32)),
-        written("a", 6, bytes(1312)),
+        written("a", 5, bytes(1312)),
+        written("a", 6, bytes(32)),
+        written("a", 1, bytes(1312)),
     ],
 )
 def test_these_verifier_keys_are_malformed(text: str) -> None:
