@@ -160,10 +160,17 @@ async def _pause() -> None:
 async def process_of(town: Town, port: int, witness_port: int) -> AsyncIterator[ServiceProcess]:
     """Run the witness; the service is started by the test, and ended here."""
     with witness_at(town.witness, witness_port):
-        limits = httpx.Limits(max_keepalive_connections=0)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as client:
-            service = ServiceProcess(town, port, client)
-            try:
-                yield service
-            finally:
-                service.stop()
+        async with service_alone(town, port) as service:
+            yield service
+
+
+@asynccontextmanager
+async def service_alone(town: Town, port: int) -> AsyncIterator[ServiceProcess]:
+    """Give a service whose witnesses run elsewhere; it is started by the test, and ended here."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as client:
+        service = ServiceProcess(town, port, client)
+        try:
+            yield service
+        finally:
+            service.stop()

@@ -1,0 +1,147 @@
+"""Witnesses as real processes: our own, and one that other people wrote (PyPI ``aics-witness``, Python 3.12)."""
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ledger.notes import VerifierKey
+from trust.audit.witness import make_witness
+
+FOREIGN = "aics-witness==0.1.0"
+PATIENCE = 60
+
+
+def free_port() -> int:
+    """Return a port that nothing listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class WitnessProcess:
+    """A witness at a port of its own. ``key`` is its verifier key, ``url`` where a log asks it."""
+
+    def __init__(self, key: VerifierKey, port: int, health: str, command: list[str], log: Path) -> None:
+        self.key = key
+        self.url = f"http://127.0.0.1:{port}"
+        self._health = self.url + health
+        self._command = command
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(self._command, stdout=out, stderr=out)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                httpx.get(self._health, timeout=2).raise_for_status()
+            except httpx.HTTPError:
+                assert self._process.poll() is None, self._log.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+
+@contextmanager
+def own_witness(folder: Path, name: str, *logs: VerifierKey) -> Iterator[WitnessProcess]:
+    """Run ``musubi witness`` for these logs."""
+    key = make_witness(folder, name, list(logs))
+    port = free_port()
+    command = [sys.executable, "-m", "trust.cli", "witness", "--dir", str(folder), "--port", str(port)]
+    with _running(WitnessProcess(key, port, "/health", command, folder / "out.log")) as process:
+        yield process
+
+
+@contextmanager
+def foreign_witness(folder: Path, name: str, log: VerifierKey) -> Iterator[WitnessProcess]:
+    """Run the foreign witness for a log; skip, with the reason, where it cannot be had."""
+    python = _foreign_python()
+    folder.mkdir(parents=True)
+    config = ["--config", str(folder / "witness.json")]
+    port = free_port()
+    run = [str(python), "-m", "aics_witness"]
+    made = subprocess.run(
+        [*run, "init", *config, "--name", name, "--listen", f"127.0.0.1:{port}"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    key = VerifierKey.parse(made.stdout.strip().splitlines()[-1])
+    subprocess.run(
+        [*run, "add-log", *config, "--origin", log.name, "--vkey", str(log)],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    with _running(WitnessProcess(key, port, "/healthz", [*run, "serve", *config], folder / "out.log")) as process:
+        yield process
+
+
+@contextmanager
+def _running(process: WitnessProcess) -> Iterator[WitnessProcess]:
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
+
+
+def _foreign_python() -> Path:
+    """Return the Python of an environment that has the foreign witness; it is made once and kept."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "musubi-tests"
+    environment = cache / FOREIGN.replace("==", "-")
+    python, done = environment / "bin" / "python", environment / "done"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at the same time
+        if not done.exists():
+            base = _python312()
+            if base is None:
+                pytest.skip(f"{FOREIGN} needs Python 3.12: put python3.12 on the PATH or set MUSUBI_PYTHON312")
+            shutil.rmtree(environment, ignore_errors=True)
+            subprocess.run([base, "-m", "venv", environment], check=True, capture_output=True, timeout=240)
+            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", FOREIGN]
+            try:
+                got = subprocess.run(install, capture_output=True, timeout=240, check=False).returncode == 0
+            except subprocess.TimeoutExpired:
+                got = False
+            if not got:
+                pytest.skip(f"{FOREIGN} could not be installed from the package index")
+            done.touch()
+    return python
+
+
+def _python312() -> str | None:
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    found = [os.environ.get("MUSUBI_PYTHON312"), shutil.which("python3.12")]
+    if Path(uv).exists():
+        asked = subprocess.run([uv, "python", "find", "3.12"], capture_output=True, text=True, check=False, timeout=60)
+        found.append(asked.stdout.strip() or None)
+    found += map(str, sorted((Path.home() / ".pyenv" / "versions").glob("3.12.*/bin/python")))
+    check = "import sys; sys.exit(sys.version_info[:2] != (3, 12))"
+    for each in found:
+        if each and subprocess.run([each, "-c", check], capture_output=True, check=False, timeout=60).returncode == 0:
+            return each
+    return None
