@@ -117,9 +117,9 @@ def choose_keys(stated: Sequence[str], trusted: Sequence[VerifierKey]) -> list[V
     return list(trusted) or read_log_keys(stated)
 
 
-def open_signed(note: str, keys: Sequence[VerifierKey]) -> Checkpoint:
+def open_signed(note: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
     """Read a checkpoint that one of the log's keys signed. Raises Malformed, TooLarge or SignatureInvalid."""
-    opened = parse_note(note.encode())
+    opened = parse_note(note)
     verify_note(opened, keys)
     checkpoint = Checkpoint.parse(opened.text)
     if any(key.name != checkpoint.origin for key in keys):
@@ -134,7 +134,7 @@ def check_split_view(evidence: SplitView, trusted: Sequence[VerifierKey] = ()) -
     says so. Raises Malformed, TooLarge, SignatureInvalid (not signed by the log) or ProofInvalid (no contradiction).
     """
     keys = choose_keys(evidence.log_keys, trusted)
-    smaller, larger = open_signed(evidence.smaller, keys), open_signed(evidence.larger, keys)
+    smaller, larger = open_signed(evidence.smaller.encode(), keys), open_signed(evidence.larger.encode(), keys)
     _check_prefix(smaller.size, larger, evidence.prefix, evidence.proof)
     if evidence.prefix == smaller.root:
         raise ProofInvalid("The two checkpoints agree: the larger tree begins with the smaller one.")
@@ -174,7 +174,7 @@ def make_split_view(
     answers is believed. Raises Malformed, TooLarge or SignatureInvalid for a note that is no checkpoint of the log;
     ProofInvalid where ``tree`` is missing or is not the larger one's; and what ``tree`` raises.
     """
-    opened = [(open_signed(note, keys), note) for note in (_text(first), _text(second))]
+    opened = [(open_signed(note, keys), note.decode()) for note in (first, second)]
     (smaller, small_note), (larger, large_note) = sorted(opened, key=lambda pair: pair[0].size)
     proof: list[bytes] = []
     if smaller.size == larger.size:
@@ -194,13 +194,6 @@ def make_split_view(
     )
 
 
-def _text(note: bytes) -> str:
-    try:
-        return note.decode()
-    except UnicodeDecodeError:
-        raise Malformed("A signed checkpoint is UTF-8 text.") from None
-
-
 def split_view_of_refused(
     stored: bytes, refused: bytes, proof: Sequence[bytes], keys: Sequence[VerifierKey]
 ) -> SplitView | None:
@@ -211,15 +204,19 @@ def split_view_of_refused(
     that prefix left out of the proof; and a proof that is wrong altogether is no evidence of anything.
     """
     try:
-        smaller, larger = _text(stored), _text(refused)
-        old, new = open_signed(smaller, keys).size, open_signed(larger, keys).size
+        old, new = open_signed(stored, keys).size, open_signed(refused, keys).size
         if not 0 < old < new:
             return make_split_view(stored, refused, keys)
         prefix = proven_prefix(old, new, proof)
         if prefix is None:
             return None
-        stated = [str(key) for key in keys]
-        evidence = SplitView(log_keys=stated, smaller=smaller, larger=larger, prefix=prefix, proof=list(proof))
+        evidence = SplitView(
+            log_keys=[str(key) for key in keys],
+            smaller=stored.decode(),
+            larger=refused.decode(),
+            prefix=prefix,
+            proof=list(proof),
+        )
         check_split_view(evidence, keys)
     except MusubiError:
         return None

@@ -143,7 +143,7 @@ def check_broken_promise(
     that operator) or ProofInvalid (the promise is not shown to be broken).
     """
     keys = choose_keys(evidence.log_keys, trusted)
-    checkpoint = open_signed(evidence.checkpoint, keys)
+    checkpoint = open_signed(evidence.checkpoint.encode(), keys)
     evidence.genesis.check(checkpoint)
     evidence.operator.check(checkpoint)
     genesis = e.decode(evidence.genesis.entry)

@@ -12,12 +12,14 @@ from log_builder import ORIGIN, LogBuilder, key_of
 
 from ledger import jws
 from ledger.errors import NotFound, Unavailable
+from ledger.evidence import SplitView
 from ledger.notes import VerifierKey
 from ledger.tiles import Tile
 from queries import messages as m
 from trust.audit import auditor
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
+from trust.evidence_files import check_evidence, read_evidence
 from trust.log_source import HttpLog
 
 GRANTS = 600
@@ -153,21 +155,22 @@ def test_a_log_that_went_on_is_ok_at_the_second_audit(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "checkpoint").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_rolled_back_log_is_noticed_and_both_notes_are_kept(tmp_path: Path) -> None:
+def test_a_rolled_back_log_is_noticed_and_its_note_is_set_aside(tmp_path: Path) -> None:
     log = LogBuilder().town(300)
     log.publish(tmp_path / "long")
     log.publish(tmp_path / "short", log.entries[:200])
     assert check(log, tmp_path / "long", tmp_path / "state").verdict == "ok"
     report = check(log, tmp_path / "short", tmp_path / "state")
     assert "rolled back" in report.verdict
-    (evidence,) = (tmp_path / "state" / "evidence").iterdir()
-    assert (evidence / "older").read_bytes() == (tmp_path / "long" / "checkpoint").read_bytes()
-    assert (evidence / "newer").read_bytes() == (tmp_path / "short" / "checkpoint").read_bytes()
+    assert report.evidence == []  # an old copy contradicts nothing
+    (aside,) = (tmp_path / "state" / "set-aside").iterdir()
+    assert aside.read_bytes() == (tmp_path / "short" / "checkpoint").read_bytes()
+    assert str(aside) in report.notes[-1]
     assert check(log, tmp_path / "long", tmp_path / "state").verdict == "ok"
 
 
 @pytest.mark.parametrize("further", [0, 1, 40])
-def test_a_forked_log_is_noticed_and_both_notes_are_kept(tmp_path: Path, further: int) -> None:
+def test_a_forked_log_is_noticed_and_convicted_by_one_file(tmp_path: Path, further: int) -> None:
     log, fork = LogBuilder().town(), LogBuilder().town()
     for number in range(30):
         log.grant(1_000 + number)
@@ -180,9 +183,13 @@ def test_a_forked_log_is_noticed_and_both_notes_are_kept(tmp_path: Path, further
     assert check(log, tmp_path / "log", tmp_path / "state").verdict == "ok"
     report = check(fork, tmp_path / "fork", tmp_path / "state")
     assert report.rule == "history-forked"
-    (evidence,) = (tmp_path / "state" / "evidence").iterdir()
-    assert (evidence / "older").read_bytes() == (tmp_path / "log" / "checkpoint").read_bytes()
-    assert (evidence / "newer").read_bytes() == (tmp_path / "fork" / "checkpoint").read_bytes()
+    (file,) = report.evidence
+    evidence = read_evidence(Path(file))
+    assert isinstance(evidence, SplitView)
+    assert evidence.smaller == (tmp_path / "log" / "checkpoint").read_text()
+    assert evidence.larger == (tmp_path / "fork" / "checkpoint").read_text()
+    assert check_evidence(evidence, [log.log_key]).pinned
+    assert check(log, tmp_path / "log", tmp_path / "state").verdict == "ok"
 
 
 def test_pins_are_believed_on_first_use_and_said_so_and_others_later_are_a_fork(tmp_path: Path) -> None:

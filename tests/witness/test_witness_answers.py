@@ -21,6 +21,7 @@ from ledger.tiles import Tile, TileAppender, TileReader
 from ledger.tree import prove_consistency
 from ledger.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
 from trust.audit.witness import Witness, create_witness, make_witness, open_witness
+from trust.evidence_files import check_evidence, read_evidence
 
 ORIGIN = "log.example/town"
 KEY = SigningKey(bytes(range(32)))
@@ -138,11 +139,34 @@ def test_422_for_a_proof_that_does_not_verify_or_is_not_due(client: TestClient, 
     assert post(client, AddCheckpoint(3, [], good.checkpoint).format())[0] == 422  # no proof
     assert post(client, fork.request(3, 7))[0] == 422  # another history's proof
     assert post(client, fork.request(3, 3))[0] == 422  # equal sizes, different roots
-    witness: Witness = client.app.state.witness
-    ((stored, contradicting),) = witness.evidence()
-    assert parse_note(stored).text == log.checkpoints[3].text
-    assert parse_note(contradicting).text == fork.checkpoints[3].text
     assert post(client, log.request(3, 7))[0] == 200  # and nothing of it changed the state
+
+
+def test_a_checkpoint_that_contradicts_the_stored_one_leaves_a_file_that_convicts_the_log(
+    client: TestClient, log: Log
+) -> None:
+    """Of a larger one, the log's own proof tells what its history is; a proof of nothing contradicts nothing."""
+    fork = Log(b"fork")
+    fork.grow(3)
+    fork.grow(4)
+    witness: Witness = client.app.state.witness
+    assert post(client, log.request(0, 3))[0] == 200
+    good = AddCheckpoint.parse(log.request(3, 7))
+    for proof in ([], good.proof[:-1], [*good.proof[:-1], bytes(32)]):
+        assert post(client, AddCheckpoint(3, proof, good.checkpoint).format())[0] == 422
+        assert post(client, AddCheckpoint(3, proof, fork_checkpoint(fork, 7)).format())[0] == 422
+    assert witness.evidence() == []
+    for size, says in ((3, "two different trees of the same size, 3"), (7, "a tree of 3 entries and a tree of 7")):
+        for _ in range(2):  # the same evidence is kept once
+            assert post(client, fork.request(3, size))[0] == 422
+        convicted = [check_evidence(read_evidence(path), [LOG_KEY]).says for path in witness.evidence()]
+        assert sum(says in each for each in convicted) == 1
+    assert len(witness.evidence()) == 2
+    assert post(client, log.request(3, 7))[0] == 200  # and nothing of it changed the state
+
+
+def fork_checkpoint(log: Log, size: int) -> bytes:
+    return sign_checkpoint(log.checkpoints[size], KEY)
 
 
 def test_a_body_above_the_limit_is_not_read(client: TestClient) -> None:

@@ -8,17 +8,20 @@ It imports nothing of the service. What it checks, in this order:
    more by merkletools (``second_opinion``);
 4. every entry means what it may: signatures, quorums, charges, caps, in-force roots, rounds (``queries.replay``), and no
    time is ahead of the witnesses' clocks;
-5. over HTTP, every answer is the sum of its holders' signed shares (``shares``). A folder has no shares.
+5. over HTTP, every answer is the sum of its holders' signed shares (``shares``). A folder has no shares;
+6. the checkpoint does not contradict what others were shown, where it is to be held against theirs (``comparison``).
+
+Where two signed checkpoints contradict each other, a file that convicts the log on its own is kept in the state folder.
 
 Memory does not grow with the log, apart from one bit per entry and policy (in-force sets) and 32 bytes per leaf for the
 second opinion; consent identifiers are kept on disk.
 
 **What it cannot see:** residents' own signatures, which are private to the holders (nodes check those); and whether a
-different history is shown to someone who uses other witnesses.
+different history is shown to someone with whom it is not compared.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ledger import entries as e
@@ -27,11 +30,13 @@ from ledger.hashing import leaf_hash
 from policies.replay import State, entry_sha256
 from queries.admission import plan_of
 from queries.replay import replay
+from trust.audit.comparison import View, compare
 from trust.audit.memory import Memory, check_same_town
 from trust.audit.report import AuditReport
 from trust.audit.second_opinion import MAX_LEAVES, SecondOpinion
 from trust.audit.seen_consents import SeenConsents
 from trust.audit.shares import AnswerBasis, check_shares, fetch_shares
+from trust.evidence_files import parse_evidence
 from trust.log_follower import LogFollower, SeenCheckpoint, VerifiedBatch
 from trust.log_source import FolderLog, HttpLog, StaticLog, open_log
 from trust.trust_file import MAX_TRUST_BYTES, Trust, decode_trust, load_trust
@@ -45,20 +50,22 @@ def audit(
     *,
     trust: Trust | None = None,
     state_folder: Path | None = None,
+    compare_with: Sequence[str] = (),
     progress: Progress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AuditReport:
     """Audit the log at a service's address or in a folder; return what was found, also where that is a fault.
 
     ``trust`` are the pins to hold it to. Without them, those kept in ``state_folder`` are used; without these, what the
-    log itself offers is believed on first use, and the report says so. Raises Unavailable where the log cannot be
-    read now, and NotFound where there is none: those say nothing about the log.
+    log itself offers is believed on first use, and the report says so. ``compare_with`` are places with another view of
+    the same log (``comparison``); one that cannot be compared is a fault too. Raises Unavailable where the log cannot
+    be read now, and NotFound where there is none: those say nothing about the log.
     """
     begin = time.monotonic()
     log = open_log(place)
     audit_ = _Audit(log, Memory(state_folder), progress, clock)
     try:
-        audit_.run(trust)
+        audit_.run(trust, compare_with)
     except Unavailable:
         raise
     except MusubiError as error:
@@ -85,7 +92,7 @@ class _Audit:
         self._second = SecondOpinion()
         self._basis: dict[int, AnswerBasis] = {}
 
-    def run(self, given: Trust | None) -> None:
+    def run(self, given: Trust | None, compare_with: Sequence[str]) -> None:
         """Do the whole audit; raise the first fault."""
         trust = self._pins(given)
         self.report.origin = trust.origin
@@ -99,6 +106,18 @@ class _Audit:
         self._ask_second_opinion(follower.latest)
         if not isinstance(self._log, HttpLog):
             self.report.notes.append("Shares not checked: the copy has none.")
+        for place in compare_with:
+            self._compare(follower.latest, trust, place)
+
+    def _compare(self, seen: SeenCheckpoint, trust: Trust, place: str) -> None:
+        try:
+            comparison, evidence = compare(View(note=seen.note, source=self._log), [trust.verifier], place)
+        except MusubiError as error:
+            message = f"The history at {place} could not be compared with this one: {error.message}"
+            raise ProofInvalid(message, rule=error.code) from None
+        self.report.compared.append(comparison)
+        if evidence is not None:
+            raise HistoryForked(comparison.says, evidence=evidence.format().decode())
 
     def _follower(self, trust: Trust) -> LogFollower:
         latest = self._memory.checkpoint()
@@ -198,16 +217,22 @@ class _Audit:
             raise ProofInvalid("merkletools makes another root of the entries than the signed checkpoint says.")
 
     def report_fault(self, error: MusubiError) -> None:
-        """Turn the first fault into the verdict, and keep evidence where two signed notes contradict each other."""
+        """Turn the first fault into the verdict, and keep the evidence where two signed notes contradict each other."""
         self.report.verdict = error.message
         self.report.rule = str(error.details.get("rule", error.code))
         index = error.details.get("index")
         self.report.first_fault = index if isinstance(index, int) else None
-        older, newer = error.details.get("older"), error.details.get("newer")
-        if isinstance(older, str) and isinstance(newer, str):
-            kept = self._memory.keep_evidence(older.encode(), newer.encode())
-            if kept is not None:
-                self.report.notes.append(f"Both signed checkpoints are kept in evidence/{kept.name}.")
+        evidence, smaller = error.details.get("evidence"), error.details.get("smaller")
+        if isinstance(evidence, str):
+            kept = self._memory.keep_evidence(parse_evidence(evidence.encode()))
+            self.report.evidence += [str(kept)] if kept is not None else []
+        if isinstance(smaller, str):
+            aside = self._memory.set_aside(smaller.encode())
+            if aside is not None:
+                self.report.notes.append(
+                    f"The smaller checkpoint is kept as {aside}. To see whether it belongs to this history, run "
+                    f"'musubi audit PLACE --compare {aside}' with a PLACE that still has the larger tree."
+                )
 
     def finish(self) -> None:
         """Write down the state of the books and drop what was kept for the audit only."""

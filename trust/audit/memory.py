@@ -1,7 +1,9 @@
 """What an auditor keeps between two audits of one town: its pins, the last checkpoint it saw, and evidence.
 
-The folder has ``trust.json`` (the pins), ``checkpoint`` (the last signed note that was checked) and ``evidence/`` (pairs
-of notes that should not both exist). Files are written whole or not at all, mode 0600; a crash leaves the old ones.
+The folder has ``trust.json`` (the pins), ``checkpoint`` (the last signed note that was checked), ``evidence/`` (files
+that convict the log: ``trust.evidence_files``) and ``set-aside/`` (signed notes of trees smaller than one seen before:
+an old copy, or a second history; whoever has the larger tree's tiles can tell which). Files are written whole or not at
+all; a crash leaves the old ones.
 """
 
 import hashlib
@@ -9,6 +11,7 @@ from pathlib import Path
 
 from ledger.errors import HistoryForked, Malformed, NotFound, TooLarge, Unavailable
 from ledger.notes import MAX_NOTE_BYTES
+from trust.evidence_files import Evidence, keep_evidence
 from trust.trust_file import Trust, load_trust, save_trust, write_whole
 
 
@@ -59,14 +62,17 @@ class Memory:
         if self._folder is not None:
             write_whole(self._folder / "checkpoint", note)
 
-    def keep_evidence(self, older: bytes, newer: bytes) -> Path | None:
-        """Keep two notes that should not both exist; return their folder, named for their hash."""
+    def keep_evidence(self, evidence: Evidence) -> Path | None:
+        """Keep what convicts the log; return its file."""
+        return None if self._folder is None else keep_evidence(self._folder / "evidence", evidence)
+
+    def set_aside(self, note: bytes) -> Path | None:
+        """Keep a signed note of which it cannot be told yet whether it contradicts another; return its file."""
         if self._folder is None:
             return None
-        folder = self._folder / "evidence" / hashlib.sha256(older + newer).hexdigest()[:16]
-        write_whole(folder / "older", older)
-        write_whole(folder / "newer", newer)
-        return folder
+        path = self._folder / "set-aside" / hashlib.sha256(note).hexdigest()[:16]
+        write_whole(path, note)
+        return path
 
 
 def check_same_town(kept: Trust, offered: Trust) -> None:

@@ -3,6 +3,7 @@
 from msgspec import Struct, field
 
 from ledger import canonical
+from trust.audit.comparison import Comparison
 
 OK = "ok"
 
@@ -35,6 +36,10 @@ class AuditReport(Struct, kw_only=True):
     """What each policy's open rounds hold back."""
     shares_checked: int = 0
     """How many answers were summed up again from the holders' signed shares."""
+    compared: list[Comparison] = field(default_factory=list)
+    """The other views of the log that this one was held against, up to the first that contradicts it."""
+    evidence: list[str] = field(default_factory=list)
+    """Files that convict the log on their own: ``musubi audit verify-evidence FILE``."""
     milliseconds: int = 0
     notes: list[str] = field(default_factory=list)
     """What the reader must know besides: what was not checked, and whether the pins were believed on first use."""

@@ -17,7 +17,9 @@ IMMEDIATE``), committed with ``synchronous=FULL`` before the answer leaves. A cr
 state, and nobody has the cosignature; a crash after it leaves the new state, and the log asks again from the size that
 the 409 names. So no two answers of this witness can contradict each other.
 
-The folder: ``witness.toml`` (see ``WitnessFile``), ``witness.key`` (a hexadecimal seed, mode 0600), ``witness.sqlite``.
+The folder: ``witness.toml`` (see ``WitnessFile``), ``witness.key`` (a hexadecimal seed, mode 0600), ``witness.sqlite``,
+and ``evidence/``: where a log asks for a cosignature on what contradicts the checkpoint stored here, the file that
+convicts it (``trust.evidence_files``), written before the refusal leaves.
 """
 
 import asyncio
@@ -41,6 +43,7 @@ from nacl.signing import SigningKey
 from ledger.checkpoints import Checkpoint
 from ledger.cosignatures import cosign
 from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
+from ledger.evidence import split_view_of_refused
 from ledger.notes import TYPE_ED25519, Note, VerifierKey, check_name, format_note, parse_note
 from ledger.witness_protocol import (
     CONFLICT_TYPE,
@@ -52,6 +55,7 @@ from ledger.witness_protocol import (
     WitnessRefusal,
     decide,
 )
+from trust.evidence_files import keep_evidence
 from trust.key_files import new_key, read_key
 from trust.serving import serve
 from trust.trust_file import write_whole
@@ -60,15 +64,12 @@ CONFIG = "witness.toml"
 KEY = "witness.key"
 DATABASE = "witness.sqlite"
 MAX_EVIDENCE = 1_000
-"""How many contradicting checkpoints are kept; a log that signs one is convicted already."""
+"""How many files of evidence are kept; a log that earns one is convicted already."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS latest (
   origin TEXT PRIMARY KEY, origin_sha256 TEXT NOT NULL UNIQUE,
   size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS evidence (
-  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, stored BLOB NOT NULL, contradicting BLOB NOT NULL
 ) STRICT;
 """
 
@@ -96,8 +97,10 @@ class Witness:
         key: SigningKey,
         log_keys: list[VerifierKey],
         clock: Callable[[], float] = time.time,
+        evidence: Path | None = None,
     ) -> None:
         self.name = name
+        self._evidence = evidence
         self._key = key
         self._log_keys = {each.name: each for each in log_keys}
         self._clock = clock
@@ -153,7 +156,7 @@ class Witness:
             checkpoint = decide(request, stored, self._log_keys)
         except InconsistentCheckpoint:
             if stored is not None:
-                self._keep_evidence(stored, row[2], request.checkpoint)
+                self._keep_evidence(row[2], request, self._log_keys[origin])
             raise
         now = int(self._clock())
         line = cosign(checkpoint.text, self.name, self._key, now)
@@ -172,16 +175,11 @@ class Witness:
         )
         return f"{line}\n".encode()
 
-    def _keep_evidence(self, stored: Checkpoint, stored_note: bytes, refused: bytes) -> None:
-        """Keep two signed checkpoints that cannot both be true; a bad proof alone contradicts nothing."""
-        new = Checkpoint.parse(parse_note(refused).text)
-        count = self._database.execute("SELECT count(*) FROM evidence").fetchone()[0]
-        if new.size == stored.size and new.root != stored.root and count < MAX_EVIDENCE:
-            self._database.execute(
-                "INSERT INTO evidence (at, stored, contradicting) VALUES (?, ?, ?)",
-                (int(self._clock()), stored_note, refused),
-            )
-            self._database.execute("COMMIT")
+    def _keep_evidence(self, stored: bytes, request: AddCheckpoint, log_key: VerifierKey) -> None:
+        """Keep what convicts the log, if the refused checkpoint does; a bad proof alone contradicts nothing."""
+        evidence = split_view_of_refused(stored, request.checkpoint, request.proof, [log_key])
+        if evidence is not None and self._evidence is not None and len(self.evidence()) < MAX_EVIDENCE:
+            keep_evidence(self._evidence, evidence)
 
     def latest(self, origin_sha256: str) -> bytes:
         """Return the latest cosigned checkpoint of the log whose origin has that SHA-256; raise NotFound."""
@@ -191,10 +189,14 @@ class Witness:
             raise NotFound("The witness has cosigned no such log.")
         return bytes(row[0])
 
-    def evidence(self) -> list[tuple[bytes, bytes]]:
-        """Return the pairs of contradicting signed checkpoints that were seen, oldest first."""
+    def evidence(self) -> list[Path]:
+        """Return the files of evidence that were kept."""
+        return sorted(self._evidence.glob("*.json")) if self._evidence is not None else []
+
+    def check(self) -> None:
+        """Raise sqlite3.Error where the database cannot be read."""
         with self._lock:
-            return self._database.execute("SELECT stored, contradicting FROM evidence ORDER BY id").fetchall()
+            self._database.execute("SELECT size FROM latest LIMIT 1").fetchone()
 
 
 def make_witness(folder: Path, name: str, logs: list[VerifierKey]) -> VerifierKey:
@@ -225,7 +227,7 @@ def open_witness(folder: Path) -> Witness:
     if any(key.type != TYPE_ED25519 for key in keys) or len({key.name for key in keys}) != len(keys):
         raise Malformed("The logs in witness.toml have one Ed25519 key each.")
     try:
-        return Witness(folder / DATABASE, file.name, read_key(folder / KEY), keys)
+        return Witness(folder / DATABASE, file.name, read_key(folder / KEY), keys, evidence=folder / "evidence")
     except sqlite3.Error:
         raise Unavailable("The witness' database cannot be opened; check the folder's permissions.") from None
 
@@ -264,7 +266,7 @@ async def latest_checkpoint(origin_sha256: FromPath[str], state: State) -> Respo
 async def health(state: State) -> Response[bytes]:
     """Say that the witness is up."""
     witness: Witness = state.witness
-    await asyncio.to_thread(witness.evidence)
+    await asyncio.to_thread(witness.check)
     return _text("ok\n")
 
 
