@@ -26,6 +26,13 @@ class _Musubi(click.Group):
         ctx.meta[AS_JSON] = "--json" in args and "demo" not in args
         return super().parse_args(ctx, args)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Take two words for one command where one has such a name: ``audit verify-evidence`` beside ``audit PLACE``."""
+        two = " ".join(args[:2])
+        return super().resolve_command(ctx, [two, *args[2:]] if two in self.commands else args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         try:
@@ -75,6 +82,7 @@ for command in (
     processes.node,
     processes.witness,
     auditing.audit,
+    auditing.verify_evidence,
     asking.ask,
     resident.resident,
     policy.policy,

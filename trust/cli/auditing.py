@@ -1,16 +1,20 @@
-"""``audit``: replay a town's whole ledger without trusting anyone, least of all the service."""
+"""``audit``: replay a town's whole ledger without trusting anyone, least of all the service; and check evidence."""
 
 import hashlib
 import sys
 from pathlib import Path
 
 import click
+import msgspec
 from rich import box
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ledger.evidence import read_log_keys
 from trust.audit.report import AuditReport
+from trust.cli.hints import program
 from trust.cli.tables import console, nano
+from trust.evidence_files import check_evidence, read_evidence
 from trust.problems import exit_code_of
 from trust.trust_file import load_trust
 
@@ -28,14 +32,27 @@ from trust.trust_file import load_trust
     type=click.Path(file_okay=False, path_type=Path),
     help="Where what was seen is kept between audits of this place.  [default: in ~/.local/state/musubi]",
 )
+@click.option(
+    "--compare",
+    "compare_with",
+    multiple=True,
+    metavar="WHERE",
+    help="Hold what you see against what others see: a mirror's or witness's address, a copy's folder, or a file with"
+    " a checkpoint or evidence. May be given more than once.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def audit(place: str, trust_file: Path | None, state: Path | None, *, as_json: bool) -> None:
+def audit(
+    place: str, trust_file: Path | None, state: Path | None, compare_with: tuple[str, ...], *, as_json: bool
+) -> None:
     """Check everything that a ledger promises.
 
     PLACE is a service's address, or a folder with a copy of its log. Ends with exit code 0 only if the verdict is ok.
+    Where the log has signed two histories, a file that convicts it is written; anyone can check that file with
+    `musubi audit verify-evidence FILE`.
 
     \b
     Example:  musubi audit http://127.0.0.1:8700 --trust .town/momijidai/trust.json
+              musubi audit http://127.0.0.1:8700 --compare http://127.0.0.1:8701
               musubi audit ./copy-of-log --json
     """
     from trust.audit.auditor import audit as run  # noqa: PLC0415 - the other commands need none of it
@@ -49,6 +66,7 @@ def audit(place: str, trust_file: Path | None, state: Path | None, *, as_json: b
             place,
             trust=trust,
             state_folder=folder,
+            compare_with=compare_with,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
@@ -79,5 +97,56 @@ def _show(report: AuditReport) -> None:
         console.print(f"Cosigned by: {', '.join(sorted(report.cosigners))}")
     if report.open_rounds:
         console.print(f"Still open: the questions at {', '.join(map(str, report.open_rounds))}")
+    for comparison in report.compared:
+        console.print(f"Compared with {comparison.place}: {comparison.says}", soft_wrap=True)
+    for file in report.evidence:
+        console.print(f"Evidence that convicts the log, for everybody to check: {file}", soft_wrap=True)
+        console.print(f"  {program()} audit verify-evidence {file}", soft_wrap=True)
     for note in report.notes:
-        console.print(f"Note: {note}")
+        console.print(f"Note: {note}", soft_wrap=True)
+
+
+@click.command("audit verify-evidence")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--log-key",
+    "log_keys",
+    multiple=True,
+    metavar="VKEY",
+    help="The log's verifier key, from someone you trust; more than once if it has changed.",
+)
+@click.option(
+    "--trust",
+    "trust_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Or the town's pins (trust.json), from someone you trust: they name the log's key and the witnesses.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def verify_evidence(file: Path, log_keys: tuple[str, ...], trust_file: Path | None, *, as_json: bool) -> None:
+    """Check a file that should convict a log, or its operator, on its own.
+
+    Needs nothing but the file: no network, no service. Exit code 0 means that it convicts. 23: it is well-formed and
+    signed, and shows no fault. 12: it is not signed by that log. 10 and 11: it is no evidence at all.
+
+    Without --log-key or --trust, the log's key is taken from the file, and what is convicted is the log with that key:
+    compare it with the one that your town's stewards gave you.
+
+    \b
+    Example:  musubi audit verify-evidence split-view-5f0c….json --trust .town/momijidai/trust.json
+    """
+    evidence = read_evidence(file)
+    trusted = read_log_keys(log_keys) if log_keys else []
+    witnesses = None
+    if trust_file is not None:
+        trust = load_trust(trust_file)
+        trusted, witnesses = [*trusted, trust.verifier], trust.witnesses
+    conviction = check_evidence(evidence, trusted, witnesses)
+    if as_json:
+        click.echo(msgspec.json.encode(conviction).decode())
+        return
+    console.print(f"[red]It convicts.[/] {conviction.says}", soft_wrap=True)
+    for key in conviction.log_keys:
+        whose = "your own pins name" if conviction.pinned else "the FILE ITSELF names; compare it with your own"
+        console.print(f"Shown against the log {conviction.origin}, whose key is {key}, as {whose}.", soft_wrap=True)
+    for assumed in conviction.assumes:
+        console.print(f"Note: {assumed}", soft_wrap=True)
