@@ -1,37 +1,18 @@
 """In a real Chromium the page has no accessibility fault, at every width, in both languages, light and dark."""
 
-import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import axe_playwright_python
 import pytest
+from chromium import violations
 from litestar import Litestar, get
 from litestar.testing import TestClient
 from pages_sample import empty_town, sample_town
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
 from trust.service.pages.model import TownPage
 from trust.service.pages.routes import page_routes
 
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-RULES = {
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    "resultTypes": ["violations"],
-}
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TOWN = "http://localhost:8000"
 UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)"
 
@@ -42,20 +23,6 @@ Opener = Callable[..., Page]
 def example() -> str:
     """Give an example of an operation."""
     return "example"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        reason = "no Chromium is installed (chromium, chromium-browser or google-chrome)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -108,12 +75,6 @@ def open_town(browser: Browser) -> Iterator[Opener]:
     assert complaints == []
 
 
-def _violations(page: Page) -> list[str]:
-    page.evaluate(AXE)
-    found = page.evaluate(f"axe.run(document, {json.dumps(RULES)})")["violations"]
-    return [f"{each['id']}: {each['help']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["ja", "en"])
@@ -123,25 +84,25 @@ def test_axe_finds_no_fault_at_any_width_folded_or_open(open_town: Opener, langu
         assert page.locator("html").get_attribute("lang") == language
         if unfold:
             page.evaluate(UNFOLD)
-        assert _violations(page) == [], width
+        assert violations(page) == [], width
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])
 def test_axe_finds_no_fault_in_a_town_where_nothing_happened_yet(open_town: Opener, language: str) -> None:
-    assert _violations(open_town(768, language=language, town=empty_town)) == []
+    assert violations(open_town(768, language=language, town=empty_town)) == []
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])
 def test_axe_finds_no_fault_in_the_page_of_the_interface(open_town: Opener, language: str) -> None:
     page = open_town(320, language=language, path="/interface")
     assert page.locator("tbody tr").count() >= 1
-    assert _violations(page) == []
+    assert violations(page) == []
 
 
 def test_axe_would_find_a_fault(open_town: Opener) -> None:
     page = open_town(768)
     page.evaluate("document.documentElement.removeAttribute('lang')")
-    assert any(fault.startswith("html-has-lang") for fault in _violations(page))
+    assert any(fault.startswith("html-has-lang") for fault in violations(page))
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ SECURITY_HEADERS = {
 }
 """Sent with every page and static file here."""
 
-MEDIA_TYPES = {".css": "text/css", ".svg": "image/svg+xml"}
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def page_routes(gather: Callable[[], Awaitable[TownPage]]) -> Router:
