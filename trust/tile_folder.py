@@ -9,7 +9,14 @@ whole. What lies beyond it is left over from a batch that was not published: it 
 over it, and it must not be served. Opening after a crash is no special case: every start reads the checkpoint,
 restores a ``TileAppender`` from the partial tiles of its size, and goes on.
 
-One process writes at a time; any number may read.
+**Two writers.** One process is elected to write, and any number may read. But one that was elected before, was stopped in
+the middle of a write and wakes up when another has taken over, finishes that write. It does no harm, because
+
+- what a tile holds follows from the entries alone, so both write the same bytes; and a file that is there already is
+  written over in place, without being cut first, so that a reader never meets a shorter one;
+- the checkpoint is replaced by a rename, each process writes it under a name of its own before, and a larger checkpoint
+  is not replaced by a smaller one. Between that look and the rename there is a moment: the process that sequences looks
+  at the file again with every beat, and puts it right.
 """
 
 import os
@@ -21,7 +28,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ledger.checkpoints import Checkpoint
-from ledger.errors import NotFound, Unavailable
+from ledger.errors import MusubiError, NotFound, Unavailable
 from ledger.hashing import HASH_BYTES
 from ledger.notes import parse_note
 from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, encode_bundle, hashes_at
@@ -29,7 +36,7 @@ from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, encode_bundle
 T = TypeVar("T")
 
 CHECKPOINT = "checkpoint"
-_NEW_CHECKPOINT = "checkpoint.new"
+_NEW_CHECKPOINT = "checkpoint.new"  # with the process' number behind it
 _WRITERS = 16
 _SLOW_SECONDS = 0.001
 _REMEMBERED_FOLDERS = 4_096
@@ -50,6 +57,7 @@ class TileFolder:
         # empty: what an earlier process made may still be known to the page cache only.
         self._durable_names: set[Path] = set()
         self._became_full: list[Tile] = []  # since the last checkpoint
+        self._spare_removed = False
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="tiles")
 
     def write_tiles(self, tiles: Iterable[tuple[Tile, bytes]]) -> None:
@@ -75,16 +83,20 @@ class TileFolder:
     def write_checkpoint(self, checkpoint: bytes) -> None:
         """Publish a signed checkpoint, whose tiles were all written before; it is durable when this returns.
 
-        Then removes the partial tiles that full ones under this checkpoint have replaced. Raises Malformed, and does
-        nothing, when the bytes are no checkpoint; raises Unavailable with the old or the new checkpoint in place.
+        Then removes the partial tiles that full ones under this checkpoint have replaced. Does nothing where a larger
+        checkpoint is there already. Raises Malformed, and does nothing, when the bytes are no checkpoint; raises
+        Unavailable with the old or the new checkpoint in place.
         """
         size = Checkpoint.parse(parse_note(checkpoint).text).size
+        if self._size_on_disk() > size:
+            return  # another process has taken over from this one
         new_names = self._new_names({self._root})
         try:
             self._root.mkdir(parents=True, exist_ok=True)
-            new = self._root / _NEW_CHECKPOINT
+            new = self._root / f"{_NEW_CHECKPOINT}-{os.getpid()}"
+            self._remove_spare(new)
             _write_durably(new, checkpoint)
-            # A crash up to here leaves the old checkpoint in place, and a spare file that the next one writes over.
+            # A crash up to here leaves the old checkpoint in place, and a spare file that the next process removes.
             new.replace(self._root / CHECKPOINT)
             # A crash here leaves the new checkpoint; a power cut leaves the old or the new one, whole. The tiles of
             # both are on disk.
@@ -94,6 +106,20 @@ class TileFolder:
         # A crash here leaves the new checkpoint durable, and some partial tiles that nobody needs any more.
         self._remember(new_names)
         self._drop_outgrown(size)
+
+    def _size_on_disk(self) -> int:
+        try:
+            return Checkpoint.parse(parse_note(self._read(CHECKPOINT) or b"").text).size
+        except MusubiError:  # none, or what a disk made of it: it is put right
+            return 0
+
+    def _remove_spare(self, mine: Path) -> None:
+        """Remove, once, the new checkpoints that processes before this one could not put in place."""
+        if not self._spare_removed:
+            for spare in self._root.glob(f"{_NEW_CHECKPOINT}*"):
+                if spare != mine:
+                    spare.unlink(missing_ok=True)
+            self._spare_removed = True
 
     def read_tile(self, tile: Tile) -> bytes:
         """Return a tile's bytes; a partial tile that is gone is cut from its full one.
@@ -187,11 +213,13 @@ def _remove(folders: list[Path]) -> None:
 
 
 def _write_durably(path: Path, data: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)  # the umask says who may read
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)  # the umask says who may read
     try:
         left = memoryview(data)
         while left:
             left = left[os.write(handle, left) :]
+        if os.fstat(handle).st_size > len(data):  # left over from a batch that was given up: of other entries, longer
+            os.ftruncate(handle, len(data))
         _sync_data(handle)
     finally:
         os.close(handle)
