@@ -67,6 +67,11 @@ class LogKeyHistory:
         """The keys of the largest trees."""
         return self.changes[-1][1]
 
+    @property
+    def signing_keys(self) -> list[VerifierKey]:
+        """Return every Ed25519 key of the log's whole life, each once: what evidence is held against."""
+        return list(dict.fromkeys(keys.key for _, keys in self.changes))
+
     def at(self, size: int) -> LogKeys:
         """Return the keys that sign a tree of ``size`` entries."""
         return next((keys for index, keys in reversed(self.changes) if index < size), self.changes[0][1])

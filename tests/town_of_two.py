@@ -89,7 +89,7 @@ class TownOfTwo:
     def ends_in_ledger(self, admit: int) -> list[e.AnyEntry]:
         """Return every entry of the ledger that answers or refunds an ``admit``."""
         log = HttpLog(self.layout.url)
-        follower = LogFollower(log, self.client.trust.verifier, self.client.trust.witnesses)
+        follower = LogFollower(log, self.client.trust.log_keys, self.client.trust.witnesses)
         decoded = [e.decode(data) for batch in follower.follow() for data in batch.entries]
         log.close()
         return [entry for entry in decoded if isinstance(entry, e.Release | e.Refund) and entry.admit == admit]

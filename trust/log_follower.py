@@ -16,6 +16,12 @@ convicts the log (``ledger.evidence``) in ``details["evidence"]``, made from the
 checkpoint than before is no contradiction by itself: an old copy may be served. If the larger tree's tiles are still to
 be had, they tell which it is; if not, ``details["smaller"]`` is the note to keep until someone has them.
 
+**A changed log key.** A checkpoint that the known keys did not sign may be the first after a ``log-key`` entry. A
+follower that pins the genesis entry then checks the witnesses' quorum and 2 and 3 under the claimed root, reads the
+entries that it has not read yet for changes, and believes the checkpoint only if quorum-signed ones lead from the keys
+it knows to those that signed it; else nothing has changed. Where the known keys did sign, and a change of them comes up
+among the entries, the key was laid down before: the checkpoint is refused.
+
 **Times.** An entry's ``at`` may be ahead of the cosignatures' time by at most 60 seconds; of several cosigners the
 median counts (the lower one of two), so that one witness's clock alone decides nothing. Without witnesses our own clock
 stands in. A cosignature time more than 60 seconds ahead of our own clock is refused: one of the two is off.
@@ -24,19 +30,21 @@ stands in. A cosignature time more than 60 seconds ahead of our own clock is ref
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
-from ledger.checkpoints import Checkpoint, open_checkpoint
-from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid
-from ledger.evidence import make_split_view
+from ledger.checkpoints import Checkpoint
+from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, Unavailable
+from ledger.evidence import MAX_LOG_KEYS, make_split_view
 from ledger.hashing import leaf_hash
-from ledger.notes import VerifierKey
+from ledger.log_keys import LogKeyHistory
+from ledger.notes import VerifierKey, parse_note
 from ledger.tiles import TILE_WIDTH
 from ledger.tree import Frontier, root_hash
 from ledger.verified_tiles import VerifiedTiles
 from ledger.witness_policy import WitnessPolicy
+from trust.log_keys import FollowedKeys, PinnedLogKeys
 from trust.log_source import LogSource
 
 MAX_SKEW_SECONDS = 60
@@ -51,6 +59,8 @@ class SeenCheckpoint:
     checkpoint: Checkpoint
     note: bytes
     cosigned: dict[str, int]
+    algorithms: dict[str, list[str]] = field(default_factory=dict)
+    """The signature algorithms that were checked, each with those who vouched by it: ``log``, or a witness by name."""
 
     @property
     def time(self) -> int | None:
@@ -90,13 +100,14 @@ class LogFollower:
     """Reads one log from where ``frontier`` ends (the beginning, without one).
 
     ``latest`` is the note last checked, as ``latest.note`` gave it; with it, a rollback between two runs is seen too.
-    ``witnesses`` None asks for no cosignature. ``clock`` gives seconds since 1970.
+    ``log_keys`` are the keys known at the start; with a plain key no change is ever believed. ``witnesses`` None asks for
+    no cosignature. ``clock`` gives seconds since 1970.
     """
 
     def __init__(
         self,
         source: LogSource,
-        log_key: VerifierKey,
+        log_keys: PinnedLogKeys | VerifierKey,
         witnesses: WitnessPolicy | None = None,
         frontier: Frontier | None = None,
         *,
@@ -104,12 +115,27 @@ class LogFollower:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.source = source
-        self.log_key = log_key
+        self._keys = FollowedKeys(log_keys)
         self.witnesses = witnesses
         self.frontier = frontier.copy() if frontier is not None else Frontier()
         self._clock = clock
+        self._is_latest_checked = True
+        self.latest = self._read_latest(latest) if latest is not None else None
+
+    @property
+    def history(self) -> LogKeyHistory:
+        """The log's keys as far as they are known."""
+        return self._keys.history
+
+    def _read_latest(self, note: bytes) -> SeenCheckpoint:
         # Its quorum was checked when it came; which witnesses count may have changed since.
-        self.latest = SeenCheckpoint(open_checkpoint(latest, log_key)[0], latest, {}) if latest is not None else None
+        try:
+            return SeenCheckpoint(self.history.open(note)[0], note, {})
+        except SignatureInvalid:
+            if not self._keys.may_change:
+                raise
+            self._is_latest_checked = False  # by a key that is not known yet, it may be: looked at again in _open
+            return SeenCheckpoint(Checkpoint.parse(parse_note(note).text), note, {})
 
     def fetch(self) -> SeenCheckpoint:
         """Fetch and check the newest checkpoint by itself, keep it as ``latest`` and return it.
@@ -132,13 +158,14 @@ class LogFollower:
         if checkpoint.size < self.frontier.size:
             raise self._smaller(seen, self.frontier.size)
         tiles = VerifiedTiles(self.source.read_tile, checkpoint.size, checkpoint.root)
-        if root_hash(self.frontier.size, tiles) != self.frontier.root() or not self._extends_latest(tiles):
+        if not self._extends_frontier(tiles) or not self._extends_latest(tiles):
             raise self._forked(seen, "The log does not extend the history that was read from it before.", tiles)
         self._accept(seen)
         bound = (seen.time if seen.time is not None else int(self._clock())) + MAX_SKEW_SECONDS
         while self.frontier.size < checkpoint.size:
             first = self.frontier.size
             entries = self._read_batch(tiles, bound)
+            self._keys.check_no_change(seen.note, tiles, first, entries)
             if self.frontier.size == checkpoint.size and self.frontier.root() != checkpoint.root:
                 raise ProofInvalid("The log's entries do not hash to its checkpoint's root.", index=first)
             yield VerifiedBatch(seen, first, entries, self.frontier.copy())
@@ -167,12 +194,55 @@ class LogFollower:
             )
 
     def _open(self, data: bytes) -> SeenCheckpoint:
-        checkpoint, note = open_checkpoint(data, self.log_key)
-        cosigned = self.witnesses.check(note) if self.witnesses is not None else {}
-        seen = SeenCheckpoint(checkpoint, data, cosigned)
+        try:
+            checkpoint, note = self.history.open(data)
+        except SignatureInvalid:
+            if not self._keys.may_change:
+                raise
+            found = self._find_changes(data)
+            checkpoint, note = found.open(data)  # the keys found have signed it, or nothing of them is believed
+            self._keys.learn(found, checkpoint.size)
+        self._check_latest_kept(checkpoint)
+        cosigned = self.witnesses.check_quorum(note) if self.witnesses is not None else {}
+        seen = SeenCheckpoint(checkpoint, data, cosigned, self._algorithms(checkpoint, cosigned))
         if seen.time is not None and seen.time > self._clock() + MAX_SKEW_SECONDS:
             raise ClockSkew("The witnesses' time is more than 60 seconds ahead of ours; check this machine's clock.")
         return seen
+
+    def _algorithms(self, checkpoint: Checkpoint, cosigned: dict[str, int]) -> dict[str, list[str]]:
+        vouched: dict[str, list[str]] = {}
+        for key in self.history.at(checkpoint.size).all:
+            vouched.setdefault(key.algorithm, []).append("log")
+        for name in cosigned:
+            if self.witnesses is not None:
+                vouched.setdefault(self.witnesses.witnesses[name].key.algorithm, []).append(name)
+        return vouched
+
+    def _find_changes(self, data: bytes) -> LogKeyHistory:
+        """Return the key history up to a checkpoint that the known keys did not sign; nothing is kept of it yet.
+
+        The claimed tree must be cosigned and extend all that was read and seen. Raises what ``fetch`` does.
+        """
+        note = parse_note(data)
+        claimed = Checkpoint.parse(note.text)
+        if self.witnesses is not None:
+            self.witnesses.check_quorum(note)
+        tiles = VerifiedTiles(self.source.read_tile, claimed.size, claimed.root)
+        if claimed.size < self.frontier.size or not self._extends_frontier(tiles) or not self._extends_latest(tiles):
+            return self._keys.history
+        return self._keys.find(tiles)
+
+    def _check_latest_kept(self, newer: Checkpoint) -> None:
+        """Raise Unavailable where what was kept from before turns out to be signed by no key of this log."""
+        if self._is_latest_checked or self.latest is None or newer.size < self.latest.checkpoint.size:
+            return
+        try:
+            self.history.open(self.latest.note)
+        except SignatureInvalid:
+            raise Unavailable(
+                "The checkpoint that was kept from before is damaged, or another log's; begin anew without it."
+            ) from None
+        self._is_latest_checked = True
 
     def _accept(self, seen: SeenCheckpoint) -> SeenCheckpoint:
         self._check_against_latest(seen)
@@ -187,6 +257,9 @@ class LogFollower:
             raise self._smaller(seen, old.size)
         if new.size == old.size and new.root != old.root:
             raise self._forked(seen, "The log signed two different trees of the same size.")
+
+    def _extends_frontier(self, tiles: VerifiedTiles) -> bool:
+        return root_hash(self.frontier.size, tiles) == self.frontier.root()
 
     def _extends_latest(self, tiles: VerifiedTiles) -> bool:
         latest = self.latest.checkpoint if self.latest is not None else None
@@ -212,7 +285,8 @@ class LogFollower:
         """Return the error, with the evidence where two signed notes are at hand. ``tiles`` are the larger tree's."""
         if self.latest is not None:
             with suppress(MusubiError):
-                evidence = make_split_view(self.latest.note, seen.note, [self.log_key], tiles)
+                keys = self.history.signing_keys[-MAX_LOG_KEYS:]
+                evidence = make_split_view(self.latest.note, seen.note, keys, tiles)
                 if evidence is not None:
                     return HistoryForked(message, evidence=evidence.format().decode())
         return HistoryForked(message)

@@ -6,7 +6,9 @@ r"""What a node or an auditor pins before it believes anything: one small public
      "witness_policy":"log …\nwitness …\nquorum …\n"}
 
 ``genesis_sha256`` is the plain SHA-256 of entry 0: stewards, quorum and all else follow from it. ``log_key`` is the
-log's verifier key, ``witness_policy`` a whole tlog-policy file (``ledger.witness_policy``). The file holds no secret;
+verifier key that the log began with, ``log_key_pq`` its post-quantum one (left out where it has none). Both stay as they
+are when the log changes its keys: readers follow the change by its own entry (``trust.log_keys``). ``witness_policy`` is
+a whole tlog-policy file (``ledger.witness_policy``). The file holds no secret;
 what matters is that it comes from someone its reader trusts, such as a steward, and not from the service.
 """
 
@@ -15,13 +17,15 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ledger import canonical
-from ledger.entries import Hex32
+from ledger.entries import Hex32, LongKey
 from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
+from ledger.log_keys import LogKeyHistory, LogKeys
 from ledger.notes import TYPE_ED25519, VerifierKey
 from ledger.witness_policy import WitnessPolicy
+from trust.log_keys import PinnedLogKeys
 
 MAX_TRUST_BYTES = 1_200_000
 
@@ -32,16 +36,24 @@ class Trust(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     v: Literal[1] = 1
     origin: Annotated[str, Meta(min_length=1, max_length=200)]
     log_key: Annotated[str, Meta(max_length=400)]
+    log_key_pq: LongKey | UnsetType = UNSET
     genesis_sha256: Hex32
     witness_policy: Annotated[str, Meta(max_length=1_000_000)]
 
     @property
     def verifier(self) -> VerifierKey:
-        """The log's verifier key."""
+        """The Ed25519 verifier key that the log began with."""
         key = VerifierKey.parse(self.log_key)
         if key.type != TYPE_ED25519 or key.name != self.origin:
             raise Malformed("The trust file's log key is not an Ed25519 key named for its origin.")
         return key
+
+    @property
+    def log_keys(self) -> PinnedLogKeys:
+        """All keys that the log began with, and whose word changes them."""
+        post_quantum = "" if isinstance(self.log_key_pq, UnsetType) else self.log_key_pq
+        keys = LogKeys(self.verifier, VerifierKey.parse(post_quantum) if post_quantum else None)
+        return PinnedLogKeys(LogKeyHistory.of(keys), self.genesis_sha256)
 
     @property
     def witnesses(self) -> WitnessPolicy:
@@ -57,7 +69,7 @@ def decode_trust(data: bytes) -> Trust:
     if len(data) > MAX_TRUST_BYTES:
         raise TooLarge("The trust file is larger than 1,200,000 bytes.")
     trust = canonical.decode(data.rstrip(b"\n"), Trust, "trust file")
-    _ = trust.witnesses  # reads the key as well
+    _ = trust.log_keys, trust.witnesses
     return trust
 
 

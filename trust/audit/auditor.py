@@ -27,6 +27,7 @@ from pathlib import Path
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
 from ledger.hashing import leaf_hash
+from ledger.notes import VerifierKey
 from policies.replay import State, entry_sha256
 from queries.admission import plan_of
 from queries.replay import replay
@@ -107,11 +108,11 @@ class _Audit:
         if not isinstance(self._log, HttpLog):
             self.report.notes.append("Shares not checked: the copy has none.")
         for place in compare_with:
-            self._compare(follower.latest, trust, place)
+            self._compare(follower.latest, follower.history.signing_keys, place)
 
-    def _compare(self, seen: SeenCheckpoint, trust: Trust, place: str) -> None:
+    def _compare(self, seen: SeenCheckpoint, keys: list[VerifierKey], place: str) -> None:
         try:
-            comparison, evidence = compare(View(note=seen.note, source=self._log), [trust.verifier], place)
+            comparison, evidence = compare(View(note=seen.note, source=self._log), keys, place)
         except MusubiError as error:
             message = f"The history at {place} could not be compared with this one: {error.message}"
             raise ProofInvalid(message, rule=error.code) from None
@@ -122,7 +123,7 @@ class _Audit:
     def _follower(self, trust: Trust) -> LogFollower:
         latest = self._memory.checkpoint()
         try:
-            return LogFollower(self._log, trust.verifier, trust.witnesses, latest=latest, clock=self._clock)
+            return LogFollower(self._log, trust.log_keys, trust.witnesses, latest=latest, clock=self._clock)
         except MusubiError:
             raise Unavailable("The auditor's own last checkpoint is damaged; give it another state folder.") from None
 
@@ -163,6 +164,7 @@ class _Audit:
         self.report.size = seen.checkpoint.size
         self.report.root = seen.checkpoint.root.hex()
         self.report.cosigners = seen.cosigned
+        self.report.algorithms = seen.algorithms
         self._memory.keep_checkpoint(seen.note)
 
     def _check(self, batch: VerifiedBatch, trust: Trust) -> None:
@@ -175,7 +177,8 @@ class _Audit:
             self.report.kinds[kind] = self.report.kinds.get(kind, 0) + 1
             match entry:
                 case e.Genesis():
-                    if (entry.origin, entry.log_key) != (trust.origin, trust.log_key):
+                    named = (entry.origin, entry.log_key, entry.log_key_pq)
+                    if named != (trust.origin, trust.log_key, trust.log_key_pq):
                         raise ProofInvalid("Entry 0: the genesis entry names another log or log key.", index=0)
                 case e.Admit():
                     self._open_round(index, entry)
@@ -191,19 +194,14 @@ class _Audit:
             self._progress(self.report.entries, batch.checkpoint.size)
 
     def _open_round(self, index: int, admit: e.Admit) -> None:
-        self._basis[index] = AnswerBasis(
-            opened=self._state.rounds[index], plan=plan_of(self._state, admit), keys=self._keys(admit.participants)
-        )
-
-    def _keys(self, aliases: list[str]) -> dict[str, bytes]:
-        return {alias: bytes.fromhex(self._state.members[alias].key) for alias in aliases}
+        self._basis[index] = AnswerBasis(opened=self._state.rounds[index], plan=plan_of(self._state, admit))
 
     def _close_round(self, index: int, release: e.Release) -> None:
         basis = self._basis.pop(release.admit)
         if not isinstance(self._log, HttpLog):
             return
         try:
-            check_shares(basis, release, fetch_shares(self._log, release.admit), self._state.log)
+            check_shares(basis, release, fetch_shares(self._log, release.admit), self._state)
         except Unavailable:
             raise
         except MusubiError as error:

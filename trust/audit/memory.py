@@ -77,7 +77,8 @@ class Memory:
 
 def check_same_town(kept: Trust, offered: Trust) -> None:
     """Raise HistoryForked unless both pin the same log, log key and genesis entry."""
-    if (kept.origin, kept.log_key, kept.genesis_sha256) != (offered.origin, offered.log_key, offered.genesis_sha256):
+    ours, theirs = ((each.origin, each.log_key, each.log_key_pq, each.genesis_sha256) for each in (kept, offered))
+    if ours != theirs:
         raise HistoryForked(
             "This is not the log that was pinned before: its name, key or genesis entry is another one."
         )

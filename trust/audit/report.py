@@ -30,6 +30,8 @@ class AuditReport(Struct, kw_only=True):
     root: str = ""
     cosigners: dict[str, int] = field(default_factory=dict)
     """Who cosigned the checkpoint, and when."""
+    algorithms: dict[str, list[str]] = field(default_factory=dict)
+    """Which signature algorithms vouch for the checkpoint, and whose: ``log``, or a witness of the policy."""
     spent: dict[str, int] = field(default_factory=dict)
     """What each policy has spent for life."""
     reserved: dict[str, int] = field(default_factory=dict)

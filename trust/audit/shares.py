@@ -1,8 +1,8 @@
 """Redoing the sum of one answer from the holders' signed shares, which the service publishes beside the log.
 
 ``GET /v1/rounds/<admit>/shares`` gives ``{"shares": {"<holder>": "<compact JWS>", …}}``. Each token's SHA-256 is the one
-that the ``release`` names; each is signed with the key that the holder had in the ledger; each is a share for that very
-``admit`` (by index and by hash) and all are for one and the same transcript; and their sum is the released vector.
+that the ``release`` names; each is signed with a key that the holder had in the ledger while the round was open, from the
+``admit`` to the ``release`` (a holder may change its key in between); each is a share for that very ``admit`` (by index and by hash) and all are for one and the same transcript; and their sum is the released vector.
 """
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec import Struct
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import Malformed, NotFound, ProofInvalid
-from policies.replay import OpenRound
+from policies.replay import OpenRound, State
 from queries.combine import combine
 from queries.messages import Share, token_sha256
 from queries.plan import Plan
@@ -25,11 +25,10 @@ class _Shares(Struct, frozen=True):
 
 
 class AnswerBasis(Struct, frozen=True, kw_only=True):
-    """What a ``release`` is checked against: its round, its plan, and its participants' public keys."""
+    """What a ``release`` is checked against: its round and its plan."""
 
     opened: OpenRound
     plan: Plan
-    keys: dict[str, bytes]
 
 
 def fetch_shares(log: HttpLog, admit: int) -> dict[str, str]:
@@ -43,22 +42,22 @@ def fetch_shares(log: HttpLog, admit: int) -> dict[str, str]:
         raise Malformed("the shares that the service gives are not of their format.") from None
 
 
-def check_shares(basis: AnswerBasis, release: e.Release, tokens: dict[str, str], log: str) -> None:
-    """Redo the sum of one answer; raise ProofInvalid, SignatureInvalid or Malformed for the first thing wrong."""
+def check_shares(basis: AnswerBasis, release: e.Release, tokens: dict[str, str], state: State) -> None:
+    """Redo the sum of one answer, in the state right after its ``release``; raise ProofInvalid, SignatureInvalid or Malformed for the first thing wrong."""
     if set(tokens) != set(release.shares):
         raise ProofInvalid("the shares given are not those of the answer's participants.")
-    shares = [_open(basis, release, alias, token, log) for alias, token in sorted(tokens.items())]
+    shares = [_open(basis, release, alias, token, state) for alias, token in sorted(tokens.items())]
     if len({share.transcript_sha256 for share in shares}) != 1:
         raise ProofInvalid("the shares are for different transcripts.")
     if combine(basis.plan, shares) != release.vector:
         raise ProofInvalid("the shares do not add up to the released answer.")
 
 
-def _open(basis: AnswerBasis, release: e.Release, alias: str, token: str, log: str) -> Share:
+def _open(basis: AnswerBasis, release: e.Release, alias: str, token: str, state: State) -> Share:
     if not token.isascii() or token_sha256(token) != release.shares[alias]:
         raise ProofInvalid(f"the share of '{alias}' is not the one that the answer names.")
-    share = jws.verify(token, basis.keys[alias], Share, "share")
+    share = jws.verify_any(token, state.keys_since(alias, release.admit), Share, "share")
     named = (share.from_, share.log, share.admit, share.admit_sha256)
-    if named != (alias, log, release.admit, basis.opened.entry_sha256):
+    if named != (alias, state.log, release.admit, basis.opened.entry_sha256):
         raise ProofInvalid(f"the share of '{alias}' is for another round.")
     return share

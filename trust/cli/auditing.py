@@ -95,6 +95,8 @@ def _show(report: AuditReport) -> None:
         console.print(table)
     if report.cosigners:
         console.print(f"Cosigned by: {', '.join(sorted(report.cosigners))}")
+    for algorithm, names in report.algorithms.items():
+        console.print(f"Vouched for by {algorithm}: {', '.join(names)}")
     if report.open_rounds:
         console.print(f"Still open: the questions at {', '.join(map(str, report.open_rounds))}")
     for comparison in report.compared:

@@ -226,7 +226,7 @@ def uses(device: Device, *, as_json: bool) -> None:
         titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
     log = HttpLog(device.layout.url)
     try:
-        found = find_uses(LogFollower(log, device.trust.verifier, device.trust.witnesses), mine)
+        found = find_uses(LogFollower(log, device.trust.log_keys, device.trust.witnesses), mine)
     finally:
         log.close()
     if as_json:

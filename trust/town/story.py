@@ -217,7 +217,7 @@ class Story:
         found: list[list[int]] = []
         log = HttpLog(self.layout.url)
         try:
-            for batch in LogFollower(log, self.client.trust.verifier, self.client.trust.witnesses).follow():
+            for batch in LogFollower(log, self.client.trust.log_keys, self.client.trust.witnesses).follow():
                 for index, data in enumerate(batch.entries, batch.first):
                     if index in admits:
                         entry = e.decode(data)
