@@ -142,6 +142,12 @@ class TileFolder:
         """Return the published checkpoint, or None where there is none yet. Raises Unavailable when the disk fails."""
         return self._read(CHECKPOINT)
 
+    def holds_a_log(self) -> bool:
+        """Return whether anything of a log is here: a checkpoint or a tile."""
+        return (self._root / CHECKPOINT).exists() or any(
+            path.is_file() for path in (self._root / "tile").rglob("*")
+        )
+
     def close(self) -> None:
         """End the writing threads, and with them what is still to be removed."""
         self._writers.shutdown()

@@ -5,6 +5,7 @@ what went wrong is told by the witness' name. As soon as the quorum is met, the 
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,10 +34,16 @@ class Cosigned:
 
     signatures: list[NoteSignature] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    disputed: bool = False
+    """Whether a witness said that it knows a larger or another tree of this log: it is to be asked for its evidence."""
 
 
 class _Refused(Exception):
     """Why one witness' answer does not count, in a few words."""
+
+
+class _Disputed(_Refused):
+    """The witness says that it knows another history, or more of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +65,10 @@ class _Asking:
             old = self._named_size(body)
             self.known[name] = old
             if old > self.checkpoint.size:
-                raise _Refused("it has cosigned a larger tree of this log")
+                raise _Disputed("it has cosigned a larger tree of this log")
             status, body = await self._post(witness.url, old)
+        if status == httpx.codes.UNPROCESSABLE_ENTITY:
+            raise _Disputed("it answered 422: the tree does not grow from the one that it has cosigned")
         if status != httpx.codes.OK:
             raise _Refused(f"it answered {status}")
         line = self._read_line(witness, body)
@@ -143,7 +152,8 @@ async def collect_cosignatures(
                 if isinstance(answer, NoteSignature):
                     result.signatures.append(answer)
                 else:
-                    result.failures[tasks[task]] = answer
+                    result.failures[tasks[task]] = str(answer)
+                    result.disputed = result.disputed or isinstance(answer, _Disputed)
             if deadline is None and _is_quorum(policy, opened, result.signatures):
                 deadline = time.monotonic() + LATE_SECONDS
     finally:
@@ -154,16 +164,51 @@ async def collect_cosignatures(
     return result
 
 
-async def _ask_in_time(asking: _Asking, name: str, witness: PolicyWitness, seconds: float) -> NoteSignature | str:
+async def fetch_latest(
+    client: httpx.AsyncClient,
+    policy: WitnessPolicy,
+    origin: str,
+    timeout: float,  # noqa: ASYNC109 - for each witness by itself
+) -> dict[str, bytes]:
+    """Ask every witness for the latest checkpoint of a log that it has cosigned; return the notes by witness name.
+
+    Empty where it has cosigned none (404). A witness that cannot be reached, or answers anything else, is not in the
+    result. What the notes say is not checked here.
+    """
+    path = f"/{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint"
+
+    async def fetch(url: str | None) -> bytes | None:
+        if url is None:
+            return None
+        body = bytearray()
+        try:
+            async with asyncio.timeout(timeout), client.stream("GET", url.rstrip("/") + path) as response:
+                if response.status_code == httpx.codes.NOT_FOUND:
+                    return b""
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > MAX_ANSWER_BYTES:
+                        return None
+                return bytes(body) if response.status_code == httpx.codes.OK and body else None
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL):
+            return None
+
+    answers = await asyncio.gather(*(fetch(witness.url) for witness in policy.witnesses.values()))
+    return {name: answer for name, answer in zip(policy.witnesses, answers, strict=True) if answer is not None}
+
+
+async def _ask_in_time(
+    asking: _Asking, name: str, witness: PolicyWitness, seconds: float
+) -> NoteSignature | _Refused:
     try:
         async with asyncio.timeout(seconds):
             return await asking.ask(name, witness)
     except TimeoutError:
-        return f"it did not answer within {seconds:g} seconds"
+        return _Refused(f"it did not answer within {seconds:g} seconds")
     except _Refused as refusal:
-        return str(refusal)
+        return refusal
     except MusubiError as error:  # our own proof could not be made
-        return f"it could not be asked: {error.message}"
+        return _Refused(f"it could not be asked: {error.message}")
 
 
 def _is_quorum(policy: WitnessPolicy, note: Note, signatures: list[NoteSignature]) -> bool:
