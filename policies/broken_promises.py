@@ -159,7 +159,7 @@ def check_broken_promise(
         )
     else:
         policy = witnesses if witnesses is not None else WitnessPolicy.parse(evidence.witness_policy)
-        if not are_late(policy, policy.check(parse_note(evidence.checkpoint.encode())), promise):
+        if not are_late(policy, policy.check_quorum(parse_note(evidence.checkpoint.encode())), promise):
             raise ProofInvalid("The witnesses do not show that the promised time had passed without the revocation.")
         if witnesses is None:
             assumes.append("The time is told by the witnesses that the file itself names; compare them with your own.")

@@ -72,6 +72,14 @@ class InForce:
         """Return what is known; kept sets only save time."""
         return {"granted": self.granted, "ended": self.ended, "charges": self.charges, "_kept": OrderedDict()}
 
+    def copy(self) -> "InForce":
+        """Return what is known as a set that goes on by itself."""
+        other = InForce()
+        other.granted = {group: dict(chunks) for group, chunks in self.granted.items()}
+        other.ended = dict(self.ended)
+        other.charges = {year: charges.copy() for year, charges in self.charges.items()}
+        return other
+
     # What happened
 
     def add(self, index: int, grant: Grant) -> None:

@@ -84,6 +84,8 @@ class State(Struct, kw_only=True):
     members: dict[str, e.MemberBody] = field(default_factory=dict)
     member_keys: dict[str, list[MemberKey]] = field(default_factory=dict)
     """Each member's signing keys in their order."""
+    member_entries: dict[str, int] = field(default_factory=dict)
+    """The index of each member's latest entry."""
     policies: dict[str, PolicyRecord] = field(default_factory=dict)
     """The current version of each policy, by id."""
     versions: dict[str, PolicyRecord] = field(default_factory=dict)
@@ -243,6 +245,7 @@ def _member(state: State, index: int, entry: e.Member) -> None:
             raise ProofInvalid("the member takes back a key that it laid down.")
         keys.append(MemberKey(index=index, key=body.key))
     state.members[body.alias] = body
+    state.member_entries[body.alias] = index
 
 
 def _policy(state: State, index: int, entry: e.PolicyEntry) -> None:

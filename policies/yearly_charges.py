@@ -16,6 +16,12 @@ class YearlyCharges:
     def __repr__(self) -> str:
         return f"YearlyCharges({list(zip(self._admits, self._sums, strict=True))})"
 
+    def copy(self) -> "YearlyCharges":
+        """Return books of one's own with the same charges."""
+        other = YearlyCharges()
+        other._admits, other._sums = list(self._admits), list(self._sums)
+        return other
+
     def add(self, admit: int, charge: int) -> None:
         """Charge the ``admit`` at an index above all others."""
         self._admits.append(admit)

@@ -7,7 +7,8 @@ named by its ``admit``'s index *and* the SHA-256 of that entry, so no message fi
 for           from               says
 ============  =================  =====================================================================================
 question      partner            here is my query; charge me
-work          node               give me work; I have caught up with the log to ``size`` (and mean it: see below)
+work          node               give me work; with my newest ``caught-up`` statement
+caught-up     node               I have caught up with the log to ``size`` (and mean it: see below)
 countersign   node               I checked the ``admit`` and charged my own books; my fresh nonce
 go            service            here is the transcript: everybody's countersignatures
 share         node               my noised vector for this transcript
@@ -22,8 +23,8 @@ Links and enrolments are in ``policies.attestation``. The service signs its answ
 The **transcript** is the list of countersignatures in the order of the ``admit``'s participants; its hash is the
 SHA-256 of that list's canonical JSON. A share names it, so a share for other participants is a share for another round.
 
-A node's ``size`` in ``work`` is its **caught-up** statement: every ``admit`` below it that the node takes part in is
-sent, refunded or expired, and the node will never again begin one below it.
+A node's **caught-up** statement binds it for ever, and is shown to anyone: every ``admit`` below its ``size`` that the node
+takes part in is sent, refunded or expired, and the node will never again begin one below it.
 """
 
 import hashlib
@@ -60,10 +61,24 @@ class Work(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
     log: str
     at: Seconds
     nonce: Hex32
-    size: Index
+    caught_up: Token
     known: Index
     """The tree size that the node has read; a larger published one is news."""
     wait: Annotated[int, Meta(ge=0, le=60)]
+
+
+class CaughtUp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):
+    """A node's word, binding for ever.
+
+    Each ``admit`` below ``size`` that I take part in is sent, refunded or expired, and I will never begin one below it.
+    """
+
+    v: Literal[1] = 1
+    for_: Literal["caught-up"] = "caught-up"
+    from_: Alias
+    log: str
+    size: Index
+    at: Seconds
 
 
 class LeavesWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):

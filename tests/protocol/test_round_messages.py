@@ -23,7 +23,8 @@ H = "ab" * 32
 LEAF = disclose(Bundle(leaves=[Leaf(salt=H, body="none"), Leaf(salt=H, body="x")]), 1)
 SAMPLES: list[Struct] = [
     m.Question(from_="p", log="l", id=H, at=1, fresh=False, query=Raw(b"{}")),
-    m.Work(from_="h", log="l", at=1, nonce=H, size=2, known=3, wait=4),
+    m.Work(from_="h", log="l", at=1, nonce=H, caught_up="t.t.t", known=3, wait=4),
+    m.CaughtUp(from_="h", log="l", size=2, at=1),
     m.LeavesWanted(from_="h", log="l", at=1, nonce=H, first=2, last=3),
     m.Countersign(from_="h", log="l", admit=1, admit_sha256=H, nonce=H),
     m.Go(from_="s", log="l", admit=1, admit_sha256=H, transcript=["a"]),
@@ -168,6 +169,6 @@ def test_a_poll_cannot_hold_the_service_for_long(wait: int) -> None:
 
 @pytest.mark.parametrize("vector", [[], [1.5], [2**53], ["1"], [True], [None], [0] * 8_193])
 def test_a_share_is_of_whole_numbers_that_json_holds(vector: list[Any]) -> None:
-    data = canonical.encode(structs.replace(SAMPLES[5], vector=vector))
+    data = canonical.encode(structs.replace(SAMPLES[6], vector=vector))
     with pytest.raises(Malformed):
         canonical.decode(data, m.Share)

@@ -38,6 +38,7 @@ from policies.keys import SERVICE, pairwise_key, public_hex
 from policies.replay import MemoryConsents, State
 from queries.messages import (
     AskAnswer,
+    CaughtUp,
     Countersign,
     Go,
     LeavesWanted,
@@ -325,9 +326,15 @@ class Node:
         return jws.sign(message, key or self.town.keys[self.alias])
 
     def work(self, **changes: Any) -> Work:
-        """A poll."""
-        said: dict[str, Any] = {"at": int(time.time()), "nonce": secrets.token_hex(32), "size": 0, "known": 0}
+        """A poll; ``size`` is what the node says it has caught up with."""
+        at = changes.get("at", int(time.time()))
+        statement = self.sign(self.caught_up(changes.pop("size", 0), at=at))
+        said: dict[str, Any] = {"at": at, "nonce": secrets.token_hex(32), "known": 0, "caught_up": statement}
         return Work(**({"from_": self.alias, "log": ORIGIN, "wait": 0} | said | changes))
+
+    def caught_up(self, size: int, **changes: Any) -> CaughtUp:
+        """A statement of how far the node has caught up."""
+        return CaughtUp(**({"from_": self.alias, "log": ORIGIN, "size": size, "at": int(time.time())} | changes))
 
     def leaves(self, first: int, last: int, **changes: Any) -> LeavesWanted:
         """A wish for leaves."""
@@ -482,7 +489,9 @@ class Running:
         state = self.service.store.state
         said = {"/" + table.name: await self.rows(table) for table in TABLES}
         said |= {name: repr(getattr(state, name)) for name in state.__struct_fields__ if name != "in_force"}
-        said["in_force"] = {sha: (repr(each.granted), repr(each.ended), repr(each.charges)) for sha, each in state.in_force.items()}
+        said["in_force"] = {
+            sha: (repr(each.granted), repr(each.ended), repr(each.charges)) for sha, each in state.in_force.items()
+        }
         said["published"] = self.service.sequencer.size
         said["files"] = {
             str(path): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,9 +8,9 @@ from typing import TypeVar
 import httpx
 from nacl.signing import SigningKey
 
-from ledger import jws
+from ledger import canonical, jws
 from ledger.errors import SignatureInvalid, Unavailable
-from queries.messages import LeavesAnswer, LeavesWanted, Work, WorkAnswer
+from queries.messages import CaughtUp, LeavesAnswer, LeavesWanted, Work, WorkAnswer
 from trust.problems import MEDIA_TYPE, error_of
 
 Answer = TypeVar("Answer", WorkAnswer, LeavesAnswer)
@@ -47,9 +47,10 @@ class ServiceClient:
 
     def work(self, *, caught_up: int, known: int, wait: int) -> WorkAnswer:
         """Poll for work. Raises the service's problem, or Unavailable."""
-        nonce = secrets.token_hex(32)
+        nonce, at = secrets.token_hex(32), self._clock()
+        statement = jws.sign(CaughtUp(from_=self._alias, log=self._log, size=caught_up, at=at), self._key)
         message = Work(
-            from_=self._alias, log=self._log, at=self._clock(), nonce=nonce, size=caught_up, known=known, wait=wait
+            from_=self._alias, log=self._log, at=at, nonce=nonce, caught_up=statement, known=known, wait=wait
         )
         body = self._post("/v1/node/work", message, wait + SLACK_SECONDS)
         return self._open(body, WorkAnswer, nonce)
@@ -64,13 +65,17 @@ class ServiceClient:
         """Send one signed message of a round."""
         self._send(f"/v1/node/{step}", token, SLACK_SECONDS)
 
+    def say_erased(self, tokens: list[str]) -> None:
+        """Send signed words that erased consents are gone from here."""
+        body = canonical.encode({"words": tokens}).decode("ascii")
+        self._send("/v1/node/erased", body, SLACK_SECONDS, "application/json")
+
     def _post(self, path: str, message: object, seconds: float) -> str:
         return self._send(path, jws.sign(message, self._key), seconds)
 
-    def _send(self, path: str, token: str, seconds: float) -> str:
+    def _send(self, path: str, body: str, seconds: float, kind: str = "application/jose") -> str:
         try:
-            headers = {"Content-Type": "application/jose"}
-            response = self._client.post(path, content=token, headers=headers, timeout=seconds)
+            response = self._client.post(path, content=body, headers={"Content-Type": kind}, timeout=seconds)
         except httpx.HTTPError as error:
             raise Unavailable(f"The service does not answer ({type(error).__name__}).") from None
         if response.is_success:

@@ -15,7 +15,15 @@ from prometheus_client import generate_latest
 from sqlalchemy import select
 
 from ledger.errors import MusubiError, Unavailable
-from trust.service import erasure_routes, log_routes, metrics, node_routes, partner_routes, resident_routes
+from trust.service import (
+    erasure_routes,
+    log_routes,
+    metrics,
+    node_routes,
+    partner_routes,
+    proof_routes,
+    resident_routes,
+)
 from trust.service.database import tables as t
 from trust.service.pages.routes import page_routes
 from trust.service.requests import ApiRequest, fault, http_problem, musubi_problem, service_of
@@ -76,6 +84,7 @@ def create_app(service: Service) -> Litestar:
     )
     api: list[Any] = [
         *log_routes.routes,
+        *proof_routes.routes,
         *resident_routes.routes,
         *erasure_routes.routes,
         *partner_routes.routes,

@@ -1,6 +1,6 @@
 """Prometheus metrics: counts, sizes and times. No label ever names a resident, a key or a question."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 registry = CollectorRegistry()
 published_size = Gauge("musubi_published_size", "Entries under the last published checkpoint", registry=registry)
@@ -13,3 +13,9 @@ released = Counter("musubi_released", "Questions answered", registry=registry)
 refunded = Counter("musubi_refunded", "Questions refunded", registry=registry)
 refused = Counter("musubi_refused", "Questions not let in", ["rule"], registry=registry)
 problems = Counter("musubi_problems", "Requests answered with a problem", ["code"], registry=registry)
+stop_seconds = Histogram(
+    "musubi_stop_seconds",
+    "From the end of a consent in the ledger to the last holder's word that it has caught up with it",
+    buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3_600, 86_400),
+    registry=registry,
+)

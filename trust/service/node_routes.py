@@ -1,7 +1,7 @@
 """For the holders' nodes. Nodes call, the service only answers: a firm opens no port."""
 
 from litestar import Response, post
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from ledger.errors import Malformed
 from policies.bundle import disclose
@@ -10,7 +10,6 @@ from trust.service.database import tables as t
 from trust.service.records import open_record
 from trust.service.requests import ApiRequest, from_node, json_answer, read_token, service_of, signed_answer
 from trust.service.service import Service
-from trust.service.store import Transaction
 
 MAX_LEAVES = 2_048
 
@@ -20,7 +19,7 @@ async def work(request: ApiRequest) -> Response[str]:
     """Hold a node's poll until there is news for it: a larger published tree, or a task."""
     service = service_of(request)
     poll: Work = from_node(service, await read_token(request), Work)
-    await _note_caught_up(service, poll, request)
+    await service.caught_up.note(poll.from_, poll.caught_up, service.sequencer.size)
 
     def news() -> WorkAnswer | None:
         tasks = service.rounds.tasks(poll.from_, service.sequencer.size)
@@ -40,27 +39,6 @@ def _answer(service: Service, poll: Work, tasks: list) -> WorkAnswer:  # type: i
         size=service.sequencer.size,
         tasks=tasks,
     )
-
-
-async def _note_caught_up(service: Service, poll: Work, request: ApiRequest) -> None:
-    """Keep the largest size that the node has signed for; it never goes back."""
-    if poll.size <= service.caught_up.get(poll.from_, 0):
-        return
-    if poll.size > service.sequencer.size:
-        raise Malformed("A node cannot have caught up with more than is published.")
-    token = await read_token(request)
-
-    async def act(transaction: Transaction) -> None:
-        mine = t.caught_up.c.holder == poll.from_
-        values = {"size": poll.size, "at": poll.at, "token": token}
-        row = (await transaction.connection.execute(select(t.caught_up.c.size).where(mine))).first()
-        if row is None:
-            await transaction.connection.execute(insert(t.caught_up), {"holder": poll.from_, **values})
-        elif row.size < poll.size:
-            await transaction.connection.execute(update(t.caught_up).where(mine).values(values))
-
-    await service.store.submit(act)
-    service.caught_up[poll.from_] = poll.size
 
 
 @post("/v1/node/leaves", status_code=200)

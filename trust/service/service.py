@@ -11,12 +11,14 @@ from ledger.notes import VerifierKey
 from policies.replay import entry_sha256
 from trust.key_files import read_key
 from trust.service.bell import Bell
+from trust.service.caught_up import CaughtUpBooks
 from trust.service.database.engine import Databases
 from trust.service.govern import found
 from trust.service.idempotency import forget_old
 from trust.service.intake import Workers
 from trust.service.nonces import Nonces
 from trust.service.pages.model import TownPage
+from trust.service.past_sets import PastSets
 from trust.service.record_keys import RecordKeys
 from trust.service.retention import EVERY_SECONDS, sweep
 from trust.service.rounds import Rounds
@@ -47,6 +49,8 @@ class Service:
         self.bell = Bell()
         self.workers = Workers()
         self.nonces = Nonces(clock)
+        self.past_sets = PastSets(self.store)
+        self.caught_up = CaughtUpBooks(self.store)
         self.rounds = Rounds(self.store, self.bell, options.operator, self.operator_key)
         self.sequencer = Sequencer(
             self.store,
@@ -59,8 +63,6 @@ class Service:
             witness_timeout=options.witness_timeout_seconds,
         )
         self.genesis = _read_genesis(folder / "genesis.json", options.origin)
-        self.caught_up: dict[str, int] = {}
-        """The largest size each node has signed that it is caught up with, as far as this process knows."""
         self.page: tuple[tuple[int, int], TownPage] | None = None
         """The public page's model as last gathered, with the tree size and minute that it is for."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,6 +89,7 @@ class Service:
         await self.store.submit(forget_old)
         await found(self.store, self.genesis)
         await self.rounds.load()
+        await self.caught_up.load()
         await self.sequencer.start()
         self._tasks = [
             asyncio.create_task(self._ring_at_expiry(), name="expiry"),

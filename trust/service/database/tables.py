@@ -81,6 +81,7 @@ grants = Table(
     Column("ended_by", _Big, nullable=True),
 )
 Index("ix_grants_policy_index", grants.c.policy_sha256, grants.c.index)
+Index("ix_grants_policy_ended", grants.c.policy_sha256, grants.c.ended_by)
 
 records = Table(
     "records",
@@ -134,6 +135,7 @@ rounds = Table(
     Column("released", Boolean, nullable=False),
 )
 Index("ix_rounds_open", rounds.c.closed_by)
+Index("ix_rounds_policy_admit", rounds.c.policy, rounds.c.admit)
 
 messages = Table(
     "messages",
@@ -159,7 +161,17 @@ caught_up = Table(
     metadata,
     Column("holder", String(32), primary_key=True),
     Column("size", _Big, nullable=False),
+    Column("heard", _Big, nullable=False),
+    comment="The largest tree size that each node has signed it is caught up with, and when it was heard, to the minute.",
+)
+
+confirmations = Table(
+    "confirmations",
+    metadata,
+    Column("holder", String(32), primary_key=True),
+    Column("size", _Big, primary_key=True, autoincrement=False),
     Column("at", _Big, nullable=False),
+    Column("member", _Big, nullable=False),
     Column("token", Text, nullable=False),
-    comment="The largest tree size that each node has signed it is caught up with.",
+    comment="A node's signed statements: each that was the first to cover some consent's end. `member` brought its key.",
 )
