@@ -35,6 +35,8 @@ SHA-256, and by 1 the signature.
 
 **What it does not say:** which of the two histories is the right one, or who else was shown which. Where ``log_keys``
 come from the file itself, it convicts whoever holds these keys; that they are your town's is for the reader to compare.
+A key that the log has laid down (``ledger.log_keys``) may have been stolen since: signed with it, a tree that already
+holds the change is the thief's, and the town answers by showing the ``log-key`` entry.
 """
 
 from collections.abc import Sequence
@@ -127,6 +129,15 @@ def open_signed(note: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
     return checkpoint
 
 
+def signers(notes: Sequence[bytes], keys: Sequence[VerifierKey]) -> list[str]:
+    """Return those of a log's keys that signed one of the notes, as text: what evidence names.
+
+    Raises Malformed, TooLarge or SignatureInvalid.
+    """
+    found = [key for note in notes for key in verify_note(parse_note(note), keys)]
+    return [str(key) for key in dict.fromkeys(found)]
+
+
 def check_split_view(evidence: SplitView, trusted: Sequence[VerifierKey] = ()) -> Conviction:
     """Return what the file convicts the log of; raise an error where it does not.
 
@@ -190,7 +201,7 @@ def make_split_view(
     if prefix == smaller.root:
         return None
     return SplitView(
-        log_keys=[str(key) for key in keys], smaller=small_note, larger=large_note, prefix=prefix, proof=proof
+        log_keys=signers((first, second), keys), smaller=small_note, larger=large_note, prefix=prefix, proof=proof
     )
 
 
@@ -211,7 +222,7 @@ def split_view_of_refused(
         if prefix is None:
             return None
         evidence = SplitView(
-            log_keys=[str(key) for key in keys],
+            log_keys=signers((stored, refused), keys),
             smaller=stored.decode(),
             larger=refused.decode(),
             prefix=prefix,

@@ -36,7 +36,7 @@ import msgspec
 
 from ledger.checkpoints import Checkpoint
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, Unavailable
-from ledger.evidence import MAX_LOG_KEYS, make_split_view
+from ledger.evidence import make_split_view
 from ledger.hashing import leaf_hash
 from ledger.log_keys import LogKeyHistory
 from ledger.notes import VerifierKey, parse_note
@@ -285,8 +285,7 @@ class LogFollower:
         """Return the error, with the evidence where two signed notes are at hand. ``tiles`` are the larger tree's."""
         if self.latest is not None:
             with suppress(MusubiError):
-                keys = self.history.signing_keys[-MAX_LOG_KEYS:]
-                evidence = make_split_view(self.latest.note, seen.note, keys, tiles)
+                evidence = make_split_view(self.latest.note, seen.note, self.history.signing_keys, tiles)
                 if evidence is not None:
                     return HistoryForked(message, evidence=evidence.format().decode())
         return HistoryForked(message)
