@@ -15,9 +15,9 @@ r"""Asking a witness to cosign (C2SP tlog-witness): the request body, and the wi
 ======  ==============================================================================================================
 status  when
 ======  ==============================================================================================================
-200     the body is the witness's cosignature line
+200     the body is the witness's cosignature lines, one for each of its keys
 400     malformed, or an old size above the checkpoint's
-403     no valid signature by the log's key
+403     no valid signature by a trusted key of the log
 404     unknown origin
 409     the old size is not the one stored; the body is ``<stored size>\n``, of type ``text/x.tlog.size``
 422     the proof does not verify, equal sizes with different roots, a proof from size 0, or a size of 0 with a root
@@ -28,14 +28,14 @@ status  when
 and only then answers: otherwise two requests could pass each other and roll the witness back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ledger.checkpoints import Checkpoint, open_checkpoint
+from ledger.checkpoints import Checkpoint
 from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, SignatureInvalid, TooLarge
 from ledger.hashing import EMPTY_ROOT, HASH_BYTES
-from ledger.notes import VerifierKey, parse_note
+from ledger.notes import VerifierKey, parse_note, verify_note
 from ledger.proofs import check_consistency
 from ledger.text_forms import MAX_SIZE, to_base64, to_hash, to_number
 
@@ -61,7 +61,7 @@ class BadRequest(WitnessRefusal, Malformed):
 
 
 class UntrustedSignature(WitnessRefusal, SignatureInvalid):
-    """The checkpoint has no valid signature by the log's key."""
+    """The checkpoint has no valid signature by a trusted key of the log."""
 
     status = 403
 
@@ -133,21 +133,24 @@ class AddCheckpoint:
         return "\n".join(lines).encode("ascii") + b"\n\n" + self.checkpoint
 
 
-def decide(request: AddCheckpoint, stored: Checkpoint | None, log_keys: Mapping[str, VerifierKey]) -> Checkpoint:
+def decide(
+    request: AddCheckpoint, stored: Checkpoint | None, log_keys: Mapping[str, Sequence[VerifierKey]]
+) -> Checkpoint:
     """Return the checkpoint to store and then cosign; raise a WitnessRefusal that carries the HTTP status.
 
-    ``stored`` is the latest checkpoint cosigned for the request's origin, or None; ``log_keys`` gives the trusted key
-    of each origin. A refused request changes nothing.
+    ``stored`` is the latest checkpoint cosigned for the request's origin, or None; ``log_keys`` gives the trusted keys
+    of each origin: one of them must have signed, and none may have signed badly. A refused request changes nothing.
     """
     try:
-        checkpoint = Checkpoint.parse(parse_note(request.checkpoint).text)
+        note = parse_note(request.checkpoint)
+        checkpoint = Checkpoint.parse(note.text)
     except MusubiError as error:
         raise BadRequest(error.message) from None
-    key = log_keys.get(checkpoint.origin)
-    if key is None:
+    keys = log_keys.get(checkpoint.origin)
+    if not keys:
         raise UnknownLog("The witness does not know this log.")
     try:
-        open_checkpoint(request.checkpoint, key)
+        verify_note(note, keys)
     except SignatureInvalid as error:
         raise UntrustedSignature(error.message) from None
     if request.old > checkpoint.size:

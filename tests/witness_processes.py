@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from ledger.notes import VerifierKey
-from trust.audit.witness import make_witness
+from trust.audit.witness_folder import make_witness
 
 FOREIGN = "aics-witness==0.1.0"
 PATIENCE = 60
@@ -66,7 +66,7 @@ class WitnessProcess:
 @contextmanager
 def own_witness(folder: Path, name: str, *logs: VerifierKey) -> Iterator[WitnessProcess]:
     """Run ``musubi witness`` for these logs."""
-    key = make_witness(folder, name, list(logs))
+    (key,) = make_witness(folder, name, list(logs))
     port = free_port()
     command = [sys.executable, "-m", "trust.cli", "witness", "--dir", str(folder), "--port", str(port)]
     with _running(WitnessProcess(key, port, "/health", command, folder / "out.log")) as process:

@@ -4,8 +4,10 @@ import os
 import secrets
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
+from ledger import ml_dsa
 from ledger.errors import Malformed, NotFound, NotPermitted
 
 
@@ -56,3 +58,15 @@ def new_key(path: Path) -> SigningKey:
 def read_key(path: Path) -> SigningKey:
     """Read an Ed25519 key."""
     return SigningKey(read_secret(path))
+
+
+def new_post_quantum_key(path: Path) -> MLDSA44PrivateKey:
+    """Make and write a new ML-DSA-44 key: its 32-byte seed."""
+    key = MLDSA44PrivateKey.generate()
+    write_secret(path, key.private_bytes_raw())
+    return key
+
+
+def read_post_quantum_key(path: Path) -> MLDSA44PrivateKey:
+    """Read an ML-DSA-44 key."""
+    return ml_dsa.key_from_seed(read_secret(path))

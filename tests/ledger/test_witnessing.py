@@ -241,7 +241,7 @@ def request(old: int, checkpoint: Checkpoint, key: SigningKey = LOG) -> AddCheck
     return AddCheckpoint(old, proof, sign_checkpoint(checkpoint, key))
 
 
-KNOWN = {ORIGIN: LOG_KEY}
+KNOWN = {ORIGIN: [LOG_KEY]}
 
 
 @given(st.integers(0, 40), st.integers(0, 40))

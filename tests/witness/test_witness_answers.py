@@ -20,7 +20,8 @@ from ledger.notes import Note, NoteSignature, VerifierKey, parse_note
 from ledger.tiles import Tile, TileAppender, TileReader
 from ledger.tree import prove_consistency
 from ledger.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
-from trust.audit.witness import Witness, create_witness, make_witness, open_witness
+from trust.audit.witness import Witness, create_witness, open_witness
+from trust.audit.witness_folder import make_witness
 from trust.evidence_files import check_evidence, read_evidence
 
 ORIGIN = "log.example/town"

@@ -21,7 +21,7 @@ from ledger.tiles import Tile, TileAppender, TileReader
 from ledger.tree import prove_consistency
 from ledger.witness_policy import PolicyGroup, PolicyWitness, WitnessPolicy
 from ledger.witness_protocol import AddCheckpoint
-from trust.audit.witness import make_witness
+from trust.audit.witness_folder import make_witness
 from trust.witness_client import Cosigned, collect_cosignatures
 
 ORIGIN = "log.example/town"
@@ -41,7 +41,7 @@ class Running:
     """One witness process that can be killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        self.key = make_witness(folder, f"wit.example/{folder.name}", [LOG_KEY])
+        (self.key,) = make_witness(folder, f"wit.example/{folder.name}", [LOG_KEY])
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder

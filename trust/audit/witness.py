@@ -5,7 +5,7 @@ the witness, which signs only one of them. ``ledger.witness_protocol`` has the f
 this is the shell around it: one SQLite database, and two addresses.
 
 ==========================================  =====================================================================
-``POST /add-checkpoint``                    200 with the cosignature line, or the protocol's refusals (400 to 422)
+``POST /add-checkpoint``                    200 with the cosignature lines, or the protocol's refusals (400 to 422)
 ``GET /<hex SHA-256 of origin>/checkpoint`` the latest checkpoint cosigned for that log, with the cosignature
 ``GET /health``                             200 while the database can be read
 ==========================================  =====================================================================
@@ -17,34 +17,31 @@ IMMEDIATE``), committed with ``synchronous=FULL`` before the answer leaves. A cr
 state, and nobody has the cosignature; a crash after it leaves the new state, and the log asks again from the size that
 the 409 names. So no two answers of this witness can contradict each other.
 
-The folder: ``witness.toml`` (see ``WitnessFile``), ``witness.key`` (a hexadecimal seed, mode 0600), ``witness.sqlite``,
-and ``evidence/``: where a log asks for a cosignature on what contradicts the checkpoint stored here, the file that
+The folder: ``witness.toml`` (``trust.audit.witness_folder``), ``witness.key`` (a hexadecimal seed, mode 0600), ``witness.pq.key``
+(the same for ML-DSA-44; where it is there, every answer has two lines, one of each kind), ``witness.sqlite``, and
+``evidence/``: where a log asks for a cosignature on what contradicts the checkpoint stored here, the file that
 convicts it (``trust.evidence_files``), written before the refusal leaves.
 """
 
 import asyncio
 import hashlib
-import json
 import sqlite3
 import threading
 import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath
-from msgspec import Meta, Struct
 from nacl.signing import SigningKey
 
 from ledger.checkpoints import Checkpoint
 from ledger.cosignatures import cosign
 from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
 from ledger.evidence import split_view_of_refused
-from ledger.notes import TYPE_ED25519, Note, VerifierKey, check_name, format_note, parse_note
+from ledger.notes import Note, VerifierKey, format_note, parse_note
 from ledger.witness_protocol import (
     CONFLICT_TYPE,
     MAX_REQUEST_BYTES,
@@ -55,13 +52,11 @@ from ledger.witness_protocol import (
     WitnessRefusal,
     decide,
 )
+from trust.audit.witness_folder import KEY, POST_QUANTUM_KEY, read_config
 from trust.evidence_files import keep_evidence
-from trust.key_files import new_key, read_key
+from trust.key_files import read_key, read_post_quantum_key
 from trust.serving import serve
-from trust.trust_file import write_whole
 
-CONFIG = "witness.toml"
-KEY = "witness.key"
 DATABASE = "witness.sqlite"
 MAX_EVIDENCE = 1_000
 """How many files of evidence are kept; a log that earns one is convicted already."""
@@ -72,19 +67,6 @@ CREATE TABLE IF NOT EXISTS latest (
   size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL
 ) STRICT;
 """
-
-
-class WitnessLog(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One log that the witness cosigns: its verifier key, whose name is the log's origin."""
-
-    vkey: str
-
-
-class WitnessFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``witness.toml``: the witness' own name (of its key, like ``witness.example/city``) and the logs it cosigns."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=200)]
-    logs: Annotated[list[WitnessLog], Meta(min_length=1, max_length=256)]
 
 
 class Witness:
@@ -98,11 +80,16 @@ class Witness:
         log_keys: list[VerifierKey],
         clock: Callable[[], float] = time.time,
         evidence: Path | None = None,
+        post_quantum: MLDSA44PrivateKey | None = None,
     ) -> None:
         self.name = name
         self._evidence = evidence
-        self._key = key
-        self._log_keys = {each.name: each for each in log_keys}
+        self._keys: list[SigningKey | MLDSA44PrivateKey] = [key] if post_quantum is None else [key, post_quantum]
+        self.verifier = VerifierKey.cosignature(name, bytes(key.verify_key))
+        """The Ed25519 key that others check this witness' cosignatures with."""
+        self._log_keys: dict[str, list[VerifierKey]] = {}
+        for each in log_keys:
+            self._log_keys.setdefault(each.name, []).append(each)
         self._clock = clock
         self._lock = threading.Lock()
         self._database = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
@@ -110,18 +97,13 @@ class Witness:
         self._database.execute("PRAGMA synchronous=FULL")
         self._database.executescript(_SCHEMA)
 
-    @property
-    def verifier(self) -> VerifierKey:
-        """The key that others check this witness' cosignatures with."""
-        return VerifierKey.cosignature(self.name, bytes(self._key.verify_key))
-
     def close(self) -> None:
         """Close the database."""
         with self._lock:
             self._database.close()
 
     def add_checkpoint(self, body: bytes) -> bytes:
-        """Answer one add-checkpoint request: return the cosignature line once the new state is durable.
+        """Answer one add-checkpoint request: return the cosignature lines once the new state is durable.
 
         Raises a WitnessRefusal, and then nothing has changed; or Unavailable when the database does not take it.
         """
@@ -138,14 +120,14 @@ class Witness:
     def _check_and_write(self, request: AddCheckpoint) -> bytes:
         self._database.execute("BEGIN IMMEDIATE")
         try:
-            line = self._decide_and_sign(request)
+            lines = self._decide_and_sign(request)
             # A crash here leaves the old state; the signature was not given to anyone.
             self._database.execute("COMMIT")
             # A crash here leaves the new state; the log will be told so by a 409, and asks again.
         finally:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
-        return line
+        return lines
 
     def _decide_and_sign(self, request: AddCheckpoint) -> bytes:
         note = parse_note(request.checkpoint)
@@ -159,9 +141,8 @@ class Witness:
                 self._keep_evidence(row[2], request, self._log_keys[origin])
             raise
         now = int(self._clock())
-        line = cosign(checkpoint.text, self.name, self._key, now)
-        log_key = self._log_keys[origin]
-        signed = tuple(each for each in note.signatures if each.is_by(log_key))
+        lines = [cosign(checkpoint.text, self.name, key, now) for key in self._keys]
+        signed = tuple(each for each in note.signatures if any(each.is_by(key) for key in self._log_keys[origin]))
         self._database.execute(
             "INSERT INTO latest VALUES (?, ?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE"
             " SET size = excluded.size, root = excluded.root, note = excluded.note",
@@ -170,14 +151,14 @@ class Witness:
                 hashlib.sha256(origin.encode()).hexdigest(),
                 checkpoint.size,
                 checkpoint.root,
-                format_note(Note(note.text, (*signed, line))),
+                format_note(Note(note.text, (*signed, *lines))),
             ),
         )
-        return f"{line}\n".encode()
+        return "".join(f"{line}\n" for line in lines).encode()
 
-    def _keep_evidence(self, stored: bytes, request: AddCheckpoint, log_key: VerifierKey) -> None:
+    def _keep_evidence(self, stored: bytes, request: AddCheckpoint, log_keys: list[VerifierKey]) -> None:
         """Keep what convicts the log, if the refused checkpoint does; a bad proof alone contradicts nothing."""
-        evidence = split_view_of_refused(stored, request.checkpoint, request.proof, [log_key])
+        evidence = split_view_of_refused(stored, request.checkpoint, request.proof, log_keys)
         if evidence is not None and self._evidence is not None and len(self.evidence()) < MAX_EVIDENCE:
             keep_evidence(self._evidence, evidence)
 
@@ -199,35 +180,19 @@ class Witness:
             self._database.execute("SELECT size FROM latest LIMIT 1").fetchone()
 
 
-def make_witness(folder: Path, name: str, logs: list[VerifierKey]) -> VerifierKey:
-    """Make a new witness' folder with a fresh key; return its verifier key. Raises NotPermitted if a key is there."""
-    check_name(name)
-    key = new_key(folder / KEY)
-    vkeys = "".join(f"[[logs]]\nvkey = {_toml(str(log))}\n" for log in logs)
-    write_whole(folder / CONFIG, f"name = {_toml(name)}\n{vkeys}".encode(), mode=0o644)
-    return VerifierKey.cosignature(name, bytes(key.verify_key))
-
-
-def _toml(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # without control characters, a JSON string is a TOML string
-
-
 def open_witness(folder: Path) -> Witness:
     """Open the witness of a folder; raise NotFound, Malformed, NotPermitted or Unavailable."""
+    name, keys = read_config(folder)
+    post_quantum = folder / POST_QUANTUM_KEY
     try:
-        file = msgspec.convert(tomllib.loads((folder / CONFIG).read_text("utf-8")), WitnessFile)
-    except FileNotFoundError:
-        raise NotFound("The folder has no witness.toml; it names the witness and the logs it cosigns.") from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError):
-        raise Malformed(
-            "The file witness.toml is not of its format: name = '…' and [[logs]] with vkey = '…'."
-        ) from None
-    check_name(file.name)
-    keys = [VerifierKey.parse(log.vkey) for log in file.logs]
-    if any(key.type != TYPE_ED25519 for key in keys) or len({key.name for key in keys}) != len(keys):
-        raise Malformed("The logs in witness.toml have one Ed25519 key each.")
-    try:
-        return Witness(folder / DATABASE, file.name, read_key(folder / KEY), keys, evidence=folder / "evidence")
+        return Witness(
+            folder / DATABASE,
+            name,
+            read_key(folder / KEY),
+            keys,
+            evidence=folder / "evidence",
+            post_quantum=read_post_quantum_key(post_quantum) if post_quantum.exists() else None,
+        )
     except sqlite3.Error:
         raise Unavailable("The witness' database cannot be opened; check the folder's permissions.") from None
 

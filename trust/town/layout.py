@@ -34,7 +34,7 @@ from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted
 from ledger.notes import VerifierKey
 from policies.keys import public_hex
 from policies.replay import entry_sha256
-from trust.audit.witness import make_witness
+from trust.audit.witness_folder import make_witness
 from trust.key_files import new_key, read_key, write_secret
 from trust.town.document import MemberRow, Town
 from trust.town.loader import generate, load_town, source_path
