@@ -65,7 +65,7 @@ class LyingService:
             lines = [f"{number},north,8,{100 + number}" for number in range(50)]
             source.write_text("customer,ward,hour,fare\n" + "\n".join(lines) + "\n")
         self.publish()
-        self.views = ViewStore(self.folder / "views.duckdb", {"rides": source}, b"r" * 32)
+        self.views = ViewStore(self.folder / "views.tmp", {"rides": source}, b"r" * 32)
         follower = LogFollower(
             FolderLog(self.folder / "log"),
             self.builder.log_key,

@@ -100,6 +100,7 @@ class LyingService:
         self.tasks: list[Task] = []
         self.said: list[tuple[str, str]] = []
         self.polls: list[Work] = []
+        self.erased_words: list[str] = []
         self.down: set[str] = set()
         """Paths that do not answer."""
         self.clock: Callable[[], int] | None = None
@@ -125,6 +126,9 @@ class LyingService:
             raise httpx.ConnectError("nobody is there")
         if path in self._files:
             return httpx.Response(200, content=self._files[path])
+        if path == "/v1/node/erased":
+            self.erased_words += canonical.decode(request.content, dict[str, list[str]], "words")["words"]
+            return httpx.Response(200, content=canonical.encode({"new": 1}))
         token = request.content.decode()
         try:
             match path.rpartition("/")[2]:

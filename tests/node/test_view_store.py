@@ -1,4 +1,4 @@
-"""Links are for ever and durable, erasure reaches the views, odd files are refused in words, and none shows a value."""
+"""Links are for ever, erasure reaches the views, odd files are refused in words, and none shows a value."""
 
 import datetime as dt
 from collections import Counter
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(folder: Path) -> Iterator[ViewStore]:
-    opened = ViewStore(folder / "views.duckdb", {"rides": folder / "rides.parquet"}, SECRET)
+    opened = ViewStore(folder / "views.tmp", {"rides": folder / "rides.parquet"}, SECRET)
     yield opened
     opened.close()
 
@@ -65,16 +65,9 @@ def test_a_forgotten_resident_no_longer_counts_and_leaves_no_customer_number(sto
     plan = hourly_plan()
     assert not any(store.vector(POLICY, plan, np.array(counted, dtype=bool)))  # at once, before anything is made anew
     assert (trips(store), trips(store, counted), store.linked) == (6, 0, 3)
-    store.close()
-    with duckdb.connect(folder / "views.duckdb", read_only=True) as file:
-        assert file.execute("SELECT customer, slot FROM links ORDER BY slot").fetchall() == [
-            ("0", 0),
-            (None, 1),
-            ("2", 2),
-        ]
-    again = ViewStore(folder / "views.duckdb", {"rides": folder / "rides.parquet"}, SECRET)
-    assert (trips(again), again.linked) == (6, 3)
-    again.close()
+    left = store._engine.con.execute("SELECT customer, slot, salt FROM links ORDER BY slot").fetchall()
+    assert [row[:2] for row in left] == [("0", 0), (None, 1), ("2", 2)]
+    assert left[1][2] == 0
 
 
 def test_a_forgotten_slot_is_never_used_again_but_the_customer_may_link_anew(store: ViewStore) -> None:
@@ -89,9 +82,20 @@ def test_a_forgotten_slot_is_never_used_again_but_the_customer_may_link_anew(sto
 def test_views_lie_in_memory_only(store: ViewStore, folder: Path) -> None:
     store.set_links([("0", 0)])
     trips(store)
+    assert [path.name for path in folder.iterdir()] == ["rides.parquet"]
     store.close()
-    with duckdb.connect(folder / "views.duckdb", read_only=True) as file:
-        assert file.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("links",)]
+    assert [path.name for path in folder.iterdir()] == ["rides.parquet"]
+
+
+def test_what_a_killed_node_had_spilled_is_removed_at_the_next_start(folder: Path) -> None:
+    """DuckDB puts what does not fit into memory into this folder, and removes it only where it ends in order."""
+    (folder / "views.tmp").mkdir()
+    (folder / "views.tmp" / "duckdb_temp_storage-0.tmp").write_bytes(b"customer 0")
+    store = ViewStore(folder / "views.tmp", {"rides": folder / "rides.parquet"}, SECRET)
+    setting = "SELECT value FROM duckdb_settings() WHERE name = 'temp_directory'"
+    assert store._engine.con.execute(setting).fetchone() == (str(folder / "views.tmp"),)
+    assert not (folder / "views.tmp").exists()
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -198,7 +202,7 @@ def test_a_histograms_last_bin_is_closed_and_what_is_outside_or_null_is_in_none(
             MeasureAsked(as_="some", histogram="score", edges=[4, 9]),
         ],
     )  # fmt: skip
-    store = ViewStore(tmp_path / "views.duckdb", {"scores": tmp_path / "scores.parquet"}, SECRET)
+    store = ViewStore(tmp_path / "views.tmp", {"scores": tmp_path / "scores.parquet"}, SECRET)
     store.set_links([("1", 0)])
     store.materialise(POLICY, view)
     assert store.vector(POLICY, make_plan(query, policy_of(view)), ALL) == [3, 4, 3]
@@ -220,7 +224,7 @@ def test_csv_customers_keep_their_leading_zeros_and_odd_lines_raise_nothing(
 ) -> None:
     path = tmp_path / f"rides{ending}"
     path.write_bytes(ODD_CSV[name])
-    store = ViewStore(tmp_path / "views.duckdb", {"rides": path}, SECRET)
+    store = ViewStore(tmp_path / "views.tmp", {"rides": path}, SECRET)
     store.set_links([("007", 0)])
     plan = hourly_plan()
     store.materialise(POLICY, plan.view)
@@ -232,7 +236,7 @@ def test_csv_customers_keep_their_leading_zeros_and_odd_lines_raise_nothing(
 def test_a_csv_file_without_its_header_is_unavailable(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "rides.csv"
     path.write_bytes(content)
-    store = ViewStore(tmp_path / "views.duckdb", {"rides": path}, SECRET)
+    store = ViewStore(tmp_path / "views.tmp", {"rides": path}, SECRET)
     with pytest.raises(Unavailable):
         store.materialise(POLICY, hourly_plan().view)
     store.close()
@@ -261,7 +265,7 @@ def test_no_type_of_column_raises_as_a_category_a_measure_or_a_resident(tmp_path
     pq.write_table(
         pa.table({"customer": pa.array([1, 2, 3]), "value": column, "copy": column}), tmp_path / "odd.parquet"
     )
-    store = ViewStore(tmp_path / "views.duckdb", {"odd": tmp_path / "odd.parquet"}, SECRET)
+    store = ViewStore(tmp_path / "views.tmp", {"odd": tmp_path / "odd.parquet"}, SECRET)
     store.set_links([("1", 0), ("2", 1), ("3", 2), ("7", 3), ("5", 4)])
     for resident in ("customer", "value"):
         view = View(
@@ -292,7 +296,7 @@ def test_real_records_are_bounded_and_summed_as_plain_sql_does(shared_data: Path
     students = sorted({row[0] for row in rows})
     counted = np.arange(len(students)) % 3 != 0
     chosen = {student for student, flag in zip(students, counted, strict=True) if flag}
-    store = ViewStore(tmp_path / "views.duckdb", {"results": path}, SECRET)
+    store = ViewStore(tmp_path / "views.tmp", {"results": path}, SECRET)
     store.set_links((str(student), slot) for slot, student in enumerate(students))
     found = {}
     for bound in (1000, 4):

@@ -25,7 +25,7 @@ steady = settings(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[ViewStore]:
-    opened = ViewStore(tmp_path / "views.duckdb", {"rides": tmp_path / FILE}, SECRET)
+    opened = ViewStore(tmp_path / "views.tmp", {"rides": tmp_path / FILE}, SECRET)
     opened.set_links(LINKED.items())
     yield opened
     opened.close()
@@ -89,7 +89,7 @@ def test_links_that_come_after_the_view_was_made_count_as_if_they_had_been_there
     everyone = [True] * len(LINKED)
     at_once = computed(store, plan, everyone)
 
-    late = ViewStore(tmp_path / "late.duckdb", {"rides": tmp_path / FILE}, SECRET)
+    late = ViewStore(tmp_path / "late.tmp", {"rides": tmp_path / FILE}, SECRET)
     try:
         pairs = list(LINKED.items())
         for part in (pairs[:cut], pairs[cut:]):
@@ -99,7 +99,6 @@ def test_links_that_come_after_the_view_was_made_count_as_if_they_had_been_there
         assert computed(late, plan, everyone) == at_once
     finally:
         late.close()
-        (tmp_path / "late.duckdb").unlink()
 
 
 def test_a_view_made_anew_after_a_restart_keeps_the_same_rows(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_a_view_made_anew_after_a_restart_keeps_the_same_rows(tmp_path: Path) ->
     plan = hourly_plan()
     found = []
     for _ in range(2):
-        store = ViewStore(tmp_path / "views.duckdb", {"rides": tmp_path / FILE}, SECRET)
+        store = ViewStore(tmp_path / "views.tmp", {"rides": tmp_path / FILE}, SECRET)
         store.set_links([("1", 0), ("2", 1), ("3", 2)])
         found.append((computed(store, plan, [True] * 3), store.linked))
         store.close()

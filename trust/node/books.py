@@ -9,6 +9,11 @@ keep budgets true stand here as single transactions:
 - a round's state moves one way only: ``countersigned`` to ``sending`` (with the noised share's bytes in the same
   write) or to ``no-share``. ``sending`` and ``no-share`` are two values of one column, so a late go is refused after a
   word, and a word after a share; what was once written is sent again as it is, never computed anew.
+
+**Erasure.** ``erase`` deletes the leaf of an erased consent and, with a key's last leaf, its link. An index that was
+erased is kept in ``erased`` for good: no leaf of it is ever taken in again. A slot is never given twice. ``secure_delete``
+overwrites what is deleted, but SQLite also moves rows between pages and may leave a copy in a page's free space: so
+``scrub`` writes the whole file anew and cuts the write-ahead log. Only after it the node says that the consent is gone.
 """
 
 import os
@@ -30,7 +35,10 @@ CREATE TABLE IF NOT EXISTS consents (consent BLOB PRIMARY KEY, place INTEGER NOT
 CREATE TABLE IF NOT EXISTS leaves (
     place INTEGER PRIMARY KEY, policy BLOB NOT NULL, key BLOB, leaf BLOB NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS leaves_by_policy ON leaves (policy, place);
+CREATE INDEX IF NOT EXISTS leaves_by_key ON leaves (key);
 CREATE TABLE IF NOT EXISTS links (slot INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, customer TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE IF NOT EXISTS erased (
+    place INTEGER PRIMARY KEY, entry INTEGER NOT NULL, entry_sha256 TEXT NOT NULL, said INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS rounds (
     admit INTEGER PRIMARY KEY, admit_sha256 TEXT NOT NULL, state TEXT NOT NULL
     CHECK (state IN ('countersigned', 'sending', 'sent', 'no-share')), token TEXT NOT NULL) STRICT;
@@ -59,6 +67,14 @@ class OwnRound(Struct, frozen=True, kw_only=True):
     token: str
 
 
+class Gone(Struct, frozen=True, kw_only=True):
+    """One erased consent of ours, and the ``erase`` entry that says so."""
+
+    index: int
+    entry: int
+    entry_sha256: str
+
+
 class Books:
     """The file, opened by one process. Methods that write return when the write is durable."""
 
@@ -68,6 +84,7 @@ class Books:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA secure_delete=ON")
         self._db.executescript(_SCHEMA)
         with self.transaction():
             kept, found = self.noted("file"), _identity(path)
@@ -132,11 +149,18 @@ class Books:
     # Leaves and links
 
     def keep_leaves(self, rows: Iterable[tuple[int, str, str | None, bytes]]) -> None:
-        """Keep this holder's leaves: (index, policy hash, pairwise key or None, the disclosed leaf)."""
+        """Keep this holder's leaves: (index, policy hash, pairwise key or None, the disclosed leaf).
+
+        An erased index is passed over, and so is one that has its leaf.
+        """
+        before = self._db.total_changes
         self._db.executemany(
-            "INSERT OR IGNORE INTO leaves VALUES (?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO leaves SELECT ?1, ?2, ?3, ?4"
+            " WHERE NOT EXISTS (SELECT 1 FROM erased WHERE place = ?1)",
             [(i, bytes.fromhex(p), bytes.fromhex(k) if k else None, leaf) for i, p, k, leaf in rows],
         )
+        if self._db.total_changes != before:
+            self._changed()
 
     def held(self, first: int, last: int) -> set[int]:
         """Return the indices in a range for which a leaf is held."""
@@ -153,23 +177,81 @@ class Books:
         return rows.fetchall()
 
     def version(self) -> tuple[int, int]:
-        """Return two numbers that change when leaves or links do."""
-        row = self._db.execute("SELECT (SELECT count(*) FROM leaves), (SELECT count(*) FROM links)").fetchone()
-        return int(row[0]), int(row[1])
+        """Return a number that grows whenever leaves or links change, and the number of slots ever given."""
+        return int(self.noted("changes") or b"0"), self._slots_given()
+
+    def _changed(self) -> None:
+        self._db.execute(
+            "INSERT INTO meta VALUES ('changes', CAST('1' AS BLOB)) ON CONFLICT (name) DO UPDATE"
+            " SET value = CAST(CAST(CAST(value AS TEXT) AS INTEGER) + 1 AS BLOB)"
+        )
+
+    def _slots_given(self) -> int:
+        row = self._db.execute("SELECT coalesce(max(slot), -1) + 1 FROM links").fetchone()
+        return max(int(self.noted("slots") or b"0"), int(row[0]))
 
     def link(self, links: Iterable[tuple[str, str]]) -> int:
         """Link (pairwise key, customer) pairs; return how many were new. One customer has one key, for good."""
-        before = self.version()[1]
-        self._db.executemany(
-            "INSERT OR IGNORE INTO links VALUES ((SELECT coalesce(max(slot), -1) + 1 FROM links), ?, ?)",
-            [(bytes.fromhex(key), customer) for key, customer in links],
-        )
-        return self.version()[1] - before
+        first = slot = self._slots_given()  # never a slot that a link now erased had
+        for key, customer in links:
+            row = (slot, bytes.fromhex(key), customer)
+            slot += self._db.execute("INSERT OR IGNORE INTO links VALUES (?, ?, ?)", row).rowcount
+        if slot != first:
+            self._changed()
+        return slot - first
 
     def linked(self, first_slot: int) -> list[tuple[str, int]]:
         """Return (customer, slot) of the links from a slot on."""
         rows = self._db.execute("SELECT customer, slot FROM links WHERE slot >= ? ORDER BY slot", (first_slot,))
         return rows.fetchall()
+
+    # Erasure
+
+    def erase(self, gone: Iterable[Gone]) -> list[int]:
+        """Delete the leaves of erased consents, and the links whose last leaf that was; return those links' slots.
+
+        For one of the caller's transactions. What was erased before stays as it is noted; its leaf goes again if a backup
+        brought it back.
+        """
+        slots = []
+        for each in gone:
+            row = (each.index, each.entry, each.entry_sha256)
+            self._db.execute("INSERT OR IGNORE INTO erased VALUES (?, ?, ?, 0)", row)
+            held = self._db.execute("SELECT key FROM leaves WHERE place = ?", (each.index,)).fetchone()
+            if held is None:
+                continue
+            self._changed()
+            self._db.execute("DELETE FROM leaves WHERE place = ?", (each.index,))
+            self._db.execute("UPDATE erased SET said = 0 WHERE place = ?", (each.index,))
+            other = self._db.execute("SELECT 1 FROM leaves WHERE key = ? LIMIT 1", held).fetchone()
+            if held[0] is not None and other is None:
+                slots += self._unlink(held[0])
+        return slots
+
+    def _unlink(self, key: bytes) -> list[int]:
+        given = self._slots_given()
+        rows = self._db.execute("DELETE FROM links WHERE key = ? RETURNING slot", (key,)).fetchall()
+        self.note("slots", str(given).encode())
+        return [int(row[0]) for row in rows]
+
+    def unsaid(self) -> list[Gone]:
+        """Return the erased consents of which the service has not yet been told that they are gone from here."""
+        rows = self._db.execute("SELECT place, entry, entry_sha256 FROM erased WHERE said = 0 ORDER BY place")
+        return [Gone(index=row[0], entry=row[1], entry_sha256=row[2]) for row in rows]
+
+    def said(self, gone: Iterable[Gone]) -> None:
+        """Note that the service has been told."""
+        self._db.executemany("UPDATE erased SET said = 1 WHERE place = ?", [(each.index,) for each in gone])
+
+    def scrub(self) -> None:
+        """Write the file anew without what was deleted, and cut the write-ahead log; raise sqlite3.Error where it is in use.
+
+        It takes as long, and for that time as much room, as copying the file. A crash leaves the old file or the new one.
+        """
+        self._db.execute("VACUUM")
+        busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("the write-ahead log is in use")
 
     # Rounds and charges
 

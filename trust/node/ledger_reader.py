@@ -3,6 +3,9 @@
 Nothing here takes the service's word: checkpoints are checked against the pinned log key and witnesses, entries against
 the tree, each entry by ``queries.replay``, each leaf against the commitment in its entry. For each ``admit`` that this
 node takes part in, the in-force set is kept as it was at that very index.
+
+At each ``erase`` entry of a consent to a policy of ours, the leaf goes from the books in the transaction in which the
+entry is read. Every start reads the whole ledger again, so leaves that a restored backup brought back go again.
 """
 
 import sqlite3
@@ -15,15 +18,15 @@ from ledger import entries as e
 from ledger.errors import MusubiError, ProofInvalid
 from ledger.tree import Frontier
 from policies.budgets import window_of
+from policies.chunk_tree import CHUNK_BITS, Chunks
 from policies.consent import check_sub_grant
-from policies.chunk_tree import Chunks
 from policies.replay import State, entry_sha256
 from queries.admission import plan_of
 from queries.messages import HeldLeaf
 from queries.plan import Plan
 from queries.replay import replay
 from trust.log_follower import LogFollower
-from trust.node.books import Books
+from trust.node.books import Books, Gone
 from trust.trust_file import Trust
 
 FetchLeaves = Callable[[int, int], list[HeldLeaf]]
@@ -47,6 +50,14 @@ class LedgerReader:
         self._fetch = fetch
         self._ours: dict[int, tuple[str, int]] = {}
         self._lacking: dict[int, e.Grant] = {}
+        self._own: Chunks = {}
+        """The indices of all grants of policies that name us, as bits."""
+        self._forget: set[int] = set()
+
+    def take_forgotten(self) -> set[int]:
+        """Return the slots whose links were erased since the last call: their view rows are to go."""
+        taken, self._forget = self._forget, set()
+        return taken
 
     @property
     def lacks_leaves(self) -> bool:
@@ -74,7 +85,11 @@ class LedgerReader:
             except sqlite3.Error:  # the books have nothing of this batch, the state some of it: read everything again
                 self._begin_anew()
                 raise
-            self._lacking |= {i: grant for i, grant in self._own_grants(batch.first, batch.entries) if i not in held}
+            self._lacking |= {
+                i: grant
+                for i, grant in self._own_grants(batch.first, batch.entries)
+                if i not in held and i not in self.state.erased
+            }
             self._keep_leaves()
             # a crash here leaves leaves kept for entries that the next start reads again; both are idempotent
         self._check_kept()
@@ -82,7 +97,7 @@ class LedgerReader:
     def _begin_anew(self) -> None:
         self.state = State()
         self._follower.frontier = Frontier()
-        for kept in (self.in_force, self.spent, self._ours, self._lacking):
+        for kept in (self.in_force, self.spent, self._ours, self._lacking, self._own):
             kept.clear()
 
     def _apply(self, index: int, data: bytes) -> None:
@@ -106,6 +121,20 @@ class LedgerReader:
             account, part = self._ours.pop(entry.admit)
             if isinstance(entry, e.Refund):
                 self.spent[account] -= part
+
+        elif isinstance(entry, e.Grant) and self._is_ours(entry):
+            number, bit = divmod(index, CHUNK_BITS)
+            self._own[number] = self._own.get(number, 0) | 1 << bit
+        elif isinstance(entry, e.Erase):
+            number, bit = divmod(entry.index, CHUNK_BITS)
+            if self._own.get(number, 0) >> bit & 1:
+                gone = Gone(index=entry.index, entry=index, entry_sha256=entry_sha256(data))
+                self._forget.update(self._books.erase([gone]))
+                self._lacking.pop(entry.index, None)
+
+    def _is_ours(self, grant: e.Grant) -> bool:
+        record = self.state.versions.get(grant.policy_sha256)
+        return record is not None and self._holder in record.document.holders
 
     def plan(self, admit: e.Admit) -> Plan:
         """Return an admitted question's plan."""
@@ -137,10 +166,8 @@ class LedgerReader:
         for offset, data in enumerate(entries):
             if b'"kind":"grant"' in data:
                 entry = e.decode(data)
-                if isinstance(entry, e.Grant):
-                    record = self.state.versions.get(entry.policy_sha256)
-                    if record is not None and self._holder in record.document.holders:
-                        yield first + offset, entry
+                if isinstance(entry, e.Grant) and self._is_ours(entry):
+                    yield first + offset, entry
 
     def _checked(self, held: HeldLeaf, grant: e.Grant) -> tuple[int, str, str | None, bytes] | None:
         """Check one leaf; a bad one is not kept, so this node will not countersign while its grant is in force."""

@@ -13,6 +13,7 @@ from trust.log_follower import LogFollower
 from trust.log_source import HttpLog
 from trust.node.books import Books
 from trust.node.client import ServiceClient, system_clock
+from trust.node.erasing import Erasing
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
 from trust.node.rounds import NodeRounds
@@ -38,11 +39,11 @@ class Node:
         sources = {name: folder / path for name, path in settings.sources.items()}
         self.settings = settings
         self.books = Books(folder / "books.sqlite")
-        self.views = ViewStore(folder / "views.duckdb", sources, read_secret(folder / "keys" / "rows.key"))
+        self.views = ViewStore(folder / "views.tmp", sources, read_secret(folder / "keys" / "rows.key"))
         self.client = ServiceClient(settings.service, settings.alias, key, trust.origin, self._operator_key, clock)
         follower = LogFollower(
             HttpLog(settings.service),
-            trust.verifier,
+            trust.log_keys,
             trust.witnesses,
             latest=self.books.noted("checkpoint"),
             clock=clock,
@@ -59,6 +60,9 @@ class Node:
             key=key,
             data_cap=settings.data_cap_nano_rho,
             clock=clock,
+        )
+        self.erasing = Erasing(
+            self.reader, self.books, self.views, self.client, alias=settings.alias, key=key, clock=clock
         )
         self.links = LinkDesk(
             folder / "links",
@@ -118,10 +122,14 @@ class Node:
         finally:
             self._polling = False
         if answer.size > self.reader.size or self.reader.lacks_leaves:
-            self.reader.read()
+            try:
+                self.reader.read()
+            finally:
+                self.erasing.forget()  # also of the entries that were read before it failed
         done = [self.rounds.do(task) for task in answer.tasks]
         if not all(done):
             self._stopping.wait(RETRY_SECONDS)  # the same task comes with the next poll: do not spin on it
+        self.erasing.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self._make_ready()
 

@@ -212,16 +212,19 @@ class NodeRounds:
         self._client.say("word", token)
 
     def _counted(self, index: int, opened: OpenRound) -> np.ndarray:
-        """Return which slots (linked customers) count, by the in-force set at exactly this ``admit``."""
+        """Return which slots (linked customers) count, by the in-force set at exactly this ``admit``.
+
+        A consent that was erased since counts no more, also in a question from before: nothing of it is left here.
+        """
         policy_sha256 = opened.admit.policy_sha256
         places, slots = self._places(policy_sha256)
         in_force = bits_of(self._reader.in_force[index], index)
+        in_force[[place for place in self._reader.state.erased if place < index]] = False
         held = np.zeros(index, dtype=bool)
         held[places[places < index]] = True
         if bool(np.any(in_force & ~held)):
             raise Unavailable("This node lacks the leaf of a consent that is in force; it will not take part yet.")
-        linked = self._books.version()[1]
-        counted = np.zeros(linked, dtype=bool)
+        counted = np.zeros(self._books.version()[1], dtype=bool)
         chosen = (places < index) & (slots >= 0)
         counted[slots[chosen][in_force[places[chosen]]]] = True
         self._views.set_links(self._books.linked(self._views.linked))

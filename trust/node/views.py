@@ -1,12 +1,13 @@
 """A node's data side: which customers are linked, the bounded views, and exact vectors over them.
 
-One DuckDB file per node holds the **links**: customer number (as text), the dense slot 0, 1, 2 … that stands for the
-customer everywhere else, and the customer's salt. It is durable and opened by one process.
+One DuckDB database in memory holds the **links**: customer number (as text), the slot 0, 1, 2 … that stands for the
+customer everywhere else, and the customer's salt. They come from the node's books at each start.
 
 A **bounded view** (``trust.node.bounding``) is a temporary table of the same engine, kept per (policy hash, view name)
 for the source's present snapshot and all links; it is made when first asked for, and links that come later are only
-added. It is never in the file: what is derived from raw data ends with the process, so that nothing of an erased
-person stays behind in it, and a crash leaves nothing half made. Consent is never in it either: each question brings
+added. Nothing of this is ever in a file of its own: it ends with the process, so that nothing of an erased
+person stays behind, and a crash leaves nothing half made. (What does not fit into memory DuckDB puts into temporary
+files, which are removed at its end and at the next start.) Consent is never in it either: each question brings
 its own ``counted``.
 
 Links that are not there never count: only linked customers have rows in a view.
@@ -15,6 +16,7 @@ Trusted: whoever reads this node's memory or files sees its holder's own custome
 """
 
 import hmac
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,11 +54,11 @@ class _Made(Struct):
 class ViewStore:
     """Links, bounded views and vectors of one node. Safe to use from several threads, one at a time inside.
 
-    ``database`` is the DuckDB file, ``sources`` the Parquet or CSV file of each source, ``secret`` 32 bytes that only
-    this node has: with the policy's hash they choose rows. Raises Unavailable when the file cannot be opened.
+    ``spill`` is a folder for what does not fit into memory, ``sources`` the Parquet or CSV file of each source, ``secret`` 32 bytes that only
+    this node has: with the policy's hash they choose rows. Raises Unavailable when the folder cannot be emptied.
     """
 
-    def __init__(self, database: Path, sources: Mapping[str, Path], secret: bytes) -> None:
+    def __init__(self, spill: Path, sources: Mapping[str, Path], secret: bytes) -> None:
         self._sources = {name: SourceFile(path) for name, path in sources.items()}
         self._secret = secret
         self._lock = threading.RLock()
@@ -64,24 +66,21 @@ class ViewStore:
         self._tables = 0
         with self._working():
             # Nothing is fetched from anywhere while the node runs.
+            if spill.exists():
+                shutil.rmtree(spill)
             self._engine: Any = ibis.duckdb.connect(
-                database,
+                temp_directory=str(spill),
                 autoinstall_known_extensions=False,
                 autoload_known_extensions=False,
                 # It trusts a file's time in seconds; a source replaced within one would be read half old, half new.
                 enable_external_file_cache=False,
             )
-            self._execute(
-                f"CREATE TABLE IF NOT EXISTS {_LINKS} "
-                f"({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT, {_BATCH} BIGINT)"
-            )
-            links = self._engine.table(_LINKS)
-            known = links.aggregate(last=links[SLOT].max(), batch=links[_BATCH].max()).to_pyarrow().to_pylist()[0]
-            self._linked = 0 if known["last"] is None else known["last"] + 1
-            self._batch = known["batch"] or 0
+            self._execute(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT, {_BATCH} BIGINT)")
+            self._linked = 0
+            self._batch = 0
 
     def close(self) -> None:
-        """Close the file. Bounded views end here."""
+        """End the engine; links and bounded views end with it."""
         with self._working():
             self._made.clear()
             self._engine.disconnect()
@@ -97,7 +96,7 @@ class ViewStore:
             return self._source(source).snapshot()
 
     def set_links(self, pairs: Iterable[tuple[str, int]]) -> None:
-        """Add (customer, slot) pairs, durably, all or none.
+        """Add (customer, slot) pairs, all or none.
 
         Each customer has one slot and each slot one customer, for ever: a pair that is there already changes nothing.
         Raises ConsentMismatch for a second slot of a customer, or a slot that was used (also one since forgotten).
@@ -173,8 +172,7 @@ class ViewStore:
     def forget(self, slots: Iterable[int]) -> None:
         """Erase the customers of these slots: their rows in every view, their customer numbers and salts.
 
-        The slot itself stays used, empty. Done again, it changes nothing. DuckDB may keep the erased bytes in freed
-        blocks of its file until they are written over; they are links only, never data.
+        The slot itself stays used, empty. Done again, it changes nothing.
         """
         wanted = sorted(set(slots))
         if not wanted:
@@ -182,7 +180,6 @@ class ViewStore:
         with self._working():
             marks = ", ".join("?" * len(wanted))
             self._execute(f"UPDATE {_LINKS} SET {CUSTOMER} = NULL, {SALT} = 0 WHERE {SLOT} IN ({marks})", wanted)
-            self._execute("CHECKPOINT")
             for made in self._made.values():
                 self._execute(f"DELETE FROM {made.table} WHERE {SLOT} IN ({marks})", wanted)
 
@@ -210,7 +207,7 @@ class ViewStore:
             self._execute(f"DROP TABLE {made.table}")
 
     def _execute(self, sql: str, values: list[int] | None = None) -> None:
-        # Raw SQL is for what Ibis 12.0 cannot say (IF NOT EXISTS, UPDATE, DELETE, CHECKPOINT), or says wrongly with
+        # Raw SQL is for what Ibis 12.0 cannot say (UPDATE, DELETE), or says wrongly with
         # these versions of sqlglot and DuckDB (it drops no table: its DROP TABLE has no name; nor can it list them).
         self._engine.con.execute(sql, values or [])
 

@@ -1,0 +1,91 @@
+"""What a node does once a consent is erased: its view rows go, its books are scrubbed, and the service gets a signed word.
+
+The leaf and the link have gone from the books with the ``erase`` entry itself (``trust.node.ledger_reader``). In order:
+
+1. the view rows and the customer number go from memory (``ViewStore.forget``);
+2. the books' file is written anew (``Books.scrub``), so that no copy is left in its free space or write-ahead log;
+3. only then the node signs, for each consent, that nothing of it is left here, and sends that (``policies.erasure``);
+4. that it was sent is noted. A crash before this sends the words once more, which changes nothing.
+
+A round that is open goes on without the erased consent. A share that was written before goes out as it is: it is a sum
+with noise on it, as after a revocation.
+"""
+
+from collections.abc import Callable
+
+import structlog
+from nacl.signing import SigningKey
+
+from ledger import jws
+from ledger.errors import MusubiError
+from policies.erasure import ErasedWord
+from trust.crash_points import reached
+from trust.node.books import Books, Gone
+from trust.node.client import ServiceClient
+from trust.node.ledger_reader import LedgerReader
+from trust.node.views import ViewStore
+
+WORDS_AT_ONCE = 256
+log = structlog.get_logger()
+
+
+class Erasing:
+    """What is still to be done and said of erased consents."""
+
+    def __init__(
+        self,
+        reader: LedgerReader,
+        books: Books,
+        views: ViewStore,
+        client: ServiceClient,
+        *,
+        alias: str,
+        key: SigningKey,
+        clock: Callable[[], int],
+    ) -> None:
+        self._reader = reader
+        self._books = books
+        self._views = views
+        self._client = client
+        self._alias = alias
+        self._key = key
+        self._clock = clock
+        self._scrubbed: set[int] = set()
+        """What was erased before the books' file was last written anew."""
+
+    def forget(self) -> None:
+        """Drop the view rows of links that were erased; before any question is computed."""
+        self._views.forget(self._reader.take_forgotten())
+
+    def finish(self) -> None:
+        """Scrub the books and send the words that are due. What the service does not take is said again later.
+
+        Raises sqlite3.Error where the books are in use or the disk is full.
+        """
+        gone = self._books.unsaid()
+        if not gone:
+            return
+        if not self._scrubbed.issuperset(each.index for each in gone):
+            self._books.scrub()
+            self._scrubbed = {each.index for each in gone}
+        reached("node:scrubbed")  # a crash here leaves nothing of them, and the words unsaid: the next start says them
+        for at in range(0, len(gone), WORDS_AT_ONCE):
+            part = gone[at : at + WORDS_AT_ONCE]
+            try:
+                self._client.say_erased([self._word(each) for each in part])
+            except MusubiError as error:  # whatever the service says of it, the node's own work goes on
+                log.warning("erased-unsaid", code=error.code)
+                return
+            self._books.said(part)
+        log.info("erased", consents=len(gone))
+
+    def _word(self, gone: Gone) -> str:
+        word = ErasedWord(
+            from_=self._alias,
+            log=self._reader.state.log,
+            at=self._clock(),
+            index=gone.index,
+            entry=gone.entry,
+            entry_sha256=gone.entry_sha256,
+        )
+        return jws.sign(word, self._key)
