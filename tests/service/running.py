@@ -51,7 +51,8 @@ from queries.messages import (
     transcript_sha256,
 )
 from queries.replay import replay
-from trust.audit.witness import create_witness, make_witness
+from trust.audit.witness import create_witness
+from trust.audit.witness_folder import make_witness
 from trust.key_files import new_key, write_secret
 from trust.log_follower import LogFollower
 from trust.log_source import FolderLog
@@ -211,7 +212,7 @@ def lay_out(folder: Path, database_url: str = "", witness_url: str = "http://wit
         quorum=2,
     )
     (folder / "service" / "genesis.json").write_bytes(e.encode(genesis) + b"\n")
-    witness = make_witness(folder / "witness", "witness.test", [VerifierKey.parse(genesis.log_key)])
+    (witness,) = make_witness(folder / "witness", "witness.test", [VerifierKey.parse(genesis.log_key)])
     (folder / "service" / "witnesses.txt").write_text(
         f"log {genesis.log_key}\nwitness one {witness} {witness_url}\ngroup all_of_them 1 one\nquorum all_of_them\n"
     )
