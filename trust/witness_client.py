@@ -1,6 +1,7 @@
 """Asking all witnesses of a policy at once to cosign a new checkpoint (the log's side of C2SP tlog-witness).
 
-No witness can hold up or spoil the others: each has its own time limit, each answer is checked before it counts, and
+A witness with several keys stands on several lines of the policy with one address: it is asked once, and its answer is
+looked at for each of them. No witness can hold up or spoil the others: each has its own time limit, each answer is checked before it counts, and
 what went wrong is told by the witness' name. As soon as the quorum is met, the rest get ``LATE_SECONDS`` more.
 """
 
@@ -21,6 +22,8 @@ from ledger.witness_protocol import AddCheckpoint
 
 MAX_ANSWER_BYTES = 20_000
 MAX_SKEW_SECONDS = 60
+_Names = dict[str, PolicyWitness]
+"""One witness's lines of the policy, by their names: all have its address."""
 LATE_SECONDS = 0.1
 """How long the other witnesses may still take once the quorum is met."""
 
@@ -55,15 +58,19 @@ class _Asking:
     known: dict[str, int]
     clock: Callable[[], float]
 
-    async def ask(self, name: str, witness: PolicyWitness) -> NoteSignature:
-        """Ask one witness, a second time from the size it names; return its checked line or raise _Refused."""
+    async def ask(self, names: _Names) -> dict[str, "NoteSignature | _Refused"]:
+        """Ask one witness, a second time from the size it names; return the checked line of each of its names.
+
+        Raises _Refused where its answer counts for none of them.
+        """
+        first, witness = next(iter(names.items()))
         if witness.url is None:
             raise _Refused("the policy gives no address")
-        old = min(self.known.get(name, 0), self.checkpoint.size)
+        old = min(self.known.get(first, 0), self.checkpoint.size)
         status, body = await self._post(witness.url, old)
         if status == httpx.codes.CONFLICT:
             old = self._named_size(body)
-            self.known[name] = old
+            self.known.update(dict.fromkeys(names, old))
             if old > self.checkpoint.size:
                 raise _Disputed("it has cosigned a larger tree of this log")
             status, body = await self._post(witness.url, old)
@@ -71,9 +78,10 @@ class _Asking:
             raise _Disputed("it answered 422: the tree does not grow from the one that it has cosigned")
         if status != httpx.codes.OK:
             raise _Refused(f"it answered {status}")
-        line = self._read_line(witness, body)
-        self.known[name] = self.checkpoint.size
-        return line
+        lines = {name: self._line_or_refusal(each, body) for name, each in names.items()}
+        if any(isinstance(line, NoteSignature) for line in lines.values()):
+            self.known.update(dict.fromkeys(names, self.checkpoint.size))
+        return lines
 
     async def _post(self, url: str, old: int) -> tuple[int, bytes]:
         proof = self.prove(old, self.checkpoint.size) if old else []
@@ -101,6 +109,12 @@ class _Asking:
             return to_number(body.decode("ascii").removesuffix("\n"), "stored size")
         except (Malformed, UnicodeDecodeError):
             raise _Refused("it answered 409 without a size") from None
+
+    def _line_or_refusal(self, witness: PolicyWitness, body: bytes) -> "NoteSignature | _Refused":
+        try:
+            return self._read_line(witness, body)
+        except _Refused as refusal:
+            return refusal
 
     def _read_line(self, witness: PolicyWitness, body: bytes) -> NoteSignature:
         try:
@@ -135,10 +149,7 @@ async def collect_cosignatures(
     result = Cosigned()
     opened = parse_note(note)
     asking = _Asking(client, note, checkpoint, prove, known, clock)
-    tasks = {
-        asyncio.create_task(_ask_in_time(asking, name, witness, timeout)): name
-        for name, witness in policy.witnesses.items()
-    }
+    tasks = {asyncio.create_task(_ask_in_time(asking, names, timeout)): names for names in _by_address(policy)}
     waiting = set(tasks)
     deadline: float | None = None
     try:
@@ -148,19 +159,19 @@ async def collect_cosignatures(
             if not done:
                 break
             for task in done:
-                answer = task.result()
-                if isinstance(answer, NoteSignature):
-                    result.signatures.append(answer)
-                else:
-                    result.failures[tasks[task]] = str(answer)
-                    result.disputed = result.disputed or isinstance(answer, _Disputed)
+                for name, answer in task.result().items():
+                    if isinstance(answer, NoteSignature):
+                        result.signatures.append(answer)
+                    else:
+                        result.failures[name] = str(answer)
+                        result.disputed = result.disputed or isinstance(answer, _Disputed)
             if deadline is None and _is_quorum(policy, opened, result.signatures):
                 deadline = time.monotonic() + LATE_SECONDS
     finally:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-    result.failures |= {tasks[task]: "it was slower than the quorum" for task in waiting}
+    result.failures |= {name: "it was slower than the quorum" for task in waiting for name in tasks[task]}
     return result
 
 
@@ -197,25 +208,32 @@ async def fetch_latest(
     return {name: answer for name, answer in zip(policy.witnesses, answers, strict=True) if answer is not None}
 
 
-async def _ask_in_time(
-    asking: _Asking, name: str, witness: PolicyWitness, seconds: float
-) -> NoteSignature | _Refused:
+def _by_address(policy: WitnessPolicy) -> list[_Names]:
+    """Return the policy's witnesses, those with the same address together."""
+    places: dict[str, _Names] = {}
+    for name, witness in policy.witnesses.items():
+        places.setdefault(witness.url or f" {name}", {})[name] = witness
+    return list(places.values())
+
+
+async def _ask_in_time(asking: _Asking, names: _Names, seconds: float) -> dict[str, NoteSignature | _Refused]:
     try:
         async with asyncio.timeout(seconds):
-            return await asking.ask(name, witness)
+            return await asking.ask(names)
     except TimeoutError:
-        return _Refused(f"it did not answer within {seconds:g} seconds")
-    except _Refused as refusal:
-        return refusal
+        refusal = _Refused(f"it did not answer within {seconds:g} seconds")
+    except _Refused as refused:
+        refusal = refused
     except MusubiError as error:  # our own proof could not be made
-        return _Refused(f"it could not be asked: {error.message}")
+        refusal = _Refused(f"it could not be asked: {error.message}")
+    return dict.fromkeys(names, refusal)
 
 
 def _is_quorum(policy: WitnessPolicy, note: Note, signatures: list[NoteSignature]) -> bool:
     if policy.quorum == NO_WITNESS:
         return False  # nobody is needed, so everybody gets the whole time
     try:
-        policy.check(Note(note.text, (*note.signatures, *signatures)))
+        policy.check_quorum(Note(note.text, (*note.signatures, *signatures)))
     except MusubiError:
         return False
     return True
