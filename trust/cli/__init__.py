@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from ledger.errors import BudgetExceeded, MusubiError, Unavailable
-from trust.cli import asking, auditing, keys, log, policy, processes, resident, town
+from trust.cli import asking, auditing, fsck, keys, log, policy, processes, resident, town
 from trust.cli.tables import nano
 from trust.problems import kind_of, problem
 
@@ -88,5 +88,6 @@ for command in (
     policy.policy,
     keys.keys,
     log.log,
+    fsck.fsck,
 ):
     main.add_command(command)

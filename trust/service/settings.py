@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ledger import entries as e
 from ledger.errors import Malformed, NotFound
 from ledger.witness_policy import WitnessPolicy
 
@@ -60,6 +61,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     def record_keys(self) -> Path:
         """The file of the records' keys: in the folder, unless the setting names a place elsewhere."""
         return self.folder / self.service.record_keys
+
+    def genesis(self) -> e.Genesis:
+        """Read entry 0 of the log; raise NotFound or Malformed."""
+        try:
+            entry = e.decode((self.folder / "genesis.json").read_bytes().rstrip(b"\n"))
+        except FileNotFoundError:
+            raise NotFound("There is no genesis.json beside service.toml; the town's founders have it.") from None
+        if not isinstance(entry, e.Genesis) or entry.origin != self.service.origin:
+            raise Malformed("genesis.json is not the genesis entry of this service's log.")
+        return entry
 
     def witnesses(self) -> WitnessPolicy:
         """Read the tlog-policy that says which witnesses count."""

@@ -1,0 +1,81 @@
+"""``fsck``: is a service's stored log whole, and mending it where it is not."""
+
+import sys
+from pathlib import Path
+
+import click
+from rich import box
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ledger.errors import ProofInvalid
+from trust.cli.tables import console
+from trust.problems import exit_code_of
+
+WORDS = {
+    "missing": "is missing",
+    "altered": "is not what was signed",
+    "older": "is older than what was signed",
+    "unreadable": "cannot be read",
+    "unknown": "cannot be judged: too little is left",
+}
+MOST_LINES = 200
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="The service's folder, with service.toml.",
+)
+@click.option("--mirror", help="Another copy of the log: an address, or a folder such as an export.")
+@click.option("--repair", is_flag=True, help="Write again what can be told for certain. Stop the service before.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def fsck(folder: Path, mirror: str | None, *, repair: bool, as_json: bool) -> None:
+    """Check that a service's stored log is whole.
+
+    Holds the database, the tiles and the checkpoint against the signed tree, and names everything that is missing or
+    altered. Ends with exit code 0 only if nothing is wrong (any more). It signs nothing.
+
+    \b
+    Example:  musubi fsck --dir .town/momijidai/service
+              musubi fsck --dir .town/momijidai/service --repair --mirror https://mirror.example/log
+    """
+    from trust.service.fsck.check import fsck as run  # noqa: PLC0415 - the other commands need none of it
+    from trust.service.settings import load_settings  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
+        task = progress.add_task("entries checked", total=None)
+        report = run(
+            load_settings(folder),
+            mirror=mirror,
+            repair=repair,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if as_json:
+        click.echo(report.to_json().decode())
+    else:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+        for finding in report.findings[:MOST_LINES]:
+            table.add_row(finding.resource, WORDS[finding.fault], "repaired" if finding.repaired else "")
+        if report.findings:
+            console.print(table)
+        if len(report.findings) > MOST_LINES:
+            console.print(f"… and {len(report.findings) - MOST_LINES:,} more; --json names them all.")
+        for note in report.notes:
+            console.print(f"Note: {note}")
+        _conclude(report.is_whole, len(report.findings), report.size, report.files, report.rows)
+    sys.exit(0 if report.is_whole else exit_code_of(ProofInvalid.code))
+
+
+def _conclude(is_whole: bool, findings: int, size: int, files: int, rows: int) -> None:
+    held = f"{files:,} files and {rows:,} rows were held against the signed tree of {size:,} entries."
+    if not findings:
+        console.print(f"[green]Whole.[/] {held}")
+    elif is_whole:
+        console.print(f"[green]Whole again.[/] {held} {findings:,} were wrong and are repaired.")
+    else:
+        console.print(f"[red]Not whole.[/] {held} Repair with --repair, and give another copy with --mirror.")

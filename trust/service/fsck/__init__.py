@@ -1,0 +1,1 @@
+"""``musubi fsck``: is the log at rest whole, and what is not? See ``check``."""
