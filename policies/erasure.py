@@ -96,16 +96,16 @@ def read_erasure(token: str, log: str) -> Erasure:
 
 
 def check_erased_word(
-    token: str, keys: list[str], *, log: str, holder: str, index: int, entry: int, entry_sha256: str
+    token: str, keys: list[bytes], *, log: str, holder: str, index: int, entry: int, entry_sha256: str
 ) -> ErasedWord:
-    """Check a holder's word by one of its ``keys`` (hex), against the ``erase`` entry that the reader knows.
+    """Check a holder's word by one of its ``keys`` (32 bytes each), against the ``erase`` entry that the reader knows.
 
     Raises Malformed, SignatureInvalid or ProofInvalid.
     """
     word = None
     for key in keys:
         try:
-            word = jws.verify(token, bytes.fromhex(key), ErasedWord, "erased word")
+            word = jws.verify(token, key, ErasedWord, "erased word")
         except SignatureInvalid:
             continue
     if word is None:

@@ -12,13 +12,16 @@ from nacl.signing import SigningKey
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.errors import ProofInvalid, Unavailable
+from ledger.entries import MemberBody
+from ledger.errors import ProofInvalid, SignatureInvalid, Unavailable
+from ledger.log_keys import LogKeyHistory
 from ledger.receipts import Receipt, check_receipt
 from policies.bundle import Bundle
 from policies.document import Policy, decode_document, document_sha256
 from policies.keys import SERVICE, pairwise_key, public_hex
 from queries.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Question
 from queries.tree import Query, encode_query
+from trust.log_keys import check_log_keys, decode_log_keys
 from trust.problems import MEDIA_TYPE, error_of
 from trust.trust_file import Trust
 
@@ -43,6 +46,14 @@ class Proven(Struct, frozen=True, kw_only=True):
     receipt: Receipt
 
 
+class RevokedAnswer(Struct, frozen=True, kw_only=True):
+    """A revocation's index, the service's signed promise, and the ``member`` entry that names the operator, if any."""
+
+    index: int
+    operator: int | None
+    promise: str
+
+
 class _Published(Struct, frozen=True, kw_only=True):
     index: int
     sha256: str
@@ -54,6 +65,7 @@ class ServiceClient:
 
     def __init__(self, url: str, trust: Trust) -> None:
         self.trust = trust
+        self._log_keys = trust.log_keys.history
         self._http = httpx.Client(base_url=url, timeout=WAIT_SECONDS)
 
     def __enter__(self) -> Self:
@@ -82,6 +94,10 @@ class ServiceClient:
     def send(self, path: str, token: str) -> str:
         """POST a signed message; return the answer's text."""
         return self._call("POST", path, content=token, headers={"Content-Type": "application/jose"}).text
+
+    def send_for(self, path: str, token: str, type_: type[T]) -> T:
+        """POST a signed message; return the canonical JSON of the answer."""
+        return canonical.decode(self.send(path, token).encode(), type_, "answer")
 
     def _call(self, method: str, path: str, **how: Any) -> httpx.Response:
         try:
@@ -119,8 +135,28 @@ class ServiceClient:
         data = self._call("GET", f"/v1/entries/{index}").content
         if receipt.index != index:
             raise ProofInvalid("The receipt is for another entry.")
-        check_receipt(receipt, data, self.trust.verifier, self.trust.witnesses)
+        self._check_receipt(receipt, data)
         return Proven(index=index, entry=e.decode(data), data=data, receipt=receipt)
+
+    def _check_receipt(self, receipt: Receipt, data: bytes) -> None:
+        """Check a receipt; where the known keys did not sign it, learn whether the log has changed its keys since."""
+        try:
+            check_receipt(receipt, data, self._log_keys, self.trust.witnesses)
+        except SignatureInvalid:
+            self._log_keys = self.log_keys()
+            check_receipt(receipt, data, self._log_keys, self.trust.witnesses)
+
+    def log_keys(self) -> LogKeyHistory:
+        """Return the log's key history, from the pinned keys on, once every change is proven.
+
+        Raises SignatureInvalid, ProofInvalid and the like where one is not.
+        """
+        proven = decode_log_keys(self._call("GET", "/v1/log-keys").content)
+        return check_log_keys(proven, self.trust.log_keys, self.trust.witnesses)
+
+    def members(self) -> dict[str, MemberBody]:
+        """Return the members as the service gives them, by alias."""
+        return {body.alias: body for body in self.get("/v1/members", list[MemberBody])}
 
     # Partners
 
@@ -155,9 +191,9 @@ class ServiceClient:
         answer = self.post("/v1/grants", {"bundles": bundles}, dict[str, list[int]], key)
         return answer["indices"]
 
-    def revoke(self, grant: int, bundle: Bundle) -> dict[str, Any]:
-        """Hand a revocation in; return its index and the service's signed promise."""
-        return self.post("/v1/revocations", {"grant": grant, "bundle": bundle}, dict[str, Any])
+    def revoke(self, grant: int, bundle: Bundle) -> RevokedAnswer:
+        """Hand a revocation in; return where it will stand, and the service's signed promise of that."""
+        return self.post("/v1/revocations", {"grant": grant, "bundle": bundle}, RevokedAnswer)
 
     def my_consents(self, seed: bytes) -> list[MyConsent]:
         """Return a resident's own consents."""

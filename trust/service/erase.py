@@ -200,7 +200,7 @@ async def _check_word(transaction: Transaction, token: str) -> dict[str, str | i
     sha256 = hashlib.sha256(bytes(row.data)).hexdigest()
     check_erased_word(
         token,
-        [member.key],
+        transaction.state.keys_since(claimed.from_, row.entry),
         log=transaction.state.log,
         holder=claimed.from_,
         index=claimed.index,
