@@ -1,36 +1,30 @@
-"""What a resident's own device does: sign consents and revocations, and look for every question that could count it.
+"""What a resident's own device signs: consents and revocations. What it checks is in ``trust.resident_proofs``.
 
-The device trusts no answer: which questions could count a consent follows from the public log alone, which it reads
-and replays itself.
+The device trusts no answer: what was signed must stand in the ledger, with a receipt.
 """
 
 import secrets
 import time
+from collections.abc import Callable
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from ledger import entries as e
-from ledger.errors import ConsentMismatch, MusubiError, NotFound, PolicyNotCurrent, ProofInvalid
+from ledger.errors import (
+    ConsentMismatch,
+    Malformed,
+    MusubiError,
+    NotFound,
+    NotPermitted,
+    PolicyNotCurrent,
+    ProofInvalid,
+    SignatureInvalid,
+)
 from policies.bundle import commitment
 from policies.consent import Language, make_consent, make_revocation
 from policies.document import Policy, document_sha256
-from policies.in_force import check_in_force, prove_in_force
-from policies.replay import MemoryConsents, State
-from queries.messages import MyConsent
-from queries.replay import replay
-from trust.log_follower import LogFollower
+from trust.resident_promises import KeptPromise, check_new
 from trust.service_client import ServiceClient
-
-
-class Use(Struct, frozen=True, kw_only=True):
-    """One question that could count a consent: where it is, who asked, when, and how it ended."""
-
-    admit: int
-    at: int
-    by: str
-    policy: str
-    counted: bool
-    ended: str
 
 
 def grant(
@@ -97,10 +91,19 @@ def _check_choices(policy: Policy, holders: list[str], until: str, cap: int) -> 
             raise ConsentMismatch(f"The policy '{policy.id}' has no such {what}; choose from: {', '.join(choices)}.")
 
 
-def revoke(client: ServiceClient, seed: bytes, index: int) -> tuple[int, str]:
-    """Sign and hand in a revocation; return its index and the service's promise, once the receipt was checked.
+class Ended(Struct, frozen=True, kw_only=True):
+    """A consent was taken back: the revocation's index, the service's promise, and what is wrong with that, or ""."""
 
-    Raises ProofInvalid where the ledger does not say there that this consent has ended.
+    index: int
+    promise: str
+    doubt: str
+
+
+def revoke(client: ServiceClient, seed: bytes, index: int, keep: Callable[[KeptPromise], None] | None = None) -> Ended:
+    """Sign and hand in a revocation; return what came of it, once the receipt and the service's promise were checked.
+
+    The promise is handed to ``keep`` first of all, so that it convicts a service that goes no further. Raises
+    ProofInvalid where the ledger does not say there that this consent has ended, and what the service raises.
     """
     mine = {consent.index: consent for consent in client.my_consents(seed)}
     if index not in mine:
@@ -118,52 +121,23 @@ def revoke(client: ServiceClient, seed: bytes, index: int) -> tuple[int, str]:
         said_at=int(time.time()),
     )
     answer = client.revoke(index, bundle)
-    proven = client.prove(answer["index"]).entry
-    if proven != e.Revoke(at=proven.at, grant=index, reason="withdrawn", commitment=commitment(bundle)):
-        raise ProofInvalid("The ledger does not say there that this consent ended; tell the town's stewards.")
-    return answer["index"], answer["promise"]
-
-
-def uses(follower: LogFollower, mine: list[MyConsent]) -> list[Use]:
-    """Read the whole log and return every question of one's own policies since one's consents, in order.
-
-    Each bit is checked with its in-force proof against the root in the question's own entry.
-    """
-    state, seen = State(), MemoryConsents()
-    found: dict[int, Use] = {}
-    first = {consent.policy: min(c.index for c in mine if c.policy == consent.policy) for consent in mine}
-    for batch in follower.follow():
-        for offset, data in enumerate(batch.entries):
-            index = batch.first + offset
-            counted = False
-            if b'"kind":"admit"' in data:
-                counted = _counts(state, index, data, mine)
-            entry = replay(state, index, data, seen)
-            if isinstance(entry, e.Admit) and index > first.get(entry.policy, index):
-                found[index] = Use(
-                    admit=index, at=entry.at, by=entry.by, policy=entry.policy, counted=counted, ended="open"
-                )
-            elif isinstance(entry, e.Release | e.Refund) and entry.admit in found:
-                ended = "answered" if isinstance(entry, e.Release) else "refunded"
-                found[entry.admit] = structs.replace(found[entry.admit], ended=ended)
-    return list(found.values())
-
-
-def _counts(state: State, index: int, data: bytes, mine: list[MyConsent]) -> bool:
-    """Return whether any of one's consents is in the in-force set that the ``admit`` at ``index`` commits to."""
+    kept = KeptPromise(promise=answer.promise, operator=answer.operator)
+    if keep is not None:
+        keep(kept)
+        # a crash from here on leaves the promise; `musubi resident check-promises` finds out whether it was kept
     try:
-        entry = e.decode(data)
-    except MusubiError:
-        return False  # the replay that follows says what is wrong
-    if not isinstance(entry, e.Admit):
-        return False
-    chunks = state.eligible(entry.policy_sha256, entry.at, entry.charge)
-    proofs = [
-        (consent.index, prove_in_force(chunks, index, consent.index))
-        for consent in mine
-        if consent.policy == entry.policy and consent.index < index
-    ]
-    counted = [  # every proof is checked
-        check_in_force(proof, entry.in_force_root, index=place, size=index) for place, proof in proofs
-    ]
-    return any(counted)
+        proven = client.prove(answer.index).entry
+    except MusubiError as error:
+        error.message += " The service's signed promise is kept; `musubi resident check-promises` holds it to that."
+        raise
+    expected = e.Revoke(at=proven.at, grant=index, reason="withdrawn", commitment=commitment(bundle))
+    if proven != expected:
+        raise ProofInvalid(
+            "The ledger does not say there that this consent ended. Run `musubi resident check-promises`, and tell the "
+            "town's stewards."
+        )
+    try:
+        check_new(client, kept, expected, answer.index)
+    except (ProofInvalid, SignatureInvalid, NotPermitted, Malformed) as error:
+        return Ended(index=answer.index, promise=kept.promise, doubt=error.message)
+    return Ended(index=answer.index, promise=kept.promise, doubt="")

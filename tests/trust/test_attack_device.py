@@ -16,6 +16,7 @@ from policies.consent import General
 from policies.document import document_sha256
 from queries.messages import MyConsent
 from trust import resident_device
+from trust.service_client import RevokedAnswer
 
 SEED = b"s" * 32
 POLICY = mobility()
@@ -61,10 +62,10 @@ class Service:
         sha256 = document_sha256(POLICY)
         return [MyConsent(index=7, consent=consent, policy_sha256=sha256, holders=["clinic"], ended_by=None, **known)]
 
-    def revoke(self, grant: int, bundle: Bundle) -> dict[str, Any]:
+    def revoke(self, grant: int, bundle: Bundle) -> RevokedAnswer:
         """End a consent."""
         self._entry = e.Revoke(at=2, grant=grant, reason="withdrawn", commitment=commitment(bundle))
-        return {"index": 8, "promise": "…"}
+        return RevokedAnswer(index=8, operator=None, promise="…")
 
     def prove(self, index: int) -> Any:
         """Prove an entry: the one that was made, or a lie."""
@@ -80,7 +81,9 @@ def grant(service: Any) -> tuple[int, str]:
 
 def test_a_device_takes_the_entry_that_it_signed() -> None:
     assert grant(Service()) == (7, POLICY.until[0])
-    assert resident_device.revoke(Service(), SEED, 7) == (8, "…")  # type: ignore[arg-type]
+    ended = resident_device.revoke(Service(), SEED, 7)  # type: ignore[arg-type]
+    assert (ended.index, ended.promise) == (8, "…")
+    assert "whose the promise is" in ended.doubt
 
 
 @pytest.mark.parametrize(

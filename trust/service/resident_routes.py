@@ -42,7 +42,7 @@ async def revocations(request: ApiRequest) -> Response[bytes]:
     """End one consent; answer at once with the index and the service's signed promise."""
     wanted, _ = await read_json(request, RevokeRequest, "revocation")
     service = service_of(request)
-    revoked = await revoke(service.store, wanted, service.operator_key)
+    revoked = await revoke(service.store, wanted, service.operator, service.operator_signer)
     return json_answer(revoked)
 
 
@@ -59,7 +59,7 @@ async def consents(request: ApiRequest) -> Response[bytes]:
     async with service.databases.reader.connect() as connection:
         if (await connection.execute(enrolled)).first() is None:
             return json_answer([])  # anyone can make keys: theirs must not push others' nonces out of memory
-    service.nonces.check(mine.nonce, mine.at)
+    await service.nonces.check(mine.nonce, mine.at)
     query = (
         select(t.grants.c.index.label("place"), t.grants.c.ended_by, t.records.c.sealed)
         .join(t.residents, t.residents.c.id == t.grants.c.resident)

@@ -7,7 +7,6 @@ minute, which convicts the service if it is not.
 from typing import Any
 
 from msgspec import Struct
-from nacl.signing import SigningKey
 from sqlalchemy import Row, insert, select, update
 
 from ledger import canonical, jws
@@ -19,6 +18,7 @@ from policies.consent import PROMISE_SECONDS, Promise, read_consent, read_lone_r
 from policies.replay import State
 from trust.service import metrics
 from trust.service.database import tables as t
+from trust.service.own_keys import OperatorSigner
 from trust.service.records import open_record, seal_record
 from trust.service.store import Store, Transaction
 
@@ -31,14 +31,15 @@ class RevokeRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Revoked(Struct, frozen=True, kw_only=True):
-    """Where the revocation stands in the ledger, and the signed promise."""
+    """Where the revocation stands in the ledger, the signed promise, and the entry that says whose signature that is."""
 
     index: int
+    operator: int | None
     promise: str
 
 
-async def revoke(store: Store, request: RevokeRequest, operator_key: SigningKey) -> Revoked:
-    """End one grant; return its index and the promise once it is durable.
+async def revoke(store: Store, request: RevokeRequest, operator: str, signer: OperatorSigner) -> Revoked:
+    """End one grant; return its index and the promise, signed as the member ``operator``, once it is durable.
 
     Raises NotFound, AlreadyEnded, ConsentMismatch or SignatureInvalid.
     """
@@ -73,7 +74,9 @@ async def revoke(store: Store, request: RevokeRequest, operator_key: SigningKey)
             promised_at=transaction.at,
             by=transaction.at + PROMISE_SECONDS,
         )
-        return Revoked(index=index, promise=jws.sign(promise, operator_key))
+        return Revoked(
+            index=index, operator=state.member_entries.get(operator), promise=jws.sign(promise, signer.key(state))
+        )
 
     revoked = await store.submit(act)
     metrics.revocations.inc()

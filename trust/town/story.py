@@ -205,10 +205,10 @@ class Story:
                 break
         with ThreadPoolExecutor(max_workers=8) as devices:
             told = list(devices.map(lambda each: revoke(self.client, *each), wanted))
-        for (_, grant), (at, promise) in zip(wanted, told, strict=True):
-            self.report.revocations.append({"grant": grant, "revoke": at})
-            if not promise:
-                raise DemoFailed("A revocation came without its promise.")
+        for (_, grant), ended in zip(wanted, told, strict=True):
+            self.report.revocations.append({"grant": grant, "revoke": ended.index})
+            if ended.doubt:
+                raise DemoFailed(f"A revocation came without its promise: {ended.doubt}")
         return [grant for _, grant in wanted]
 
     def _in_force_at(self, *admits: int) -> list[list[int]]:

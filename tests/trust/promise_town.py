@@ -1,0 +1,232 @@
+"""A hand-made town whose operator promises revocations, keeps them or lies; real witnesses over real HTTP.
+
+``PromiseTown`` has a log by ``audit.log_builder``, three real witnesses with a clock that the test sets, and a service
+that answers a resident's device: it takes a revocation, signs its promise, and appends what it is told to append.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from audit.log_builder import ORIGIN, LogBuilder, key_of, mobility
+
+from ledger import canonical, jws
+from ledger import entries as e
+from ledger.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes import Note, NoteSignature, format_note, parse_note
+from ledger.receipts import Receipt
+from ledger.tiles import Tile, TileAppender, TileReader
+from ledger.tree import prove_consistency, prove_inclusion
+from ledger.witness_policy import PolicyGroup, WitnessPolicy
+from ledger.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
+from policies.bundle import commitment
+from policies.consent import PROMISE_SECONDS, Promise
+from policies.document import document_sha256
+from queries.messages import MyConsent
+from trust.audit.witness import Witness
+from trust.service.revoke import RevokeRequest
+from trust.tile_folder import TileFolder
+from trust.trust_file import Trust, save_trust
+
+OPERATOR = "office"
+WITNESSES = ("wit_a", "wit_b", "wit_c")
+Answer = tuple[int, bytes]
+
+
+@contextmanager
+def web_server(answer: Callable[[str, str, bytes], Answer]) -> Iterator[str]:
+    """Serve ``answer(method, path, body)`` on this machine; give the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """Asks the function."""
+
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            status, data = answer(self.command, self.path, body)
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            if status >= 400:
+                self.send_header("content-type", "application/problem+json")
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = _answer  # noqa: N815 - the base class's names
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class PromiseTown:
+    """The town. ``now`` is the witnesses' time."""
+
+    def __init__(self, folder: Path, quorum: int = 2) -> None:
+        self.folder = folder
+        self.log = LogBuilder(witnesses=WITNESSES, quorum=quorum)
+        self.log.genesis()
+        self.log.member("bus_co", "holder")
+        self.log.member("clinic", "holder")
+        self.log.member("city_lab", "partner")
+        self.operator = self.log.member(OPERATOR, "operator")
+        self.log.policy()
+        self.grants = [self.log.grant(number) for number in range(8)]
+        self.now = self.log.at
+        self.witnesses = {
+            name: Witness(":memory:", f"{name}.example", key_of(name), [self.log.log_key], clock=lambda: self.now)
+            for name in WITNESSES
+        }
+        self.urls: dict[str, str] = {}
+
+    # The log.
+
+    @property
+    def trust(self) -> Trust:
+        """The town's pins, with the witnesses' addresses where they are served."""
+        policy = self.log.witness_policy
+        known = {name: replace(each, url=self.urls.get(name)) for name, each in policy.witnesses.items()}
+        return msgspec.structs.replace(self.log.trust, witness_policy=replace(policy, witnesses=known).format())
+
+    def publish(self, *witnesses: str) -> bytes:
+        """Let these witnesses (all, unless told) cosign all entries; write the log to its folder; return the note."""
+        appender = TileAppender()
+        files = dict(appender.append(self.log.entries))
+        note = sign_checkpoint(Checkpoint(ORIGIN, appender.size, appender.root()), key_of("log"))
+        lines = [self._cosign(name, note, appender.size, files) for name in witnesses or WITNESSES]
+        opened = parse_note(note)
+        note = format_note(Note(opened.text, (*opened.signatures, *lines)))
+        folder = TileFolder(self.folder / "log")
+        folder.write_tiles(list(files.items()))
+        folder.write_checkpoint(note)
+        save_trust(self.trust, self.folder / "trust.json")
+        return note
+
+    def _cosign(self, name: str, note: bytes, size: int, files: dict[Tile, bytes]) -> NoteSignature:
+        witness, old = self.witnesses[name], 0
+        while True:
+            proof = prove_consistency(old, size, TileReader(files.__getitem__, size)) if old else []
+            try:
+                line = witness.add_checkpoint(AddCheckpoint(old, proof, note).format())
+            except SizeConflict as conflict:
+                old = conflict.size
+            else:
+                return NoteSignature.parse(line.decode().removesuffix("\n"))
+
+    @contextmanager
+    def witnesses_served(self) -> Iterator[None]:
+        """Let the witnesses be asked over HTTP."""
+
+        def answerer(witness: Witness) -> Callable[[str, str, bytes], Answer]:
+            def answer(_method: str, _path: str, body: bytes) -> Answer:
+                try:
+                    return 200, witness.add_checkpoint(body)
+                except SizeConflict as conflict:
+                    return conflict.status, conflict.body
+                except WitnessRefusal as refusal:
+                    return refusal.status, refusal.message.encode()
+
+            return answer
+
+        with ExitStack() as servers:
+            for name, witness in self.witnesses.items():
+                self.urls[name] = servers.enter_context(web_server(answerer(witness)))
+            yield
+
+    # The operator's word.
+
+    def promise(self, grant: int, index: int, key: str = OPERATOR, **changes: Any) -> str:
+        """Sign the promise that the revocation of ``grant`` that the builder makes will stand at ``index``."""
+        at = self.now
+        said = Promise(
+            log=ORIGIN,
+            grant=grant,
+            commitment=e.decode(self.revocation(grant)).commitment,  # type: ignore[union-attr]
+            index=index,
+            promised_at=at,
+            by=at + PROMISE_SECONDS,
+        )
+        return jws.sign(msgspec.structs.replace(said, **changes), key_of(key))
+
+    @staticmethod
+    def revocation(grant: int) -> bytes:
+        """Return the entry that keeps such a promise."""
+        other = LogBuilder()
+        other.state.at = 0
+        made = e.Revoke(at=other.now(), grant=grant, reason="withdrawn", commitment=f"{grant:064x}")
+        return e.encode(made)
+
+    # The service, as a resident's device meets it.
+
+    @contextmanager
+    def service(self, act: Callable[["PromiseTown", RevokeRequest], int]) -> Iterator[str]:
+        """Serve the device of a resident with one consent, ``grants[3]``; ``act`` does what the operator really does.
+
+        It is told the revocation and returns the index that the operator promises.
+        """
+
+        def answer(method: str, path: str, body: bytes) -> Answer:
+            found = self._answer(path, body, act)
+            return found if found is not None else (404, json.dumps({"code": "not-found", "detail": "No."}).encode())
+
+        with web_server(answer) as url:
+            yield url
+
+    def _answer(self, path: str, body: bytes, act: Callable[["PromiseTown", RevokeRequest], int]) -> Answer | None:
+        policy = mobility()
+        if path.startswith("/log/"):
+            file = self.folder / path.removeprefix("/")
+            return (200, file.read_bytes()) if file.is_file() else None
+        if path == "/v1/residents/consents":
+            mine = MyConsent(
+                index=self.grants[3],
+                consent=f"{3:064x}",
+                policy=policy.id,
+                version=1,
+                policy_sha256=document_sha256(policy),
+                until="2028-03-31",
+                cap=policy.caps[-1],
+                holders=["bus_co"],
+                ended_by=None,
+            )
+            return 200, msgspec.json.encode([mine])
+        if path.startswith("/v1/policies/"):
+            return 200, canonical.encode(policy)
+        if path == "/v1/revocations":
+            wanted = canonical.decode(body, RevokeRequest)
+            committed = commitment(wanted.bundle)
+            index = act(self, wanted)
+            token = self.promise(wanted.grant, index, commitment=committed)
+            return 200, canonical.encode({"index": index, "operator": self.operator, "promise": token})
+        for prefix in ("/v1/receipts/", "/v1/entries/"):
+            if path.startswith(prefix) and int(path.removeprefix(prefix)) < len(self.log.entries):
+                return 200, self._proven(prefix, int(path.removeprefix(prefix)))
+        return None
+
+    def _proven(self, prefix: str, index: int) -> bytes:
+        if prefix == "/v1/entries/":
+            return self.log.entries[index]
+        appender = TileAppender()
+        files = dict(appender.append(self.log.entries))
+        note = (self.folder / "log" / "checkpoint").read_bytes()
+        proof = prove_inclusion(index, appender.size, TileReader(files.__getitem__, appender.size))
+        return Receipt(index, proof, note).format()
+
+
+def quorum_policy(log: LogBuilder, threshold: int) -> WitnessPolicy:
+    """Return the builder's policy with another threshold."""
+    policy = log.witness_policy
+    return replace(policy, groups={"quorum": PolicyGroup(threshold, tuple(policy.witnesses))})
