@@ -37,7 +37,8 @@ _TO_STDERR = {"formatter": "generic", "class": "logging.StreamHandler", "stream"
 def serve(app: Litestar, host: str, port: int) -> None:
     """Serve ``app`` over HTTP/1.1 at ``host``:``port``; return after SIGTERM or SIGINT, when everything has ended.
 
-    The process is then meant to end, and does so with exit code 0 (see ``_leave``). Raises Unavailable when the address is taken, or the application does not start.
+    The process is then meant to end, and does so with exit code 0 (see ``_leave``). Raises Unavailable when the address
+    is taken, or the application does not start; where it has put an error of ours in ``app.state.failed``, that one.
     """
     _check_free(host, port)
     asyncio.run(_serve(app, host, port))
@@ -163,7 +164,8 @@ async def _serve(app: Litestar, host: str, port: int) -> None:
     try:
         await server.serve()
     except FatalError:
-        raise Unavailable("The application did not start; its log says why.") from None
+        failed = app.state.get("failed")
+        raise failed or Unavailable("The application did not start; its log says why.") from None
     finally:
         for ender in enders:
             ender.cancel()

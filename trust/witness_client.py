@@ -27,6 +27,8 @@ _Names = dict[str, PolicyWitness]
 LATE_SECONDS = 0.1
 """How long the other witnesses may still take once the quorum is met."""
 
+_HAS_NONE = (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED)
+
 Prove = Callable[[int, int], list[bytes]]
 """(old size, new size) to consistency proof: ``ledger.tree.prove_consistency`` over the log's tiles."""
 
@@ -183,8 +185,9 @@ async def fetch_latest(
 ) -> dict[str, bytes]:
     """Ask every witness for the latest checkpoint of a log that it has cosigned; return the notes by witness name.
 
-    Empty where it has cosigned none (404). A witness that cannot be reached, or answers anything else, is not in the
-    result. What the notes say is not checked here.
+    Empty where it has cosigned none (404), or has no such address (405, 501): what it has cosigned it still says when it
+    is asked to cosign (409). A witness that cannot be reached, or answers anything else, is not in the result. What the
+    notes say is not checked here.
     """
     path = f"/{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint"
 
@@ -194,7 +197,7 @@ async def fetch_latest(
         body = bytearray()
         try:
             async with asyncio.timeout(timeout), client.stream("GET", url.rstrip("/") + path) as response:
-                if response.status_code == httpx.codes.NOT_FOUND:
+                if response.status_code in _HAS_NONE:
                     return b""
                 async for part in response.aiter_bytes():
                     body += part

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 from running import PATIENCE, Clock, Running, Town
 
+from ledger.errors import NotFound
 from ledger.witness_protocol import WitnessRefusal
 from trust.audit.witness import open_witness
 
@@ -39,12 +40,20 @@ def witness_at(folder: Path, port: int) -> Iterator[None]:
     witness = open_witness(folder)
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                self.answer(200, witness.latest(self.path.split("/")[1]))
+            except NotFound:
+                self.answer(404, b"")
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             try:
-                status, answer = 200, witness.add_checkpoint(body)
+                self.answer(200, witness.add_checkpoint(body))
             except WitnessRefusal as refusal:
-                status, answer = refusal.status, getattr(refusal, "body", b"")
+                self.answer(refusal.status, getattr(refusal, "body", b""))
+
+        def answer(self, status: int, answer: bytes) -> None:
             self.send_response(status)
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
@@ -98,7 +107,8 @@ class ServiceProcess(Running):
                 if (await self.client.get("/readyz")).status_code == httpx.codes.OK:
                     return
             except httpx.TransportError:
-                await _pause()
+                pass
+            await _pause()
         assert crash_at, self.log.read_text()
 
     @property

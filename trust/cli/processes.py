@@ -15,8 +15,11 @@ Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command()
 @click.option("--dir", "folder", type=Folder, required=True, help="The service's folder, with service.toml.")
-def serve(folder: Path) -> None:
+@click.option("--port", type=int, help="The port to listen at, where it is not the one of service.toml.")
+def serve(folder: Path, port: int | None) -> None:
     """Run the service.
+
+    Several may run on one folder where its database is PostgreSQL, each at a port of its own.
 
     \b
     Example:  musubi serve --dir .town/momijidai/service
@@ -29,7 +32,7 @@ def serve(folder: Path) -> None:
     os.umask(PRIVATE)
     log_to_stderr()
     settings = load_settings(folder)
-    serve_app(create_app(Service(settings)), settings.service.host, settings.service.port)
+    serve_app(create_app(Service(settings)), settings.service.host, port or settings.service.port)
 
 
 @click.command()

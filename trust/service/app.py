@@ -17,6 +17,7 @@ from sqlalchemy import select
 from ledger.errors import MusubiError, Unavailable
 from trust.service import (
     erasure_routes,
+    key_routes,
     log_routes,
     metrics,
     node_routes,
@@ -41,6 +42,8 @@ def health() -> dict[str, str]:
 async def ready(request: ApiRequest) -> dict[str, int]:
     """Say that the store answers, the state is built and something is published; 503 otherwise."""
     service = service_of(request)
+    if service.store.halted:
+        raise service.store.halted
     async with service.databases.reader.connect() as connection:
         size = (await connection.execute(select(t.head.c.size))).scalar_one()
     if service.store.state.size < size or not service.sequencer.size:
@@ -70,7 +73,11 @@ def create_app(service: Service) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         app.state.service = service
-        await service.start()
+        try:
+            await service.start()
+        except MusubiError as error:
+            app.state.failed = error  # for whoever started the process (``trust.serving``)
+            raise
         ending = asyncio.create_task(_close_at_end(app, service), name="ending")
         try:
             yield
@@ -88,6 +95,7 @@ def create_app(service: Service) -> Litestar:
         *resident_routes.routes,
         *erasure_routes.routes,
         *partner_routes.routes,
+        *key_routes.routes,
         *node_routes.routes,
     ]
     gather: Callable[[], Awaitable[Any]] = partial(gather_town_page, service)

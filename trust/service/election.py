@@ -216,3 +216,10 @@ class AdvisoryLock:
             with suppress(Exception):
                 await connection.invalidate()
                 await connection.close()
+
+
+def make_election(databases: Databases, heard: Callable[[], None]) -> Election:
+    """Return the rule for this kind of database; ``heard`` is called whenever another process may have news."""
+    if databases.sqlite:
+        return FolderLock(databases, Path(f"{databases.writer.url.database}.lock"))
+    return AdvisoryLock(databases, heard)

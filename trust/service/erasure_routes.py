@@ -83,7 +83,7 @@ async def farewells(request: ApiRequest) -> Response[bytes]:
         enrolled = select(t.residents.c.id).where(t.residents.c.key == bytes.fromhex(said.key))
         if (await connection.execute(enrolled)).first() is None:
             raise NotFound("No resident is enrolled with this key.")
-    service.nonces.check(said.nonce, said.at)
+    await service.nonces.check(said.nonce, said.at)
     await farewell(service.store, said)
     return json_answer({"forgotten": True})
 

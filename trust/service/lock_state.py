@@ -23,7 +23,7 @@ and says what to do.
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.checkpoints import Checkpoint
@@ -32,11 +32,9 @@ from ledger.notes import parse_note
 from ledger.tiles import TileReader
 from ledger.tree import root_hash
 from trust.service.database import tables as t
-from trust.service.database.engine import Databases
+from trust.service.database.engine import STARTING, Databases
 from trust.tile_folder import TileFolder
 
-_START = 0x6D757375626A
-"""The advisory lock under which several processes start, one after the other."""
 RESTORE = "Bring the newest state back with `musubi restore`, and look at it with `musubi fsck`, before it is started."
 
 
@@ -59,7 +57,7 @@ async def check_lock_state(databases: Databases, folder: TileFolder) -> Found:
     """Look, make both rows of a new ledger, and return what was found; raise HistoryForked as the table above says."""
     async with databases.writer.begin() as connection:
         if not databases.sqlite:
-            await connection.execute(select(func.pg_advisory_xact_lock(_START)))
+            await connection.execute(select(func.pg_advisory_xact_lock(STARTING)))
         found = await _look(connection, folder)
         if found.head is None and found.published is None and not found.entries and not found.tiles:
             await connection.execute(insert(t.head).values(id=1, size=0, at=0))
@@ -122,9 +120,3 @@ def check_root(folder: TileFolder, checkpoint: Checkpoint, published: int) -> No
             "The tiles on disk are not those of the last published checkpoint; `musubi fsck` says which, and makes "
             "them anew from the entries."
         )
-
-
-async def hold_start(connection: AsyncConnection) -> None:
-    """On PostgreSQL: have processes that start at once migrate one after the other."""
-    if connection.dialect.name == "postgresql":
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_START})"))

@@ -18,7 +18,7 @@ MAX_LEAVES = 2_048
 async def work(request: ApiRequest) -> Response[str]:
     """Hold a node's poll until there is news for it: a larger published tree, or a task."""
     service = service_of(request)
-    poll: Work = from_node(service, await read_token(request), Work)
+    poll: Work = await from_node(service, await read_token(request), Work)
     await service.caught_up.note(poll.from_, poll.caught_up, service.sequencer.size)
 
     def news() -> WorkAnswer | None:
@@ -45,7 +45,7 @@ def _answer(service: Service, poll: Work, tasks: list) -> WorkAnswer:  # type: i
 async def leaves(request: ApiRequest) -> Response[str]:
     """Give a node its own leaves, and no one else's, of the grants in a range of indices."""
     service = service_of(request)
-    wanted: LeavesWanted = from_node(service, await read_token(request), LeavesWanted)
+    wanted: LeavesWanted = await from_node(service, await read_token(request), LeavesWanted)
     if not 0 <= wanted.last - wanted.first < MAX_LEAVES:
         raise Malformed(f"A node asks for at most {MAX_LEAVES} places of the ledger at once.")
     positions = {

@@ -18,7 +18,7 @@ start and after each commit of unknown outcome. It never leaves a record without
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -42,10 +42,29 @@ class RecordKeys:
         self._path = path
         self._db: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="record-keys")
+        self._writing = asyncio.Lock()
 
-    async def keep(self, keys: list[tuple[int, bytes]]) -> None:
-        """Keep (index, 32-byte key) pairs, durably; what an index had before is overwritten."""
-        await self._do(lambda db: self._keep(db, keys))
+    async def keep(
+        self, keys: list[tuple[int, bytes]], still_ours: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Keep (index, 32-byte key) pairs, durably; what an index had before is overwritten.
+
+        Where several processes write, ``still_ours`` raises unless this process still holds the lock on the ledger's
+        head. It is asked while this file is locked already: so whoever comes to these indices after us also writes
+        after us, and a process that was stopped for long overwrites nobody's keys.
+        """
+        async with self._writing:
+            if still_ours is None:
+                await self._do(lambda db: self._keep(db, keys))
+                return
+            await self._do(lambda db: db.execute("BEGIN IMMEDIATE"))
+            try:
+                await still_ours()
+                await self._do(lambda db: self._insert(db, keys))
+                await self._do(lambda db: db.execute("COMMIT"))
+            except BaseException:
+                await self._do(lambda db: db.execute("ROLLBACK") if db.in_transaction else None)
+                raise
 
     async def find(self, indices: Iterable[int]) -> dict[int, bytes]:
         """Return the keys that there are of these indices; a destroyed one is not there."""
@@ -55,12 +74,16 @@ class RecordKeys:
     async def destroy(self, indices: Iterable[int]) -> int:
         """Destroy the keys of these indices; return how many there were. Done again, it changes nothing."""
         wanted = list(indices)
-        return await self._do(lambda db: self._destroy(db, wanted)) if wanted else 0
+        if not wanted:
+            return 0
+        async with self._writing:
+            return await self._do(lambda db: self._destroy(db, wanted))
 
     async def sweep(self, size: int, erased: Iterable[int]) -> int:
         """Destroy what a crash left: keys at or past the ledger's ``size``, and of ``erased`` indices; return how many."""
         wanted = list(erased)
-        return await self._do(lambda db: self._destroy(db, [*self._from(db, size), *wanted]))
+        async with self._writing:
+            return await self._do(lambda db: self._destroy(db, [*self._from(db, size), *wanted]))
 
     async def close(self) -> None:
         """Close the file."""
@@ -84,7 +107,11 @@ class RecordKeys:
     def _keep(db: sqlite3.Connection, keys: list[tuple[int, bytes]]) -> None:
         with db:
             db.execute("BEGIN IMMEDIATE")
-            db.executemany("INSERT INTO keys VALUES (?, ?) ON CONFLICT (place) DO UPDATE SET key = excluded.key", keys)
+            RecordKeys._insert(db, keys)
+
+    @staticmethod
+    def _insert(db: sqlite3.Connection, keys: list[tuple[int, bytes]]) -> None:
+        db.executemany("INSERT INTO keys VALUES (?, ?) ON CONFLICT (place) DO UPDATE SET key = excluded.key", keys)
 
     @staticmethod
     def _find(db: sqlite3.Connection, wanted: list[int]) -> dict[int, bytes]:

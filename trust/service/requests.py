@@ -48,7 +48,7 @@ async def read_token(request: ApiRequest) -> str:
         raise Malformed("The body is not a signed message: it has other bytes than ASCII.") from None
 
 
-def from_node(service: Service, token: str, type_: type[Work] | type[LeavesWanted]) -> Any:
+async def from_node(service: Service, token: str, type_: type[Work] | type[LeavesWanted]) -> Any:
     """Check a signed, fresh message of a holder's node. Raises SignatureInvalid, ClockSkew or Replayed.
 
     A holder that has left may still poll, to end the rounds that it began; it gets no leaves.
@@ -61,7 +61,7 @@ def from_node(service: Service, token: str, type_: type[Work] | type[LeavesWante
     message = jws.verify(token, bytes.fromhex(member.key), type_)
     if message.log != service.store.state.log:
         raise SignatureInvalid("The message was signed for another town's ledger.")
-    service.nonces.check(message.nonce, message.at)
+    await service.nonces.check(message.nonce, message.at)
     return message
 
 

@@ -9,7 +9,6 @@ once a share may have left, only this same round may finish.
 from typing import Literal
 
 from msgspec import Struct, field
-from nacl.signing import SigningKey
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +22,7 @@ from queries.messages import Countersign, Go, Share, Task, Word, token_sha256, t
 from trust.service import metrics
 from trust.service.bell import Bell
 from trust.service.database import tables as t
+from trust.service.own_keys import OperatorSigner
 from trust.service.store import Store, Transaction
 
 Step = Literal["countersign", "share", "word"]
@@ -34,6 +34,8 @@ class Talk(Struct, kw_only=True):
 
     said: dict[Step, dict[str, str]] = field(default_factory=lambda: {"countersign": {}, "share": {}, "word": {}})
     go: str = ""
+    go_key: bytes = b""
+    """The operator's public key that ``go`` is signed with; once it is laid down, ``go`` is signed anew."""
 
     def has(self, step: Step, participants: list[str]) -> bool:
         """Return whether every participant has said this step."""
@@ -50,19 +52,31 @@ async def _read_talk(connection: AsyncConnection, admit: int) -> Talk:
 class Rounds:
     """All open rounds. Memory holds only the open ones."""
 
-    def __init__(self, store: Store, bell: Bell, operator: str, key: SigningKey) -> None:
+    def __init__(self, store: Store, bell: Bell, operator: str, signer: OperatorSigner) -> None:
         self._store = store
         self._bell = bell
         self._operator = operator
-        self._key = key
+        self._signer = signer
         self._talks: dict[int, Talk] = {}
 
     async def load(self) -> None:
         """Read what was said in open rounds back from the store."""
-        open_rounds = list(self._store.state.rounds)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Learn what was said in open rounds, also to other processes; forget the rounds that are closed."""
+        open_rounds = set(self._store.state.rounds)
+        for admit in self._talks.keys() - open_rounds:
+            del self._talks[admit]
+        if not open_rounds:
+            return
+        columns = t.messages.c.admit, t.messages.c.holder, t.messages.c.step
         async with self._store.databases.reader.connect() as connection:
-            for admit in open_rounds:
-                self._talks[admit] = await _read_talk(connection, admit)
+            said = (await connection.execute(select(*columns).where(t.messages.c.admit.in_(open_rounds)))).all()
+            for admit in {row.admit for row in said if row.holder not in self._talk(row.admit).said[row.step]}:
+                # What was said once stands for ever, so this can only add to what is known.
+                for step, tokens in (await _read_talk(connection, admit)).said.items():
+                    self._talk(admit).said[step].update(tokens)
 
     def _talk(self, admit: int) -> Talk:
         return self._talks.setdefault(admit, Talk())
@@ -96,7 +110,8 @@ class Rounds:
         return None if holder in talk.said["countersign"] else Task(step="countersign", admit=index)
 
     def _go(self, index: int, opened: OpenRound, talk: Talk) -> str:
-        if not talk.go:
+        key = self._signer.key(self._store.state)
+        if talk.go_key != bytes(key.verify_key):
             message = Go(
                 from_=self._operator,
                 log=self._store.state.log,
@@ -104,7 +119,7 @@ class Rounds:
                 admit_sha256=opened.entry_sha256,
                 transcript=self._transcript(opened, talk),
             )
-            talk.go = jws.sign(message, self._key)
+            talk.go, talk.go_key = jws.sign(message, key), bytes(key.verify_key)
         return talk.go
 
     @staticmethod
@@ -123,7 +138,9 @@ class Rounds:
             talk = await _read_talk(transaction.connection, message.admit)  # others of this group may have spoken
             before = talk.said[step].get(message.from_)
             if before is not None:
-                if before != token:
+                if (
+                    jws.parts(before)[1] != jws.parts(token)[1]
+                ):  # signed anew after a change of its key, it says the same
                     raise Replayed("This node has said something else for this step of the round before.")
                 return None
             self._check_turn(step, message, opened, talk)

@@ -5,14 +5,24 @@ The order of one publication, and what a crash after each step leaves behind:
 1. entries are read from the store (they are durable already);
 2. tiles are written and made durable: tiles for a size that no checkpoint names yet. The same entries give the same
    bytes at the next start;
-3. the checkpoint is signed and the witnesses cosign it: a witness may be ahead of what we published. The entries it
+3. the checkpoint is signed, with the keys that the log has at its size, and the witnesses cosign it: a witness may be ahead of what we published. The entries it
    cosigned are in the store, so the next checkpoint grows from it;
-4. the checkpoint goes into ``published`` by compare-and-swap on the size before: from here on it is published;
+4. the checkpoint goes into ``published`` by compare-and-swap on the size before, on the session that holds the lock
+   (``trust.service.election``): from here on it is published;
 5. the checkpoint file is replaced: an old file is put right from ``published``.
 
-Nobody gets a receipt before step 5. Without the witnesses' quorum nothing is published: receipts wait, and fail closed.
-A step that fails (a full disk, a lost database) is met like a crash there: ``_restore``, which every start runs, runs
-again, and then the turn is taken anew.
+Nobody gets a receipt before step 4, nor from the process that sequences before step 5. Without the witnesses' quorum
+nothing is published: receipts wait, and fail closed.
+
+A step that fails (a full disk, a lost database, another process that leads now) is met like a crash there: ``_take_over``,
+which every start runs, runs again, and then the turn is taken anew.
+
+**Witnesses remember what we may have lost.** A process that begins to lead asks every witness for the latest checkpoint
+that it has cosigned, and publishes nothing until as many as the quorum have answered. The same is asked again whenever
+a witness refuses a checkpoint because it knows a larger or another tree. A checkpoint signed with the log's own key that
+is ahead of the entries in the store, or has another root, is proof that this store has gone back: publishing then ends
+for good (HistoryForked), as does taking acts. A witness that only *claims* such a tree, and cannot show our signature,
+is passed over like one that is away.
 """
 
 import asyncio
@@ -21,12 +31,12 @@ from contextlib import suppress
 
 import httpx
 import structlog
-from nacl.signing import SigningKey
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.errors import HistoryForked, ProofInvalid, Unavailable
+from ledger.checkpoints import Checkpoint
+from ledger.errors import HistoryForked, MusubiError, ProofInvalid, Unavailable
+from ledger.log_keys import LogKeyHistory
 from ledger.notes import Note, format_note, parse_note
 from ledger.tiles import TileAppender, TileReader
 from ledger.tree import prove_consistency, root_hash
@@ -35,9 +45,12 @@ from trust.crash_points import reached
 from trust.service import metrics
 from trust.service.bell import Bell
 from trust.service.database import tables as t
+from trust.service.election import BEAT_SECONDS, Election
+from trust.service.lock_state import RESTORE, check_root
+from trust.service.own_keys import LogSigner
 from trust.service.store import MAX_SKEW_SECONDS, Store, read_entries
 from trust.tile_folder import TileFolder
-from trust.witness_client import collect_cosignatures
+from trust.witness_client import collect_cosignatures, fetch_latest
 
 MAX_BATCH = 20_000
 RETRY_SECONDS = 1.0
@@ -45,16 +58,17 @@ log = structlog.get_logger()
 
 
 class Sequencer:
-    """The single writer of the log's public face."""
+    """The single writer of the log's public face; in a process that does not lead, the reader of what was published."""
 
     def __init__(
         self,
         store: Store,
         bell: Bell,
         folder: TileFolder,
-        key: SigningKey,
+        signer: LogSigner,
         origin: str,
         witnesses: WitnessPolicy,
+        election: Election,
         *,
         interval: float,
         witness_timeout: float,
@@ -63,43 +77,55 @@ class Sequencer:
         self.bell = bell
         self.folder = folder
         self.witnesses = witnesses
+        self.election = election
         self.size = 0
-        """The published tree size."""
-        self._key = key
+        """The published tree size, as far as this process knows."""
+        self.checkpoint = b""
+        """The published checkpoint's note; empty before the first."""
+        self._signer = signer
         self._origin = origin
         self._interval = interval
         self._witness_timeout = witness_timeout
         self._known: dict[str, int] = {}
+        self._in_hand = False
+        """Whether this process has taken over: its appender stands at what is published."""
+        self._witnesses_heard = False
+        """Whether the quorum's latest checkpoints were compared with our entries since this process began to lead."""
         self._task: asyncio.Task[None] | None = None
         self._client = httpx.AsyncClient(timeout=witness_timeout)
 
     async def start(self) -> None:
-        """Restore what is published, and begin. Raises HistoryForked if the tiles are not those that were published."""
-        await self._restore()
+        """Learn what is published, compare it with what the witnesses know, and begin.
+
+        Raises HistoryForked where a witness is ahead. Witnesses that are away are asked again before anything is published.
+        """
+        await self.refresh()
+        self._witnesses_heard = await self._compare_with_witnesses()
         self._task = asyncio.create_task(self._run(), name="sequencer")
         self.store.committed.set()
 
-    async def _restore(self) -> None:
-        """Go back to what is published: put the checkpoint file right, restore the right edge from the tiles."""
-        async with self.store.databases.writer.begin() as connection:
-            row = (await connection.execute(select(t.published.c.size, t.published.c.checkpoint))).first()
-            if row is None:
-                await connection.execute(insert(t.published).values(id=1, size=0, checkpoint=b""))
-        size = int(row.size) if row else 0
-        if row and size:
-            await asyncio.to_thread(self._check_edge, bytes(row.checkpoint))
-            await asyncio.to_thread(self.folder.write_checkpoint, bytes(row.checkpoint))
-        self._appender = await asyncio.to_thread(TileAppender.restore, size, self.folder.read_tile)
+    async def refresh(self) -> None:
+        """Learn what is published by now."""
+        async with self.store.databases.reader.connect() as connection:
+            row = (await connection.execute(select(t.published.c.size, t.published.c.checkpoint))).one()
+        self._learn(int(row.size), bytes(row.checkpoint))
+
+    def _learn(self, size: int, note: bytes) -> None:
         if size > self.size:
-            self.size = size
+            self.size, self.checkpoint = size, note
             self.bell.ring()
             metrics.published_size.set(size)
 
-    def _check_edge(self, checkpoint: bytes) -> None:
-        """Refuse to go on from tiles that do not have the root that was published: the log must not fork."""
-        said = Checkpoint.parse(parse_note(checkpoint).text)
-        if root_hash(said.size, TileReader(self.folder.read_tile, said.size)) != said.root:
-            raise HistoryForked("The tiles on disk are not those of the last published checkpoint; run a repair first.")
+    async def _take_over(self) -> None:
+        """Go on from what is published: put the checkpoint file right, restore the right edge from the tiles."""
+        self._in_hand = False
+        await self.refresh()
+        if self.size:
+            checkpoint = Checkpoint.parse(parse_note(self.checkpoint).text)
+            await asyncio.to_thread(check_root, self.folder, checkpoint, self.size)
+            await asyncio.to_thread(self.folder.write_checkpoint, self.checkpoint)
+        self._appender = await asyncio.to_thread(TileAppender.restore, self.size, self.folder.read_tile)
+        self._in_hand = True
 
     async def stop(self) -> None:
         """Stop after the publication in hand."""
@@ -114,33 +140,60 @@ class Sequencer:
 
         Raises Unavailable when it does not come in time: the entries are safe, and their receipts can be had later.
         """
-        if await self.bell.until(lambda: self.size >= size or None, seconds) is None:
+        if await self.bell.until(lambda: self.size >= size or self.store.halted or None, seconds) is None:
             raise Unavailable(
                 "It is in the ledger, but its checkpoint has not been cosigned yet; ask for the receipt again later.",
                 size=size,
             )
-        return self.folder.read_checkpoint() or b""
+        if self.size < size and self.store.halted:
+            raise self.store.halted
+        return self.checkpoint
 
     async def _run(self) -> None:
-        whole = True
         while True:
-            await self.store.committed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS if self.election.shared else None):
+                    await self.store.committed.wait()
             self.store.committed.clear()
             began = time.monotonic()
             try:
-                if not whole:
-                    await self._restore()
-                    whole = True
-                while await self._publish():  # noqa: ASYNC110 - this is work, not waiting
-                    await asyncio.sleep(0)
+                await self._turn()
+            except HistoryForked as error:
+                self.store.halt(error)
+                self.bell.ring()
+                return
             except Exception as error:  # noqa: BLE001 - whatever a disk or database raises, publishing must go on later
                 # nothing was lost: the entries are in the store, and the next turn begins at what is published
-                whole = False
+                self._in_hand = False
                 metrics.publish_failures.inc()
                 log.warning("publish-failed", kind=type(error).__name__)
                 self.store.committed.set()
                 await asyncio.sleep(RETRY_SECONDS)
             await asyncio.sleep(max(0.0, self._interval - (time.monotonic() - began)))
+
+    async def _turn(self) -> None:
+        """Publish what there is, if this process leads."""
+        if not self.election.leads:
+            self._in_hand = self._witnesses_heard = False
+            await self.refresh()
+            return
+        if self.election.shared:
+            await self.store.follow()  # the others append too
+        if not self._in_hand:
+            await self._take_over()
+        if not self._witnesses_heard:
+            self._witnesses_heard = await self._compare_with_witnesses()
+            if not self._witnesses_heard:
+                raise Unavailable("Too few witnesses have said what they know; nothing is published until they do.")
+        while await self._publish():  # noqa: ASYNC110 - this is work, not waiting
+            await asyncio.sleep(0)
+        if self.election.shared and self.size:
+            # an ex-leader that woke up may have put its own, older one back
+            await asyncio.to_thread(self._mend_file)
+
+    def _mend_file(self) -> None:
+        if self.folder.read_checkpoint() != self.checkpoint:
+            self.folder.write_checkpoint(self.checkpoint)
 
     async def _publish(self) -> bool:
         """Publish what is committed, at most 20,000 entries at a time; return whether there is more."""
@@ -156,18 +209,12 @@ class Sequencer:
         checkpoint = Checkpoint(self._origin, new, self._appender.root())
         note = await self._cosigned(checkpoint, e.decode(entries[-1]).at)
         reached("service:cosigned")
-        async with self.store.databases.writer.begin() as connection:
-            swapped = await connection.execute(
-                update(t.published).where(t.published.c.size == old).values(size=new, checkpoint=note)
-            )
-            if swapped.rowcount != 1:
-                raise HistoryForked("Another sequencer has published meanwhile; this one steps back.")
+        if not await self.election.swap(old, new, note):
+            raise Unavailable("Another process has published meanwhile; this one begins anew from there.")
         reached("service:swapped")
         await asyncio.to_thread(self.folder.write_checkpoint, note)
         reached("service:checkpoint")
-        self.size = new
-        self.bell.ring()
-        metrics.published_size.set(new)
+        self._learn(new, note)
         return end > new
 
     async def _cosigned(self, checkpoint: Checkpoint, at: int) -> bytes:
@@ -176,7 +223,7 @@ class Sequencer:
         Raises Unavailable without the quorum, or where the entries are ahead of the witnesses' clocks: readers would
         refuse such a log, so it waits until the time has come.
         """
-        signed = sign_checkpoint(checkpoint, self._key)
+        signed = self._signer.sign(checkpoint, self._log_keys())
         if not self.witnesses.witnesses:
             return signed
         reader = TileReader(self.folder.read_tile, checkpoint.size)
@@ -190,10 +237,12 @@ class Sequencer:
             self._witness_timeout,
             self.store.clock,
         )
+        if cosigned.disputed:
+            await self._compare_with_witnesses()
         note = parse_note(signed)
         complete = Note(text=note.text, signatures=(*note.signatures, *cosigned.signatures))
         try:
-            times = sorted(self.witnesses.check(complete).values())
+            times = sorted(self.witnesses.check_quorum(complete).values())
         except ProofInvalid:
             log.warning("witness-quorum-missing", failures=sorted(cosigned.failures))
             raise Unavailable("The witnesses' quorum did not cosign; nothing is published until it does.") from None
@@ -201,3 +250,57 @@ class Sequencer:
             log.warning("clock-ahead-of-witnesses")
             raise Unavailable("The ledger's last time is ahead of the witnesses' clocks; nothing is published yet.")
         return format_note(complete)
+
+    async def _compare_with_witnesses(self) -> bool:
+        """Hold what the witnesses have cosigned against our entries; return whether as many as the quorum have answered.
+
+        Raises HistoryForked where one of them shows a checkpoint with the log's own signature that our entries do not make.
+        """
+        if not self.witnesses.witnesses:
+            return True
+        notes = await fetch_latest(self._client, self.witnesses, self._origin, self._witness_timeout)
+        heard = []
+        for name, note in notes.items():
+            if note:
+                try:
+                    checkpoint, _ = self._log_keys().open(note)
+                except MusubiError as error:
+                    log.warning("witness-shows-no-checkpoint-of-ours", witness=name, code=error.code)
+                    continue
+                await self._check_against_entries(checkpoint)
+            heard.append(name)
+        return self.witnesses.is_quorum(heard)
+
+    def _log_keys(self) -> LogKeyHistory:
+        keys = self.store.state.log_keys
+        if keys is None:
+            raise Unavailable("The ledger has no genesis entry yet.")
+        return keys
+
+    async def _check_against_entries(self, seen: Checkpoint) -> None:
+        """Raise HistoryForked unless a tree that a witness has cosigned is one that the entries in the store make.
+
+        The store is looked at after the witness has answered: entries are durable before anyone cosigns them.
+        """
+        async with self.store.databases.reader.connect() as connection:
+            published = (await connection.execute(select(t.published.c.size))).scalar_one()
+            head = (await connection.execute(select(t.head.c.size))).scalar_one()
+            if seen.size > head:
+                raise HistoryForked(
+                    "A witness has cosigned a larger tree of this log than there are entries in the database: the "
+                    f"database has gone back in time. {RESTORE}"
+                )
+            entries = [data async for _, data in read_entries(connection, published, seen.size)]
+
+        def root() -> bytes:
+            if seen.size <= published:
+                return root_hash(seen.size, TileReader(self.folder.read_tile, published))
+            appender = TileAppender.restore(published, self.folder.read_tile)
+            appender.append(entries)
+            return appender.root()
+
+        if await asyncio.to_thread(root) != seen.root:
+            raise HistoryForked(
+                "A witness has cosigned a tree of this log that its entries in the database do not make: two histories "
+                f"were signed. {RESTORE}"
+            )

@@ -1,22 +1,25 @@
 """The parts of one running service, and the order in which they start and stop."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
+from nacl.signing import SigningKey
 
 from ledger import entries as e
-from ledger.errors import Malformed, MusubiError
-from ledger.notes import VerifierKey
+from ledger.errors import HistoryForked, Malformed, MusubiError, Unavailable
 from policies.replay import entry_sha256
-from trust.key_files import read_key
 from trust.service.bell import Bell
 from trust.service.caught_up import CaughtUpBooks
 from trust.service.database.engine import Databases
+from trust.service.election import make_election
 from trust.service.govern import found
 from trust.service.idempotency import forget_old
 from trust.service.intake import Workers
+from trust.service.lock_state import check_lock_state
 from trust.service.nonces import Nonces
+from trust.service.own_keys import LogSigner, OperatorSigner
 from trust.service.pages.model import TownPage
 from trust.service.past_sets import PastSets
 from trust.service.record_keys import RecordKeys
@@ -28,6 +31,8 @@ from trust.service.store import Clock, Store, system_clock
 from trust.tile_folder import TileFolder
 from trust.trust_file import Trust
 
+PAUSE_SECONDS = 0.02
+"""Between two looks at what other processes did: many notices become one look."""
 log = structlog.get_logger()
 
 
@@ -38,27 +43,29 @@ class Service:
         options, folder = settings.service, settings.folder
         self.settings = settings
         self.clock = clock
-        self.operator_key = read_key(folder / "keys" / "operator.key")
-        log_key = read_key(folder / "keys" / "log.key")
-        self.log_key = VerifierKey.ed25519(options.origin, bytes(log_key.verify_key))
+        self.operator_signer = OperatorSigner(folder / "keys", options.operator)
+        self.log_signer = LogSigner(folder / "keys")
         self.witnesses = settings.witnesses()
         self.tiles = TileFolder(folder / "log")
+        self._heard = asyncio.Event()
         self.databases = Databases(settings.database_url)
         self.keys = RecordKeys(settings.record_keys)
-        self.store = Store(self.databases, self.keys, clock, options.max_pending_acts)
+        self.election = make_election(self.databases, self._heard.set)
+        self.store = Store(self.databases, self.keys, clock, options.max_pending_acts, self.election)
         self.bell = Bell()
         self.workers = Workers()
-        self.nonces = Nonces(clock)
+        self.nonces = Nonces(clock, self.databases)
         self.past_sets = PastSets(self.store)
         self.caught_up = CaughtUpBooks(self.store)
-        self.rounds = Rounds(self.store, self.bell, options.operator, self.operator_key)
+        self.rounds = Rounds(self.store, self.bell, options.operator, self.operator_signer)
         self.sequencer = Sequencer(
             self.store,
             self.bell,
             self.tiles,
-            log_key,
+            self.log_signer,
             options.origin,
             self.witnesses,
+            self.election,
             interval=options.interval_ms / 1000,
             witness_timeout=options.witness_timeout_seconds,
         )
@@ -73,18 +80,36 @@ class Service:
         return self.settings.service.operator
 
     @property
+    def operator_key(self) -> SigningKey:
+        """The key that the operator signs with now."""
+        return self.operator_signer.key(self.store.state)
+
+    @property
     def trust(self) -> Trust:
         """What a node or auditor may pin; it should come from someone its reader trusts, and not from here."""
         return Trust(
             origin=self.settings.service.origin,
-            log_key=str(self.log_key),
+            log_key=self.genesis.log_key,
+            log_key_pq=self.genesis.log_key_pq,
             genesis_sha256=entry_sha256(e.encode(self.genesis)),
             witness_policy=self.witnesses.format(),
         )
 
     async def start(self) -> None:
-        """Migrate, rebuild the state by replay, begin to sequence. Raises HistoryForked if the tiles do not fit."""
-        await self.databases.migrate()
+        """Migrate, see whether we may go on from what is here, rebuild the state by replay, begin to sequence.
+
+        Raises Unavailable where another process has the folder, HistoryForked as ``trust.service.lock_state`` says.
+        """
+        try:
+            await self.election.start()
+            await self.databases.migrate()
+            await check_lock_state(self.databases, self.tiles)
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         await self.store.start()
         await self.store.submit(forget_old)
         await found(self.store, self.genesis)
@@ -94,6 +119,7 @@ class Service:
         self._tasks = [
             asyncio.create_task(self._ring_at_expiry(), name="expiry"),
             asyncio.create_task(self._sweep(), name="retention"),
+            asyncio.create_task(self._follow(), name="follow"),
         ]
 
     async def stop(self) -> None:
@@ -104,15 +130,40 @@ class Service:
         await self.workers.stop()
         await self.sequencer.stop()
         await self.store.stop()
+        await self.election.stop()
         await self.databases.close()
         await self.keys.close()
+
+    async def catch_up(self) -> None:
+        """Take in what other processes on this ledger appended, published and were told; where there are none, nothing."""
+        if self.election.shared:
+            await self.store.follow()
+            await self.sequencer.refresh()
+            await self.rounds.refresh()
+            self.bell.ring()
+
+    async def _follow(self) -> None:
+        """Catch up whenever another process has something new, and with every beat."""
+        while True:
+            await self._heard.wait()
+            self._heard.clear()
+            try:
+                await self.catch_up()
+            except MusubiError as error:
+                if isinstance(error, HistoryForked):
+                    self.store.halt(error)
+                log.warning("follow-failed", code=error.code)
+            except Exception as error:  # noqa: BLE001 - whatever the database raises: the next beat looks again
+                log.warning("follow-failed", kind=type(error).__name__)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _ring_at_expiry(self) -> None:
         """Wake the waiting nodes once a second while rounds are open: an expired round has new tasks."""
         while True:
             await asyncio.sleep(1.0)
-            if self.store.size and self.store.state.rounds:
-                self.bell.ring()
+            with suppress(Unavailable):  # it is being rebuilt
+                if self.store.size and self.store.state.rounds:
+                    self.bell.ring()
 
     async def _sweep(self) -> None:
         """Erase the records whose time is over, at the start and once an hour."""

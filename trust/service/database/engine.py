@@ -12,10 +12,15 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+STARTING = 0x6D757375626A
+"""The advisory lock under which several processes migrate, and look at what there is, one after the other."""
+STOPPED_SECONDS = 10
+"""How long PostgreSQL waits for the next word of a transaction before it ends it."""
 
 
 class Databases:
@@ -30,11 +35,21 @@ class Databases:
             self.writer = _sqlite(url, "BEGIN IMMEDIATE", 1)
             self.reader = _sqlite(url, "BEGIN", 4)
         else:
-            self.writer = self.reader = create_async_engine(url, pool_size=8, pool_pre_ping=True, hide_parameters=True)
+            # A process that is stopped in the middle of a transaction must not hold the others' locks for ever.
+            ends = {"idle_in_transaction_session_timeout": str(STOPPED_SECONDS * 1_000)}
+            self.writer = self.reader = create_async_engine(
+                url,
+                pool_size=8,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                connect_args={"server_settings": ends},
+            )
 
     async def migrate(self) -> None:
-        """Bring the schema to its newest version; each migration is one transaction."""
+        """Bring the schema to its newest version, in one transaction; of several processes, one after the other."""
         async with self.writer.begin() as connection:
+            if not self.sqlite:
+                await connection.execute(select(func.pg_advisory_xact_lock(STARTING)))
             await connection.run_sync(upgrade)
 
     async def cut_log(self) -> None:

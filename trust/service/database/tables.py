@@ -175,3 +175,11 @@ confirmations = Table(
     Column("token", Text, nullable=False),
     comment="A node's signed statements: each that was the first to cover some consent's end. `member` brought its key.",
 )
+
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("nonce", String(64), primary_key=True),
+    Column("at", _Big, nullable=False),
+    comment="Nonces of the last minutes, where several processes serve one ledger: each message is good once.",
+)
