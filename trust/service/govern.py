@@ -1,4 +1,4 @@
-"""Members and policies: the stewards' quorum decides, the service only writes down what they signed."""
+"""Members, policies and the log's key: the stewards' quorum decides, the service only writes down what they signed."""
 
 from typing import Annotated
 
@@ -6,10 +6,12 @@ from msgspec import Meta, Raw, Struct
 
 from ledger import entries as e
 from ledger.canonical import encode
-from ledger.entries import MemberBody, Token
+from ledger.entries import LogKeyBody, MemberBody, Token
 from ledger.errors import Malformed, NotPermitted
 from policies.document import decode_document
 from policies.governance import check_quorum
+from policies.log_keys import change_log_keys
+from trust.service.own_keys import LogSigner
 from trust.service.store import Store, Transaction
 
 Tokens = Annotated[list[Token], Meta(min_length=1, max_length=64)]
@@ -26,6 +28,13 @@ class PolicyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A policy document with the stewards' approvals."""
 
     policy: Raw
+    signatures: Tokens
+
+
+class LogKeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log's next keys with the stewards' approvals."""
+
+    log_key: LogKeyBody
     signatures: Tokens
 
 
@@ -50,6 +59,27 @@ async def register_member(store: Store, request: MemberRequest) -> int:
     async def act(transaction: Transaction) -> int:
         check_quorum("member", encode(request.member), request.signatures, transaction.state.trust_root)
         return transaction.append(e.Member(at=0, member=request.member, signatures=request.signatures))
+
+    return await store.submit(act)
+
+
+async def change_log_key(store: Store, request: LogKeyRequest, signer: LogSigner) -> int:
+    """Have the log sign with its next keys; return the entry's index.
+
+    Raises SignatureInvalid, NotPermitted (below the quorum, or the private keys are not in the service's folder: the log
+    could not go on), ProofInvalid or Malformed for keys that cannot follow.
+    """
+
+    async def act(transaction: Transaction) -> int:
+        state = transaction.state
+        entry = e.LogKey(at=transaction.at, log_key=request.log_key, signatures=request.signatures)
+        if state.log_keys is not None:
+            changed = change_log_keys(state.log_keys, state.size, entry, state.trust_root)
+            if not signer.holds(changed.newest):
+                raise NotPermitted(
+                    "The next key of the log is not in the service's folder 'keys'; `musubi keys rotate-log` makes it."
+                )
+        return transaction.append(entry)
 
     return await store.submit(act)
 

@@ -7,7 +7,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from ledger.checkpoints import open_checkpoint
 from ledger.cosignatures import check_cosignature
 from ledger.entries import Text
 from policies import budgets
@@ -68,7 +67,10 @@ def _checkpoint(service: Service, now: int) -> CheckpointCard | None:
     data = service.tiles.read_checkpoint()
     if data is None:
         return None
-    checkpoint, note = open_checkpoint(data, service.log_key)
+    keys = service.store.state.log_keys
+    if keys is None:
+        return None
+    checkpoint, note = keys.open(data)
     cosigners = []
     for name, witness in service.witnesses.witnesses.items():
         time = check_cosignature(note, witness.key)
