@@ -1,26 +1,19 @@
 """``resident``: what a resident can do, from a key file on their own machine."""
 
 import json
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import click
-import msgspec
-from rich import box
-from rich.table import Table
 
 from ledger.errors import NotFound
 from queries.messages import MyConsent
 from trust.cli.hints import program
 from trust.cli.tables import console
 from trust.key_files import read_secret
-from trust.log_follower import LogFollower
-from trust.log_source import HttpLog
 from trust.resident_device import grant as sign_grant
 from trust.resident_device import revoke as sign_revoke
-from trust.resident_device import uses as find_uses
+from trust.resident_promises import PromiseFolder
 from trust.service_client import ServiceClient
 from trust.town.layout import Layout
 from trust.town.play_residents import seed_of
@@ -64,6 +57,14 @@ class Device:
         return seed_of(read_secret(self.layout.people / "seeds.key"), self._person)
 
     @property
+    def promises(self) -> PromiseFolder:
+        """What the service promised this resident: beside the seed, or with the demo's people."""
+        if self._seed_file is not None:
+            return PromiseFolder(self._seed_file.with_name(f"{self._seed_file.name}.promises"))
+        _ = self.seed  # says what is missing where nobody was named
+        return PromiseFolder(self.layout.people / "promises" / str(self._person))
+
+    @property
     def words(self) -> str:
         """The words of a command line that begin every command of this device."""
         who = f"--seed {self._seed_file}" if self._seed_file is not None else f"--person {self._person}"
@@ -105,36 +106,6 @@ def resident(ctx: click.Context, town_dir: Path | None, seed_file: Path | None, 
     Example:  musubi resident --town-dir .town/momijidai --person 42 show
     """
     ctx.obj = Device(town_dir, seed_file, person)
-
-
-@resident.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-@click.pass_obj
-def show(device: Device, *, as_json: bool) -> None:
-    """Show your consents.
-
-    \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 show
-    """
-    with device.client() as client:
-        mine = client.my_consents(device.seed)
-        titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
-    if as_json:
-        click.echo(msgspec.json.encode(mine).decode())
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in ("index", "what for", "at", "until", "state"):
-        table.add_column(column)
-    for consent in mine:
-        state = "in force" if consent.ended_by is None else f"ended at {consent.ended_by}"
-        table.add_row(
-            str(consent.index),
-            titles.get(consent.policy, consent.policy),
-            ", ".join(consent.holders),
-            consent.until,
-            state,
-        )
-    console.print(table if mine else "You have given no consent. Nothing of yours is used.")
 
 
 @resident.command()
@@ -197,49 +168,18 @@ def revoke(device: Device, index: int, *, as_json: bool) -> None:
     Example:  musubi resident --town-dir .town/momijidai --person 42 revoke 1234
     """
     with device.client() as client:
-        at, promise = sign_revoke(client, device.seed, index)
+        done = sign_revoke(client, device.seed, index, device.promises.keep)
         mine = client.my_consents(device.seed)
     ended = next(consent.policy for consent in mine if consent.index == index)
     if as_json:
-        click.echo(json.dumps({"index": at, "promise": promise}))
+        click.echo(json.dumps({"index": done.index, "promise": done.promise, "doubt": done.doubt}))
     else:
-        console.print(f"Your consent has ended. The revocation is in the ledger at index {at}. Receipt checked.")
+        console.print(
+            f"Your consent has ended. The revocation is in the ledger at index {done.index}. Receipt checked."
+        )
+        if done.doubt:
+            console.print(f"[red]The service's promise is not in order:[/] {done.doubt} Tell the town's stewards.")
         left = in_force(mine, ended)
         if left:
             console.print(f"You agreed to '{ended}' more than once: still in force at {listed(left)}.")
             console.print(f"To take that back too: {device.words} revoke {left[0]}", soft_wrap=True)
-
-
-@resident.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-@click.pass_obj
-def uses(device: Device, *, as_json: bool) -> None:
-    """Show every question that could have counted you.
-
-    They are found by reading the whole ledger on this machine.
-
-    \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 uses
-    """
-    with device.client() as client:
-        mine = client.my_consents(device.seed)
-        titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
-    log = HttpLog(device.layout.url)
-    try:
-        found = find_uses(LogFollower(log, device.trust.log_keys, device.trust.witnesses), mine)
-    finally:
-        log.close()
-    if as_json:
-        click.echo(msgspec.json.encode(found).decode())
-        return
-    zone = ZoneInfo(device.layout.town.time_zone)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("question", no_wrap=True)
-    table.add_column("when", no_wrap=True)
-    for column in ("who asked", "what for", "you in it?", "ended"):
-        table.add_column(column, overflow="fold")
-    for use in found:
-        when = datetime.fromtimestamp(use.at, zone).strftime("%Y-%m-%d %H:%M")
-        counted = "yes" if use.counted else "no"
-        table.add_row(str(use.admit), when, use.by, titles.get(use.policy, use.policy), counted, use.ended)
-    console.print(table if found else "No question has been asked under a policy that you agreed to.")
