@@ -7,8 +7,9 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -16,9 +17,11 @@ import pytest
 from click.testing import CliRunner
 from town_of_two import FOLDER, PARTNER, TownOfTwo, town_of_two
 
+from ledger import canonical, errors
 from ledger import entries as e
-from ledger import errors
+from ledger.receipts import Receipt, check_receipt
 from policies.document import document_sha256
+from queries.resident_proofs import Stopped
 from trust.cli import main
 from trust.cli.policy import read_policy
 from trust.cli.tables import nano
@@ -61,6 +64,14 @@ def refused(error: type[errors.MusubiError], *arguments: object) -> str:
     return sentence
 
 
+def wait_until(look: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 # Help.
 
 
@@ -77,7 +88,7 @@ COMMANDS = dict(every_command(main))
 
 def test_all_promised_commands_are_there() -> None:
     promised = ["up", "demo", "serve", "node", "witness", "audit", "ask", "resident", "policy", "keys"]
-    promised_below = {("resident", name) for name in ("grant", "revoke", "show", "uses")}
+    promised_below = {("resident", name) for name in ("grant", "revoke", "show", "uses", "in-force", "stopped")}
     promised_below |= {("policy", name) for name in ("check", "sign", "publish")}
     assert {(name,) for name in promised} | promised_below <= set(COMMANDS)
 
@@ -375,6 +386,9 @@ def test_a_resident_shows_gives_and_takes_back_a_consent_and_sees_its_uses(town:
     counted = json.loads(done_well(*ask(town, SQL, "--epsilon", "0.1", "--fresh", "--json")))["admit"]
     revoked = json.loads(done_well(*resident(town, 3, "revoke", first["index"], "--json")))
     assert revoked["promise"].count(".") == 2
+    assert revoked["doubt"] == ""
+    (promise,) = json.loads(done_well(*resident(town, 3, "check-promises", "--json")))
+    assert (promise["state"], promise["grant"], promise["index"]) == ("kept", first["index"], revoked["index"])
     assert isinstance(town.client.prove(revoked["index"]).entry, e.Revoke)
     left_out = json.loads(done_well(*ask(town, SQL, "--epsilon", "0.1", "--fresh", "--json")))["admit"]
     given = json.loads(done_well(*resident(town, 3, "grant", "everyone", "--holder", "west", "--json")))
@@ -384,12 +398,78 @@ def test_a_resident_shows_gives_and_takes_back_a_consent_and_sees_its_uses(town:
     after = {c["index"]: c for c in json.loads(done_well(*resident(town, 3, "show", "--json")))}
     assert after[first["index"]]["ended_by"] == revoked["index"]
     assert after[given["index"]]["holders"] == ["west"]
+    every = {use["admit"]: use for use in json.loads(done_well(*resident(town, 3, "uses", "--all", "--json")))}
+    assert (every[counted]["grants"], every[left_out]["grants"]) == ([first["index"]], [])
+    assert not any(use["fault"] for use in every.values())
     uses = {use["admit"]: use["counted"] for use in json.loads(done_well(*resident(town, 3, "uses", "--json")))}
-    assert (uses[counted], uses[left_out]) == (True, False)
+    assert uses[counted]
+    assert left_out not in uses
     shown = done_well(*resident(town, 3, "show"))
-    assert f"ended at {revoked['index']}" in shown
+    assert f"ended at {revoked['index']}" in re.sub(r"\s+", " ", shown)
     assert "in force" in shown
-    assert "yes" in done_well(*resident(town, 3, "uses"))
+    said = done_well(*resident(town, 3, "uses"))
+    assert "yes" in said
+    assert f"Proofs checked: {len(every)} of {len(every)} questions." in said
+
+
+@pytest.mark.slow
+def test_a_resident_proves_what_was_in_force_as_of_any_tree_size(town: TownOfTwo) -> None:
+    """At a question's own place by its entry, elsewhere by a replay; before and after the consent ended."""
+    mine = json.loads(done_well(*resident(town, 7, "show", "--json")))
+    (index,) = [consent["index"] for consent in mine if consent["policy"] == "everyone"]
+    admit = json.loads(done_well(*ask(town, SQL, "--epsilon", "0.1", "--fresh", "--json")))["admit"]
+    ended = json.loads(done_well(*resident(town, 7, "revoke", index, "--json")))["index"]
+    for at, counts, how in (
+        (index + 1, True, "a replay of the ledger"),
+        (admit, True, "the question's own entry"),
+        (ended, True, "a replay of the ledger"),
+        (ended + 1, False, "a replay of the ledger"),
+    ):
+        said = done_well(*resident(town, 7, "in-force", index, "--size", at))
+        assert ("could be counted" in said, "could not be counted" in said) == (counts, not counts)
+        assert how in said
+        answer = json.loads(done_well(*resident(town, 7, "in-force", index, "--size", at, "--json")))
+        assert answer["in_force"] is counts
+        assert answer["answer"]["size"] == at
+    refused(errors.NotFound, *resident(town, 7, "in-force", index, "--size", 10**9))
+    refused(errors.NotFound, *resident(town, 7, "in-force", index, "--size", index))
+    refused(errors.NotFound, *resident(town, 7, "in-force", 0, "--size", admit))
+
+
+@pytest.mark.slow
+def test_an_ended_consent_is_stopped_at_every_holder_and_a_dead_one_is_named_until_it_comes_back(
+    town: TownOfTwo, tmp_path: Path
+) -> None:
+    """Real nodes: one is killed before the revocation; the other's word is there, and its own comes when it is up."""
+    own = json.loads(done_well(*resident(town, 8, "show", "--json")))[0]["index"]
+    refused(errors.NotFound, *resident(town, 8, "stopped", own))
+    town.processes.kill("east")
+    ended = json.loads(done_well(*resident(town, 8, "revoke", own, "--json")))["index"]
+
+    def stopped() -> dict[str, int | None]:
+        said = json.loads(done_well(*resident(town, 8, "stopped", own, "--json")))
+        assert (said["index"], said["grant"]) == (ended, own)
+        times = {each["holder"]: each["stopped_at"] for each in said["holders"]}
+        assert said["stopped_at"] == (max(times.values()) if None not in times.values() else None)
+        return times
+
+    wait_until(lambda: stopped()["west"] is not None)
+    assert stopped()["east"] is None
+    said = re.sub(r"\s+", " ", done_well(*resident(town, 8, "stopped", ended)))
+    assert "has not confirmed yet, last heard 2" in said
+    assert "Not stopped everywhere yet: east has not confirmed." in said
+    assert "not confirmed yet by east" in re.sub(r"\s+", " ", done_well(*resident(town, 8, "show")))
+    town.processes.start_node("east")
+    wait_until(lambda: None not in stopped().values())
+    saved = tmp_path / "stopped.receipt"
+    assert "Stopped at every holder at 2" in done_well(*resident(town, 8, "stopped", own, "--save", saved))
+    assert "stopped everywhere since" in re.sub(r"\s+", " ", done_well(*resident(town, 8, "show")))
+    receipt = Receipt.parse(saved.read_bytes())
+    entry = town.client.prove(ended)
+    check_receipt(receipt, entry.data, town.client.trust.verifier, town.client.trust.witnesses)
+    assert receipt.extra is not None
+    inside = canonical.decode(receipt.extra, Stopped)
+    assert [each.token is not None for each in inside.holders] == [True, True]
 
 
 @pytest.mark.slow

@@ -11,7 +11,21 @@ from typing import NoReturn
 import click
 
 from ledger.errors import BudgetExceeded, MusubiError, Unavailable
-from trust.cli import asking, auditing, fsck, keys, log, policy, processes, resident, town
+from trust.cli import (
+    asking,
+    auditing,
+    erasing,
+    fsck,
+    keys,
+    log,
+    policy,
+    processes,
+    resident,
+    resident_erasing,
+    resident_promises,
+    resident_proofs,
+    town,
+)
 from trust.cli.tables import nano
 from trust.problems import kind_of, problem
 
@@ -89,5 +103,11 @@ for command in (
     keys.keys,
     log.log,
     fsck.fsck,
+    erasing.erase,
 ):
     main.add_command(command)
+for command in (resident_proofs.show, resident_proofs.uses, resident_proofs.in_force, resident_proofs.stopped):
+    resident.resident.add_command(command)
+resident.resident.add_command(resident_erasing.erase)
+resident.resident.add_command(resident_erasing.erased)
+resident.resident.add_command(resident_promises.check_promises)

@@ -1,0 +1,243 @@
+"""``resident show``, ``uses``, ``in-force`` and ``stopped``: what there is to see, with proofs checked right here."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+import msgspec
+from rich import box
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ledger.errors import MusubiError, NotFound, ProofInvalid
+from queries.messages import MyConsent
+from trust.cli.resident import Device
+from trust.cli.tables import console, nano
+from trust.log_follower import LogFollower
+from trust.log_source import HttpLog
+from trust.resident_proofs import BAD_PROOFS, HolderAt, StoppedAt, Use, check_as_of, check_stopped, find_uses
+from trust.service_client import ServiceClient
+from trust.trust_file import write_whole
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+@contextmanager
+def _follower(device: Device) -> Iterator[LogFollower]:
+    log = HttpLog(device.layout.url)
+    try:
+        yield LogFollower(log, device.trust.log_keys, device.trust.witnesses)
+    finally:
+        log.close()
+
+
+@contextmanager
+def _reading(*, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how far the log was read."""
+    columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
+        task = progress.add_task("entries read", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _moment(device: Device, at: int) -> str:
+    return datetime.fromtimestamp(at, ZoneInfo(device.layout.town.time_zone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def show(device: Device, *, as_json: bool) -> None:
+    """Show your consents, and whether those that ended have stopped at every holder.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai --person 42 show
+    """
+    with device.client() as client:
+        mine = client.my_consents(device.seed)
+        if as_json:
+            click.echo(msgspec.json.encode(mine).decode())
+            return
+        titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
+        states = [_state_of(device, client, consent) for consent in mine]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("index", "what for", "at", "until", "state"):
+        table.add_column(column)
+    for consent, state in zip(mine, states, strict=True):
+        table.add_row(
+            str(consent.index),
+            titles.get(consent.policy, consent.policy),
+            ", ".join(consent.holders),
+            consent.until,
+            state,
+        )
+    console.print(table if mine else "You have given no consent. Nothing of yours is used.")
+
+
+@click.command()
+@click.option("--all", "show_all", is_flag=True, help="Show the questions as well that were proven not to count you.")
+@json_option
+@click.pass_obj
+def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
+    """Show every question that could count you, each with its proof checked here.
+
+    This machine reads the ledger from your first consent on, so that no question is left out.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai --person 42 uses
+    """
+    with device.client() as client, _follower(device) as follower, _reading(as_json=as_json) as progress:
+        found = find_uses(client, follower, client.my_consents(device.seed), progress)
+        titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
+    faults = [use for use in found if use.fault]
+    shown = [use for use in found if show_all or use.counted or use.fault]
+    if as_json:
+        click.echo(msgspec.json.encode(shown).decode())
+    else:
+        _print_uses(device, found, shown, titles)
+    if faults:
+        raise ProofInvalid(
+            f"{len(faults)} of {len(found)} questions have no good proof; tell the town's stewards.",
+            questions=[str(use.admit) for use in faults],
+        )
+
+
+def _print_uses(device: Device, found: list[Use], shown: list[Use], titles: dict[str, str]) -> None:
+    if not found:
+        console.print("No question has been asked under a policy that you agreed to.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("question", no_wrap=True)
+    table.add_column("when", no_wrap=True)
+    for column in ("who asked", "what for", "you in it?", "ended"):
+        table.add_column(column, overflow="fold")
+    for use in shown:
+        counted = "not proven" if use.fault and not use.counted else "yes" if use.counted else "no"
+        ended = use.ended if use.closed_by is None else f"{use.ended} at {use.closed_by}"
+        when = _moment(device, use.at)[:-3]
+        table.add_row(str(use.admit), when, use.by, titles.get(use.policy, use.policy), counted, ended)
+    if shown:
+        console.print(table)
+    good = [use for use in found if not use.fault]
+    others = sum(not use.counted for use in good)
+    console.print(
+        f"Proofs checked: {len(good)} of {len(found)} questions. {others} could not count you.", soft_wrap=True
+    )
+    for use in found:
+        if use.fault:
+            console.print(f"[bold]Warning[/], question {use.admit}: {use.fault}", soft_wrap=True)
+
+
+@click.command("in-force")
+@click.argument("index", type=int)
+@click.option("--size", type=int, required=True, metavar="N", help="As of the ledger's first N entries.")
+@json_option
+@click.pass_obj
+def in_force(device: Device, index: int, size: int, *, as_json: bool) -> None:
+    """Prove whether your consent at INDEX was in force as of then: when the ledger had N entries.
+
+    Where N is a question's own place, its entry holds the proof's root. Elsewhere this machine replays the ledger.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai --person 42 in-force 1234 --size 5000
+    """
+    with device.client() as client, _follower(device) as follower, _reading(as_json=as_json) as progress:
+        mine = {consent.index: consent for consent in client.my_consents(device.seed)}
+        if index not in mine:
+            raise NotFound("None of your consents is at that place of the ledger; `musubi resident show` lists them.")
+        found = check_as_of(client, follower, mine[index].policy_sha256, index, size, progress)
+    if as_json:
+        click.echo(msgspec.json.encode({"in_force": found.in_force, "answer": found.answer}).decode())
+        return
+    when = _moment(device, found.answer.at)
+    console.print(
+        f"As of entry {size} ({when}), for a question of {nano(found.answer.charge)}: your consent {index} "
+        f"{'could' if found.in_force else 'could not'} be counted.",
+        soft_wrap=True,
+    )
+    how = "the question's own entry" if found.admit else "a replay of the ledger on this machine"
+    console.print(f"Proof checked against {how}.")
+
+
+@click.command()
+@click.argument("index", type=int)
+@click.option("--save", type=click.Path(path_type=Path), help="Write the receipt with the holders' signatures here.")
+@json_option
+@click.pass_obj
+def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> None:
+    """Show whether every holder has confirmed that your consent has ended. INDEX is the consent's or its end's.
+
+    Each holder's signature is checked here, against its key in the ledger. A holder that has not confirmed is named.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai --person 42 stopped 1234
+    """
+    with device.client() as client:
+        found = check_stopped(client, _end_of(client.my_consents(device.seed), index))
+    if save is not None:
+        write_whole(save, found.receipt)
+    if as_json:
+        holders = [
+            {"holder": each.holder, "stopped_at": each.stopped_at, "heard": each.heard} for each in found.holders
+        ]
+        said = {"index": found.index, "grant": found.grant, "at": found.at, "stopped_at": found.stopped_at}
+        click.echo(msgspec.json.encode({**said, "holders": holders}).decode())
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("holder", "stopped"):
+        table.add_column(column, overflow="fold")
+    for holder in found.holders:
+        table.add_row(holder.title.get("en", holder.holder), _state(device, holder, found.at))
+    console.print(f"Your consent {found.grant} ended at {found.index}, on {_moment(device, found.at)}.")
+    console.print(table)
+    console.print(_summary(device, found), soft_wrap=True)
+    if save is not None:
+        console.print(f"The receipt with all signatures is in {save}.", soft_wrap=True)
+
+
+def _end_of(mine: list[MyConsent], index: int) -> int:
+    """Return where a consent of one's own ended; any other index is taken for an end itself."""
+    for consent in mine:
+        if consent.index == index:
+            if consent.ended_by is None:
+                raise NotFound("This consent is in force: nothing has ended it. `musubi resident revoke` does.")
+            return consent.ended_by
+    return index
+
+
+def _state(device: Device, holder: HolderAt, ended: int) -> str:
+    if holder.stopped_at is not None:
+        return f"{_moment(device, holder.stopped_at)}, {max(0, holder.stopped_at - ended)} s after"
+    if holder.has_left:
+        return "has left the town and takes part in no question any more"
+    heard = _moment(device, holder.heard) if holder.heard is not None else "never"
+    return f"has not confirmed yet, last heard {heard}"
+
+
+def _summary(device: Device, found: StoppedAt) -> str:
+    """Say in one line where the end of a consent has come to."""
+    if found.stopped_at is not None:
+        return f"Stopped at every holder at {_moment(device, found.stopped_at)}. That is final. Signatures checked."
+    lagging = [each.holder for each in found.holders if each.stopped_at is None and not each.has_left]
+    return (
+        f"Not stopped everywhere yet: {', '.join(lagging)} has not confirmed. No new question counts you all the same."
+    )
+
+
+def _state_of(device: Device, client: ServiceClient, consent: MyConsent) -> str:
+    """Return a consent's state for the list of consents: in force, ended, or stopped everywhere."""
+    if consent.ended_by is None:
+        return "in force"
+    try:
+        found = check_stopped(client, consent.ended_by)
+    except BAD_PROOFS as error:
+        return f"ended at {consent.ended_by}; the proof that it stopped is wrong: {error.message}"
+    except MusubiError:
+        return f"ended at {consent.ended_by}; whether it stopped everywhere cannot be asked now"
+    if found.stopped_at is not None:
+        return f"ended at {consent.ended_by}; stopped everywhere since {_moment(device, found.stopped_at)}"
+    lagging = [each.holder for each in found.holders if each.stopped_at is None and not each.has_left]
+    return f"ended at {consent.ended_by}; not confirmed yet by {', '.join(lagging)}"
