@@ -12,7 +12,7 @@ from trust.service.pages import languages
 from trust.service.pages.languages import LANGUAGES, LOCALES, choose_language, load_language
 
 PAGES = Path(languages.__file__).parent
-METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
+METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2"), ("**/verify/**.js", "javascript")]
 OPTIONS = {"**/templates/**.html": {"trimmed": "true", "newstyle_gettext": "true"}}
 
 
@@ -60,7 +60,7 @@ def test_japanese_is_written_in_japanese_and_in_the_polite_form() -> None:
             if re.search(r"[A-Za-z]{3,}", re.sub(r"%\(\w+\)s", "", str(message.id))):
                 assert re.search(r"[ぁ-んァ-ン一-龥]", text), message.id
             for sentence in re.findall(r"[^。]+。", text):
-                assert re.search(r"(です|ます|ません|でした|ました|たか|のか)。$", sentence), sentence
+                assert re.search(r"(です|ます|ません|でした|ました|たか|のか|ください)。$", sentence), sentence
 
 
 @pytest.mark.parametrize(

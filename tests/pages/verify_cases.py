@@ -4,20 +4,22 @@ A case is plain JSON: which check, and its arguments (bytes in hex, texts as the
 ``verify_judge.js`` runs the same in a browser. A verdict is what was proven, or the error's code.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw
 from nacl.signing import SigningKey
 
-from ledger import canonical, jws
+from ledger import canonical, jws, ml_dsa
+from ledger import entries as e
 from ledger.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.cosignatures import cosign
-from ledger.entries import Hex32
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid
 from ledger.hashing import leaf_hash, node_hash
+from ledger.log_keys import LogKeys
 from ledger.notes import NoteSignature, VerifierKey, parse_note
 from ledger.proofs import check_consistency, check_inclusion
 from ledger.receipts import Receipt, check_receipt
@@ -25,8 +27,11 @@ from ledger.text_forms import to_base64
 from ledger.tree import merkle_path, merkle_root
 from ledger.witness_policy import WitnessPolicy
 from ledger.witness_protocol import AddCheckpoint
-from policies.in_force import InForceProof, check_in_force
-from trust.trust_file import decode_trust
+from policies.governance import approve
+from policies.log_keys import make_log_key_body
+from queries.resident_proofs import InForceAt, check_in_force_at, check_use
+from trust.log_keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
+from trust.trust_file import Trust, decode_trust
 
 ORIGIN = "example.town/log"
 LOG = SigningKey(bytes(32))
@@ -47,14 +52,9 @@ ENTRIES = [canonical.encode({"at": TIME + n, "kind": "sample", "n": n}) for n in
 LEAVES = [leaf_hash(entry) for entry in ENTRIES]
 INDEX = 13
 
+POLICY_SHA256 = "22" * 32
+
 Case = dict[str, Any]
-
-
-class InForceAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the service answers about one consent in one question."""
-
-    proof: InForceProof
-    root: Hex32
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,13 @@ class World:
     """A tree of the first ``size`` entries, as its log and its witnesses signed it."""
 
     size: int = 21
+    root: bytes | None = None
+    """Another root than that of the samples."""
 
     @property
     def checkpoint(self) -> Checkpoint:
         """What was signed."""
-        return Checkpoint(ORIGIN, self.size, merkle_root(LEAVES[: self.size]))
+        return Checkpoint(ORIGIN, self.size, self.root or merkle_root(LEAVES[: self.size]))
 
     def note(self, *cosigners: str, time: int = TIME) -> bytes:
         """Return the signed checkpoint, cosigned by some witnesses."""
@@ -109,7 +111,8 @@ def _receipt(case: Case) -> Any:
 def _trust(case: Case) -> Any:
     trust = decode_trust(bytes.fromhex(case["trust"]))
     policy = trust.witnesses
-    return [trust.origin, trust.verifier.key_id.hex(), list(policy.witnesses), list(policy.groups), policy.quorum]
+    keys = [key.key_id.hex() for key in trust.log_keys.history.newest.all]
+    return [trust.origin, keys, list(policy.witnesses), list(policy.groups), policy.quorum]
 
 
 def _history(case: Case) -> Any:
@@ -126,8 +129,21 @@ def _history(case: Case) -> Any:
 
 
 def _in_force(case: Case) -> Any:
-    answer = canonical.decode(bytes.fromhex(case["answer"]), InForceAnswer)
-    return check_in_force(answer.proof, answer.root, index=int(case["index"]), size=int(case["size"]))
+    answer = canonical.decode(bytes.fromhex(case["answer"]), InForceAt)
+    if "admit" in case:
+        admit = e.decode(bytes.fromhex(case["admit"]))
+        if not isinstance(admit, e.Admit):
+            raise ProofInvalid("That is no question.")
+        return check_use(answer, admit, int(case["size"]), log=ORIGIN, index=int(case["index"]))
+    return check_in_force_at(
+        answer, log=ORIGIN, policy_sha256=POLICY_SHA256, size=int(case["size"]), index=int(case["index"])
+    )
+
+
+def _log_keys(case: Case) -> Any:
+    trust = decode_trust(bytes.fromhex(case["trust"]))
+    history = check_log_keys(decode_log_keys(bytes.fromhex(case["log_keys"])), trust.log_keys, trust.witnesses)
+    return [[str(index), *[key.key_id.hex() for key in keys.all]] for index, keys in history.changes]
 
 
 def _inclusion(case: Case) -> Any:
@@ -152,6 +168,7 @@ _CHECKS: dict[str, Callable[[Case], Any]] = {
     "trust": _trust,
     "history": _history,
     "in_force": _in_force,
+    "log_keys": _log_keys,
     "inclusion": _inclusion,
     "consistency": _consistency,
     "ed25519": _ed25519,
@@ -392,6 +409,11 @@ def trust_files() -> dict[str, Case]:
 
     named = {
         "good": good,
+        "good_with_post_quantum_key": but(log_key_pq=PQ_TEXT),
+        "post_quantum_key_of_another_name": but(log_key_pq=PQ_TEXT.replace("town", "city")),
+        "post_quantum_key_of_type_1": but(log_key_pq=str(LOG_KEY)),
+        "post_quantum_key_empty": but(log_key_pq=""),
+        "post_quantum_key_null": but(log_key_pq=None),
         "good_with_newlines": good + b"\n\n",
         "leading_space": b" " + good,
         "trailing_space": good + b" ",
@@ -508,7 +530,39 @@ def in_force_proof(index: int, size: int = 3 * 4096 - 5) -> dict[str, Any]:
         "chunk": CHUNKS[number].hex(),
         "path": [step.hex() for step in merkle_path(CHUNK_LEAVES, number)],
     }
-    return {"proof": proof, "root": merkle_root(CHUNK_LEAVES).hex()}
+    return {
+        "v": 1,
+        "log": ORIGIN,
+        "policy_sha256": POLICY_SHA256,
+        "size": size,
+        "at": TIME,
+        "day": "2026-09-21",
+        "charge": 1_000,
+        "root": merkle_root(CHUNK_LEAVES).hex(),
+        "proof": proof,
+    }
+
+
+def admit(**other: object) -> bytes:
+    """Return the bytes of the question that the in-force proofs are about."""
+    fields = {
+        "v": 1,
+        "kind": "admit",
+        "at": TIME,
+        "question": "x",
+        "query": {"v": 1},
+        "query_sha256": "33" * 32,
+        "by": "city_lab",
+        "policy": "mobility_demand",
+        "version": 3,
+        "policy_sha256": POLICY_SHA256,
+        "in_force_root": merkle_root(CHUNK_LEAVES).hex(),
+        "noise": [{"primitive": "rows", "scale": "28.5"}],
+        "participants": ["bus_co"],
+        "charge": 1_000,
+        "expires": TIME + 60,
+    }
+    return canonical.encode(fields | other)
 
 
 def in_force_proofs() -> dict[str, Case]:
@@ -520,8 +574,13 @@ def in_force_proofs() -> dict[str, Case]:
         return {"check": "in_force", "answer": data.hex(), "index": str(index), "size": str(at)}
 
     def but(**other: object) -> dict[str, Any]:
+        """Change the proof, and the answer's own size with it."""
         answer = in_force_proof(4098)
-        return answer | {"proof": answer["proof"] | other}
+        size = other.get("size", answer["size"])
+        return answer | {"proof": answer["proof"] | other, "size": size}
+
+    def asked(question: bytes, answer: dict[str, Any] | None = None) -> Case:
+        return case(answer or good, 4098) | {"admit": question.hex()}
 
     good = in_force_proof(4098)
     path = good["proof"]["path"]
@@ -551,7 +610,25 @@ def in_force_proofs() -> dict[str, Case]:
         "in_force_more_fields": case(but(more=1), 4098),
         "in_force_root_other": case(good | {"root": "00" * 32}, 4098),
         "in_force_root_short": case(good | {"root": "00" * 31}, 4098),
-        "in_force_root_missing": case({"proof": good["proof"]}, 4098),
+        "in_force_root_missing": case({k: v for k, v in good.items() if k != "root"}, 4098),
+        "in_force_other_log": case(good | {"log": "other.example/log"}, 4098),
+        "in_force_other_policy": case(good | {"policy_sha256": "23" * 32}, 4098),
+        "in_force_other_size_outside": case(good | {"size": size - 1}, 4098),
+        "in_force_version_2": case(good | {"v": 2}, 4098),
+        "in_force_day": case(good | {"day": "2026-9-21"}, 4098),
+        "in_force_negative_charge": case(good | {"charge": -1}, 4098),
+        "in_force_charge_too_large": case(canonical.encode(good).replace(b":1000", b":9007199254740992"), 4098),
+        "in_force_question": asked(admit()),
+        "in_force_question_not_counted": case(in_force_proof(4097), 4097) | {"admit": admit().hex()},
+        "in_force_question_of_another_root": asked(admit(in_force_root="00" * 32)),
+        "in_force_question_of_another_policy": asked(admit(policy_sha256="23" * 32)),
+        "in_force_question_of_another_charge": asked(admit(charge=1_001)),
+        "in_force_question_of_another_time": asked(admit(at=TIME + 1)),
+        "in_force_question_in_another_log": asked(admit(), good | {"log": "other.example/log"}),
+        "in_force_question_at_another_place": case(good, 4098, size - 1) | {"admit": admit().hex()},
+        "in_force_no_question": asked(
+            canonical.encode({"v": 1, "kind": "erase", "at": TIME, "index": 3, "reason": "requested"})
+        ),
         "in_force_not_canonical": case(json.dumps(good).encode(), 4098),
         "in_force_empty": case(b"", 4098),
         "in_force_swapped_children": case(
@@ -560,6 +637,149 @@ def in_force_proofs() -> dict[str, Case]:
     }
 
 
+STEWARDS = {name: SigningKey(bytes([n]) * 32) for n, name in enumerate(("city", "firms", "residents"), start=101)}
+NEW_LOG = SigningKey(bytes([77]) * 32)
+NEWEST_LOG = SigningKey(bytes([78]) * 32)
+PQ_LOG = ml_dsa.key_from_seed(bytes([79]) * 32)
+
+
+PQ_TEXT = str(VerifierKey.ml_dsa_44(ORIGIN, ml_dsa.public_bytes(PQ_LOG)))
+
+
+class ChangedLog:
+    """A log whose key changed at index 1, and whose key and post-quantum key changed at index 3."""
+
+    def __init__(self) -> None:
+        self.keys = [
+            LogKeys(LOG_KEY),
+            LogKeys(VerifierKey.ed25519(ORIGIN, bytes(NEW_LOG.verify_key))),
+            LogKeys(
+                VerifierKey.ed25519(ORIGIN, bytes(NEWEST_LOG.verify_key)),
+                VerifierKey.ml_dsa_44(ORIGIN, ml_dsa.public_bytes(PQ_LOG)),
+            ),
+        ]
+        text = {"en": "T"}
+        stewards = [
+            e.Steward(alias=name, title=text, key=bytes(key.verify_key).hex()) for name, key in STEWARDS.items()
+        ]
+        genesis = e.Genesis(
+            at=TIME,
+            origin=ORIGIN,
+            title=text,
+            log_key=str(LOG_KEY),
+            time_zone="Asia/Tokyo",
+            stewards=stewards,
+            quorum=2,
+        )
+        filler = e.Erase(at=TIME, index=0, reason="requested")
+        entries = [genesis, self.change(2), filler, self.change(3), filler]
+        self.entries = [e.encode(entry) for entry in entries]
+        self.leaves = [leaf_hash(entry) for entry in self.entries]
+
+    def change(self, number: int, stewards: tuple[str, ...] = ("city", "firms"), **other: Any) -> e.LogKey:
+        """Return the entry that brings the ``number``-th keys."""
+        body = make_log_key_body(other.get("says", number), other.get("keys", self.keys[number - 1]))
+        signed_body = other.get("signed_body", body)
+        log = other.get("log", ORIGIN)
+        subject = other.get("subject", "log-key")
+        tokens = [approve(subject, signed_body, log=log, steward=who, key=STEWARDS[who]) for who in stewards]
+        return e.LogKey(at=TIME, log_key=body, signatures=tokens)
+
+    def note(self, size: int, key: SigningKey, *, post_quantum: bool = False, witnesses: bool = True) -> bytes:
+        """Return a checkpoint of the first ``size`` entries, signed with any key."""
+        checkpoint = Checkpoint(ORIGIN, size, merkle_root(self.leaves[:size]))
+        signed = sign_checkpoint(checkpoint, key, PQ_LOG if post_quantum else None)
+        for name in ("city", "library") if witnesses else ():
+            line = cosign(checkpoint.text, WITNESS_KEYS[name].name, WITNESSES[name], TIME)
+            signed += f"{line}\n".encode()
+        return signed
+
+    def receipt(self, index: int, size: int, note: bytes, extra: bytes | None = None) -> bytes:
+        """Return the receipt of one entry under a checkpoint."""
+        return Receipt(index, merkle_path(self.leaves[:size], index), note, extra).format()
+
+    def proven(self, at: int, size: int, note: bytes, entry: e.LogKey | None = None) -> ProvenChange:
+        """Return one change with its receipt."""
+        data = self.entries[at] if entry is None else e.encode(entry)
+        return ProvenChange(index=at, entry=Raw(data), receipt=self.receipt(at, size, note).decode())
+
+    @property
+    def changes(self) -> list[ProvenChange]:
+        """Both changes, as the service proves them."""
+        return [
+            self.proven(1, 3, self.note(3, NEW_LOG)),
+            self.proven(3, 5, self.note(5, NEWEST_LOG, post_quantum=True)),
+        ]
+
+    def document(self, *changes: ProvenChange) -> bytes:
+        """Return the service's answer at ``/v1/log-keys``."""
+        return canonical.encode(ProvenLogKeys(genesis=Raw(self.entries[0]), changes=list(changes)))
+
+    @property
+    def trust(self) -> bytes:
+        """The trust file of this log."""
+        pinned = hashlib.sha256(self.entries[0]).hexdigest()
+        return canonical.encode(
+            Trust(origin=ORIGIN, log_key=str(LOG_KEY), genesis_sha256=pinned, witness_policy=POLICY)
+        )
+
+
+def key_histories() -> dict[str, Case]:
+    """Return key histories by what is right or wrong with them."""
+    log = ChangedLog()
+    first, second = log.changes
+
+    def case(document: bytes, trust: bytes = log.trust) -> Case:
+        return {"check": "log_keys", "log_keys": document.hex(), "trust": trust.hex()}
+
+    def changed(**other: Any) -> Case:
+        return case(log.document(log.proven(1, 3, log.note(3, NEW_LOG), log.change(2, **other))))
+
+    whole = log.document(first, second)
+    old = LogKeys(LOG_KEY)
+    return {
+        "keys_good": case(whole),
+        "keys_without_change": case(log.document()),
+        "keys_first_change_only": case(log.document(first)),
+        "keys_change_missing": case(log.document(second)),
+        "keys_out_of_order": case(log.document(second, first)),
+        "keys_twice": case(log.document(first, first)),
+        "keys_of_another_town": case(
+            whole, log.trust.replace(hashlib.sha256(log.entries[0]).hexdigest().encode(), b"00" * 32)
+        ),
+        "keys_receipt_by_the_old_key": case(log.document(log.proven(1, 3, log.note(3, LOG)))),
+        "keys_receipt_without_witnesses": case(log.document(log.proven(1, 3, log.note(3, NEW_LOG, witnesses=False)))),
+        "keys_receipt_without_post_quantum": case(log.document(first, log.proven(3, 5, log.note(5, NEWEST_LOG)))),
+        "keys_receipt_of_another_entry": case(
+            log.document(
+                ProvenChange(
+                    index=1, entry=Raw(log.entries[1]), receipt=log.receipt(2, 3, log.note(3, NEW_LOG)).decode()
+                )
+            )
+        ),
+        "keys_other_index": case(log.document(ProvenChange(index=2, entry=first.entry, receipt=first.receipt))),
+        "keys_no_quorum": changed(stewards=("city",)),
+        "keys_one_steward_twice": changed(stewards=("city", "city")),
+        "keys_nobody": changed(stewards=()),
+        "keys_another_body_signed": changed(signed_body=make_log_key_body(2, log.keys[2])),
+        "keys_signed_for_another_log": changed(log="other.example/log"),
+        "keys_signed_as_a_member": changed(subject="member"),
+        "keys_wrong_number": changed(says=3),
+        "keys_changing_nothing": changed(keys=old),
+        "keys_brought_back": case(log.document(first, log.proven(3, 5, log.note(5, LOG), log.change(3, keys=old)))),
+        "keys_of_another_name": changed(
+            keys=LogKeys(VerifierKey.ed25519("other.example/log", bytes(NEW_LOG.verify_key)))
+        ),
+        "keys_entry_of_another_kind": case(
+            log.document(ProvenChange(index=1, entry=Raw(log.entries[2]), receipt=first.receipt))
+        ),
+        "keys_not_canonical": case(b" " + whole),
+        "keys_cut": case(whole[:-1]),
+        "keys_more_fields": case(whole[:-1] + b',"w":1}'),
+        "keys_empty": case(b""),
+    }
+
+
 def all_cases() -> dict[str, Case]:
     """Return every made case by name."""
-    return receipts() | keys_and_policies() | trust_files() | histories() | in_force_proofs()
+    return receipts() | keys_and_policies() | trust_files() | histories() | in_force_proofs() | key_histories()

@@ -2,6 +2,7 @@
 async (cases) => {
   const m = await import("/static/verify.js");
   const unhex = (text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  const idsOf = ({ key, postQuantum }) => [key, postQuantum].filter((each) => each).map((each) => each.id);
   const checks = {
     async receipt(c) {
       const receipt = m.parseReceipt(unhex(c.receipt));
@@ -12,8 +13,8 @@ async (cases) => {
       return [String(receipt.index), String(checkpoint.size), times, receipt.extra && m.toHex(receipt.extra)];
     },
     async trust(c) {
-      const { origin, logKey, policy } = await m.parseTrust(unhex(c.trust));
-      return [origin, logKey.id, [...policy.witnesses.keys()], [...policy.groups.keys()], policy.quorum];
+      const { origin, logKeys, policy } = await m.parseTrust(unhex(c.trust));
+      return [origin, idsOf(logKeys[0]), [...policy.witnesses.keys()], [...policy.groups.keys()], policy.quorum];
     },
     async history(c) {
       const key = await m.parseVerifierKey(c.key);
@@ -22,8 +23,16 @@ async (cases) => {
       return String(newer.size);
     },
     async in_force(c) {
-      const { proof, root } = m.parseInForce(unhex(c.answer));
-      return m.checkInForce(proof, root, BigInt(c.index), BigInt(c.size));
+      const answer = m.parseInForce(unhex(c.answer));
+      if (c.admit) return m.checkUse(answer, unhex(c.admit), BigInt(c.size), "example.town/log", BigInt(c.index));
+      if (answer.log !== "example.town/log" || answer.policySha256 !== "22".repeat(32) || answer.size !== BigInt(c.size)) {
+        throw new m.ProofInvalid("The answer is to another question.");
+      }
+      return m.checkInForce(answer.proof, answer.root, BigInt(c.index), BigInt(c.size));
+    },
+    async log_keys(c) {
+      const history = await m.checkLogKeys(unhex(c.log_keys), await m.parseTrust(unhex(c.trust)));
+      return history.map((keys) => [String(keys.index), ...idsOf(keys)]);
     },
     async inclusion(c) {
       await m.checkInclusion(unhex(c.leaf), BigInt(c.index), BigInt(c.size), c.proof.map(unhex), unhex(c.root));

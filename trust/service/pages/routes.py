@@ -1,7 +1,9 @@
 """The pages over HTTP. Handlers only translate: they choose the language, ask for the page's model, and answer.
 
-Pages carry no script and no style of their own, and say so in their Content-Security-Policy (CSP level 3). Choosing a
-language is an ordinary link, ``/?lang=en``, which also sets the cookie ``lang``: a language tag and nothing else.
+Pages carry no script and no style of their own, and say so in their Content-Security-Policy (CSP level 3). The one
+exception is the page that checks receipts on its reader's device (``verify_page``): its policy names its script and style by
+hash, and allows no connection. Choosing a language is an ordinary link, ``/?lang=en``, which also sets the cookie ``lang``:
+a language tag and nothing else.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,6 +17,7 @@ from trust.service.pages.interface import list_operations
 from trust.service.pages.languages import LANGUAGES, choose_language, load_language
 from trust.service.pages.model import TownPage
 from trust.service.pages.render import STATIC_FILES, render_interface, render_town, static_tag
+from trust.service.pages.verify_page import FILE_NAME, VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
 
 PageRequest = Request[Any, Any, Any]
 LANGUAGE_COOKIE = "lang"
@@ -55,10 +58,36 @@ def page_routes(gather: Callable[[], Awaitable[TownPage]]) -> Router:
 
     return Router(
         path="/",
-        route_handlers=[town, interface, *(_static_route(name) for name in STATIC_FILES)],
+        route_handlers=[town, interface, _verify, _verify_file, *(_static_route(name) for name in STATIC_FILES)],
         response_headers=SECURITY_HEADERS,
         include_in_schema=False,
     )
+
+
+VERIFY_TAG = f'"{VERIFY_SHA256}"'
+VERIFY_HEADERS = {
+    "Content-Security-Policy": f"{VERIFY_POLICY}; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+    "ETag": VERIFY_TAG,
+}
+
+
+def _send_verify(request: PageRequest, headers: dict[str, str]) -> Response[bytes]:
+    if request.headers.get("If-None-Match") == VERIFY_TAG:
+        return Response(b"", status_code=304, headers=headers, media_type="text/html")
+    return Response(VERIFY_PAGE, headers=headers, media_type="text/html")
+
+
+@get("/verify", sync_to_thread=False)
+def _verify(request: PageRequest) -> Response[bytes]:
+    """Show the page that checks receipts, on its reader's own device."""
+    return _send_verify(request, VERIFY_HEADERS)
+
+
+@get(f"/verify/{FILE_NAME}", sync_to_thread=False)
+def _verify_file(request: PageRequest) -> Response[bytes]:
+    """Give the same page to save."""
+    return _send_verify(request, VERIFY_HEADERS | {"Content-Disposition": f'attachment; filename="{FILE_NAME}"'})
 
 
 def _in_language(request: PageRequest, render: Callable[[str], str]) -> Response[str]:

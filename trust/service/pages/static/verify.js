@@ -8,7 +8,7 @@
  *
  *     import { parseTrust, parseReceipt, checkReceipt } from "./verify.js";
  *     const trust = await parseTrust(trustBytes);
- *     const proven = await checkReceipt(parseReceipt(receiptBytes), entryBytes, trust.logKey, trust.policy);
+ *     const proven = await checkReceipt(parseReceipt(receiptBytes), entryBytes, trust.logKeys, trust.policy);
  *     proven.checkpoint.size; proven.cosigned.get("library"); // when that witness signed, in seconds since 1970
  *
  * A check that fails throws; nothing is returned that could be overlooked. Every error has a `code` that is the same as
@@ -50,6 +50,11 @@ export class TooLarge extends MusubiError {
 /** A signature is missing, bad, or by another key. */
 export class SignatureInvalid extends MusubiError {
   code = "signature-invalid";
+}
+
+/** Too few of those who may decide have signed. */
+export class NotPermitted extends MusubiError {
+  code = "not-permitted";
 }
 
 /** A hash, proof or quorum does not verify. */
@@ -132,7 +137,7 @@ export class Unavailable extends MusubiError {
 /**
  * @typedef {object} Trust
  * @property {string} origin
- * @property {VerifierKey} logKey
+ * @property {LogKeys[]} logKeys what the log began with: a key history without changes
  * @property {string} genesisSha256 hex
  * @property {WitnessPolicy} policy
  */
@@ -154,6 +159,18 @@ export class Unavailable extends MusubiError {
  * @property {string[]} path hashes in hex
  */
 
+/**
+ * Whether a grant was in force for a policy version at a tree size. Its `root` counts for nothing by itself.
+ * @typedef {object} InForce
+ * @property {string} log
+ * @property {string} policySha256 hex
+ * @property {bigint} size
+ * @property {bigint} at seconds since 1970
+ * @property {bigint} charge nano-rho
+ * @property {string} root hex
+ * @property {InForceProof} proof
+ */
+
 export const TYPE_ED25519 = 1;
 export const TYPE_COSIGNATURE = 4;
 export const TYPE_ML_DSA_44 = 6;
@@ -163,6 +180,7 @@ export const MAX_NOTE_BYTES = 1_000_000;
 export const MAX_TRUST_BYTES = 1_200_000;
 export const MAX_POLICY_CHARACTERS = 1_000_000;
 export const MAX_ENTRY_BYTES = 65_535;
+export const MAX_LOG_KEYS_BYTES = 20_000_000;
 
 const MAX_SIZE = 2n ** 63n - 1n;
 const MAX_SIGNATURES = 100;
@@ -911,15 +929,32 @@ function writeCanonical(value) {
 
 /**
  * @param {unknown} value
- * @param {string[]} fields exactly these
+ * @param {string[]} fields all of these
+ * @param {string[]} [perhaps] and none but these
  * @returns {Record<string, unknown>}
  */
-function fieldsOf(value, fields) {
-  const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
-  if (!isObject || Object.keys(value).sort().join() !== [...fields].sort().join()) {
+function fieldsOf(value, fields, perhaps = []) {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    throw new Malformed("A part of the file is not a JSON object.");
+  }
+  const isTaken = (/** @type {string} */ name) => fields.includes(name) || perhaps.includes(name);
+  if (!fields.every((name) => Object.hasOwn(value, name)) || !Object.keys(value).every(isTaken)) {
     throw new Malformed("The file does not have the fields of its format.");
   }
   return /** @type {Record<string, unknown>} */ (value);
+}
+
+/**
+ * @param {unknown} value
+ * @param {number} most
+ * @param {string} where
+ * @returns {bigint} 0 to `most`
+ */
+function wholeOf(value, most, where) {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0 || value > most) {
+    throw new Malformed("A number in the file is outside its format.", where);
+  }
+  return BigInt(value);
 }
 
 /**
@@ -956,39 +991,71 @@ export async function parseTrust(bytes) {
   if (bytes.length > MAX_TRUST_BYTES) throw new TooLarge("The trust file is larger than 1,200,000 bytes.");
   let end = bytes.length;
   while (bytes[end - 1] === 10) end -= 1;
-  const fields = ["genesis_sha256", "log_key", "origin", "v", "witness_policy"];
-  const trust = fieldsOf(parseCanonical(bytes.slice(0, end)), fields);
+  const value = parseCanonical(bytes.slice(0, end));
+  const trust = fieldsOf(value, ["genesis_sha256", "log_key", "origin", "v", "witness_policy"], ["log_key_pq"]);
   if (trust.v !== 1) throw new Malformed("The trust file is of another version.");
   const origin = textOf(trust.origin, 200, "origin");
   const genesisSha256 = hashOf(trust.genesis_sha256, "genesis_sha256");
-  const keyText = textOf(trust.log_key, 400, "log_key");
-  const policy = await parsePolicy(textOf(trust.witness_policy, MAX_POLICY_CHARACTERS, "witness_policy"));
-  const logKey = await parseVerifierKey(keyText);
-  if (!origin || logKey.type !== TYPE_ED25519 || logKey.name !== origin) {
-    throw new Malformed("The trust file's log key is not an Ed25519 key named for its origin.");
-  }
-  if (policy.logs.length && !policy.logs.some((key) => key.name === origin && key.id === logKey.id)) {
+  const policyText = textOf(trust.witness_policy, MAX_POLICY_CHARACTERS, "witness_policy");
+  const keys = await readLogKeys(0n, trust.log_key, trust.log_key_pq);
+  if (!origin || keys.key.name !== origin) throw new Malformed("The trust file's log key is not named for its origin.");
+  const policy = await parsePolicy(policyText);
+  const isOwn = (/** @type {VerifierKey} */ key) => key.id === keys.key.id && equal(key.publicKey, keys.key.publicKey);
+  if (policy.logs.length && !policy.logs.some(isOwn)) {
     throw new Malformed("The trust file's witness policy does not name its own log.");
   }
-  return { origin, logKey, genesisSha256, policy };
+  return { origin, logKeys: [keys], genesisSha256, policy };
 }
 
 /**
- * Read what the service answers about a consent in a question: `{"proof":{"chunk","index","path","size"},"root"}`.
+ * Read what the service answers about a consent in a question (docs/reference/resident-proofs.md).
  * @param {Uint8Array<ArrayBuffer>} bytes
- * @returns {{proof: InForceProof, root: string}} throws Malformed
+ * @returns {InForce} throws Malformed or TooLarge
  */
 export function parseInForce(bytes) {
   if (bytes.length > MAX_ENTRY_BYTES) throw new TooLarge("The in-force proof is larger than 65,535 bytes.");
-  const answer = fieldsOf(parseCanonical(bytes), ["proof", "root"]);
-  const proof = fieldsOf(answer.proof, ["chunk", "index", "path", "size"]);
-  const { index, size, chunk, path } = proof;
-  if (typeof index !== "number" || typeof size !== "number" || typeof chunk !== "string" || !Array.isArray(path)) {
+  const fields = ["at", "charge", "day", "log", "policy_sha256", "proof", "root", "size", "v"];
+  const answer = fieldsOf(parseCanonical(bytes), fields);
+  const { index, size, chunk, path } = fieldsOf(answer.proof, ["chunk", "index", "path", "size"]);
+  const isShaped = Number.isSafeInteger(index) && Number.isSafeInteger(size) && typeof chunk === "string";
+  if (answer.v !== 1 || !isShaped || !Array.isArray(path) || typeof answer.day !== "string") {
     throw new Malformed("The in-force proof is not of its shape.");
   }
+  if (!/^[0-9]{4}-[0-9]{2}-[0-9]{2}$/.test(answer.day)) throw new Malformed("The in-force proof names no day.");
   const steps = path.map((step) => hashOf(step, "path"));
-  const root = hashOf(answer.root, "root");
-  return { proof: { index: BigInt(index), size: BigInt(size), chunk, path: steps }, root };
+  return {
+    log: textOf(answer.log, MAX_ENTRY_BYTES, "log"),
+    policySha256: hashOf(answer.policy_sha256, "policy_sha256"),
+    size: wholeOf(answer.size, Number.MAX_SAFE_INTEGER, "size"),
+    at: wholeOf(answer.at, 2 ** 37, "at"),
+    charge: wholeOf(answer.charge, Number.MAX_SAFE_INTEGER, "charge"),
+    root: hashOf(answer.root, "root"),
+    proof: { index: BigInt(Number(index)), size: BigInt(Number(size)), chunk, path: steps },
+  };
+}
+
+/**
+ * Whether the grant at `index` could be counted by a question, by the root in the question's own entry.
+ * @param {InForce} answer
+ * @param {Uint8Array<ArrayBuffer>} admit the exact bytes of the question's `admit` entry, which a receipt has proven
+ * @param {bigint} place the question's ledger index
+ * @param {string} log the log's origin
+ * @param {bigint} index the grant's ledger index
+ * @returns {Promise<boolean>} throws Malformed or ProofInvalid
+ */
+export async function checkUse(answer, admit, place, log, index) {
+  const question = /** @type {Record<string, unknown> | null} */ (parseCanonical(admit));
+  if (question?.kind !== "admit") throw new ProofInvalid("The entry is not a question that was let in.");
+  if (
+    question.at !== Number(answer.at) || question.charge !== Number(answer.charge) ||
+    question.in_force_root !== answer.root || question.policy_sha256 !== answer.policySha256
+  ) {
+    throw new ProofInvalid("The in-force proof is not about the question in the ledger.");
+  }
+  if (answer.log !== log || answer.size !== place) {
+    throw new ProofInvalid("The in-force proof is about another ledger or tree size.");
+  }
+  return checkInForce(answer.proof, answer.root, index, place);
 }
 
 /**
@@ -1030,49 +1097,58 @@ function fromBase64Url(text) {
 }
 
 /**
- * Follow a log's key from the genesis entry, whose hash the trust file pins, through the entries that changed it.
- *
- * A change counts when the stewards' quorum, which the genesis entry names, signed it. The indices are the reader's
- * word here; a receipt by the new key then proves them (`checkReceipt` of the change's own entry).
+ * Read and check a log's key history, as the service gives it at `/v1/log-keys`: the genesis entry, whose hash the trust
+ * file pins, and every entry that changed the key, signed by the quorum of stewards that the genesis entry names and with
+ * its receipt. It cannot show that no later change was left out; the witnesses stand for that.
+ * @param {Uint8Array<ArrayBuffer>} bytes
  * @param {Trust} trust
- * @param {Uint8Array<ArrayBuffer>} genesis the exact bytes of entry 0
- * @param {{index: bigint, entry: Uint8Array<ArrayBuffer>}[]} changes all `log-key` entries, in order
- * @returns {Promise<LogKeys[]>} the key history; throws Malformed, SignatureInvalid or ProofInvalid
+ * @returns {Promise<LogKeys[]>} the key history, to check receipts with; throws Malformed, TooLarge, SignatureInvalid,
+ *   NotPermitted (too few stewards) or ProofInvalid
  */
-export async function followLogKeys(trust, genesis, changes) {
-  if (toHex(await sha256(genesis)) !== trust.genesisSha256) {
-    throw new ProofInvalid("The first entry is not the one that the trust file names.");
+export async function checkLogKeys(bytes, trust) {
+  if (bytes.length > MAX_LOG_KEYS_BYTES) throw new TooLarge("The key history is larger than 20,000,000 bytes.");
+  const given = fieldsOf(parseCanonical(bytes), ["changes", "genesis", "v"]);
+  if (given.v !== 1 || !Array.isArray(given.changes)) throw new Malformed("The key history is not of its shape.");
+  if (toHex(await sha256(toUtf8(writeCanonical(given.genesis)))) !== trust.genesisSha256) {
+    throw new ProofInvalid("The key history does not begin with the first entry that the trust file names.");
   }
-  const first = /** @type {Record<string, any>} */ (parseCanonical(genesis));
-  if (first?.kind !== "genesis" || first.origin !== trust.origin || !Array.isArray(first.stewards)) {
+  const genesis = /** @type {Record<string, any>} */ (given.genesis);
+  if (genesis?.kind !== "genesis" || genesis.origin !== trust.origin || !Array.isArray(genesis.stewards)) {
     throw new Malformed("The first entry does not name the log and its stewards.");
   }
-  const history = [await readLogKeys(0n, trust.origin, first.log_key, first.log_key_pq)];
-  for (const { index, entry } of changes) {
-    const change = /** @type {Record<string, any>} */ (parseCanonical(entry));
-    const body = change?.log_key;
-    if (change?.kind !== "log-key" || typeof body !== "object" || !Array.isArray(change.signatures)) {
-      throw new Malformed("An entry that should change the log's key does not.");
+  const history = [await readLogKeys(0n, genesis.log_key, genesis.log_key_pq)];
+  if (history[0].key.name !== trust.origin) throw new ProofInvalid("The log's key is not named for its origin.");
+  const proofs = [];
+  for (const each of given.changes) {
+    const change = fieldsOf(each, ["entry", "index", "receipt"]);
+    const index = wholeOf(change.index, Number.MAX_SAFE_INTEGER, "index");
+    const entry = fieldsOf(change.entry, ["at", "kind", "log_key", "signatures", "v"]);
+    const body = fieldsOf(entry.log_key, ["key", "number"], ["key_pq"]);
+    if (entry.kind !== "log-key" || entry.v !== 1 || !Array.isArray(entry.signatures)) {
+      throw new Malformed("The key history holds an entry that changes no key.");
     }
-    await checkStewards(first, body, change.signatures);
+    await checkStewards(genesis, body, entry.signatures);
     if (body.number !== history.length + 1) {
-      throw new ProofInvalid("The number of the log's key does not follow the last one: a change is missing.");
+      throw new ProofInvalid("The number of the log's key does not follow the last one.");
     }
-    const keys = await readLogKeys(index, trust.origin, body.key, body.key_pq);
+    const keys = await readLogKeys(index, body.key, body.key_pq);
     checkKeysFollow(history, keys);
     history.push(keys);
+    const receipt = parseReceipt(toUtf8(textOf(change.receipt, MAX_RECEIPT_BYTES, "receipt")));
+    if (receipt.index !== index) throw new ProofInvalid("The key history holds a receipt for another entry.");
+    proofs.push({ receipt, entry: toUtf8(writeCanonical(entry)) });
   }
+  for (const { receipt, entry } of proofs) await checkReceipt(receipt, entry, history, trust.policy);
   return history;
 }
 
 /**
  * @param {bigint} index
- * @param {string} origin
  * @param {unknown} key
  * @param {unknown} postQuantum undefined where there is none
  * @returns {Promise<LogKeys>}
  */
-async function readLogKeys(index, origin, key, postQuantum) {
+async function readLogKeys(index, key, postQuantum) {
   const keys = {
     index,
     key: await parseVerifierKey(textOf(key, 400, "log key")),
@@ -1081,8 +1157,8 @@ async function readLogKeys(index, origin, key, postQuantum) {
   if (keys.key.type !== TYPE_ED25519 || (keys.postQuantum && keys.postQuantum.type !== TYPE_ML_DSA_44)) {
     throw new Malformed("A log's keys are of type 1 and, for the post-quantum one, of type 6.");
   }
-  if (keys.key.name !== origin || (keys.postQuantum && keys.postQuantum.name !== origin)) {
-    throw new Malformed("A log's keys are not named for its origin.");
+  if (keys.postQuantum && keys.postQuantum.name !== keys.key.name) {
+    throw new Malformed("A log's two keys are not under one name.");
   }
   return keys;
 }
@@ -1099,6 +1175,7 @@ function checkKeysFollow(history, keys) {
   const standing = texts(newest);
   const laidDown = history.flatMap(texts).filter((key) => !standing.includes(key));
   const isSame = texts(keys).join() === standing.join();
+  if (keys.key.name !== newest.key.name) throw new ProofInvalid("A change of the log's key is for another log.");
   if (keys.index <= newest.index || isSame || texts(keys).some((key) => laidDown.includes(key))) {
     throw new ProofInvalid("A change of the log's key is out of turn, changes nothing, or brings an old key back.");
   }
@@ -1109,7 +1186,7 @@ function checkKeysFollow(history, keys) {
  * @param {Record<string, any>} genesis
  * @param {unknown} body
  * @param {unknown[]} signatures compact JWS
- * @returns {Promise<void>} throws Malformed or SignatureInvalid
+ * @returns {Promise<void>} throws Malformed, SignatureInvalid or NotPermitted
  */
 async function checkStewards(genesis, body, signatures) {
   const digest = toHex(await sha256(toUtf8(writeCanonical(body))));
@@ -1127,6 +1204,6 @@ async function checkStewards(genesis, body, signatures) {
     signed.add(said.from);
   }
   if (!Number.isSafeInteger(genesis.quorum) || genesis.quorum < 1 || signed.size < genesis.quorum) {
-    throw new SignatureInvalid("A change of the log's key is not signed by the stewards' quorum.");
+    throw new NotPermitted("A change of the log's key needs the approval of more stewards.");
   }
 }

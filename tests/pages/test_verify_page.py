@@ -1,0 +1,372 @@
+"""The page that checks receipts: opened from a disk in a real Chromium, given real files, it says what holds and what not."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from chromium import violations
+from litestar import Litestar
+from litestar.testing import TestClient
+from pages_sample import sample_town
+from playwright.sync_api import Browser, Page, Route
+from verify_cases import ENTRIES as SAMPLES
+from verify_cases import (
+    LOG,
+    LOG_KEY,
+    NEW_LOG,
+    NEWEST_LOG,
+    ORIGIN,
+    POLICY,
+    POLICY_SHA256,
+    TIME,
+    ChangedLog,
+    World,
+    admit,
+    consistency_path,
+    in_force_proof,
+)
+
+from ledger import canonical
+from ledger.checkpoints import Checkpoint, sign_checkpoint
+from ledger.receipts import Receipt
+from ledger.tree import merkle_path, merkle_root
+from ledger.witness_protocol import AddCheckpoint
+from trust.service.pages import verify_page
+from trust.service.pages.model import TownPage
+from trust.service.pages.routes import page_routes
+from trust.service.pages.verify_page import VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
+
+GRANT = {
+    "at": TIME,
+    "cap": 5,
+    "commitment": "00" * 32,
+    "consent": "11" * 32,
+    "kind": "grant",
+    "policy": "mobility_demand",
+    "policy_sha256": POLICY_SHA256,
+    "until": "2027-11-30",
+    "v": 1,
+    "version": 3,
+}
+TRUST = canonical.encode(
+    {"genesis_sha256": "5f" * 32, "log_key": str(LOG_KEY), "origin": ORIGIN, "v": 1, "witness_policy": POLICY}
+)
+HOLDS, FAILS, UNTOLD = "Holds", "Does not hold", "Not checked"
+
+
+@dataclass
+class Visitor:
+    """Someone with the page open from a disk, and a folder of files to choose from."""
+
+    page: Page
+    folder: Path
+
+    def choose(self, **files: bytes) -> None:
+        """Choose files by name, and wait for what the page says."""
+        for name, data in files.items():
+            (self.folder / name).write_bytes(data)
+        self.page.set_input_files("#files", [str(self.folder / name) for name in files])
+        self.page.wait_for_function(f"document.querySelectorAll('#chosen li').length >= {len(files)}")
+
+    @property
+    def findings(self) -> list[str]:
+        """Each finding: its state, then what it says."""
+        return [
+            " ".join(text.replace("In detail", "").split()) for text in self.page.locator(".finding").all_inner_texts()
+        ]
+
+    @property
+    def verdict(self) -> str:
+        """What the page says of everything together."""
+        return self.page.inner_text("#verdict")
+
+    def states(self) -> set[str]:
+        """Return the findings' states."""
+        return {re.sub(r"^\W*", "", text) for text in self.page.locator(".state").all_inner_texts()}
+
+
+Opener = Callable[..., Visitor]
+
+
+@pytest.fixture
+def open_page(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
+    """Open the page as a file. Anything that it would load, and anything the browser complains of, fails the test."""
+    (tmp_path / "musubi-verify.html").write_bytes(VERIFY_PAGE)
+    address = (tmp_path / "musubi-verify.html").as_uri()
+    asked: list[str] = []
+    contexts = []
+
+    def open_(language: str = "en", width: int = 900, scheme: str = "light") -> Visitor:
+        context = browser.new_context(
+            viewport={"width": width, "height": 1000},
+            color_scheme="dark" if scheme == "dark" else "light",
+            locale={"ja": "ja-JP", "en": "en-GB", "fr": "fr-FR"}[language],
+            timezone_id="Asia/Tokyo",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: asked.append(message.text))
+        page.on("pageerror", lambda error: asked.append(str(error)))
+        page.goto(address)
+        return Visitor(page, tmp_path)
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert {each for each in asked if each != address and not each.startswith("data:")} == set()
+
+
+def entry_receipt(index: int, entry: dict[str, object] | bytes, *, size: int = 21, extra: bool = True) -> bytes:
+    """Return the receipt of an entry in the log of samples, where it stands instead of a sample."""
+    data = entry if isinstance(entry, bytes) else canonical.encode(entry)
+    leaves = [hashlib.sha256(b"\0" + (data if n == index else SAMPLES[n])).digest() for n in range(size)]
+    note = World(size, merkle_root(leaves)).note("city", "library")
+    return Receipt(index, merkle_path(leaves, index), note, data if extra else None).format()
+
+
+def test_a_receipt_that_carries_its_entry_holds_and_says_who_signed_and_when(open_page: Opener) -> None:
+    visitor = open_page()
+    visitor.choose(receipt=entry_receipt(13, GRANT), trust=TRUST + b"\n")
+    assert visitor.verdict == "Everything holds."
+    assert visitor.findings == [
+        (
+            "✓ Holds Entry number 13 is in the record, exactly as in your file. It is a consent to the agreement "
+            "“mobility_demand” (version 3), until 30 November 2027."
+        ),
+        "✓ Holds The record signed its state of 21 entries with its own key.",
+        (
+            "✓ Holds Enough independent witnesses confirmed the state of 21 entries: "
+            "city: 21 September 2026 at 23:13:20 GMT+9 library: 21 September 2026 at 23:13:20 GMT+9"
+        ),
+    ]
+    assert visitor.page.evaluate("document.activeElement.id") == "results-title"
+    visitor.page.get_by_text("In detail").first.click()
+    assert '"consent":"1111' in visitor.page.locator(".finding dd").nth(1).inner_text()
+
+
+def test_the_same_in_japanese(open_page: Opener) -> None:
+    visitor = open_page("ja")
+    visitor.choose(receipt=entry_receipt(13, GRANT), trust=TRUST)
+    assert visitor.page.locator("html").get_attribute("lang") == "ja"
+    assert visitor.page.title() == "受領証を自分で確かめる"
+    assert visitor.verdict == "すべて合っています。"
+    assert "期限は 2027年11月30日 です。" in visitor.findings[0]
+    assert not re.search(r"[A-Za-z]{9,}", visitor.page.inner_text("#results").replace("mobility_demand", ""))
+
+
+def test_the_language_can_be_changed_with_the_results_kept(open_page: Opener) -> None:
+    visitor = open_page("fr")
+    assert visitor.page.locator("html").get_attribute("lang") == "ja"
+    visitor.choose(receipt=entry_receipt(13, GRANT), trust=TRUST)
+    visitor.page.get_by_role("button", name="English").click()
+    assert visitor.verdict == "Everything holds."
+    assert visitor.page.get_by_role("button", name="English").get_attribute("aria-pressed") == "true"
+    assert visitor.page.inner_text("h1") == "Check a receipt yourself"
+
+
+GOOD = entry_receipt(13, GRANT)
+ENTRY = canonical.encode(GRANT)
+
+
+@pytest.mark.parametrize(
+    ("files", "state", "words"),
+    [
+        ({"r": GOOD}, UNTOLD, "Nothing can be checked without the trust file"),
+        ({"t": TRUST}, UNTOLD, "Choose a receipt as well"),
+        ({"r": entry_receipt(13, GRANT, extra=False), "t": TRUST}, UNTOLD, "Choose that entry's file as well"),
+        ({"e": ENTRY, "t": TRUST}, UNTOLD, "You chose an entry that none of the receipts is for"),
+        ({"r": entry_receipt(13, GRANT, extra=False), "e": ENTRY, "t": TRUST}, HOLDS, "exactly as in your file"),
+        ({"r": GOOD.replace(b"index 13", b"index 12"), "t": TRUST}, FAILS, "None of the chosen entries is entry"),
+        ({"r": GOOD.replace(b"\n21\n", b"\n22\n"), "t": TRUST}, FAILS, "not signed with the record's own key"),
+        ({"r": GOOD[: GOOD.index(b"\xe2\x80\x94 city")], "t": TRUST}, FAILS, "Too few of the witnesses"),
+        ({"r": GOOD.replace(b"index 13", b"index 013"), "t": TRUST}, FAILS, "A receipt is damaged"),
+        ({"r": GOOD, "t": TRUST[:-3]}, FAILS, "The file that says whom to believe is damaged"),
+        ({"r": GOOD, "t": TRUST, "u": TRUST.replace(b"5f", b"6f")}, FAILS, "two different trust files"),
+        ({"r": GOOD, "p": POLICY.encode()}, HOLDS, "Enough independent witnesses"),
+        ({"r": GOOD, "k": f"{LOG_KEY}\n".encode()}, UNTOLD, "the record's word alone"),
+        ({"c": World().note("city", "school"), "t": TRUST}, HOLDS, "The record signed its state of 21 entries"),
+        ({"n": b"hello", "t": TRUST}, FAILS, "not one that this page knows"),
+        ({"n": b"c2sp.org/tlog-proof@v1" + bytes(2_000_000), "t": TRUST}, FAILS, "is too large"),
+        ({"n": b"", "t": TRUST}, FAILS, "not one that this page knows"),
+    ],
+)
+def test_whatever_is_chosen_the_page_says_plainly_what_of_it_holds(
+    open_page: Opener, files: dict[str, bytes], state: str, words: str
+) -> None:
+    visitor = open_page()
+    visitor.choose(**files)
+    assert any(state in finding and words in finding for finding in visitor.findings), visitor.findings
+    assert visitor.verdict.startswith("Something does not hold") == (FAILS in visitor.states())
+    assert (visitor.verdict == "Everything holds.") == (visitor.states() == {HOLDS})
+
+
+def test_a_history_shows_that_the_record_only_grew_and_a_forked_one_that_it_lied(open_page: Opener) -> None:
+    older, newer = World(11).receipt(3), World(21).receipt(13)
+    entries = {"e": SAMPLES[3], "f": SAMPLES[13]}
+    history = AddCheckpoint(11, consistency_path(11, 21), World(21).note("city", "library")).format()
+    visitor = open_page()
+    visitor.choose(a=older, b=newer, t=TRUST, **entries)
+    assert any("cannot be told without a proof of growth" in finding for finding in visitor.findings)
+    visitor.choose(h=history)
+    visitor.page.get_by_text("From 11 to 21 entries the record only grew").wait_for()
+    assert visitor.states() == {HOLDS}
+    visitor.choose(h=AddCheckpoint(11, consistency_path(12, 21), World(21).note("city", "library")).format())
+    visitor.page.get_by_text("The proof that the record only grew does not hold").wait_for()
+    visitor.page.get_by_role("button", name="Take all away").click()
+    assert not visitor.page.locator("#results").is_visible()
+    visitor.choose(a=newer, f=SAMPLES[13], c=sign_checkpoint(Checkpoint(ORIGIN, 21, bytes(32)), LOG), t=TRUST)
+    visitor.page.get_by_text("The record signed two different stories of the same length").wait_for()
+
+
+def test_an_in_force_proof_says_whether_a_consent_could_be_counted_in_a_proven_question(open_page: Opener) -> None:
+    place = 3 * 4096 - 5
+    question = admit()
+    root, steps, number = hashlib.sha256(b"\0" + question).digest(), [], place
+    while number:  # the last leaf of its tree: at each level it has a neighbour at the left, or none
+        if number & 1:
+            steps.append(bytes([number % 256]) * 32)
+            root = hashlib.sha256(b"\1" + steps[-1] + root).digest()
+        number >>= 1
+    receipt = Receipt(place, steps, World(place + 1, root).note("city", "library"), question).format()
+    counted, not_counted = (canonical.encode(in_force_proof(index)) for index in (4098, 4097))
+    visitor = open_page()
+    visitor.choose(p=counted, t=TRUST)
+    assert any("Choose that question's receipt and entry as well" in finding for finding in visitor.findings)
+    visitor.choose(r=receipt)
+    visitor.page.get_by_text("number 4,098 could be counted in the question that is entry number 12,283").wait_for()
+    visitor.choose(q=not_counted)
+    visitor.page.get_by_text("number 4,097 was not counted in the question").wait_for()
+    assert visitor.states() == {HOLDS}
+    visitor.choose(q=not_counted.replace(b'"charge":1000', b'"charge":1001'))
+    visitor.page.get_by_text("The proof about a consent in a question does not hold").wait_for()
+
+
+def test_a_receipt_by_a_later_key_of_the_record_holds_once_the_stewards_word_for_it_is_there(open_page: Opener) -> None:
+    log = ChangedLog()
+    first = log.receipt(1, 3, log.note(3, NEW_LOG), log.entries[1])
+    later = log.receipt(4, 5, log.note(5, NEWEST_LOG, post_quantum=True), log.entries[4])
+    visitor = open_page()
+    visitor.choose(r=first, t=log.trust)
+    assert any("Perhaps the record's key was changed by its stewards" in finding for finding in visitor.findings)
+    visitor.choose(k=log.document(*log.changes))
+    visitor.page.get_by_text("The stewards signed every change of the record's key").wait_for()
+    assert visitor.states() == {HOLDS}
+    visitor.choose(s=later)
+    visitor.page.get_by_text("browsers cannot check those yet").wait_for()
+    assert FAILS not in visitor.states()
+
+
+def test_a_copy_of_the_page_can_be_dropped_to_learn_its_sha256(open_page: Opener) -> None:
+    visitor = open_page()
+    visitor.choose(copy=VERIFY_PAGE)
+    visitor.page.get_by_text("In detail").click()
+    assert visitor.page.locator(".finding dd").inner_text() == VERIFY_SHA256
+
+
+def test_files_can_be_dropped_and_the_keyboard_reaches_everything(open_page: Opener) -> None:
+    visitor = open_page()
+    page = visitor.page
+    reached = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.innerText.trim() || document.activeElement.id"))
+    assert reached == ["日本語", "English", "files", "Which files?"]
+    page.evaluate(
+        """([receipt, trust]) => {
+            const dropped = new DataTransfer();
+            for (const [name, data] of [["r", receipt], ["t", trust]]) {
+                dropped.items.add(new File([Uint8Array.from(data)], name));
+            }
+            document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
+        }""",
+        [list(GOOD), list(TRUST)],
+    )
+    page.get_by_text("Everything holds.").wait_for()
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_and_nothing_is_too_wide_or_too_small(open_page: Opener, language: str, scheme: str) -> None:
+    visitor = open_page(language, 320, scheme)
+    page = visitor.page
+    assert violations(page) == []
+    visitor.choose(r=GOOD, t=TRUST, n=b"hello", c=World(11).note("city", "school"))
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    page.locator("#results .fails").first.wait_for()
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    smallest = (
+        "Math.min(...[...document.querySelectorAll('body *')].map(e => parseFloat(getComputedStyle(e).fontSize)))"
+    )
+    assert page.evaluate(smallest) >= 16
+    heights = page.evaluate(
+        "[...document.querySelectorAll('button, summary, .pick')].map(e => e.getBoundingClientRect().height)"
+    )
+    assert min(heights) >= 44
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_page_cannot_reach_the_network(browser: Browser, *, allowed: bool) -> None:
+    """With its policy weakened the same attempts do go out, so the policy is what stops them."""
+    page = browser.new_page()
+    reached: list[str] = []
+    body = VERIFY_PAGE
+    if allowed:
+        body = body.replace(b"connect-src &#39;none&#39;", b"connect-src *").replace(b"img-src data:", b"img-src *")
+
+    def answer(route: Route) -> None:
+        reached.append(route.request.url)
+        route.fulfill(body=body, content_type="text/html", headers={"Access-Control-Allow-Origin": "*"})
+
+    page.route("**/*", answer)
+    page.goto("http://localhost:8000/verify")
+    page.evaluate(
+        """async () => {
+            await fetch("https://elsewhere.example/fetched").catch(() => {});
+            await new Promise((done) => {
+                const image = new Image();
+                image.onload = image.onerror = done;
+                image.src = "https://elsewhere.example/image";
+            });
+        }"""
+    )
+    page.close()
+    assert len(reached) == (3 if allowed else 1)
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient[Litestar]]:
+    async def gather() -> TownPage:
+        return sample_town()
+
+    with TestClient(Litestar([page_routes(gather)])) as client:
+        yield client
+
+
+def test_the_service_gives_the_same_bytes_to_look_at_and_to_save(client: TestClient[Litestar]) -> None:
+    shown, saved = client.get("/verify?lang=en"), client.get("/verify/musubi-verify.html")
+    assert shown.content == saved.content == VERIFY_PAGE
+    assert hashlib.sha256(shown.content).hexdigest() == VERIFY_SHA256
+    assert saved.headers["content-disposition"] == 'attachment; filename="musubi-verify.html"'
+    assert "content-disposition" not in shown.headers
+    for answer in (shown, saved):
+        assert answer.headers["content-type"].startswith("text/html")
+        assert answer.headers["content-security-policy"] == f"{VERIFY_POLICY}; frame-ancestors 'none'"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert client.get(answer.url.path, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert 'href="/verify?lang=en"' in client.get("/?lang=en").text
+
+
+def test_the_page_is_made_alike_every_time_and_loads_nothing() -> None:
+    assert verify_page._build() == (VERIFY_PAGE, VERIFY_POLICY)
+    text = VERIFY_PAGE.decode()
+    assert not re.search(r"<(?:script|img|link|iframe)[^>]+(?:src|href)=\"(?!data:)", text)
+    marked = set(
+        re.findall(r'N_\("([^"]+)"\)', (Path(verify_page.__file__).parent / "verify" / "page.js").read_text("utf-8"))
+    )
+    assert len(marked) > 60
+    assert {message for message in marked if f'"{message}":' not in text} == set()
