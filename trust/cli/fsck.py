@@ -16,6 +16,7 @@ WORDS = {
     "missing": "is missing",
     "altered": "is not what was signed",
     "older": "is older than what was signed",
+    "uncosigned": "lacks today's quorum of witnesses, and no better one is left",
     "unreadable": "cannot be read",
     "unknown": "cannot be judged: too little is left",
 }

@@ -11,8 +11,8 @@ a number of tries, and a mirror that fails three times in a row is not asked any
 log, only with what is wrong.
 
 **Repair** writes what is known to be true, and nothing else: tiles and bundles from entries, entries from bundles or a
-mirror, each only if it hashes to the signed root; ``published`` and the checkpoint's file from each other or a mirror;
-``head`` where the rows end. In that order, so that a crash in between leaves what the next repair finishes. It signs
+mirror, each only if it hashes to the signed root; ``published`` and the checkpoint's file from each other or a mirror, if
+the witnesses cosigned it; ``head`` where the rows end. In that order, so that a crash in between leaves what the next repair finishes. It signs
 nothing, so it needs no key. The service must not run meanwhile.
 
 **Not repaired:** entries of which no copy is left; ``head`` where it says more than there are rows, since entries that were
@@ -113,8 +113,6 @@ class _Check:
             return
         tree, report = meant.checkpoint, self._report
         report.size, report.root = tree.size, tree.root.hex()
-        if not meant.quorum:
-            report.notes.append("The checkpoint lacks today's quorum of witnesses; only the log's own key signed it.")
         mirror = self._mirror(candidates)
         near: list[Source] = [self._groups.from_tile_file, self._groups.from_bundle, self._groups.from_rows]
         true = RecoveredTiles(near, mirror.sources if mirror else [], tree.size, tree.root)
@@ -203,10 +201,12 @@ class _Check:
         self._report.rows += 1
         wanted, row = (meant.checkpoint.size, meant.note), rows.published()
         if row == wanted:
+            if not meant.quorum:
+                self._report.add("published", "uncosigned")
             return
         mine = next((each for each in candidates if each.place == "published"), None)
         is_older = row is not None and mine is not None and row[0] == mine.checkpoint.size < wanted[0]
-        repaired = self._folder is not None and _done(lambda: rows.write_published(*wanted))
+        repaired = self._folder is not None and meant.quorum and _done(lambda: rows.write_published(*wanted))
         self._report.add(
             "published", "missing" if row is None else "older" if is_older else "altered", repaired=repaired
         )
@@ -253,6 +253,8 @@ class _Check:
         self._report.files += 1
         data = notes.get("log/checkpoint")
         if data == meant.note:
+            if not meant.quorum:
+                self._report.add("log/checkpoint", "uncosigned")
             return
         mine = next((each for each in candidates if each.place == "log/checkpoint"), None)
         is_older = mine is not None and mine.checkpoint.size < meant.checkpoint.size
@@ -264,7 +266,7 @@ class _Check:
                     (self._path / CHECKPOINT).unlink(missing_ok=True)
                 folder.write_checkpoint(meant.note)
 
-        repaired = folder is not None and _done(write)
+        repaired = folder is not None and meant.quorum and _done(write)
         fault: Fault = "missing" if data is None else "older" if is_older else "altered"
         self._report.add("log/checkpoint", fault, repaired=repaired)
 

@@ -16,8 +16,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-Fault = Literal["missing", "altered", "older", "unreadable", "unknown"]
-"""``older``: true once, and behind the signed tree now. ``unknown``: too little is left to tell what belongs there."""
+Fault = Literal["missing", "altered", "older", "uncosigned", "unreadable", "unknown"]
+"""``older``: true once, and behind the signed tree now. ``uncosigned``: the best checkpoint left, signed by the log, without
+the witnesses' quorum of today. ``unknown``: too little is left to tell what belongs there."""
 
 
 class Finding(Struct, kw_only=True):
