@@ -92,18 +92,20 @@ class SplitView(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     @classmethod
     def parse(cls, data: bytes) -> "SplitView":
         """Read the file strictly, without checking what it shows; raise Malformed or TooLarge."""
-        check_size(data)
-        return canonical.decode(data.removesuffix(b"\n"), cls, "evidence")
+        return canonical.decode(line_of(data), cls, "evidence")
 
     def format(self) -> bytes:
         """Return the file's bytes, a line of JSON; the inverse of ``parse``."""
         return canonical.encode(self) + b"\n"
 
 
-def check_size(data: bytes) -> None:
-    """Raise TooLarge past the most bytes that a file of evidence has."""
+def line_of(data: bytes) -> bytes:
+    """Return the one line of a file of evidence, without its newline; raise Malformed or TooLarge."""
     if len(data) > MAX_EVIDENCE_BYTES:
         raise TooLarge("The file is larger than evidence can be, 8,000,000 bytes.")
+    if not data.endswith(b"\n"):
+        raise Malformed("A file of evidence is one line that ends in a newline; perhaps its end was cut off.")
+    return data[:-1]
 
 
 def read_log_keys(texts: Sequence[str]) -> list[VerifierKey]:
@@ -123,7 +125,7 @@ def open_signed(note: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
     """Read a checkpoint that one of the log's keys signed. Raises Malformed, TooLarge or SignatureInvalid."""
     opened = parse_note(note)
     verify_note(opened, keys)
-    checkpoint = Checkpoint.parse(opened.text)
+    checkpoint = Checkpoint.parse_extended(opened.text)
     if any(key.name != checkpoint.origin for key in keys):
         raise SignatureInvalid("A checkpoint in the evidence is of another log than the key that it is held against.")
     return checkpoint

@@ -50,7 +50,7 @@ from ledger import entries as e
 from ledger.checkpoints import Checkpoint
 from ledger.entries import MAX_ENTRY_BYTES, Index, Token
 from ledger.errors import MusubiError, ProofInvalid
-from ledger.evidence import MAX_PROOF_HASHES, Conviction, Hash, LogKeys, Note, check_size, choose_keys, open_signed
+from ledger.evidence import MAX_PROOF_HASHES, Conviction, Hash, LogKeys, Note, choose_keys, line_of, open_signed
 from ledger.hashing import leaf_hash
 from ledger.notes import VerifierKey, parse_note
 from ledger.proofs import check_inclusion
@@ -91,8 +91,7 @@ class BrokenPromise(
     @classmethod
     def parse(cls, data: bytes) -> "BrokenPromise":
         """Read the file strictly, without checking what it shows; raise Malformed or TooLarge."""
-        check_size(data)
-        return canonical.decode(data.removesuffix(b"\n"), cls, "evidence")
+        return canonical.decode(line_of(data), cls, "evidence")
 
     def format(self) -> bytes:
         """Return the file's bytes, a line of JSON; the inverse of ``parse``."""

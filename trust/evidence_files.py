@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ledger import canonical
 from ledger.errors import NotFound, Unavailable
-from ledger.evidence import MAX_EVIDENCE_BYTES, Conviction, SplitView, check_size, check_split_view
+from ledger.evidence import MAX_EVIDENCE_BYTES, Conviction, SplitView, check_split_view, line_of
 from ledger.notes import VerifierKey
 from ledger.witness_policy import WitnessPolicy
 from policies.broken_promises import BrokenPromise, check_broken_promise
@@ -22,8 +22,7 @@ Evidence = SplitView | BrokenPromise
 
 def parse_evidence(data: bytes) -> Evidence:
     """Read evidence of either kind strictly, without checking what it shows; raise Malformed or TooLarge."""
-    check_size(data)
-    return canonical.decode(data.removesuffix(b"\n"), Evidence, "evidence")  # type: ignore[arg-type]
+    return canonical.decode(line_of(data), Evidence, "evidence")  # type: ignore[arg-type]
 
 
 def check_evidence(

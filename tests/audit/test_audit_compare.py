@@ -257,7 +257,7 @@ def test_evidence_passes_from_one_auditor_to_everybody_by_the_command_line(town:
         ("other kind", {"kind": "rumour"}, 10),
     ]:
         bad = tmp_path / name
-        bad.write_text(json.dumps(data | change, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+        bad.write_text(json.dumps(data | change, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n")
         assert musubi("audit", "verify-evidence", bad)[0] == expected, name
     # A second auditor takes the first one's file for a view of the log.
     second = ("audit", tmp_path / "log", "--trust", tmp_path / "trust.json", "--state", tmp_path / "two", "--json")
