@@ -21,12 +21,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.checkpoints import Checkpoint, open_checkpoint
-from ledger.errors import HistoryForked, ProofInvalid, Unavailable
+from ledger.checkpoints import Checkpoint
+from ledger.errors import HistoryForked, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.hashing import EMPTY_ROOT
+from ledger.notes import parse_note
 from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
 from ledger.tree import root_hash
 from ledger.verified_tiles import VerifiedTiles
+from trust.log_keys import FollowedKeys
 from trust.log_source import LogSource
 from trust.tile_folder import TileFolder
 from trust.trust_file import Trust, save_trust, write_whole
@@ -53,13 +55,22 @@ class Exported:
 def export_log(source: LogSource, trust: Trust, out: Path, progress: Progress | None = None) -> Exported:
     """Copy the log of ``source`` to ``out``, all that is new there; return what was done.
 
+    Raises what ``copy_log`` does.
+    """
+    done = copy_log(source, trust, out, progress)
+    _write_pins(trust, out)
+    return done
+
+
+def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | None = None) -> Exported:
+    """Copy checkpoint and tiles of ``source`` to ``out``, all that is new there, and no pins; return what was done.
+
     Raises SignatureInvalid or ProofInvalid where the source is not the log that ``trust`` pins, lacks the witnesses'
     quorum, has a bad file, or is older than what ``out`` holds; HistoryForked where it does not extend that; what the
     source raises; and Unavailable where the disk does not take it. ``out`` then has its old checkpoint still.
     """
     note = source.read_checkpoint()
-    checkpoint, opened = open_checkpoint(note, trust.verifier)
-    trust.witnesses.check(opened)
+    checkpoint = open_checked(source, note, trust)
     try:
         out.mkdir(parents=True, exist_ok=True)  # open to the web server's user, as this user's other folders are
     except OSError:
@@ -67,7 +78,7 @@ def export_log(source: LogSource, trust: Trust, out: Path, progress: Progress | 
     folder = TileFolder(out)
     try:
         kept = folder.read_checkpoint()
-        old = open_checkpoint(kept, trust.verifier)[0] if kept is not None else Checkpoint(trust.origin, 0, EMPTY_ROOT)
+        old = Checkpoint(trust.origin, 0, EMPTY_ROOT) if kept is None else _open_own(kept)
         if checkpoint.size < old.size:
             raise ProofInvalid(
                 f"The folder's export has {old.size} entries and the log only {checkpoint.size}: the log was rolled "
@@ -84,12 +95,32 @@ def export_log(source: LogSource, trust: Trust, out: Path, progress: Progress | 
             files += len(batch)
             if progress is not None:
                 progress(done, checkpoint.size)
-        _write_pins(trust, out)
         # A crash up to here leaves the old checkpoint, under which every file is whole: full tiles never change.
         folder.write_checkpoint(note)
     finally:
         folder.close()
     return Exported(old.size, checkpoint.size, files)
+
+
+def open_checked(source: LogSource, note: bytes, trust: Trust) -> Checkpoint:
+    """Check a checkpoint of ``source``: the log's signature, also by a key that came later, and the witnesses' quorum.
+
+    Raises Malformed, SignatureInvalid or ProofInvalid, and what the source raises.
+    """
+    keys = trust.log_keys
+    try:
+        checkpoint, opened = keys.history.open(note)
+    except SignatureInvalid:  # by a key that its own entries brought, perhaps
+        said = Checkpoint.parse(parse_note(note).text)
+        tiles = VerifiedTiles(source.read_tile, said.size, said.root)
+        checkpoint, opened = FollowedKeys(keys).find(tiles).open(note)
+    trust.witnesses.check(opened)
+    return checkpoint
+
+
+def _open_own(note: bytes) -> Checkpoint:
+    """Read a checkpoint that an earlier copy has checked; it says no more than what was copied before."""
+    return Checkpoint.parse(parse_note(note).text)
 
 
 def _new_files(tiles: VerifiedTiles, old: int) -> Iterator[tuple[list[tuple[Tile, bytes]], int]]:

@@ -14,6 +14,7 @@ from ledger.errors import BudgetExceeded, MusubiError, Unavailable
 from trust.cli import (
     asking,
     auditing,
+    backups,
     erasing,
     fsck,
     keys,
@@ -24,6 +25,7 @@ from trust.cli import (
     resident_erasing,
     resident_promises,
     resident_proofs,
+    resident_receipts,
     town,
 )
 from trust.cli.tables import nano
@@ -104,6 +106,8 @@ for command in (
     log.log,
     fsck.fsck,
     erasing.erase,
+    backups.backup,
+    backups.restore,
 ):
     main.add_command(command)
 for command in (resident_proofs.show, resident_proofs.uses, resident_proofs.in_force, resident_proofs.stopped):
@@ -111,3 +115,4 @@ for command in (resident_proofs.show, resident_proofs.uses, resident_proofs.in_f
 resident.resident.add_command(resident_erasing.erase)
 resident.resident.add_command(resident_erasing.erased)
 resident.resident.add_command(resident_promises.check_promises)
+resident.resident.add_command(resident_receipts.receipt)

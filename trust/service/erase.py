@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import canonical, jws
 from ledger import entries as e
@@ -119,16 +120,15 @@ async def erase_records(
         Erased(index=index, entry=transaction.append(e.Erase(at=0, index=index, reason=reason)))
         for index in [*grants, *revocations]
     ]
-    await clear_rows(transaction, erased, approvals)
+    await clear_rows(connection, erased, approvals)
     return erased
 
 
-async def clear_rows(transaction: Transaction, erased: list[Erased], approvals: str | None = None) -> None:
+async def clear_rows(connection: AsyncConnection, erased: list[Erased], approvals: str | None = None) -> None:
     """Delete everything that the tables hold of these records, and note which entry erased them."""
-    connection = transaction.connection
     indices = [each.index for each in erased]
     await connection.execute(delete(t.records).where(t.records.c.index.in_(indices)))
-    await forget_naming(transaction, indices)
+    await forget_naming(connection, indices)
     await connection.execute(update(t.grants).where(t.grants.c.index.in_(indices)).values(resident=None))
     for each in erased:
         still = (t.grants.c.index == each.index) & t.grants.c.ended_by.is_(None)

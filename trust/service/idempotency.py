@@ -8,6 +8,7 @@ import hashlib
 from typing import Literal
 
 from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import Malformed, Replayed
 from trust.service.database import tables as t
@@ -62,11 +63,11 @@ async def remember(
         await transaction.connection.execute(insert(t.idempotency), row)
 
 
-async def forget_naming(transaction: Transaction, indices: list[int]) -> None:
+async def forget_naming(connection: AsyncConnection, indices: list[int]) -> None:
     """Drop the answers that name one of these consents: they say which were given together."""
     named = t.idempotency.c.first <= bindparam("place"), t.idempotency.c.last >= bindparam("place")
     if indices:
-        await transaction.connection.execute(delete(t.idempotency).where(*named), [{"place": i} for i in indices])
+        await connection.execute(delete(t.idempotency).where(*named), [{"place": i} for i in indices])
 
 
 async def forget_old(transaction: Transaction) -> None:

@@ -23,6 +23,8 @@ from ledger import entries as e
 from ledger.errors import Malformed, NotFound
 from ledger.witness_policy import WitnessPolicy
 
+SETTINGS = "service.toml"
+
 
 class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator may set. Times are milliseconds or seconds as named, sizes bytes."""
@@ -79,7 +81,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def load_settings(folder: Path) -> Settings:
     """Read ``service.toml``; raise NotFound or Malformed."""
-    path = folder / "service.toml"
+    path = folder / SETTINGS
     try:
         return Settings(folder=folder, service=msgspec.toml.decode(path.read_bytes(), type=ServiceSettings))
     except FileNotFoundError:
