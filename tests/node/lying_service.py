@@ -29,7 +29,18 @@ from policies.consent import make_consent
 from policies.document import Policy
 from policies.keys import pairwise_key, public_hex
 from policies.replay import entry_sha256
-from queries.messages import Countersign, Go, HeldLeaf, LeavesAnswer, LeavesWanted, Share, Task, Work, WorkAnswer
+from queries.messages import (
+    CaughtUp,
+    Countersign,
+    Go,
+    HeldLeaf,
+    LeavesAnswer,
+    LeavesWanted,
+    Share,
+    Task,
+    Work,
+    WorkAnswer,
+)
 from trust.key_files import write_secret
 from trust.log_source import HttpLog
 from trust.node import process
@@ -100,6 +111,8 @@ class LyingService:
         self.tasks: list[Task] = []
         self.said: list[tuple[str, str]] = []
         self.polls: list[Work] = []
+        self.statements: list[CaughtUp] = []
+        """What the node signed, poll by poll, that it has caught up with."""
         self.erased_words: list[str] = []
         self.down: set[str] = set()
         """Paths that do not answer."""
@@ -147,6 +160,7 @@ class LyingService:
 
     def _work(self, poll: Work) -> str:
         self.polls.append(poll)
+        self.statements.append(jws.verify(poll.caught_up, _key(ME), CaughtUp))
         if self.clock is not None and abs(poll.at - self.clock()) > 60:
             raise ClockSkew("The message's time is more than 60 seconds from ours.")
         answer = WorkAnswer(

@@ -59,7 +59,7 @@ def test_an_admit_below_the_size_signed_as_caught_up_with_is_never_begun(stage: 
     stage.offset = 700
     stage.turn()  # reads the admit, which has expired
     stage.turn()
-    assert stage.service.polls[-1].size > admit
+    assert stage.service.statements[-1].size > admit
     stage.offset = 0  # a clock put back does not undo what was signed
     with stage.nothing_changes():
         assert stage.countersign(admit) == ["round-closed"]
@@ -72,14 +72,16 @@ def test_a_node_is_not_caught_up_with_an_admit_that_it_may_still_begin_or_send(s
     admit = stage.admit()
     stage.turn()
     stage.turn()
-    assert stage.service.polls[-1].size == admit
+    assert stage.service.statements[-1].size == admit
     stage.countersign(admit)
     stage.offset = 10_000
     stage.turn()
-    assert stage.service.polls[-1].size == admit  # countersigned: past expiry it is still to be ended by word or share
+    assert (
+        stage.service.statements[-1].size == admit
+    )  # countersigned: past expiry it is still to be ended by word or share
     stage.share(admit)
     stage.turn()
-    assert stage.service.polls[-1].size == len(stage.builder.entries)
+    assert stage.service.statements[-1].size == len(stage.builder.entries)
 
 
 def test_an_expired_admit_is_not_countersigned(stage: Stage) -> None:

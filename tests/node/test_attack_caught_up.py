@@ -1,0 +1,135 @@
+"""What a node signed that it has caught up with holds for ever, whatever the service offers and the clocks say."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from attack_kit import LyingService
+from audit.log_builder import LogBuilder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger import jws
+from queries.messages import Countersign, Share, Task
+
+STEPS = st.lists(
+    st.one_of(
+        st.just(("admit", 0)),
+        st.tuples(st.sampled_from(["countersign", "share", "share", "word"]), st.integers(0, 3)),
+        st.tuples(st.just("close"), st.integers(0, 3)),
+        st.tuples(st.just("clock"), st.sampled_from([-700, -30, 0, 0, 30, 601, 5_000])),
+        st.just(("poll", 0)),
+        st.just(("poll", 0)),
+        st.just(("crash", 0)),
+        st.tuples(st.just("deaf"), st.sampled_from([0, 1])),
+    ),
+    min_size=6,
+    max_size=25,
+)
+
+
+class Attack:
+    """A node, its lying service, and everything that ever left the node, with what it had signed before."""
+
+    def __init__(self, folder: Path) -> None:
+        self.service = LyingService(LogBuilder(), folder)
+        self.service.resident(1)
+        self.service.read()
+        self.admits: list[int] = []
+        self.signed = 0
+        self.begun: dict[int, set[str]] = {}
+
+    def do(self, what: str, number: int) -> None:
+        """Do one thing to the node; what leaves it anew is checked by ``check``."""
+        service, offset = self.service, self.service.offset
+        if what in {"admit", "crash", "close"}:  # with a clock far behind the witnesses' nothing is read at all
+            service.offset = max(offset, 0)
+        if what == "admit":
+            self.admits.append(service.admit())
+        elif what == "clock":
+            service.offset = number
+            return
+        elif what == "poll":  # as ``Node.turn`` does: on disk before it is signed
+            size = service.rounds.caught_up()
+            service.books.catch_up(size)
+            self.signed = max(self.signed, service.books.caught_up)
+            self.check_statement(size)
+        elif what == "crash":
+            service.crash()
+            service.read()
+        elif what == "deaf":
+            service.deaf = bool(number)
+        elif self.admits:
+            admit = self.admits[number % len(self.admits)]
+            open_ = admit in service.builder.state.rounds
+            if what == "countersign":
+                service.rounds.do(Task(step="countersign", admit=admit))
+            elif what == "share" and open_:
+                service.ask_share(admit)
+            elif what == "word" and open_:
+                service.ask_word(admit)
+            elif what == "close" and open_:
+                service.builder.refund(admit)  # a lie: the node may never have given that word
+                service.read()
+        service.offset = offset
+
+    def check_statement(self, size: int) -> None:
+        """Each round of ours below a signed size is sent, given up, closed, or expired without us."""
+        for admit, opened in self.service.reader.state.rounds.items():
+            own = self.service.books.round(admit)
+            if admit < size:
+                done = own is not None and own.state in {"sent", "no-share"}
+                assert done or (own is None and self.service.clock() >= opened.admit.expires)
+
+    def check(self) -> None:
+        """Nothing is begun below what was signed: a first countersignature or share is for an admit at it or above."""
+        for admit in self.admits:
+            own = self.service.books.round(admit)
+            done = self.begun.setdefault(admit, set())
+            if own is None:
+                continue
+            state = "sending" if own.state == "sent" else own.state
+            if state not in done:
+                done.add(state)
+                assert state == "no-share" or admit >= self.signed, (admit, self.signed, state)
+        for step, token in self.service.said:
+            kind = {"countersign": Countersign, "share": Share}.get(step)
+            if kind is not None:
+                assert jws.read_unverified(token, kind).admit in self.begun
+
+
+@pytest.mark.slow
+@settings(max_examples=50, deadline=None)
+@given(STEPS)
+def test_nothing_is_begun_below_a_size_that_was_signed(steps: list[tuple[str, int]]) -> None:
+    """Old questions offered after the catch-up, clocks put back, crashes, lost lines: the word stands."""
+    with tempfile.TemporaryDirectory() as folder:
+        attack = Attack(Path(folder))
+        try:
+            for what, number in [("admit", 0), *steps]:
+                attack.do(what, number)
+                attack.check()
+        finally:
+            attack.service.books.close()
+            attack.service.views.close()
+
+
+def test_an_old_question_offered_after_the_catch_up_is_never_computed(tmp_path: Path) -> None:
+    """Step by step: the question expires, the node signs past it, the clock goes back, the service offers it again."""
+    attack = Attack(tmp_path)
+    service = attack.service
+    admit = service.admit()
+    service.offset = 700
+    attack.do("poll", 0)
+    assert attack.signed > admit
+    service.offset = 0
+    for _ in range(2):
+        assert service.countersigned(admit) == ""
+        service.ask_share(admit)
+        assert service.shares() == []
+        service.crash()
+        service.read()
+    assert attack.signed == service.books.caught_up
+    new = service.builder.admit(service.builder.ask())
+    service.read()
+    assert service.countersigned(new), "what comes after is taken part in"
