@@ -9,7 +9,8 @@ entries in decimal, and the base64 of the 32-byte RFC 6962 root. The name of the
 
     — example.town/log Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
 
-The format allows further lines, and advises against them, since nobody audits them. None are written and none taken.
+The format allows further lines, and advises against them, since nobody audits them. None are written and none taken,
+but by a witness, which has to serve other logs too (``Checkpoint.parse_extended``).
 
 A log may sign with a post-quantum key as well, a line of type 0x06 under the same name (``ledger.ml_dsa``), with the
 time 0: a log says nothing of when. Which keys a reader asks for is in ``ledger.log_keys``.
@@ -61,6 +62,17 @@ class Checkpoint:
         if len(lines) != 4 or lines[3]:
             raise Malformed("A checkpoint has three lines: origin, tree size and root hash.")
         return cls(lines[0], to_number(lines[1], "checkpoint's size"), to_hash(lines[2], "checkpoint's root"))
+
+    @classmethod
+    def parse_extended(cls, text: str) -> "Checkpoint":
+        """Read the three lines of any log's checkpoint, and pass over extension lines, which are not empty.
+
+        Raises Malformed. ``text`` of what is returned is without those lines; what is signed is the whole text.
+        """
+        lines = text.split("\n")
+        if len(lines) < 4 or lines[-1] or not all(lines[:-1]):
+            raise Malformed("A checkpoint has at least three lines, none of them empty, each ended by a newline.")
+        return cls.parse("\n".join([*lines[:3], ""]))
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey, post_quantum: MLDSA44PrivateKey | None = None) -> bytes:

@@ -37,7 +37,7 @@ def cosign(checkpoint_text: str, name: str, key: SigningKey | MLDSA44PrivateKey,
     The caller has checked that the checkpoint extends the last one it signed. Raises Malformed when the text is not a
     checkpoint's, or name or time are outside the format.
     """
-    Checkpoint.parse(checkpoint_text)
+    Checkpoint.parse_extended(checkpoint_text)
     if not 0 <= time <= MAX_SIZE:
         raise Malformed("A cosignature's time is 0 to 2^63 - 1 seconds.")
     if isinstance(key, SigningKey):

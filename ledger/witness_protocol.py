@@ -136,14 +136,14 @@ class AddCheckpoint:
 def decide(
     request: AddCheckpoint, stored: Checkpoint | None, log_keys: Mapping[str, Sequence[VerifierKey]]
 ) -> Checkpoint:
-    """Return the checkpoint to store and then cosign; raise a WitnessRefusal that carries the HTTP status.
+    """Return the checkpoint to store, before its note's text is cosigned; raise a WitnessRefusal with the HTTP status.
 
     ``stored`` is the latest checkpoint cosigned for the request's origin, or None; ``log_keys`` gives the trusted keys
     of each origin: one of them must have signed, and none may have signed badly. A refused request changes nothing.
     """
     try:
         note = parse_note(request.checkpoint)
-        checkpoint = Checkpoint.parse(note.text)
+        checkpoint = Checkpoint.parse_extended(note.text)
     except MusubiError as error:
         raise BadRequest(error.message) from None
     keys = log_keys.get(checkpoint.origin)

@@ -99,7 +99,12 @@ class _Asking:
 
     async def _send(self, url: str, content: bytes) -> tuple[int, bytes]:
         body = bytearray()
-        async with self.client.stream("POST", f"{url.rstrip('/')}/add-checkpoint", content=content) as response:
+        address, headers = f"{url.rstrip('/')}/add-checkpoint", {"accept-encoding": "identity"}
+        async with self.client.stream(
+            "POST", address, content=content, headers=headers, follow_redirects=False
+        ) as response:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise _Refused("its answer is packed, although we asked for it plain")  # a few bytes could fill us
             async for part in response.aiter_bytes():
                 body += part
                 if len(body) > MAX_ANSWER_BYTES:

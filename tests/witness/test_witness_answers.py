@@ -14,12 +14,12 @@ from nacl.signing import SigningKey
 
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.cosignatures import check_cosignature
-from ledger.errors import Malformed, NotFound, NotPermitted, Unavailable
+from ledger.errors import Malformed, NotFound, NotPermitted, SignatureInvalid, Unavailable
 from ledger.hashing import EMPTY_ROOT
-from ledger.notes import Note, NoteSignature, VerifierKey, parse_note
+from ledger.notes import Note, NoteSignature, VerifierKey, format_note, parse_note, sign_text
 from ledger.tiles import Tile, TileAppender, TileReader
 from ledger.tree import prove_consistency
-from ledger.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
+from ledger.witness_protocol import AddCheckpoint, SizeConflict, UntrustedSignature, WitnessRefusal
 from trust.audit.witness import Witness, create_witness, open_witness
 from trust.audit.witness_folder import make_witness
 from trust.evidence_files import check_evidence, read_evidence
@@ -361,3 +361,46 @@ def test_a_failed_commit_leaves_the_old_state(tmp_path: Path, log: Log, monkeypa
     assert parse_note(witness.latest(PATH)).text == log.checkpoints[3].text
     witness.add_checkpoint(log.request(3, 7))
     witness.close()
+
+
+def test_one_witness_keeps_several_logs_apart(tmp_path: Path) -> None:
+    """Each origin has its own size, its own keys and its own address for readers."""
+    keys = {f"log.example/{name}": SigningKey(name.encode() * 32) for name in "abc"}
+    make_witness(
+        tmp_path,
+        "wit.example/one",
+        [VerifierKey.ed25519(origin, bytes(key.verify_key)) for origin, key in keys.items()],
+    )
+    witness = open_witness(tmp_path)
+    for size, (origin, key) in enumerate(keys.items(), 3):
+        appender = TileAppender()
+        appender.append([origin.encode()] * size)
+        note = sign_checkpoint(Checkpoint(origin, size, appender.root()), key)
+        witness.add_checkpoint(AddCheckpoint(0, [], note).format())
+        for other in keys.values():
+            if other is not key:  # another log's key, under this origin
+                forged = sign_checkpoint(Checkpoint(origin, size, appender.root()), other)
+                with pytest.raises(UntrustedSignature):
+                    witness.add_checkpoint(AddCheckpoint(size, [], forged).format())
+    for size, origin in enumerate(keys, 3):
+        stored = parse_note(witness.latest(hashlib.sha256(origin.encode()).hexdigest()))
+        assert Checkpoint.parse(stored.text).size == size
+        with pytest.raises(SizeConflict):
+            witness.add_checkpoint(AddCheckpoint(0, [], format_note(stored)).format())
+    witness.close()
+
+
+def test_another_logs_checkpoint_with_extension_lines_is_cosigned_as_a_whole(client: TestClient, log: Log) -> None:
+    """The format allows them, so a witness for any log takes them; what is signed is all the text."""
+    plain = log.checkpoints[3].text
+    for text, status in ((plain + "Timestamp: 1\n", 200), (plain + "\n", 400), (plain + "one\n\ntwo\n", 400)):
+        note = format_note(Note(text, (sign_text(text, ORIGIN, KEY),)))
+        answer = client.post("/add-checkpoint", content=b"old 0\n\n" + note)
+        assert answer.status_code == status, text
+        if status == 200:
+            line = NoteSignature.parse(answer.text.splitlines()[0])
+            assert check_cosignature(Note(text, (line,)), witness_key(client)) is not None
+            with pytest.raises(SignatureInvalid):
+                check_cosignature(Note(plain, (line,)), witness_key(client))
+            assert parse_note(client.get(f"/{PATH}/checkpoint").content).text == text
+    assert post(client, log.request(3, 7))[0] == 200  # and the plain ones go on from it

@@ -141,7 +141,9 @@ class Witness:
                 self._keep_evidence(row[2], request, self._log_keys[origin])
             raise
         now = int(self._clock())
-        lines = [cosign(checkpoint.text, self.name, key, now) for key in self._keys]
+        # An ML-DSA-44 cosignature says nothing of extension lines, so a checkpoint that has some gets none.
+        keys = self._keys if note.text == checkpoint.text else self._keys[:1]
+        lines = [cosign(note.text, self.name, key, now) for key in keys]
         signed = tuple(each for each in note.signatures if any(each.is_by(key) for key in self._log_keys[origin]))
         self._database.execute(
             "INSERT INTO latest VALUES (?, ?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE"
