@@ -36,10 +36,10 @@ import {
 /** @typedef {Record<string, string | number | bigint>} Values texts are shown as they are, numbers in the reader's way */
 
 /**
- * One thing that was found: `holds`, `fails`, or `untold` where something is missing. `message` is an English sentence
+ * One thing that was found: `holds`, `fails`, `untold` where something is missing, or a `note` that changes no verdict. `message` is an English sentence
  * that stands in the table of translations.
  * @typedef {object} Finding
- * @property {"holds" | "fails" | "untold"} state
+ * @property {"holds" | "fails" | "untold" | "note"} state
  * @property {string} message
  * @property {Values} [values]
  * @property {{message: string, values: Values}} [more] a second sentence
@@ -341,7 +341,7 @@ class Examination {
       }
     }
     if (unchecked.length) {
-      this.find("untold", N_("Signatures of the new kind (ML-DSA, made against quantum computers) are there too; browsers cannot check those yet: %(names)s"), { values: { names: unchecked.join(", ") } });
+      this.find("note", N_("Signatures of the new kind (ML-DSA, made against quantum computers) are there too; browsers cannot check those yet: %(names)s"), { values: { names: unchecked.join(", ") } });
     }
     return checkpoint;
   }
@@ -445,7 +445,7 @@ class Examination {
   async namePages() {
     for (const bytes of this.all("page")) {
       const hash = toHex(await sha256(bytes));
-      this.find("untold", N_("You chose a web page. If it is a copy of this one, compare its SHA-256 with the one that someone else publishes:"), { facts: [["SHA-256", hash]] });
+      this.find("note", N_("You chose a web page. If it is a copy of this one, compare its SHA-256 with the one that someone else publishes:"), { facts: [["SHA-256", hash]] });
     }
     if (this.keys && this.unused.length && !this.pairs.some(({ entry }) => !entry)) {
       this.find("untold", N_("You chose an entry that none of the receipts is for. Choose its receipt as well."));
@@ -538,6 +538,7 @@ const STATES = {
   holds: { mark: "✓", name: N_("Holds") },
   fails: { mark: "✕", name: N_("Does not hold") },
   untold: { mark: "？", name: N_("Not checked") },
+  note: { mark: "・", name: N_("Note") },
 };
 
 /**
@@ -610,7 +611,7 @@ function show() {
         : ["holds", N_("Everything holds.")];
   element("verdict").textContent = say(words);
   element("verdict").className = `verdict ${verdict}`;
-  const order = ["fails", "holds", "untold"];
+  const order = ["fails", "holds", "untold", "note"];
   const sorted = [...last.findings].sort((one, other) => order.indexOf(one.state) - order.indexOf(other.state));
   element("findings").replaceChildren(...sorted.map(showFinding));
 }

@@ -1,0 +1,50 @@
+"""``resident receipt``: files to check without us."""
+
+import hashlib
+from pathlib import Path
+
+import click
+import msgspec
+
+from trust.cli.resident import Device
+from trust.cli.tables import console
+from trust.log_source import HttpLog
+from trust.receipt_files import PUBLIC, save_receipts
+from trust.trust_file import write_whole
+
+
+@click.command()
+@click.argument("index", type=int)
+@click.option("--out", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Into here.")
+@click.option("--question", type=int, metavar="N", help="And whether the question at N could count the consent.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.pass_obj
+def receipt(device: Device, index: int, folder: Path, question: int | None, *, as_json: bool) -> None:
+    """Save the receipt of an entry, and a page that checks it anywhere, without a network.
+
+    Open musubi-verify.html in a browser and choose the other files. A second receipt into the same folder also shows
+    that the ledger has only grown since.
+
+    \b
+    Example:  musubi resident --town-dir .town/momijidai receipt 1234 --out my-receipts
+    """
+    from trust.service.pages.verify_page import FILE_NAME, VERIFY_PAGE  # noqa: PLC0415 - it is put together on import
+
+    log = HttpLog(device.layout.url)
+    try:
+        with device.client() as client:
+            written = save_receipts(client, log, index, folder, question)
+    finally:
+        log.close()
+    page = folder / FILE_NAME
+    write_whole(page, VERIFY_PAGE, PUBLIC)
+    digest = hashlib.sha256(VERIFY_PAGE).hexdigest()
+    if as_json:
+        files = [path.name for path in written]
+        click.echo(msgspec.json.encode({"files": files, "page": page.name, "page_sha256": digest}).decode())
+        return
+    console.print(f"Checked, and saved in {folder}:", soft_wrap=True)
+    for path in written:
+        console.print(f"  {path.name}", highlight=False)
+    console.print(f"To check them anywhere, open {page} in a browser and choose these files.", soft_wrap=True)
+    console.print(f"The page's SHA-256: {digest}", soft_wrap=True, highlight=False)

@@ -1,0 +1,128 @@
+"""A folder of files that check without us: for the page that works offline (``/verify``) and for anyone's own tools.
+
+::
+
+    DIR/
+      receipt-4711.tlog-proof        the receipt (C2SP tlog-proof); it carries the entry as its extra data
+      entry-4711.json                the entry's exact bytes, for tools that do not read extra data
+      trust.json                     whom to believe (``trust.trust_file``): a copy of the pins in use here
+      log-keys.json                  where the log's key has changed: its history, with proofs (``trust.log_keys``)
+      state-4000.txt                 the checkpoint of the newest receipt that lay there before
+      history-4000-to-5000.txt       consistency from that one to the new one, as a request to a witness (C2SP tlog-witness)
+      receipt-4890.tlog-proof …      the question asked about, the same way
+      in-force-4711-in-4890.json     whether the grant could be counted in it (``queries.resident_proofs``)
+
+Everything is checked before it is written. A second receipt into the same folder therefore also shows that the log still
+continues the history that the first one saw.
+"""
+
+from pathlib import Path
+
+from ledger import canonical
+from ledger import entries as e
+from ledger.checkpoints import Checkpoint
+from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, QueryInvalid
+from ledger.log_keys import LogKeyHistory
+from ledger.proofs import check_consistency
+from ledger.receipts import Receipt
+from ledger.tiles import TileReader
+from ledger.tree import prove_consistency
+from ledger.witness_protocol import AddCheckpoint
+from queries.resident_proofs import InForceAt, check_use
+from trust.log_keys import ProvenLogKeys, check_log_keys
+from trust.log_source import LogSource
+from trust.service_client import Proven, ServiceClient
+from trust.trust_file import save_trust, write_whole
+
+PUBLIC = 0o644
+"""Nothing in these files is secret."""
+
+
+def save_receipts(
+    client: ServiceClient, log: LogSource, index: int, folder: Path, question: int | None = None
+) -> list[Path]:
+    """Write the files of entry ``index``, and of its use in the question at ``question``; return their paths.
+
+    Raises NotFound for an index that is not published, QueryInvalid where ``question`` is no question under the entry's
+    policy, HistoryForked or ProofInvalid where the log does not continue what a receipt in the folder shows, and whatever
+    checking a receipt raises. Files written before an error stay; each is whole and true.
+    """
+    document = client.get("/v1/log-keys", ProvenLogKeys)
+    keys = check_log_keys(document, client.trust.log_keys, client.trust.witnesses)
+    proven = client.prove(index)
+    asked = None if question is None else client.prove(question)
+    use = None if asked is None else _prove_use(client, proven, asked)
+    written = _history(log, keys, proven, folder)
+    written += _one(proven, folder)
+    if asked is not None and use is not None:
+        written += _one(asked, folder)
+        written.append(folder / f"in-force-{index}-in-{question}.json")
+        write_whole(written[-1], canonical.encode(use), PUBLIC)
+    if document.changes:
+        written.append(folder / "log-keys.json")
+        write_whole(written[-1], canonical.encode(document), PUBLIC)
+    written.append(folder / "trust.json")
+    save_trust(client.trust, written[-1])
+    return written
+
+
+def _one(proven: Proven, folder: Path) -> list[Path]:
+    """Write a receipt with its entry inside, and the entry by itself."""
+    receipt, entry = folder / f"receipt-{proven.index}.tlog-proof", folder / f"entry-{proven.index}.json"
+    whole = Receipt(proven.index, proven.receipt.proof, proven.receipt.checkpoint, proven.data)
+    write_whole(receipt, whole.format(), PUBLIC)
+    write_whole(entry, proven.data, PUBLIC)
+    return [receipt, entry]
+
+
+def _prove_use(client: ServiceClient, grant: Proven, question: Proven) -> InForceAt:
+    given, admit = grant.entry, question.entry
+    if not isinstance(admit, e.Admit) or not isinstance(given, e.Grant) or given.policy_sha256 != admit.policy_sha256:
+        raise QueryInvalid("The two entries are not a consent and a question under its policy; see `resident uses`.")
+    if question.index <= grant.index:
+        raise QueryInvalid("The question was let in before the consent was given, so it could not count it.")
+    answer = client.get(f"/v1/log/in-force/{admit.policy_sha256}/{question.index}/{grant.index}", InForceAt)
+    check_use(answer, admit, question.index, log=client.trust.origin, index=grant.index)
+    return answer
+
+
+def _history(log: LogSource, keys: LogKeyHistory, proven: Proven, folder: Path) -> list[Path]:
+    """Show that the log continues the newest receipt in the folder; nothing is written where there is none."""
+    new, _ = keys.open(proven.receipt.checkpoint)
+    older = _newest_before(keys, new, folder)
+    if older is None:
+        return []
+    note, old = older
+    if old.size == new.size:
+        if old.root != new.root:
+            raise HistoryForked(
+                "The log signed another history than a receipt in the folder shows; keep both, tell a steward."
+            )
+        return []
+    if not old.size:
+        return []
+    proof = prove_consistency(old.size, new.size, TileReader(log.read_tile, new.size))
+    try:
+        check_consistency(old.size, new.size, old.root, new.root, proof)
+    except ProofInvalid:
+        raise ProofInvalid(
+            "The log does not continue the history that a receipt in the folder shows; keep the folder, tell a steward."
+        ) from None
+    written = [folder / f"state-{old.size}.txt", folder / f"history-{old.size}-to-{new.size}.txt"]
+    write_whole(written[0], note, PUBLIC)
+    write_whole(written[1], AddCheckpoint(old.size, proof, proven.receipt.checkpoint).format(), PUBLIC)
+    return written
+
+
+def _newest_before(keys: LogKeyHistory, new: Checkpoint, folder: Path) -> tuple[bytes, Checkpoint] | None:
+    """Return the largest checkpoint among the folder's receipts that the log did sign and that is not above ``new``."""
+    found: list[tuple[bytes, Checkpoint]] = []
+    for path in sorted(folder.glob("receipt-*.tlog-proof")):
+        try:
+            note = Receipt.parse(path.read_bytes()).checkpoint
+            found.append((note, keys.open(note)[0]))
+        except MusubiError:
+            continue  # not a receipt of this log: it shows nothing about it
+        except OSError:
+            raise NotFound("A receipt in the folder cannot be read; check its permissions.") from None
+    return max((each for each in found if each[1].size <= new.size), key=lambda each: each[1].size, default=None)
