@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from ledger import jws
 from queries.messages import Countersign, Share, Task
 
-STEPS = st.lists(
+EXPIRED = [("clock", 601), ("poll", 0), ("clock", 0)]
+"""The question expires, the node signs past it, and its clock is put back."""
+STEP = st.lists(
     st.one_of(
         st.just(("admit", 0)),
         st.tuples(st.sampled_from(["countersign", "share", "share", "word"]), st.integers(0, 3)),
@@ -23,8 +25,10 @@ STEPS = st.lists(
         st.just(("crash", 0)),
         st.tuples(st.just("deaf"), st.sampled_from([0, 1])),
     ),
-    min_size=6,
-    max_size=25,
+    max_size=8,
+)
+STEPS = st.tuples(STEP, st.sampled_from([EXPIRED, EXPIRED, []]), STEP).map(
+    lambda parts: [*parts[0], *parts[1], *parts[2]]
 )
 
 
@@ -99,7 +103,7 @@ class Attack:
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(STEPS)
 def test_nothing_is_begun_below_a_size_that_was_signed(steps: list[tuple[str, int]]) -> None:
     """Old questions offered after the catch-up, clocks put back, crashes, lost lines: the word stands."""
