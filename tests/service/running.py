@@ -488,7 +488,8 @@ class Running:
         """Everything that a request could have changed: every row, the state, the files of the log."""
         await self.settle()
         state = self.service.store.state
-        said = {"/" + table.name: await self.rows(table) for table in TABLES}
+        # a nonce that was seen stays seen, whatever becomes of its message
+        said = {"/" + table.name: await self.rows(table) for table in TABLES if table.name != "nonces"}
         said |= {name: repr(getattr(state, name)) for name in state.__struct_fields__ if name != "in_force"}
         said["in_force"] = {
             sha: (repr(each.granted), repr(each.ended), repr(each.charges)) for sha, each in state.in_force.items()

@@ -20,6 +20,7 @@ from running import (
     Resident,
     Running,
     Town,
+    assert_same,
     lay_out,
     policy,
     query,
@@ -28,6 +29,7 @@ from running import (
     replay_log,
     run,
 )
+from sqlalchemy import update
 
 from ledger import canonical, jws
 from ledger import entries as e
@@ -40,6 +42,7 @@ from queries.messages import LeavesAnswer, OfferAnswer
 from queries.pricing import price
 from queries.tree import decode_query
 from trust.service.ask import ask
+from trust.service.database import tables as t
 from trust.service.database.engine import Databases
 from trust.service.grant import grant
 from trust.service.store import Store, Transaction
@@ -93,21 +96,58 @@ async def test_one_consent_sent_many_times_at_once_without_a_key_is_taken_once(r
 
 
 async def test_one_revocation_sent_many_times_at_once_ends_the_grant_once(running: Running) -> None:
+    """Each gets the same index and the same promise; another revocation of the same grant gets neither."""
     resident = Resident()
     await running.enrol(resident)
     bundle = resident.consent()
     (index,) = await running.grant(bundle)
     body = resident.revocation(bundle, index)
     answers = await asyncio.gather(*(running.post("/v1/revocations", body) for _ in range(8)))
-    (taken,) = [answer for answer in answers if answer.status_code == httpx.codes.OK]
-    promise = jws.verify(taken.json()["promise"], bytes(running.town.keys["operator"].verify_key), Promise)
-    assert (promise.grant, promise.index, promise.by - promise.promised_at) == (index, taken.json()["index"], 60)
+    answers.append(await running.post("/v1/revocations", body))
+    assert len({answer.text for answer in answers}) == 1
+    taken = answers[0].json()
+    promise = jws.verify(taken["promise"], bytes(running.town.keys["operator"].verify_key), Promise)
+    assert (promise.grant, promise.index, promise.by - promise.promised_at) == (index, taken["index"], 60)
     entry = e.decode(await running.entry(promise.index))
     assert isinstance(entry, e.Revoke)
-    assert (entry.grant, entry.commitment) == (index, promise.commitment)
-    for answer in answers:
-        if answer is not taken:
-            assert refused(answer, "already-ended")["index"] == promise.index
+    assert (entry.grant, entry.commitment, entry.at) == (index, promise.commitment, promise.promised_at)
+    async with running.unchanged():
+        other = await running.post("/v1/revocations", resident.revocation(bundle, index))
+        assert refused(other, "already-ended")["index"] == promise.index
+
+
+async def test_enrolments_members_policies_and_questions_sent_again_get_the_same_answers(running: Running) -> None:
+    resident = Resident()
+    town = running.town
+    enrolment = {"enrolments": [resident.enrolment(town)]}
+    repeated: list[tuple[str, object]] = [
+        ("/v1/enrolments", enrolment),
+        ("/v1/members", town.approved("member", town.member("clinic", ["holder", "partner"], 2))),
+        ("/v1/policies", town.approved("policy", policy("again", ["clinic"], ["planner"], ["clinic"]))),
+        ("/v1/questions", question(town, query())),
+        ("/v1/questions", question(town, query(group_by=["salary"]))),
+    ]
+    for path, body in repeated:
+        answers = await asyncio.gather(*(running.post(path, body) for _ in range(4)))
+        async with running.unchanged():
+            answers.append(await running.post(path, body))
+        assert len({answer.text for answer in answers}) == 1, answers[0].text
+
+
+async def test_a_question_answered_from_before_and_sent_again_is_never_charged(running: Running) -> None:
+    """Its first answer was free; that the period is over by the time it is sent again changes nothing."""
+    town = running.town
+    admit = (await running.ask(question(town, query()))).admit
+    await running.countersign(admit, "bus_co", "clinic")
+    await running.share(admit, "bus_co", [1])
+    await running.share(admit, "clinic", [2])
+    again = question(town, query())
+    assert (await running.ask(again)).reused
+    running.service.store.clock.offset += 500  # type: ignore[attr-defined]
+    async with running.service.databases.writer.begin() as connection:
+        await connection.execute(update(t.rounds).values(closed_at=0))
+    async with running.unchanged():
+        assert (await running.ask(again)).admit == admit
 
 
 # Many at once
@@ -314,10 +354,13 @@ async def answered(running: Running, token: str, vectors: tuple[list[int], list[
 
 async def test_the_same_question_again_gets_the_answer_that_is_out_at_no_charge(running: Running) -> None:
     admit = await answered(running, question(running.town, query()))
-    async with running.unchanged():
-        for by in ("planner", "campus"):
-            again = await running.ask(question(running.town, query(), by))
-            assert (again.admit, again.reused) == (admit, True)
+    before = await running.snapshot()
+    for by in ("planner", "campus"):
+        again = await running.ask(question(running.town, query(), by))
+        assert (again.admit, again.reused) == (admit, True)
+    after = await running.snapshot()
+    assert len(after.pop("/idempotency")) == len(before.pop("/idempotency")) + 2  # kept, so that each is answered once
+    assert_same(before, after)
     fresh = await running.ask(question(running.town, query(), fresh=True))
     assert not fresh.reused
     assert fresh.admit > admit
@@ -476,7 +519,7 @@ async def test_the_database_file_is_the_services_alone(tmp_path: Path) -> None:
     async with run(lay_out(tmp_path / "town")) as running:
         await running.found()
         files = list(running.town.service.glob("service.sqlite*"))
-        assert len(files) == 3
+        assert {file.name for file in files} == {f"service.sqlite{end}" for end in ("", "-wal", "-shm", ".lock")}
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 

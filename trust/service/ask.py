@@ -87,7 +87,9 @@ async def ask(
             offered = offer(transaction.state, asked, transaction.at)
             earlier = await _earlier_answer(transaction, asked, offered)
             if earlier is not None:
-                return Admitted(admit=earlier, reused=True, query_sha256=asked.query_sha256)
+                reused = Admitted(admit=earlier, reused=True, query_sha256=asked.query_sha256)
+                await remember(transaction, "question", question_id, request, msgspec.json.encode(reused).decode())
+                return reused
             if len(transaction.state.rounds) >= max_open:
                 raise RateLimited("Too many questions are open; try again when some are answered.")
             mine = sum(each.admit.by == asked.question.from_ for each in transaction.state.rounds.values())

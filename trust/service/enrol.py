@@ -33,7 +33,7 @@ class EnrolmentRequests(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 async def enrol(store: Store, requests: list[EnrolmentRequest]) -> int:
-    """Enrol residents, all or none; return how many are new. Enrolling the same key for the same person again is fine.
+    """Enrol residents, all or none; return how many. The same key for the same person again is the same enrolment.
 
     Raises SignatureInvalid, ConsentMismatch, or Replayed where the person or the key is enrolled otherwise.
     """
@@ -62,7 +62,7 @@ async def enrol(store: Store, requests: list[EnrolmentRequest]) -> int:
             taken_people.add(person)
         if new:
             await transaction.connection.execute(insert(t.residents), new)
-        return len(new)
+        return len(rows)
 
     return await store.submit(act)
 

@@ -1,4 +1,7 @@
-"""Members, policies and the log's key: the stewards' quorum decides, the service only writes down what they signed."""
+"""Members, policies and the log's key: the stewards' quorum decides, the service only writes down what they signed.
+
+The same member's body, policy or log key sent again (the answer was lost) gets the index where it stands already.
+"""
 
 from typing import Annotated
 
@@ -10,7 +13,8 @@ from ledger.entries import LogKeyBody, MemberBody, Token
 from ledger.errors import Malformed, NotPermitted
 from policies.document import decode_document
 from policies.governance import check_quorum
-from policies.log_keys import change_log_keys
+from policies.log_keys import change_log_keys, make_log_key_body
+from policies.replay import entry_sha256
 from trust.service.own_keys import LogSigner
 from trust.service.store import Store, Transaction
 
@@ -57,7 +61,10 @@ async def register_member(store: Store, request: MemberRequest) -> int:
     """
 
     async def act(transaction: Transaction) -> int:
-        check_quorum("member", encode(request.member), request.signatures, transaction.state.trust_root)
+        state = transaction.state
+        check_quorum("member", encode(request.member), request.signatures, state.trust_root)
+        if state.members.get(request.member.alias) == request.member:
+            return state.member_entries[request.member.alias]
         return transaction.append(e.Member(at=0, member=request.member, signatures=request.signatures))
 
     return await store.submit(act)
@@ -74,6 +81,10 @@ async def change_log_key(store: Store, request: LogKeyRequest, signer: LogSigner
         state = transaction.state
         entry = e.LogKey(at=transaction.at, log_key=request.log_key, signatures=request.signatures)
         if state.log_keys is not None:
+            index, newest = state.log_keys.changes[-1]
+            if index and make_log_key_body(len(state.log_keys.changes), newest) == request.log_key:
+                check_quorum("log-key", encode(request.log_key), request.signatures, state.trust_root)
+                return index
             changed = change_log_keys(state.log_keys, state.size, entry, state.trust_root)
             if not signer.holds(changed.newest):
                 raise NotPermitted(
@@ -89,9 +100,12 @@ async def publish_policy(store: Store, request: PolicyRequest) -> int:
     document = decode_document(bytes(request.policy))
 
     async def act(transaction: Transaction) -> int:
+        check_quorum("policy", bytes(request.policy), request.signatures, transaction.state.trust_root)
+        before = transaction.state.versions.get(entry_sha256(bytes(request.policy)))
+        if before is not None:
+            return before.index
         if max(document.until) < transaction.state.day(transaction.at):
             raise Malformed("All of the policy's last days are past.")
-        check_quorum("policy", bytes(request.policy), request.signatures, transaction.state.trust_root)
         return transaction.append(e.PolicyEntry(at=0, policy=request.policy, signatures=request.signatures))
 
     return await store.submit(act)

@@ -1,7 +1,8 @@
 """Ending a consent. Gather: the grant and its record. Decide: same resident, not ended yet. Apply: the entry.
 
 It acts from its own transaction on. The answer carries the service's signed promise to have it in the ledger within a
-minute, which convicts the service if it is not.
+minute, which convicts the service if it is not. The very same revocation sent again (its answer was lost) gets the same
+answer: everything that the promise says stands in the entry.
 """
 
 from typing import Any
@@ -46,6 +47,19 @@ async def revoke(store: Store, request: RevokeRequest, operator: str, signer: Op
     key, sealed = seal_record(canonical.encode(request.bundle))
     committed = commitment(request.bundle)
 
+    def promised(state: State, entry: e.Revoke, index: int) -> Revoked:
+        promise = Promise(
+            log=state.log,
+            grant=entry.grant,
+            commitment=entry.commitment,
+            index=index,
+            promised_at=entry.at,
+            by=entry.at + PROMISE_SECONDS,
+        )
+        return Revoked(
+            index=index, operator=state.member_entries.get(operator), promise=jws.sign(promise, signer.key(state))
+        )
+
     async def act(transaction: Transaction) -> Revoked:
         connection, state = transaction.connection, transaction.state
         query = (
@@ -57,30 +71,36 @@ async def revoke(store: Store, request: RevokeRequest, operator: str, signer: Op
         row = (await connection.execute(query)).first()
         if row is None:
             raise NotFound("There is no consent at that place of the ledger.")
+        if row.ended_by is not None:
+            same = await _same_before(transaction, row.ended_by, request.grant, committed)
+            if same is not None:
+                return promised(state, same, row.ended_by)
         if request.grant in state.erased:
             raise AlreadyEnded("This consent was erased; nothing more needs to be done.", index=row.ended_by)
         _check(state, request, row, await store.keys.find([request.grant]))
         if row.ended_by is not None:
             raise AlreadyEnded("This consent was ended before; nothing more needs to be done.", index=row.ended_by)
-        index = transaction.append(e.Revoke(at=0, grant=request.grant, reason="withdrawn", commitment=committed))
+        entry = e.Revoke(at=transaction.at, grant=request.grant, reason="withdrawn", commitment=committed)
+        index = transaction.append(entry)
         await connection.execute(update(t.grants).where(t.grants.c.index == request.grant).values(ended_by=index))
         await connection.execute(insert(t.records), {"index": index, "sealed": sealed})
         transaction.record_keys.append((index, key))
-        promise = Promise(
-            log=state.log,
-            grant=request.grant,
-            commitment=committed,
-            index=index,
-            promised_at=transaction.at,
-            by=transaction.at + PROMISE_SECONDS,
-        )
-        return Revoked(
-            index=index, operator=state.member_entries.get(operator), promise=jws.sign(promise, signer.key(state))
-        )
+        return promised(state, entry, index)
 
     revoked = await store.submit(act)
     metrics.revocations.inc()
     return revoked
+
+
+async def _same_before(transaction: Transaction, ended_by: int, grant: int, committed: str) -> e.Revoke | None:
+    """Return the entry that ended the grant, if this very revocation, by its commitment, is what it stands for."""
+    query = select(t.entries.c.data).where(t.entries.c.index == ended_by)
+    row = (await transaction.connection.execute(query)).first()
+    # An entry of this very group is not written yet; the last one appended is that of the largest index.
+    data = transaction.appended[ended_by - transaction.state.size] if row is None else bytes(row.data)
+    entry = e.decode(data)
+    same = isinstance(entry, e.Revoke) and (entry.grant, entry.commitment) == (grant, committed)
+    return entry if same and isinstance(entry, e.Revoke) else None
 
 
 def _check(state: State, request: RevokeRequest, row: Row[*tuple[Any, ...]], keys: dict[int, bytes]) -> None:

@@ -49,6 +49,16 @@ async def _read_talk(connection: AsyncConnection, admit: int) -> Talk:
     return talk
 
 
+async def _closed_before(connection: AsyncConnection, step: Step, admit: int, holder: str, token: str) -> int | None:
+    """Return what closed a round that this very message is part of; raise RoundClosed where it is not part of one."""
+    mine = t.messages.c.admit == admit, t.messages.c.holder == holder, t.messages.c.step == step
+    query = select(t.messages.c.token, t.rounds.c.closed_by).join(t.rounds, t.rounds.c.admit == admit).where(*mine)
+    row = (await connection.execute(query)).first()
+    if row is None or row.token != token:
+        raise RoundClosed("This round is closed, or was never opened.")
+    return int(row.closed_by)
+
+
 class Rounds:
     """All open rounds. Memory holds only the open ones."""
 
@@ -129,11 +139,17 @@ class Rounds:
     async def take(self, step: Step, token: str) -> int | None:
         """Take one message of a round; return the index of the entry that it closed the round with, if it did.
 
-        Saying the same again is fine. Raises SignatureInvalid, NotPermitted, ProofInvalid (for another round),
-        RoundClosed, or Replayed for a second, different message.
+        Saying the same again is fine: it gets the index that the round is closed with by then. Raises SignatureInvalid, NotPermitted,
+        ProofInvalid (for another round), RoundClosed, or Replayed for a second, different message.
         """
+        new = False
 
         async def act(transaction: Transaction) -> int | None:
+            nonlocal new
+            new = False
+            claimed = jws.read_unverified(token, _KINDS[step], step)
+            if claimed.admit not in transaction.state.rounds:
+                return await _closed_before(transaction.connection, step, claimed.admit, claimed.from_, token)
             message, opened = self._check(transaction.state, step, token)
             talk = await _read_talk(transaction.connection, message.admit)  # others of this group may have spoken
             before = talk.said[step].get(message.from_)
@@ -144,6 +160,7 @@ class Rounds:
                     raise Replayed("This node has said something else for this step of the round before.")
                 return None
             self._check_turn(step, message, opened, talk)
+            new = True
             after = {**talk.said[step], message.from_: token}
             closing = self._closing(transaction.state, step, message.admit, opened, after)
             closed = transaction.append(closing) if closing else None
@@ -162,7 +179,8 @@ class Rounds:
             self._talk(message.admit).said[step].setdefault(message.from_, token)
         else:
             self._talks.pop(message.admit, None)
-            (metrics.released if step == "share" else metrics.refunded).inc()
+            if new:
+                (metrics.released if step == "share" else metrics.refunded).inc()
         self._bell.ring()
         return closed
 
