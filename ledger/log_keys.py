@@ -93,10 +93,10 @@ class LogKeyHistory:
             raise ProofInvalid("the change of the log's key brings back a key that was laid down.")
         return LogKeyHistory((*self.changes, (index, keys)))
 
-    def open(self, data: bytes) -> tuple[Checkpoint, Note]:
+    def open(self, data: bytes, *, of_witness: bool = False) -> tuple[Checkpoint, Note]:
         """Read a signed checkpoint and check that the keys of its size signed it, each of them.
 
-        Raises Malformed, TooLarge, or SignatureInvalid, also for a key that was laid down before that size.
+        ``of_witness``: one of them is enough, because a witness keeps only the lines by those keys that it knows. Raises Malformed, TooLarge, or SignatureInvalid, also for a key that was laid down before that size.
         """
         note = parse_note(data)
         checkpoint = Checkpoint.parse(note.text)
@@ -104,8 +104,8 @@ class LogKeyHistory:
             raise SignatureInvalid("The checkpoint is for another log than the key that it is checked with.")
         keys = self.at(checkpoint.size)
         try:
-            for key in keys.all:
-                verify_note(note, [key])
+            for wanted in [keys.all] if of_witness else [[key] for key in keys.all]:
+                verify_note(note, wanted)
         except SignatureInvalid:
             others = {key for _, old in self.changes for key in old.all} - set(keys.all)
             if any(line.is_by(key) for key in others for line in note.signatures):

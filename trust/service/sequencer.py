@@ -263,7 +263,7 @@ class Sequencer:
         for name, note in notes.items():
             if note:
                 try:
-                    checkpoint, _ = self._log_keys().open(note)
+                    checkpoint, _ = self._log_keys().open(note, of_witness=True)
                 except MusubiError as error:
                     log.warning("witness-shows-no-checkpoint-of-ours", witness=name, code=error.code)
                     continue

@@ -31,11 +31,12 @@ from nacl.signing import SigningKey
 from ledger import entries as e
 from ledger.entries import MemberBody
 from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted
+from ledger.ml_dsa import public_bytes
 from ledger.notes import VerifierKey
 from policies.keys import public_hex
 from policies.replay import entry_sha256
 from trust.audit.witness_folder import make_witness
-from trust.key_files import new_key, read_key, write_secret
+from trust.key_files import new_key, new_post_quantum_key, read_key, write_secret
 from trust.town.document import MemberRow, Town
 from trust.town.loader import generate, load_town, source_path
 from trust.trust_file import Trust, save_trust
@@ -107,6 +108,10 @@ class Layout:
         """Read a steward's key."""
         return read_key(self.folder / "stewards" / f"{alias}.key")
 
+    def identity(self) -> str:
+        """Return the alias of the town's identity provider."""
+        return self.town.with_role("identity")[0].alias
+
 
 def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witness_port: int) -> Layout:
     """Make the data, keys, pins and settings of a town in an empty folder.
@@ -129,11 +134,13 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
     layout.logs.mkdir()
     stewards = {steward.alias: new_key(folder / "stewards" / f"{steward.alias}.key") for steward in town.stewards}
     log_key = new_key(layout.service / "keys" / "log.key")
+    log_key_pq = new_post_quantum_key(layout.service / "keys" / "log.pq.key")
     genesis = e.Genesis(
         at=int(time.time()),
         origin=town.origin,
         title=town.title,
         log_key=str(VerifierKey.ed25519(town.origin, bytes(log_key.verify_key))),
+        log_key_pq=str(VerifierKey.ml_dsa_44(town.origin, public_bytes(log_key_pq))),
         time_zone=town.time_zone,
         stewards=[e.Steward(alias=s.alias, title=s.title, key=public_hex(stewards[s.alias])) for s in town.stewards],
         quorum=town.quorum,
@@ -143,6 +150,7 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
     trust = Trust(
         origin=town.origin,
         log_key=genesis.log_key,
+        log_key_pq=genesis.log_key_pq,
         genesis_sha256=entry_sha256(e.encode(genesis)),
         witness_policy=witnesses,
     )
@@ -159,10 +167,12 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
 
 
 def _lay_out_witness(layout: Layout, genesis: e.Genesis, port: int) -> str:
-    vkey = make_witness(layout.witness, WITNESS_NAME, [VerifierKey.parse(genesis.log_key)])
+    log_keys = [VerifierKey.parse(genesis.log_key)]
+    key, post_quantum = make_witness(layout.witness, WITNESS_NAME, log_keys, post_quantum=True)
     return (
-        f"log {genesis.log_key}\nwitness town {vkey} http://{HOST}:{port}\n"
-        "group town_quorum 1 town\nquorum town_quorum\n"
+        f"log {genesis.log_key}\n"
+        f"witness town {key} http://{HOST}:{port}\nwitness town_pq {post_quantum} http://{HOST}:{port}\n"
+        "group town_quorum any town town_pq\nquorum town_quorum\n"
     )
 
 
