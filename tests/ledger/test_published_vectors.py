@@ -46,6 +46,14 @@ def test_every_published_consistency_proof_verifies_or_fails_as_its_case_says(sh
     assert set(verdicts) == {True, False}
 
 
+def test_no_published_vector_is_left_out(shared_data: Path) -> None:
+    """The tests here run two folders and one file; whatever else came along would not be run."""
+    root = shared_data / "vectors"
+    merkle = {*(root / "merkle/inclusion").rglob("*.json"), *(root / "merkle/consistency").rglob("*.json")}
+    everything = {file for file in root.rglob("*") if file.is_file() and file.name not in ("LICENSE", "README.md")}
+    assert everything == merkle | {root / "ed25519/ed25519vectors.json"}
+
+
 def test_an_ed25519_signature_is_taken_exactly_when_its_only_oddity_is_a_low_order_component(shared_data: Path) -> None:
     """Our stance, for all 914 cases.
 
