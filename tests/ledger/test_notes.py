@@ -192,6 +192,27 @@ def test_only_signatures_by_known_keys_count_and_a_bad_one_among_them_spoils_the
         verify_note(Note("hullo\n", (ours,)), [LOG_KEY])
 
 
+@given(st.sampled_from([chr(code) for code in range(32) if code != 10]), st.data())
+def test_no_note_with_a_control_character_anywhere_is_read(control: str, data: st.DataObject) -> None:
+    whole = GOOD.decode()
+    place = data.draw(st.integers(0, len(whole)))
+    with pytest.raises(Malformed):
+        parse_note((whole[:place] + control + whole[place:]).encode())
+
+
+def test_a_line_that_stands_twice_counts_once_and_one_by_an_unknown_algorithm_is_passed_over() -> None:
+    """A type that nobody here knows gives another key ID, so such a line is by someone unknown."""
+    text = "hello\n"
+    ours = sign_text(text, LOG_KEY.name, LOG)
+    assert verify_note(Note(text, (ours, ours, ours)), [LOG_KEY]) == [LOG_KEY]
+    for type_ in (0, 2, 3, 5, 0x07, 0xF9, 0xFF):
+        key_id = sha256(LOG_KEY.name.encode() + b"\n" + bytes([type_]) + LOG_KEY.public_key).digest()[:4]
+        foreign = NoteSignature(LOG_KEY.name, key_id, ours.signature)
+        assert verify_note(Note(text, (foreign, ours)), [LOG_KEY]) == [LOG_KEY]
+        with pytest.raises(SignatureInvalid):
+            verify_note(Note(text, (foreign,)), [LOG_KEY])
+
+
 def test_a_signature_one_byte_short_is_refused_though_the_message_supplies_the_byte() -> None:
     """For libsodium, signature and message are one string, and the cut between them is ours to check."""
     public_key = bytes(LOG.verify_key)
