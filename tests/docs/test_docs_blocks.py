@@ -34,7 +34,7 @@ from ledger import canonical
 from ledger import entries as e
 from policies.document import Policy, check_document
 from queries.tree import decode_query
-from trust.audit.witness import WitnessFile
+from trust.audit.witness_folder import WitnessFile
 from trust.node.settings import NodeSettings
 from trust.service.database.engine import Databases
 from trust.service.record_keys import RecordKeys
