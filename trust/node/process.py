@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from ledger.errors import HistoryForked, MusubiError, ProofInvalid
+from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
 from trust.key_files import read_key, read_secret
 from trust.log_follower import LogFollower
 from trust.log_source import HttpLog
@@ -119,19 +119,26 @@ class Node:
             answer = self.client.work(
                 caught_up=self.books.caught_up, known=self.reader.size, wait=self.settings.poll_seconds
             )
+        except SignatureInvalid:
+            self._polling = False
+            self._read()  # the operator's key, or ours, may have changed: the ledger, which needs nobody's word, says so
+            raise
         finally:
             self._polling = False
         if answer.size > self.reader.size or self.reader.lacks_leaves:
-            try:
-                self.reader.read()
-            finally:
-                self.erasing.forget()  # also of the entries that were read before it failed
+            self._read()
         done = [self.rounds.do(task) for task in answer.tasks]
         if not all(done):
             self._stopping.wait(RETRY_SECONDS)  # the same task comes with the next poll: do not spin on it
         self.erasing.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self._make_ready()
+
+    def _read(self) -> None:
+        try:
+            self.reader.read()
+        finally:
+            self.erasing.forget()  # also of the entries that were read before it failed
 
     def _make_ready(self) -> None:
         """Materialise the bounded views of our policies while nothing else is asked."""

@@ -6,13 +6,22 @@ Each step is written down durably before anything leaves; what a crash leaves be
 import secrets
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import structlog
 from nacl.signing import SigningKey
 
 from ledger import jws
-from ledger.errors import BudgetExceeded, MusubiError, NotFound, ProofInvalid, RoundClosed, Unavailable
+from ledger.errors import (
+    BudgetExceeded,
+    MusubiError,
+    NotFound,
+    ProofInvalid,
+    RoundClosed,
+    SignatureInvalid,
+    Unavailable,
+)
 from policies.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks
 from policies.replay import OpenRound
 from queries.combine import fit
@@ -102,7 +111,8 @@ class NodeRounds:
     def _countersign(self, index: int, opened: OpenRound) -> None:
         own = self._books.round(index)
         if own is not None:  # written before, perhaps not sent: the same bytes again
-            self._client.say("word" if own.state == "no-share" else "countersign", own.token)
+            step: Literal["word", "countersign"] = "word" if own.state == "no-share" else "countersign"
+            self._client.say(step, self._signed_now(own.token, Word if step == "word" else Countersign))
             return
         admit = opened.admit
         now = self._clock()
@@ -140,7 +150,7 @@ class NodeRounds:
             self._send(index, own.token)
             return
         if own.state == "no-share":
-            self._client.say("word", own.token)
+            self._client.say("word", self._signed_now(own.token, Word))
             return
         self._check_not_before_restore(opened)
         if self._clock() >= opened.admit.expires or index < self._books.caught_up:
@@ -170,9 +180,17 @@ class NodeRounds:
         self._send(index, token)
 
     def _send(self, index: int, token: str) -> None:
-        self._client.say("share", token)
+        self._client.say("share", self._signed_now(token, Share))
         reached("node:sent")  # a crash here sends the same bytes once more
         self._books.sent(index)
+
+    def _signed_now(self, token: str, type_: type[Countersign | Share | Word]) -> str:
+        """Return a message of our books as it is, or signed anew where our key has changed since: it says the same."""
+        try:
+            jws.verify(token, bytes(self._key.verify_key), type_)
+        except SignatureInvalid:
+            return jws.sign(jws.read_unverified(token, type_), self._key)
+        return token
 
     def _checked_transcript(self, index: int, opened: OpenRound, token: str, own: str) -> list[str]:
         """Check everybody's countersignatures ourselves; raise unless all are there, for this round, and ours is ours."""
@@ -189,10 +207,10 @@ class NodeRounds:
             member = state.participant(holder)
             if member is None:
                 raise ProofInvalid("A participant is no member of this town.")
-            message = jws.verify(said, bytes.fromhex(member.key), Countersign, "countersignature")
+            message = jws.verify_any(said, state.keys_since(holder, index), Countersign, "countersignature")
             if (message.from_, message.log, message.admit, message.admit_sha256) != (holder, *round_):
                 raise ProofInvalid("A countersignature is for another round.")
-            if holder == self._alias and said != own:
+            if holder == self._alias and jws.parts(said)[1] != jws.parts(own)[1]:
                 raise ProofInvalid("The transcript holds another countersignature of ours than our books.")
         return go.transcript
 
@@ -202,7 +220,7 @@ class NodeRounds:
             self._send(index, own.token)
             return
         if own is not None and own.state == "no-share":
-            self._client.say("word", own.token)
+            self._client.say("word", self._signed_now(own.token, Word))
             return
         self._check_not_before_restore(opened)
         message = Word(from_=self._alias, log=self._reader.state.log, admit=index, admit_sha256=opened.entry_sha256)
