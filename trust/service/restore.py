@@ -88,6 +88,8 @@ async def restore(
     _put_files(backup, made, folder, record_keys)
     settings = _settings(backup, folder, database_url)
     trust = pins_of(settings, read_genesis(folder / GENESIS))
+    if (backup / "log").exists():
+        copy_log(FolderLog(backup / "log"), trust, folder / "log")
     backed_up = _size(folder / "log")
     _catch_up(folder, trust, mirrors)
     answered = await _check_witnesses(settings, trust, folder / "log", has_mirror=bool(mirrors))

@@ -1,0 +1,493 @@
+"""Backups taken while the service runs, and restores that bring back neither a consent that ended nor an erased record."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from processes import free_port, witness_at
+from running import ORIGIN, Resident, Running, Town, consent_of, lay_out, query, question, refused, replay_log, run
+from sqlalchemy import select
+
+from ledger import jws
+from ledger.errors import HistoryForked, Malformed, NotFound, NotPermitted, Unavailable
+from policies.bundle import Bundle
+from policies.erasure import Farewell, make_erasure
+from policies.in_force import indices_in_force
+from policies.keys import public_hex
+from trust.backup_files import MANIFEST, read_backup
+from trust.service.backup import back_up, back_up_record_keys
+from trust.service.database import tables as t
+from trust.service.records import open_record
+from trust.service.restore import MARK, Restored, restore
+
+pytestmark = pytest.mark.anyio
+DATABASE_FILES = "service.sqlite*"
+
+
+@dataclass
+class Place:
+    """A town whose service is backed up, lost and restored."""
+
+    town: Town
+    port: int
+    new_database: Callable[[], str]
+    copies: Path
+    number: int = 0
+    consents: dict[int, tuple[Resident, Bundle]] = field(default_factory=dict)
+
+    def new_folder(self, name: str) -> Path:
+        """Return a new place beside the town."""
+        self.number += 1
+        return self.copies / f"{name}-{self.number}"
+
+    async def back_up(self, **how: Any) -> Path:
+        """Take a backup of the service."""
+        out = self.new_folder("backup")
+        await back_up(self.town.service, out, **how)
+        return out
+
+    def mirror(self) -> Path:
+        """Copy the log as somebody else would have it."""
+        out = self.new_folder("mirror")
+        shutil.copytree(self.town.service / "log", out)
+        return out
+
+    def lose(self, *, record_keys: bool = True) -> None:
+        """Lose the service's machine: signing keys are kept elsewhere, and the records' keys perhaps."""
+        lost = self.new_folder("lost")
+        self.town.service.rename(lost)
+        self.town.service.mkdir()
+        shutil.copytree(lost / "keys", self.town.service / "keys")
+        if record_keys:
+            shutil.copy(lost / "record-keys.sqlite", self.town.service)
+
+    async def restore(self, backup: Path, *mirrors: Path, record_keys: Path | None = None) -> Restored:
+        """Restore a backup into the service's folder, the witness being there; into another empty database."""
+        url = self.new_database()
+        with witness_at(self.town.witness, self.port):
+            done = await restore(
+                backup,
+                self.town.service,
+                mirrors=[str(each) for each in mirrors],
+                database_url=url if url or self.town.database_url else None,
+                record_keys=record_keys,
+            )
+        self.town.database_url = url
+        return done
+
+    async def grant(self, running: Running) -> int:
+        """Have somebody new consent."""
+        resident = Resident()
+        await running.enrol(resident)
+        bundle = resident.consent()
+        (index,) = await running.grant(bundle, key=secrets.token_hex(16))
+        self.consents[index] = (resident, bundle)
+        return index
+
+    async def revoke(self, running: Running, index: int) -> int:
+        """End a consent."""
+        resident, bundle = self.consents[index]
+        done: int = (await running.done("/v1/revocations", resident.revocation(bundle, index)))["index"]
+        return done
+
+    async def erase(self, running: Running, index: int) -> None:
+        """Erase a consent."""
+        resident, bundle = self.consents[index]
+        how: dict[str, Any] = {"log": ORIGIN, "consent": consent_of(bundle), "said_at": int(time.time())}
+        await running.done("/v1/erasures", make_erasure(resident.key, grant=index, **how))
+
+
+def in_force(running: Running) -> list[int]:
+    """Return the grants in force."""
+    state = running.service.store.state
+    return indices_in_force(state.eligible(state.policies["mobility"].sha256, state.at, 0))
+
+
+def everything_in(folder: Path) -> bytes:
+    """Return all bytes of all files under a folder."""
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@pytest.fixture
+def place(tmp_path: Path, database: Callable[[], str]) -> Place:
+    """A town with its witness at a real address."""
+    port = free_port()
+    town = lay_out(tmp_path / "town", database(), witness_url=f"http://127.0.0.1:{port}")
+    return Place(town, port, database, tmp_path)
+
+
+async def test_after_a_restore_what_ended_has_ended_and_what_was_erased_is_gone(place: Place) -> None:
+    """An old backup, the log's mirror, and the file of the records' keys that survived."""
+    async with run(place.town) as running:
+        await running.found()
+        erased, revoked, kept = [await place.grant(running) for _ in range(3)]
+        key = (await running.service.keys.find([erased]))[erased]
+        backup = await place.back_up()
+        await place.erase(running, erased)
+        end = await place.revoke(running, revoked)
+        late = await place.grant(running)
+        late_erased = await place.grant(running)
+        await place.erase(running, late_erased)
+        admit = (await running.ask(question(place.town, query()))).admit
+        await running.settle()
+        size = running.service.store.size
+    mirror = place.mirror()
+    place.lose()
+    done = await place.restore(backup, mirror)
+    assert done.size == size
+    assert done.backed_up < size
+    assert (done.lost_records, done.erased, done.unreadable, done.witnesses) == ([late], 1, 0, ["one"])
+    assert not list(place.town.service.glob(MARK))
+    assert key not in everything_in(place.town.service)
+    async with run(place.town) as running:
+        assert in_force(running) == [kept, late]
+        assert [row[0] for row in await running.rows(t.records)] == [revoked, kept]
+        assert admit in running.service.store.state.rounds
+        grants = {row[0]: row for row in await running.rows(t.grants)}
+        assert grants[revoked][4] == end
+        assert grants[erased][3] is None
+        assert {row[0] for row in await running.rows(t.erasures)} == {erased, late_erased}
+        resident, bundle = place.consents[erased]
+        assert bytes(resident.key.verify_key) not in [row[1] for row in await running.rows(t.residents)]
+        await running.enrol(resident)
+        refused(await running.post("/v1/grants", {"bundles": [bundle]}), "replayed")
+        assert await running.done("/v1/residents/consents", jws.sign(resident.mine(), resident.key)) == []
+        await place.revoke(running, kept)
+        assert in_force(running) == [late]
+        assert await place.grant(running) == size + 1
+        await running.settle()
+    assert replay_log(place.town)[0].size == size + 2
+
+
+async def test_an_attacker_with_a_backup_from_before_the_erasure_and_the_disk_from_after_reads_nothing(
+    place: Place,
+) -> None:
+    async with run(place.town) as running:
+        await running.found()
+        index, other = await place.grant(running), await place.grant(running)
+        keys = await running.service.keys.find([index, other])
+        sealed = {row[0]: row[1] for row in await running.rows(t.records)}
+        backup = await place.back_up(signing_keys=True)
+        await place.erase(running, index)
+        before, disk = everything_in(backup), everything_in(place.town.service)
+    assert open_record(keys[index], sealed[index]) == place.consents[index][1]
+    assert sealed[index] in before  # what is to be read is there, and its key is nowhere
+    assert keys[index] not in before + disk
+    assert keys[other] in disk
+    assert keys[other] not in before
+    for leaf in place.consents[index][1].leaves:
+        for part in (bytes.fromhex(leaf.salt), leaf.salt.encode(), leaf.body.encode()):
+            assert part not in before + disk
+
+
+async def test_an_old_backup_of_the_records_keys_gives_no_erased_record_back(place: Place) -> None:
+    async with run(place.town) as running:
+        await running.found()
+        index, other = await place.grant(running), await place.grant(running)
+        keys = await running.service.keys.find([index, other])
+        backup, old_keys = await place.back_up(), place.new_folder("keys")
+        back_up_record_keys(place.town.service, old_keys)
+        await place.erase(running, index)
+        await running.settle()
+    mirror = place.mirror()
+    place.lose(record_keys=False)
+    done = await place.restore(backup, mirror, record_keys=old_keys)
+    assert (done.erased, done.unreadable, done.lost_records) == (1, 0, [])
+    assert keys[index] in old_keys.read_bytes()  # until its owner deletes it, as the how-to page says
+    assert keys[index] not in everything_in(place.town.service)
+    async with run(place.town) as running:
+        assert await running.service.keys.find([index, other]) == {other: keys[other]}
+
+
+async def test_without_the_records_keys_a_resident_can_still_take_a_consent_back(place: Place) -> None:
+    async with run(place.town) as running:
+        await running.found()
+        index = await place.grant(running)
+        await running.settle()
+        backup = await place.back_up()
+    place.lose(record_keys=False)
+    assert (await place.restore(backup)).unreadable == 1
+    async with run(place.town) as running:
+        assert in_force(running) == [index]
+        await place.revoke(running, index)
+        assert in_force(running) == []
+
+
+async def test_the_log_never_goes_back(place: Place) -> None:
+    """Without a mirror, with one that is too old, or without an answer of the witness, nothing can be started."""
+    async with run(place.town) as running:
+        await running.found()
+        backup = await place.back_up()
+        await place.grant(running)
+        await running.settle()
+        old = place.mirror()
+        await place.grant(running)
+        await running.settle()
+    mirror = place.mirror()
+    place.lose()
+    for mirrors in ((), (old,)):
+        with pytest.raises(Unavailable, match="has cosigned"):
+            await place.restore(backup, *mirrors)
+        assert not (place.town.service / "service.toml").exists()
+    with pytest.raises(Unavailable, match="Too few witnesses"):
+        await restore(backup, place.town.service, mirrors=[str(mirror)], database_url=place.new_database() or None)
+    with pytest.raises(NotFound):
+        await place.restore(backup, mirror / "nowhere")
+    assert (await place.restore(backup, old, mirror)).size > 0
+    async with run(place.town) as running:
+        assert len(in_force(running)) == 2
+
+
+async def test_a_mirror_of_another_history_is_refused(place: Place) -> None:
+    """It bears the same keys' signatures: the witness was restored from its own old backup, and cosigned a fork."""
+    async with run(place.town) as running:
+        await running.found()
+        await running.settle()
+        backup, at_first = await place.back_up(), place.new_folder("witness")
+    shutil.copytree(place.town.witness, at_first)
+    forks = []
+    for _ in range(2):
+        place.lose()
+        shutil.rmtree(place.town.witness)
+        shutil.copytree(at_first, place.town.witness)
+        await place.restore(backup)
+        async with run(place.town) as running:
+            await place.grant(running)
+            await running.settle()
+        forks.append(place.mirror())
+    place.lose()
+    with pytest.raises(HistoryForked):
+        await place.restore(backup, *forks)
+    with pytest.raises(HistoryForked, match="another history"):
+        await place.restore(backup, forks[0])
+    assert not (place.town.service / "service.toml").exists()
+
+
+@pytest.mark.parametrize("harm", ["no manifest", "a file is damaged", "a file is gone", "a path leads out"])
+async def test_a_backup_that_is_not_whole_is_refused(place: Place, harm: str) -> None:
+    async with run(place.town) as running:
+        await running.found()
+        backup = await place.back_up()
+    if harm == "no manifest":
+        (backup / MANIFEST).unlink()
+    elif harm == "a file is damaged":
+        (backup / "genesis.json").write_bytes(b"{}")
+    elif harm == "a file is gone":
+        (backup / "service.sqlite").unlink()
+    else:
+        made = (backup / MANIFEST).read_text()
+        (backup / MANIFEST).write_text(made.replace('"genesis.json"', '"../genesis.json"'))
+    place.lose()
+    with pytest.raises((Malformed, NotFound)):
+        await place.restore(backup)
+    assert sorted(path.name for path in place.town.service.iterdir()) == ["keys", "record-keys.sqlite"]
+
+
+async def test_a_restore_that_broke_off_is_begun_anew_and_one_into_a_service_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run(place.town) as running:
+        await running.found()
+        index = await place.grant(running)
+        await running.settle()
+        backup = await place.back_up()
+        with pytest.raises(NotPermitted, match="holds a service"):
+            await place.restore(backup)
+    place.lose()
+    with monkeypatch.context() as patched:
+        patched.setattr("trust.service.restore.write_whole", _fails_at("service.toml"))
+        with pytest.raises(Unavailable):
+            await place.restore(backup)
+    assert (place.town.service / MARK).exists()
+    assert not (place.town.service / "service.toml").exists()
+    await place.restore(backup)
+    async with run(place.town) as running:
+        assert in_force(running) == [index]
+
+
+def _fails_at(name: str) -> Callable[..., None]:
+    from trust.trust_file import write_whole
+
+    def write(path: Path, data: bytes, mode: int = 0o600) -> None:
+        if path.name == name:
+            raise Unavailable("The disk is full.")
+        write_whole(path, data, mode)
+
+    return write
+
+
+async def test_backups_are_their_owners_and_hold_no_secret_key_unless_asked_for(place: Place) -> None:
+    async with run(place.town) as running:
+        await running.found()
+        await place.grant(running)
+        plain, full = await place.back_up(), await place.back_up(signing_keys=True)
+    for out in (plain, full):
+        assert out.stat().st_mode & 0o777 == 0o700
+        assert all(path.stat().st_mode & 0o077 == 0 for path in out.iterdir() if path.is_file())
+        assert "record-keys.sqlite" not in read_backup(out).files
+    hexes = [secret.hex().encode() for secret in place.town.secrets()]
+    assert not any(secret in everything_in(plain) for secret in hexes)
+    assert set(read_backup(full).files) - set(read_backup(plain).files) == {"keys/log.key", "keys/operator.key"}
+
+
+async def test_an_enrolment_that_was_forgotten_is_not_brought_back(place: Place) -> None:
+    async with run(place.town) as running:
+        await running.found()
+        index, other = await place.grant(running), await place.grant(running)
+        backup = await place.back_up()
+        await place.erase(running, index)
+        resident = place.consents[index][0]
+        said = Farewell(log=ORIGIN, key=public_hex(resident.key), at=running.clock(), nonce=secrets.token_hex(32))
+        await running.done("/v1/residents/farewell", jws.sign(said, resident.key))
+        await running.settle()
+    mirror = place.mirror()
+    place.lose()
+    await place.restore(backup, mirror)
+    async with run(place.town) as running:
+        keys = [row[1] for row in await running.rows(t.residents)]
+        assert keys == [bytes(place.consents[other][0].key.verify_key)]
+
+
+async def test_a_backup_taken_in_the_middle_of_many_writes_is_of_one_moment(place: Place) -> None:
+    async with run(place.town) as running:
+        await running.found()
+        grants = asyncio.gather(*(place.grant(running) for _ in range(30)))
+        backups = [await place.back_up() for _ in range(3)]
+        await grants
+        await running.settle()
+        expected = in_force(running)
+    mirror = place.mirror()
+    place.lose()
+    for backup in backups:
+        with contextlib.closing(sqlite3.connect(backup / "service.sqlite")) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            (entries,) = db.execute('SELECT max("index") + 1 FROM entries').fetchone()
+            assert db.execute("SELECT size FROM head").fetchone() == (entries,)
+    done = await place.restore(backups[1], mirror)
+    async with run(place.town) as running:
+        assert in_force(running) == expected
+        lost = [index for index in expected if index not in {row[0] for row in await running.rows(t.records)}]
+        assert lost == done.lost_records
+
+
+class Lives(RuleBasedStateMachine):
+    """Consents given, taken back and erased; backups at any time; the machine lost at any time, and an old backup restored."""
+
+    @initialize()
+    def begin(self) -> None:
+        """Found a town in memory, on SQLite."""
+        self.stack = contextlib.ExitStack()
+        self.loop = self.stack.enter_context(asyncio.Runner())
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="lives-", dir=memory)))
+        port = free_port()
+        town = lay_out(folder / "town", witness_url=f"http://127.0.0.1:{port}")
+        self.place = Place(town, port, lambda: "", folder)
+        self.alive: set[int] = set()
+        self.erased: dict[int, bytes] = {}
+        self.backups: list[tuple[Path, Path]] = []
+        self.known: set[int] = set()
+        """Whose record the service has."""
+        self.known_at: list[set[int]] = []
+        self._start()
+        self.loop.run(self.running.found())
+
+    def _start(self) -> None:
+        self.around = run(self.place.town)
+        self.running = self.loop.run(self.around.__aenter__())
+
+    def _stop(self) -> None:
+        self.loop.run(self.around.__aexit__(None, None, None))
+
+    def teardown(self) -> None:
+        """End everything."""
+        if hasattr(self, "stack"):
+            if hasattr(self, "running"):
+                self._stop()
+            self.stack.close()
+
+    @rule()
+    def grant(self) -> None:
+        """A consent is given."""
+        index = self.loop.run(self.place.grant(self.running))
+        self.alive.add(index)
+        self.known.add(index)
+
+    @precondition(lambda self: self.alive & self.known)
+    @rule(data=st.data())
+    def revoke(self, data: st.DataObject) -> None:
+        """A consent is taken back."""
+        index = data.draw(st.sampled_from(sorted(self.alive & self.known)))
+        self.loop.run(self.place.revoke(self.running, index))
+        self.alive.discard(index)
+
+    @precondition(lambda self: self.known - set(self.erased))
+    @rule(data=st.data())
+    def erase(self, data: st.DataObject) -> None:
+        """A consent is erased, also one that has ended."""
+        index = data.draw(st.sampled_from(sorted(self.known - set(self.erased))))
+        found = self.loop.run(self.running.service.keys.find([index]))
+        self.loop.run(self.place.erase(self.running, index))
+        self.alive.discard(index)
+        self.known.discard(index)
+        self.erased[index] = found.get(index, bytes(40))
+
+    @rule()
+    def back_up(self) -> None:
+        """A backup is taken, and one of the records' keys."""
+        keys = self.place.new_folder("keys")
+        backup = self.loop.run(self.place.back_up())
+        back_up_record_keys(self.place.town.service, keys)
+        self.backups.append((backup, keys))
+        self.known_at.append(set(self.known))
+
+    @precondition(lambda self: self.backups)
+    @rule(data=st.data(), keys=st.sampled_from(["survived", "backed up"]))
+    def lose_and_restore(self, data: st.DataObject, keys: str) -> None:
+        """The machine is lost; any old backup is restored with the log's mirror."""
+        number = data.draw(st.integers(0, len(self.backups) - 1))
+        backup, old_keys = self.backups[number]
+        self.loop.run(self.running.settle())
+        self._stop()
+        mirror = self.place.mirror()
+        self.place.lose(record_keys=keys == "survived")
+        done = self.loop.run(self.place.restore(backup, mirror, record_keys=old_keys if keys == "backed up" else None))
+        self.known = (self.known_at[number] & self.known) - set(self.erased)
+        assert set(done.lost_records) == self.alive - self.known
+        self._start()
+
+    @invariant()
+    def only_what_was_given_and_neither_ended_nor_erased_is_in_force(self) -> None:
+        """And of what was erased no key is on the disk, and no row ties it to anyone."""
+        if not hasattr(self, "running"):
+            return
+        assert set(in_force(self.running)) == self.alive
+        assert self.loop.run(self.running.service.keys.find(self.erased)) == {}
+        disk = everything_in(self.place.town.service)
+        assert not any(key in disk for key in self.erased.values())
+        for index, resident, record in self.loop.run(self._rows()):
+            assert (resident is not None, record is not None) == (index in self.known, index in self.known)
+
+    async def _rows(self) -> list[tuple[int, int | None, int | None]]:
+        query_ = select(t.grants.c.index, t.grants.c.resident, t.records.c.index.label("record")).outerjoin(
+            t.records, t.records.c.index == t.grants.c.index
+        )
+        async with self.running.service.databases.reader.connect() as connection:
+            return [tuple(row) for row in await connection.execute(query_)]  # type: ignore[misc]
+
+
+TestLives = pytest.mark.slow(Lives.TestCase)
+TestLives.settings = settings(max_examples=8, stateful_step_count=14, deadline=None)
