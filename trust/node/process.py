@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
+from trust.evidence_files import keep_evidence, parse_evidence
 from trust.key_files import read_key, read_secret
 from trust.log_follower import LogFollower
 from trust.log_source import HttpLog
@@ -38,6 +39,7 @@ class Node:
         key = read_key(folder / "keys" / "node.key")
         sources = {name: folder / path for name, path in settings.sources.items()}
         self.settings = settings
+        self._folder = folder
         self.books = Books(folder / "books.sqlite")
         self.views = ViewStore(folder / "views.tmp", sources, read_secret(folder / "keys" / "rows.key"))
         self.client = ServiceClient(settings.service, settings.alias, key, trust.origin, self._operator_key, clock)
@@ -96,7 +98,8 @@ class Node:
                     self.turn()
                 except _Stopped:
                     break
-                except (ProofInvalid, HistoryForked):
+                except (ProofInvalid, HistoryForked) as error:
+                    self._keep_evidence(error)
                     raise
                 except MusubiError as error:
                     log.info("waiting", code=error.code)
@@ -109,6 +112,13 @@ class Node:
             self.client.close()
             self.books.close()
             self.views.close()
+
+    def _keep_evidence(self, error: MusubiError) -> None:
+        """Keep the file that convicts the log, where a fork gave one."""
+        evidence = error.details.get("evidence")
+        if isinstance(evidence, str):
+            keep_evidence(self._folder / "evidence", parse_evidence(evidence.encode()))
+            log.error("evidence-kept")
 
     def turn(self) -> None:
         """Poll once, read what is new, do what is asked, and make ready what will be asked."""
