@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
@@ -79,7 +80,11 @@ class _Requests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
         if task is None or str(scope["type"]) != "http":
-            await self._app(scope, receive, send)
+            try:
+                await self._app(scope, receive, partial(self._say_why, send))
+            except Exception:
+                if self._app.state.get("failed") is None:
+                    raise
             return
         self._running.add(task)
         body = _Body(receive, send) if _has_body(scope) else None
@@ -87,6 +92,13 @@ class _Requests:
             await self._app(scope, body.receive if body else receive, body.send if body else send)
         finally:
             self._running.discard(task)
+
+    async def _say_why(self, send: Send, message: Any) -> None:
+        """Pass a word on; where the application did not start for a reason of ours, the reason instead of a trace."""
+        failed = self._app.state.get("failed")
+        if message["type"] == "lifespan.startup.failed" and failed is not None:
+            message["message"] = str(failed)
+        await send(message)
 
     async def end(self) -> None:
         await asyncio.sleep(GRACE_SECONDS)

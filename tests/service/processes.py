@@ -7,6 +7,7 @@ runs in them is the command line's own ``serve``. One test starts the real comma
 import multiprocessing
 import os
 import resource
+import signal
 import socket
 import threading
 import time
@@ -75,7 +76,7 @@ def witness_at(folder: Path, port: int) -> Iterator[None]:
         witness.close()
 
 
-def _serve(folder: str, log: str, crash_at: str) -> None:
+def _serve(folder: str, log: str, crash_at: str, port: int) -> None:
     """Be the service's process: everything it prints goes to the file ``log``."""
     from trust import crash_points
     from trust.cli import main
@@ -84,7 +85,7 @@ def _serve(folder: str, log: str, crash_at: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     crash_points._AT = crash_at
-    main(["serve", "--dir", folder])
+    main(["serve", "--dir", folder, "--port", str(port)])
 
 
 class ServiceProcess(Running):
@@ -93,12 +94,12 @@ class ServiceProcess(Running):
     def __init__(self, town: Town, port: int, client: httpx.AsyncClient) -> None:
         super().__init__(town, None, Clock(), None, client)  # type: ignore[arg-type]
         self.port = port
-        self.log = town.folder / "service.log"
+        self.log = town.folder / f"service-{port}.log"
         self._process: multiprocessing.process.BaseProcess | None = None
 
     async def start(self, crash_at: str = "") -> None:
         """Start the service and wait until it is ready (or dead, where it is to crash)."""
-        arguments = (str(self.town.service), str(self.log), crash_at)
+        arguments = (str(self.town.service), str(self.log), crash_at, self.port)
         self._process = _forks.Process(target=_serve, args=arguments)
         self._process.start()
         deadline = time.monotonic() + PATIENCE
@@ -117,6 +118,14 @@ class ServiceProcess(Running):
         assert self._process is not None
         assert self._process.pid is not None
         return self._process.pid
+
+    def pause(self) -> None:
+        """Stop it where it is, as a machine that is overloaded or cut off would."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on from there."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it as a power cut would."""

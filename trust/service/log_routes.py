@@ -77,6 +77,7 @@ def _takes_gzip(accepted: str) -> bool:
 async def receipt(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     """Give the receipt (C2SP tlog-proof) of one entry, waiting for the checkpoint that covers it."""
     service = service_of(request)
+    await service.catch_up_past(index)
     if not 0 <= index < service.store.size:
         raise NotFound("The ledger has no such entry yet.")
     note = await service.sequencer.wait_for(index + 1, service.settings.service.receipt_wait_seconds)
@@ -91,6 +92,7 @@ async def receipt(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
 async def entry(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     """Give the exact bytes of one published entry."""
     service = service_of(request)
+    await service.catch_up_past(index)
     data = await service.store.entry(index) if 0 <= index < service.sequencer.size else None
     if data is None:
         raise NotFound("The ledger has no such published entry.")

@@ -19,6 +19,7 @@ async def work(request: ApiRequest) -> Response[str]:
     """Hold a node's poll until there is news for it: a larger published tree, or a task."""
     service = service_of(request)
     poll: Work = await from_node(service, await read_token(request), Work)
+    await service.catch_up_past(poll.known - 1)  # it may have learnt of a larger tree from another process
     await service.caught_up.note(poll.from_, poll.caught_up, service.sequencer.size)
 
     def news() -> WorkAnswer | None:
@@ -48,6 +49,7 @@ async def leaves(request: ApiRequest) -> Response[str]:
     wanted: LeavesWanted = await from_node(service, await read_token(request), LeavesWanted)
     if not 0 <= wanted.last - wanted.first < MAX_LEAVES:
         raise Malformed(f"A node asks for at most {MAX_LEAVES} places of the ledger at once.")
+    await service.catch_up_past(wanted.last)
     positions = {
         bytes.fromhex(sha256): record.document.holders.index(wanted.from_) + 1
         for sha256, record in service.store.state.versions.items()

@@ -67,6 +67,7 @@ async def watch(request: ApiRequest, admit: FromPath[int], wait: FromQuery[int] 
     ``closed_by`` is the published ``release`` or ``refund`` entry, or null while the round is open.
     """
     service = service_of(request)
+    await service.catch_up_past(admit)
     if not 0 <= admit < service.store.size:
         raise NotFound("The ledger has no such question.")
     opened = service.store.state.rounds.get(admit)
@@ -92,6 +93,7 @@ async def watch(request: ApiRequest, admit: FromPath[int], wait: FromQuery[int] 
 async def shares(request: ApiRequest, admit: FromPath[int]) -> Response[bytes]:
     """Give the signed shares of a question whose answer is published, so that anyone can redo the sum."""
     service = service_of(request)
+    await service.catch_up()
     if not 0 <= admit < service.store.size:
         raise NotFound("No answered question is at that place of the ledger.")
     query = (

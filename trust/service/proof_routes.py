@@ -23,6 +23,7 @@ async def in_force(
     service = service_of(request)
     if charge is not None and not 0 <= charge <= MOST:
         raise Malformed("A charge is a whole number of nano-rho from 0 on.")
+    await service.catch_up_past(size - 1)
     published = service.sequencer.size
     answer = json_answer(await service.past_sets.prove(policy_sha256, size, index, charge, published))
     answer.headers.update(
@@ -46,6 +47,7 @@ async def uses(
 async def stopped(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     """Give each holder's signed statement that covers the end of a consent at ``index``; name those that lag."""
     service = service_of(request)
+    await service.catch_up_past(index)
     return json_answer(await service.caught_up.stopped(index, service.sequencer.size))
 
 

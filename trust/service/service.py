@@ -142,6 +142,11 @@ class Service:
             await self.rounds.refresh()
             self.bell.ring()
 
+    async def catch_up_past(self, index: int) -> None:
+        """Catch up where the published ledger, as this process knows it, does not reach past ``index``."""
+        if index >= self.sequencer.size:
+            await self.catch_up()
+
     async def _follow(self) -> None:
         """Catch up whenever another process has something new, and with every beat."""
         while True:

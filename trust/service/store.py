@@ -282,7 +282,8 @@ class Store:
             connection = transaction.connection
 
             async def still_ours() -> None:
-                await connection.execute(select(1))  # fails where the database has ended a transaction that took too long
+                # fails where the database has ended a transaction that took too long
+                await connection.execute(select(1))
 
             try:
                 await self.keys.keep(transaction.record_keys, None if self.databases.sqlite else still_ours)
