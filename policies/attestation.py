@@ -18,6 +18,7 @@ from ledger.errors import ClockSkew, ConsentMismatch, SignatureInvalid
 from policies.keys import pairwise_key, public_hex
 
 Level = Literal["low", "substantial", "high"]
+AttestedFor = Literal["attestation", "lost-device"]
 CHALLENGE_SECONDS = 900
 """How long a customer has to answer a link challenge."""
 
@@ -25,10 +26,13 @@ CHALLENGE_SECONDS = 900
 class Attestation(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for", "from_": "from"}
 ):
-    """A member with the role ``identity`` says: a real person, seen on ``date``, stands behind ``key``."""
+    """A member with the role ``identity`` says: a real person, seen on ``date``, stands behind ``key``.
+
+    For ``lost-device`` it says besides: this person's device is lost, and ``key`` is on the new one.
+    """
 
     v: Literal[1] = 1
-    for_: Literal["attestation"] = "attestation"
+    for_: AttestedFor = "attestation"
     from_: Alias
     log: str
     key: Hex32
@@ -53,7 +57,13 @@ def make_enrolment(key: SigningKey, attestation: str, log: str) -> str:
     return jws.sign(Enrolment(log=log, key=public_hex(key), attestation_sha256=digest), key)
 
 
-def check_enrolment(enrolment: str, attestation: str, providers: dict[str, bytes], log: str) -> Attestation:
+def check_enrolment(
+    enrolment: str,
+    attestation: str,
+    providers: dict[str, bytes],
+    log: str,
+    attested_for: AttestedFor = "attestation",
+) -> Attestation:
     """Check attestation and enrolment together; ``providers`` are the identity members' keys by alias.
 
     Raises Malformed, SignatureInvalid or ConsentMismatch.
@@ -66,6 +76,8 @@ def check_enrolment(enrolment: str, attestation: str, providers: dict[str, bytes
     digest = hashlib.sha256(attestation.encode("ascii")).hexdigest()
     if attested.log != log or enrolled.log != log:
         raise ConsentMismatch("The attestation or enrolment is for another ledger.")
+    if attested.for_ != attested_for:
+        raise ConsentMismatch("The attestation is for something else: a lost device is not an ordinary enrolment.")
     if enrolled.key != attested.key or enrolled.attestation_sha256 != digest:
         raise ConsentMismatch("The enrolment is not for this attestation.")
     return attested

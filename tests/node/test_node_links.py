@@ -95,19 +95,21 @@ def test_a_challenge_is_good_to_the_last_second(stage: Stage) -> None:
     assert take(stage, drop(stage, answered(now, asked_at=now - CHALLENGE_SECONDS))) == (1, 0)
 
 
-def test_a_second_key_for_a_customer_and_a_second_customer_for_a_key_change_nothing(stage: Stage) -> None:
+def test_a_second_customer_for_a_key_changes_nothing(stage: Stage) -> None:
     now = stage.clock()
     take(stage, drop(stage, answered(now)))
     before = stage.books()["links"]
-    assert take(stage, drop(stage, answered(now, 2, "c1"), answered(now, 1, "c2"))) == (0, 0)
+    assert take(stage, drop(stage, answered(now, 1, "c2"))) == (0, 0)
     assert stage.books()["links"] == before
 
 
-def test_in_one_file_the_first_of_two_links_stands(stage: Stage) -> None:
+def test_a_customers_new_key_takes_the_old_ones_place_and_the_old_one_never_comes_back(stage: Stage) -> None:
     now = stage.clock()
     path = drop(stage, answered(now, 1, "c1"), answered(now, 2, "c1"), answered(now, 1, "c2"), answered(now, 3, "c3"))
-    assert take(stage, path) == (2, 0)
-    assert links(stage) == [(key(1), "c1"), (key(3), "c3")]
+    assert take(stage, path) == (3, 0)
+    assert links(stage) == [(key(2), "c1"), (key(3), "c3")]
+    assert take(stage, drop(stage, answered(now, 1, "c1"), answered(now, 2, "c3"))) == (0, 0)
+    assert links(stage) == [(key(2), "c1"), (key(3), "c3")]
 
 
 def test_a_file_taken_in_a_second_time_after_a_crash_changes_nothing(stage: Stage) -> None:

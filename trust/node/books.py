@@ -16,6 +16,7 @@ overwrites what is deleted, but SQLite also moves rows between pages and may lea
 ``scrub`` writes the whole file anew and cuts the write-ahead log. Only after it the node says that the consent is gone.
 """
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -37,6 +38,7 @@ CREATE TABLE IF NOT EXISTS leaves (
 CREATE INDEX IF NOT EXISTS leaves_by_policy ON leaves (policy, place);
 CREATE INDEX IF NOT EXISTS leaves_by_key ON leaves (key);
 CREATE TABLE IF NOT EXISTS links (slot INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, customer TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE IF NOT EXISTS replaced (key_sha256 BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erased (
     place INTEGER PRIMARY KEY, entry INTEGER NOT NULL, entry_sha256 TEXT NOT NULL, said INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS rounds (
@@ -191,14 +193,36 @@ class Books:
         return max(int(self.noted("slots") or b"0"), int(row[0]))
 
     def link(self, links: Iterable[tuple[str, str]]) -> int:
-        """Link (pairwise key, customer) pairs; return how many were new. One customer has one key, for good."""
+        """Link (pairwise key, customer) pairs; return how many were new or took an old key's place.
+
+        One customer has one key: a customer who links another (of a new device) keeps the slot, and what the old key
+        signed counts for nobody from then on. A key that was replaced never comes back, and one that is linked to a
+        customer is never linked to another.
+        """
         first = slot = self._slots_given()  # never a slot that a link now erased had
+        replaced = 0
         for key, customer in links:
             row = (slot, bytes.fromhex(key), customer)
-            slot += self._db.execute("INSERT OR IGNORE INTO links VALUES (?, ?, ?)", row).rowcount
-        if slot != first:
+            if self._is_replaced(row[1]):
+                continue
+            added = self._db.execute("INSERT OR IGNORE INTO links VALUES (?, ?, ?)", row).rowcount
+            slot += added
+            replaced += 0 if added else self._replace_key(row[1], customer)
+        if slot != first or replaced:
             self._changed()
-        return slot - first
+        return slot - first + replaced
+
+    def _replace_key(self, key: bytes, customer: str) -> int:
+        """Give a linked customer another key; return 1 if that was done, 0 where the key is linked already."""
+        old = self._db.execute("SELECT key FROM links WHERE customer = ?", (customer,)).fetchone()
+        if old is None or self._db.execute("SELECT 1 FROM links WHERE key = ?", (key,)).fetchone():
+            return 0
+        self._db.execute("INSERT INTO replaced VALUES (?)", (hashlib.sha256(old[0]).digest(),))
+        return self._db.execute("UPDATE links SET key = ? WHERE customer = ?", (key, customer)).rowcount
+
+    def _is_replaced(self, key: bytes) -> bool:
+        query = "SELECT 1 FROM replaced WHERE key_sha256 = ?"
+        return self._db.execute(query, (hashlib.sha256(key).digest(),)).fetchone() is not None
 
     def linked(self, first_slot: int) -> list[tuple[str, int]]:
         """Return (customer, slot) of the links from a slot on."""

@@ -1,7 +1,8 @@
 """Enrolment: an identity provider of the town says that a real, verified person stands behind a resident's key.
 
 Gather: is the person or the key known? Decide: one enrolment per person per provider, one key per resident.
-Apply: a row; enrolment leaves nothing in the ledger.
+Apply: a row; enrolment leaves nothing in the ledger. A person whose device is lost is enrolled again by
+``trust.service.lost_device``; the lost key never is.
 """
 
 import hashlib
@@ -9,10 +10,12 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 from sqlalchemy import insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.entries import Token
-from ledger.errors import Replayed
-from policies.attestation import Attestation, check_enrolment
+from ledger.errors import NotPermitted, Replayed, SignatureInvalid
+from policies.attestation import AttestedFor, check_enrolment
+from policies.replay import State
 from trust.service.database import tables as t
 from trust.service.store import Store, Transaction
 
@@ -38,12 +41,14 @@ async def enrol(store: Store, requests: list[EnrolmentRequest]) -> int:
     Raises SignatureInvalid, ConsentMismatch, or Replayed where the person or the key is enrolled otherwise.
     """
     state = store.state
-    providers = {member.alias: bytes.fromhex(member.key) for member in state.members_with("identity")}
-    attested = [check_enrolment(each.enrolment, each.attestation, providers, state.log) for each in requests]
-    rows = [_row(each) for each in attested]
+    providers = providers_of(state)
+    rows = [attested_row(each, providers, state.log) for each in requests]
 
     async def act(transaction: Transaction) -> int:
+        if providers_of(transaction.state) != providers:
+            raise SignatureInvalid("An identity provider has changed its key meanwhile; have it attest again.")
         keys = [row["key"] for row in rows]
+        await refuse_lost(transaction.connection, keys)
         subjects = [row["subject_sha256"] for row in rows]
         query = select(t.residents.c.key, t.residents.c.provider, t.residents.c.subject_sha256).where(
             or_(t.residents.c.key.in_(keys), t.residents.c.subject_sha256.in_(subjects))
@@ -67,7 +72,16 @@ async def enrol(store: Store, requests: list[EnrolmentRequest]) -> int:
     return await store.submit(act)
 
 
-def _row(attested: Attestation) -> dict[str, Any]:
+def providers_of(state: State) -> dict[str, bytes]:
+    """Return the identity providers' public keys, by alias."""
+    return {member.alias: bytes.fromhex(member.key) for member in state.members_with("identity")}
+
+
+def attested_row(
+    request: EnrolmentRequest, providers: dict[str, bytes], log: str, attested_for: AttestedFor = "attestation"
+) -> dict[str, Any]:
+    """Check an attestation and its answer, and return the resident's row; raises what ``check_enrolment`` does."""
+    attested = check_enrolment(request.enrolment, request.attestation, providers, log, attested_for)
     return {
         "key": bytes.fromhex(attested.key),
         "provider": attested.from_,
@@ -75,3 +89,13 @@ def _row(attested: Attestation) -> dict[str, Any]:
         "level": attested.level,
         "date": attested.date,
     }
+
+
+async def refuse_lost(connection: AsyncConnection, keys: list[bytes]) -> None:
+    """Raise NotPermitted where one of these keys was on a device that was reported lost."""
+    query = select(t.lost_keys.c.key).where(t.lost_keys.c.key.in_(keys)).limit(1)
+    if (await connection.execute(query)).first() is not None:
+        raise NotPermitted(
+            "This device was reported lost, and its key is not taken any more. If it is yours, go to the identity "
+            "provider again."
+        )

@@ -16,6 +16,7 @@ from policies.replay import current_policy
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
+from trust.service.enrol import refuse_lost
 from trust.service.idempotency import answered_before, remember
 from trust.service.intake import SMALL, CheckedConsent, CurrentPolicies, Workers, read_consents
 from trust.service.store import Store, Transaction
@@ -65,6 +66,7 @@ async def _gather(transaction: Transaction, checked: list[CheckedConsent]) -> di
     if len(set(consents)) != len(consents) or (await transaction.connection.execute(used)).first():
         raise Replayed("A consent with this identifier was used before; sign a new one with a fresh identifier.")
     keys = {each.key for each in checked}
+    await refuse_lost(transaction.connection, list(keys))
     query = select(t.residents.c.id, t.residents.c.key).where(t.residents.c.key.in_(keys))
     return {bytes(row.key): row.id for row in await transaction.connection.execute(query)}
 

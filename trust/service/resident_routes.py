@@ -11,9 +11,10 @@ from ledger.errors import SignatureInvalid
 from policies.consent import General
 from queries.messages import Mine, MyConsent
 from trust.service.database import tables as t
-from trust.service.enrol import EnrolmentRequests, enrol
+from trust.service.enrol import EnrolmentRequest, EnrolmentRequests, enrol, refuse_lost
 from trust.service.grant import grant
 from trust.service.idempotency import check_key
+from trust.service.lost_device import replace_device
 from trust.service.records import open_record
 from trust.service.requests import ApiRequest, json_answer, read_json, read_token, service_of
 from trust.service.revoke import RevokeRequest, revoke
@@ -26,6 +27,14 @@ async def enrolments(request: ApiRequest) -> Response[bytes]:
     """Enrol residents whom an identity provider has attested; all or none."""
     wanted, _ = await read_json(request, EnrolmentRequests, "enrolment")
     return json_answer({"enrolled": await enrol(service_of(request).store, wanted.enrolments)})
+
+
+@post("/v1/lost-devices", status_code=200)
+async def lost_devices(request: ApiRequest) -> Response[bytes]:
+    """Enrol the new device of a person whose old one is lost, and end everything that the old one agreed to."""
+    wanted, _ = await read_json(request, EnrolmentRequest, "enrolment")
+    service = service_of(request)
+    return json_answer(await replace_device(service.store, wanted, service.operator, service.operator_signer))
 
 
 @post("/v1/grants", status_code=200)
@@ -58,6 +67,7 @@ async def consents(request: ApiRequest) -> Response[bytes]:
     enrolled = select(t.residents.c.id).where(t.residents.c.key == bytes.fromhex(mine.key))
     async with service.databases.reader.connect() as connection:
         if (await connection.execute(enrolled)).first() is None:
+            await refuse_lost(connection, [bytes.fromhex(mine.key)])
             return json_answer([])  # anyone can make keys: theirs must not push others' nonces out of memory
     await service.nonces.check(mine.nonce, mine.at)
     query = (
@@ -93,4 +103,4 @@ async def consents(request: ApiRequest) -> Response[bytes]:
     return json_answer(found)
 
 
-routes = [enrolments, grants, revocations, consents]
+routes = [enrolments, lost_devices, grants, revocations, consents]

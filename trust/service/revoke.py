@@ -15,10 +15,11 @@ from ledger import entries as e
 from ledger.entries import Index
 from ledger.errors import AlreadyEnded, NotFound
 from policies.bundle import Bundle, commitment
-from policies.consent import PROMISE_SECONDS, Promise, read_consent, read_lone_revocation, read_revocation
+from policies.consent import PROMISE_SECONDS, Promise, Revocation, read_consent, read_lone_revocation, read_revocation
 from policies.replay import State
 from trust.service import metrics
 from trust.service.database import tables as t
+from trust.service.enrol import refuse_lost
 from trust.service.own_keys import OperatorSigner
 from trust.service.records import open_record, seal_record
 from trust.service.store import Store, Transaction
@@ -47,19 +48,6 @@ async def revoke(store: Store, request: RevokeRequest, operator: str, signer: Op
     key, sealed = seal_record(canonical.encode(request.bundle))
     committed = commitment(request.bundle)
 
-    def promised(state: State, entry: e.Revoke, index: int) -> Revoked:
-        promise = Promise(
-            log=state.log,
-            grant=entry.grant,
-            commitment=entry.commitment,
-            index=index,
-            promised_at=entry.at,
-            by=entry.at + PROMISE_SECONDS,
-        )
-        return Revoked(
-            index=index, operator=state.member_entries.get(operator), promise=jws.sign(promise, signer.key(state))
-        )
-
     async def act(transaction: Transaction) -> Revoked:
         connection, state = transaction.connection, transaction.state
         query = (
@@ -71,10 +59,11 @@ async def revoke(store: Store, request: RevokeRequest, operator: str, signer: Op
         row = (await connection.execute(query)).first()
         if row is None:
             raise NotFound("There is no consent at that place of the ledger.")
+        await refuse_lost(connection, [_said_by(request)])
         if row.ended_by is not None:
             same = await _same_before(transaction, row.ended_by, request.grant, committed)
             if same is not None:
-                return promised(state, same, row.ended_by)
+                return promised(state, same, row.ended_by, operator, signer)
         if request.grant in state.erased:
             raise AlreadyEnded("This consent was erased; nothing more needs to be done.", index=row.ended_by)
         _check(state, request, row, await store.keys.find([request.grant]))
@@ -85,11 +74,32 @@ async def revoke(store: Store, request: RevokeRequest, operator: str, signer: Op
         await connection.execute(update(t.grants).where(t.grants.c.index == request.grant).values(ended_by=index))
         await connection.execute(insert(t.records), {"index": index, "sealed": sealed})
         transaction.record_keys.append((index, key))
-        return promised(state, entry, index)
+        return promised(state, entry, index, operator, signer)
 
     revoked = await store.submit(act)
     metrics.revocations.inc()
     return revoked
+
+
+def _said_by(request: RevokeRequest) -> bytes:
+    """Return the key at the service that a revocation names; whether it signed is looked at later."""
+    general = jws.read_unverified(request.bundle.leaves[0].body, Revocation, "revocation")
+    return bytes.fromhex(general.key)
+
+
+def promised(state: State, entry: e.Revoke, index: int, operator: str, signer: OperatorSigner) -> Revoked:
+    """Return the answer to a revocation at ``index``: the signed promise that its entry will be in the ledger."""
+    promise = Promise(
+        log=state.log,
+        grant=entry.grant,
+        commitment=entry.commitment,
+        index=index,
+        promised_at=entry.at,
+        by=entry.at + PROMISE_SECONDS,
+    )
+    return Revoked(
+        index=index, operator=state.member_entries.get(operator), promise=jws.sign(promise, signer.key(state))
+    )
 
 
 async def _same_before(transaction: Transaction, ended_by: int, grant: int, committed: str) -> e.Revoke | None:

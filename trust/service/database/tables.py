@@ -71,6 +71,14 @@ residents = Table(
     comment="Enrolled residents: the key at the service and the hash of the provider's own pairwise subject.",
 )
 
+lost_keys = Table(
+    "lost_keys",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("at", _Big, nullable=False),
+    comment="Keys of devices that were reported lost: never enrolled again.",
+)
+
 grants = Table(
     "grants",
     metadata,
