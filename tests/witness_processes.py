@@ -1,13 +1,15 @@
 """Witnesses as real processes: our own, and one that other people wrote (PyPI ``aics-witness``, Python 3.12)."""
 
 import fcntl
+import multiprocessing
+import multiprocessing.process
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from trust.audit.witness_folder import make_witness
 
 FOREIGN = "aics-witness==0.1.0"
 PATIENCE = 60
+Launched = subprocess.Popen[bytes] | multiprocessing.process.BaseProcess
+_forks = multiprocessing.get_context("forkserver")
 
 
 def free_port() -> int:
@@ -32,25 +36,23 @@ def free_port() -> int:
 class WitnessProcess:
     """A witness at a port of its own. ``key`` is its verifier key, ``url`` where a log asks it."""
 
-    def __init__(self, key: VerifierKey, port: int, health: str, command: list[str], log: Path) -> None:
+    def __init__(self, key: VerifierKey, port: int, health: str, launch: Callable[[], Launched], log: Path) -> None:
         self.key = key
         self.url = f"http://127.0.0.1:{port}"
         self._health = self.url + health
-        self._command = command
+        self._launch = launch
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Launched | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        with self._log.open("ab") as out:
-            self._process = subprocess.Popen(self._command, stdout=out, stderr=out)
+        self._process = self._launch()
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 httpx.get(self._health, timeout=2).raise_for_status()
             except httpx.HTTPError:
-                assert self._process.poll() is None, self._log.read_text()
-                assert time.monotonic() < deadline
+                assert time.monotonic() < deadline, self._log.read_text()
                 time.sleep(0.02)
             else:
                 return
@@ -59,18 +61,44 @@ class WitnessProcess:
         """End it as a power cut would."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(PATIENCE)
+            if isinstance(self._process, subprocess.Popen):
+                self._process.wait(PATIENCE)
+            else:
+                self._process.join(PATIENCE)
             self._process = None
+
+
+def policy_of(log: VerifierKey, witnesses: Sequence[tuple[VerifierKey, str]], quorum: int) -> str:
+    """Return the tlog-policy that asks for ``quorum`` of these witnesses (key, address), called w0 and so on."""
+    names = [f"w{number}" for number in range(len(witnesses))]
+    lines = [f"log {log}"]
+    lines += [f"witness {name} {key} {url}" for name, (key, url) in zip(names, witnesses, strict=True)]
+    return "\n".join([*lines, f"group enough {quorum} {' '.join(names)}", "quorum enough", ""])
 
 
 @contextmanager
 def own_witness(folder: Path, name: str, *logs: VerifierKey) -> Iterator[WitnessProcess]:
     """Run ``musubi witness`` for these logs."""
     (key,) = make_witness(folder, name, list(logs))
-    port = free_port()
-    command = [sys.executable, "-m", "trust.cli", "witness", "--dir", str(folder), "--port", str(port)]
-    with _running(WitnessProcess(key, port, "/health", command, folder / "out.log")) as process:
+    port, log = free_port(), folder / "out.log"
+
+    def launch() -> Launched:
+        process = _forks.Process(target=_serve, args=(str(folder), port, str(log)))
+        process.start()
+        return process
+
+    with _running(WitnessProcess(key, port, "/health", launch, log)) as process:
         yield process
+
+
+def _serve(folder: str, port: int, log: str) -> None:
+    """Be a witness' process, as the command line starts it."""
+    from trust.cli import main
+
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    main(["witness", "--dir", folder, "--port", str(port)])
 
 
 @contextmanager
@@ -95,7 +123,12 @@ def foreign_witness(folder: Path, name: str, log: VerifierKey) -> Iterator[Witne
         capture_output=True,
         timeout=PATIENCE,
     )
-    with _running(WitnessProcess(key, port, "/healthz", [*run, "serve", *config], folder / "out.log")) as process:
+
+    def launch() -> Launched:
+        with (folder / "out.log").open("ab") as out:
+            return subprocess.Popen([*run, "serve", *config], stdout=out, stderr=out)
+
+    with _running(WitnessProcess(key, port, "/healthz", launch, folder / "out.log")) as process:
         yield process
 
 

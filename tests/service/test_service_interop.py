@@ -12,7 +12,7 @@ import pytest
 from go_client import build_go_client, run_go_client
 from processes import ServiceProcess, free_port, service_alone
 from running import ORIGIN, Resident, Town, lay_out
-from witness_processes import PATIENCE, WitnessProcess, foreign_witness, own_witness
+from witness_processes import PATIENCE, WitnessProcess, foreign_witness, own_witness, policy_of
 
 from ledger import entries as e
 from ledger.checkpoints import open_checkpoint
@@ -39,10 +39,8 @@ def pins_of(town: Town) -> Trust:
 
 def asked(town: Town, witnesses: list[WitnessProcess], quorum: int) -> None:
     """Have the town's service and readers ask for ``quorum`` of these witnesses."""
-    lines = [f"log {town.log_key}"]
-    lines += [f"witness w{n} {each.key} {each.url}" for n, each in enumerate(witnesses)]
-    lines += [f"group enough {quorum} " + " ".join(f"w{n}" for n in range(len(witnesses))), "quorum enough"]
-    (town.service / "witnesses.txt").write_text("\n".join(lines) + "\n")
+    policy = policy_of(town.log_key, [(each.key, each.url) for each in witnesses], quorum)
+    (town.service / "witnesses.txt").write_text(policy)
     save_trust(pins_of(town), town.folder / "trust.json")
 
 
