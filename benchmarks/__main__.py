@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import append, intake, large_log, memory, other_logs, query_way, view
+from benchmarks import append, intake, large_log, memory, other_logs, query_way, replay, view
 
 ALL: dict[str, Callable[[], Any]] = {
     "append": append.run,
     "other_logs": other_logs.run,
     "large_log": large_log.run,
+    "replay": replay.run,
     "intake": intake.run,
     "view": view.run,
     "query_way": query_way.run,

@@ -17,6 +17,7 @@ Between reserve and settle a charge counts in full: a crash can strand a charge,
 """
 
 from datetime import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -47,6 +48,7 @@ class Charge(Struct, frozen=True, kw_only=True):
 Accounts = dict[str, Account]
 
 
+@lru_cache(1_024)
 def local_day(at: int, time_zone: str) -> str:
     """Return the date of a moment (UTC seconds) in the town's time zone, ``YYYY-MM-DD``.
 

@@ -37,7 +37,6 @@ import msgspec
 from ledger.checkpoints import Checkpoint
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.evidence import make_split_view
-from ledger.hashing import leaf_hash
 from ledger.log_keys import LogKeyHistory
 from ledger.notes import VerifierKey, parse_note
 from ledger.tiles import TILE_WIDTH
@@ -73,12 +72,14 @@ class SeenCheckpoint:
 class VerifiedBatch:
     """At most 4,096 entries in a row, from index ``first`` on, all shown to be in the checkpoint's tree.
 
-    ``frontier`` is the tree's edge right after them: with it, reading can begin again behind this batch.
+    ``hashes`` are their leaf hashes, each computed from its entry. ``frontier`` is the tree's edge right after them: with
+    it, reading can begin again behind this batch.
     """
 
     seen: SeenCheckpoint
     first: int
     entries: list[bytes]
+    hashes: list[bytes]
     frontier: Frontier
 
     @property
@@ -164,24 +165,27 @@ class LogFollower:
         bound = (seen.time if seen.time is not None else int(self._clock())) + MAX_SKEW_SECONDS
         while self.frontier.size < checkpoint.size:
             first = self.frontier.size
-            entries = self._read_batch(tiles, bound)
+            entries, hashes = self._read_batch(tiles, bound)
             self._keys.check_no_change(seen.note, tiles, first, entries)
             if self.frontier.size == checkpoint.size and self.frontier.root() != checkpoint.root:
                 raise ProofInvalid("The log's entries do not hash to its checkpoint's root.", index=first)
-            yield VerifiedBatch(seen, first, entries, self.frontier.copy())
+            yield VerifiedBatch(seen, first, entries, hashes, self.frontier.copy())
 
-    def _read_batch(self, tiles: VerifiedTiles, bound: int) -> list[bytes]:
+    def _read_batch(self, tiles: VerifiedTiles, bound: int) -> tuple[list[bytes], list[bytes]]:
         frontier = self.frontier.copy()
         entries: list[bytes] = []
+        hashes: list[bytes] = []
         while frontier.size < tiles.size and len(entries) + TILE_WIDTH <= BATCH_ENTRIES:
             number, skip = divmod(frontier.size, TILE_WIDTH)
             found = tiles.bundle(number)[skip:]
             for place, entry in enumerate(found):
                 self._check_time(entry, frontier.size + place, bound)
-            frontier.append([leaf_hash(entry) for entry in found])
+            leaves = tiles.tile(0, number)[skip:]  # what `bundle` has just computed from the entries, and compared
+            frontier.append(leaves)
             entries += found
+            hashes += leaves
         self.frontier = frontier
-        return entries
+        return entries, hashes
 
     def _check_time(self, entry: bytes, index: int, bound: int) -> None:
         try:

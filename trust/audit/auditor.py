@@ -21,12 +21,12 @@ different history is shown to someone with whom it is not compared.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
-from ledger.hashing import leaf_hash
 from ledger.notes import VerifierKey
 from policies.replay import State, entry_sha256
 from queries.admission import plan_of
@@ -89,6 +89,7 @@ class _Audit:
         self._progress = progress
         self._clock = clock
         self._state = State()
+        self._counts: Counter[type[e.AnyEntry]] = Counter()
         self._seen = SeenConsents()
         self._second = SecondOpinion()
         self._basis: dict[int, AnswerBasis] = {}
@@ -173,8 +174,7 @@ class _Audit:
             if index == 0 and entry_sha256(data) != trust.genesis_sha256:
                 raise HistoryForked("Entry 0: the genesis entry is not the pinned one.", index=0)
             entry = replay(self._state, index, data, self._seen)
-            kind = str(entry.__struct_config__.tag)
-            self.report.kinds[kind] = self.report.kinds.get(kind, 0) + 1
+            self._counts[type(entry)] += 1
             match entry:
                 case e.Genesis():
                     named = (entry.origin, entry.log_key, entry.log_key_pq)
@@ -189,7 +189,7 @@ class _Audit:
                 case _:
                     pass
             self.report.entries = index + 1
-        self._second.add([leaf_hash(data) for data in batch.entries])
+        self._second.add(batch.hashes)
         if self._progress is not None:
             self._progress(self.report.entries, batch.checkpoint.size)
 
@@ -235,6 +235,7 @@ class _Audit:
     def finish(self) -> None:
         """Write down the state of the books and drop what was kept for the audit only."""
         self._seen.close()
+        self.report.kinds = {str(kind.__struct_config__.tag): count for kind, count in self._counts.items()}
         self.report.open_rounds = sorted(self._state.rounds)
         for policy in sorted(self._state.policies):
             account = self._state.accounts.get(f"policy/{policy}/life")
