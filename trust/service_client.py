@@ -195,6 +195,11 @@ class ServiceClient:
         """Hand a revocation in; return where it will stand, and the service's signed promise of that."""
         return self.post("/v1/revocations", {"grant": grant, "bundle": bundle}, RevokedAnswer)
 
+    def replace_device(self, attestation: str, enrolment: str) -> list[dict[str, Any]]:
+        """Hand in that a device is lost and which key is on the new one; return what ended, each with its promise."""
+        body = {"attestation": attestation, "enrolment": enrolment}
+        return list(self.post("/v1/lost-devices", body, dict[str, Any])["ended"])
+
     def my_consents(self, seed: bytes) -> list[MyConsent]:
         """Return a resident's own consents."""
         key = pairwise_key(seed, SERVICE)

@@ -19,6 +19,9 @@ from trust.cli import (
     fsck,
     keys,
     log,
+    log_keys,
+    lost_devices,
+    members,
     policy,
     processes,
     resident,
@@ -103,6 +106,8 @@ for command in (
     resident.resident,
     policy.policy,
     keys.keys,
+    log_keys.log_key,
+    members.member,
     log.log,
     fsck.fsck,
     erasing.erase,
@@ -112,6 +117,7 @@ for command in (
     main.add_command(command)
 for command in (resident_proofs.show, resident_proofs.uses, resident_proofs.in_force, resident_proofs.stopped):
     resident.resident.add_command(command)
+resident.resident.add_command(lost_devices.lost_device)
 resident.resident.add_command(resident_erasing.erase)
 resident.resident.add_command(resident_erasing.erased)
 resident.resident.add_command(resident_promises.check_promises)

@@ -34,11 +34,14 @@ def read_policy(path: Path) -> Policy:
     return document
 
 
-def _read_signature(path: Path) -> str:
+def read_signature(path: Path) -> str:
+    """Read a steward's signature; raise Malformed where the file holds something else."""
     try:
         return path.read_text("ascii").strip()
     except UnicodeDecodeError:
-        raise Malformed(f"'{path.name}' is not a signature; `musubi policy sign` prints one.") from None
+        raise Malformed(
+            f"'{path.name}' is not a signature; `sign`, of the same group of commands, prints one."
+        ) from None
 
 
 @click.group()
@@ -109,7 +112,7 @@ def publish(path: Path, signatures: tuple[Path, ...], town_dir: Path, *, as_json
     document = read_policy(path)
     body: dict[str, Any] = {
         "policy": document,
-        "signatures": [_read_signature(signature) for signature in signatures],
+        "signatures": [read_signature(signature) for signature in signatures],
     }
     with ServiceClient(Layout(town_dir).url, load_trust(town_dir / "trust.json")) as client:
         index = client.post("/v1/policies", body, dict[str, int])["index"]

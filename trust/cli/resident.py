@@ -26,7 +26,8 @@ class Device:
     def __init__(self, town_dir: Path | None, seed_file: Path | None, person: int | None) -> None:
         self._town_dir = town_dir
         self._seed_file = seed_file
-        self._person = person
+        self.person = person
+        """Which resident of a demo town this is, if one was named so."""
 
     @property
     def folder(self) -> Path:
@@ -50,11 +51,11 @@ class Device:
         """The resident's seed; raises NotFound where nobody was named."""
         if self._seed_file is not None:
             return read_secret(self._seed_file)
-        if self._person is None:
+        if self.person is None:
             raise NotFound("Say whose device this is: --seed FILE, or in a demo town --person N.")
-        if not 0 <= self._person < self.layout.place.residents:
+        if not 0 <= self.person < self.layout.place.residents:
             raise NotFound(f"This town's residents are numbered 0 to {self.layout.place.residents - 1}.")
-        return seed_of(read_secret(self.layout.people / "seeds.key"), self._person)
+        return seed_of(read_secret(self.layout.people / "seeds.key"), self.person)
 
     @property
     def promises(self) -> PromiseFolder:
@@ -62,12 +63,12 @@ class Device:
         if self._seed_file is not None:
             return PromiseFolder(self._seed_file.with_name(f"{self._seed_file.name}.promises"))
         _ = self.seed  # says what is missing where nobody was named
-        return PromiseFolder(self.layout.people / "promises" / str(self._person))
+        return PromiseFolder(self.layout.people / "promises" / str(self.person))
 
     @property
     def words(self) -> str:
         """The words of a command line that begin every command of this device."""
-        who = f"--seed {self._seed_file}" if self._seed_file is not None else f"--person {self._person}"
+        who = f"--seed {self._seed_file}" if self._seed_file is not None else f"--person {self.person}"
         return f"{program()} resident --town-dir {self.folder} {who}"
 
     def client(self) -> ServiceClient:

@@ -73,6 +73,11 @@ def seed_of(seeds: bytes, person: int) -> bytes:
     return hmac.digest(seeds, f"resident {person}".encode(), "sha256")
 
 
+def subject_of(seeds: bytes, person: int) -> str:
+    """Return the name that the demo's identity provider has for a resident: the same also when it changes its key."""
+    return hmac.digest(seeds, f"subject {person}".encode(), "sha256").hex()
+
+
 def chosen_holders(policy: Policy, customer_at: dict[str, str]) -> list[str]:
     """Return the policy's holders at which a resident is a customer: the ones a consent can be about."""
     return [holder for holder in policy.holders if holder in customer_at]
@@ -87,7 +92,7 @@ def sign_chunk(work: Work) -> Signed:
         person = work.first + offset
         seed = seed_of(work.seeds, person)
         key = pairwise_key(seed, SERVICE)
-        subject = hmac.digest(work.identity_key, f"subject {person}".encode(), "sha256").hex()
+        subject = subject_of(work.seeds, person)
         attestation = jws.sign(
             Attestation(
                 from_=work.identity,
