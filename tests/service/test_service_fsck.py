@@ -32,6 +32,7 @@ from trust.log_export import export_log
 from trust.log_source import FolderLog
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
+from trust.service.election import make_election
 from trust.service.fsck.check import fsck
 from trust.service.fsck.copies import Mirror
 from trust.service.fsck.report import FsckReport
@@ -480,3 +481,21 @@ def test_on_either_database_the_same_is_found_and_repaired(tmp_path: Path, datab
     assert named(stored.check()) == wrong
     assert stored.check(repair=True).is_whole
     assert stored.check().findings == []
+
+
+def test_repair_is_refused_while_a_service_is_at_work(stored: Stored) -> None:
+    async def at_work() -> None:
+        databases = Databases(load_settings(stored.service).database_url)
+        election = make_election(databases, lambda: None)
+        await election.start()
+        await asyncio.to_thread(refused)
+        await election.stop()
+        await databases.close()
+
+    def refused() -> None:
+        assert stored.check().is_whole
+        with pytest.raises(Unavailable):
+            stored.check(repair=True)
+
+    asyncio.run(at_work())
+    assert stored.check(repair=True).is_whole

@@ -13,17 +13,18 @@ log, only with what is wrong.
 **Repair** writes what is known to be true, and nothing else: tiles and bundles from entries, entries from bundles or a
 mirror, each only if it hashes to the signed root; ``published`` and the checkpoint's file from each other or a mirror, if
 the witnesses cosigned it; ``head`` where the rows end. In that order, so that a crash in between leaves what the next repair finishes. It signs
-nothing, so it needs no key. The service must not run meanwhile.
+nothing, so it needs no key. It is refused while a service process is at work, and none starts meanwhile. A check alone
+may be run beside a service.
 
 **Not repaired:** entries of which no copy is left; ``head`` where it says more than there are rows, since entries that were
 committed, and are lost before they were published, are for a backup to bring back; and other tables. Where ``head`` was
 behind the signed tree, the database as a whole may be an old one, and the report says so.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
 from ledger.log_keys import LogKeyHistory
 from ledger.notes import MAX_NOTE_BYTES
@@ -33,8 +34,9 @@ from policies.log_keys import first_log_keys
 from trust.log_source import LogSource, open_log
 from trust.service.fsck.checkpoints import Candidate, Place, choose, find_key_changes, read_candidate
 from trust.service.fsck.copies import Files, Groups, Mirror
-from trust.service.fsck.report import Fault, FsckReport
+from trust.service.fsck.report import FsckReport
 from trust.service.fsck.rows import LogRows
+from trust.service.fsck.singles import LOOK_SECONDS, LOOKS, Singles
 from trust.service.fsck.tree_check import Progress, TreeCheck
 from trust.service.settings import Settings
 from trust.tile_folder import CHECKPOINT, TileFolder
@@ -57,6 +59,8 @@ def fsck(
         rows = _open_rows(settings, report)
         if rows is not None:
             stack.callback(rows.close)
+            if repair:
+                rows.take_lock()
         folder = TileFolder(settings.folder / "log") if repair else None
         if folder is not None:
             stack.callback(folder.close)
@@ -102,6 +106,8 @@ class _Check:
         self._report = report
         self._files = Files(self._path)
         self._groups = Groups(self._files, rows)
+        self._published: tuple[int, bytes] | None = None
+        """The row as it was when the check began."""
 
     def run(self, progress: Progress | None) -> None:
         """Check everything."""
@@ -121,9 +127,10 @@ class _Check:
         _check_no_fork(true, meant, candidates)
         checked = TreeCheck(true, self._files, self._groups, self._rows, mirror, report, self._folder)
         checked.run(progress)
-        self._check_published(meant, candidates)
-        self._check_head(tree.size, checked.last)
-        self._check_checkpoint_file(meant, candidates, notes)
+        singles = Singles(self._path, self._rows, report, self._folder)
+        singles.check_published(meant, candidates, self._published)
+        singles.check_head(tree.size, checked.last)
+        singles.check_checkpoint_file(meant, candidates, notes)
         if mirror is not None and mirror.is_given_up:
             report.notes.append("The mirror stopped answering and was not asked any more.")
 
@@ -131,21 +138,30 @@ class _Check:
 
     def _notes(self) -> dict[Place, bytes]:
         """Return every checkpoint at hand, unchecked."""
+        found = self._own_notes()
+        for _ in range(LOOKS if self._folder is None else 0):  # a service at work writes first the one, then the other
+            if found.get("published") == found.get("log/checkpoint"):
+                break
+            time.sleep(LOOK_SECONDS)
+            found = self._own_notes()
+        if self._source is not None:
+            try:
+                found["mirror"] = self._source.read_checkpoint()
+            except MusubiError as error:
+                self._report.notes.append(f"The mirror gave no checkpoint. {error.message}")
+        return found
+
+    def _own_notes(self) -> dict[Place, bytes]:
         found: dict[Place, bytes] = {}
-        published = self._rows.published() if self._rows is not None else None
-        if published is not None and published[1]:
-            found["published"] = published[1]
+        self._published = self._rows.published() if self._rows is not None else None
+        if self._published is not None and self._published[1]:
+            found["published"] = self._published[1]
         try:
             data = self._files.read(CHECKPOINT, MAX_NOTE_BYTES)
         except Unavailable:
             data = b""
         if data is not None:
             found["log/checkpoint"] = data
-        if self._source is not None:
-            try:
-                found["mirror"] = self._source.read_checkpoint()
-            except MusubiError as error:
-                self._report.notes.append(f"The mirror gave no checkpoint. {error.message}")
         return found
 
     def _candidates(self, notes: dict[Place, bytes]) -> list[Candidate]:
@@ -177,98 +193,15 @@ class _Check:
     def _say_without_checkpoint(self, notes: dict[Place, bytes]) -> None:
         """Say that nothing was ever published, or that nothing is left that says what was."""
         rows, report = self._rows, self._report
-        if (
-            rows is not None
-            and not notes
-            and (rows.published() or (0, b"")) == (0, b"")
-            and not self._files.has_tiles()
-        ):
+        if rows is not None and not notes and (self._published or (0, b"")) == (0, b"") and not self._files.has_tiles():
             report.notes.append("Nothing has been published yet.")
             return
         if rows is not None:
-            report.add("published", "missing" if rows.published() is None else "altered")
+            report.add("published", "missing" if self._published is None else "altered")
         report.add("log/checkpoint", "altered" if "log/checkpoint" in notes else "missing")
         report.notes.append(
             "No signed checkpoint is left, so nothing says what the log holds; run it again with --mirror."
         )
-
-    # The single rows, and the checkpoint's file.
-
-    def _check_published(self, meant: Candidate, candidates: list[Candidate]) -> None:
-        rows = self._rows
-        if rows is None:
-            return
-        self._report.rows += 1
-        wanted, row = (meant.checkpoint.size, meant.note), rows.published()
-        if row == wanted:
-            if not meant.quorum:
-                self._report.add("published", "uncosigned")
-            return
-        mine = next((each for each in candidates if each.place == "published"), None)
-        is_older = row is not None and mine is not None and row[0] == mine.checkpoint.size < wanted[0]
-        repaired = self._folder is not None and meant.quorum and _done(lambda: rows.write_published(*wanted))
-        self._report.add(
-            "published", "missing" if row is None else "older" if is_older else "altered", repaired=repaired
-        )
-
-    def _check_head(self, size: int, last: bytes | None) -> None:
-        """Look at what was committed and not yet published, and at the row that says where the log ends."""
-        rows, report = self._rows, self._report
-        if rows is None:
-            return
-        report.rows += 1
-        end, has_gap = size, False
-        try:
-            for index, data in rows.entries_from(size):
-                if index > end:
-                    report.add_row(end, "missing", last=index - 1)
-                    has_gap = True
-                end, last = index + 1, data
-                report.rows += 1
-                report.unpublished += 1
-                if _time_of(data) is None:
-                    report.add_row(index, "altered")
-            head = rows.head()
-        except Unavailable:
-            report.add("head", "unreadable")
-            return
-        at = _time_of(last)
-        if head is not None and head[0] == end and (at is None or head[1] == at):
-            return
-        was_behind = head is not None and head[0] < size
-        may = self._folder is not None and at is not None and not has_gap and (head is None or head[0] <= end)
-        repaired = may and _done(lambda: rows.write_head(end, at or 0))
-        report.add("head", "missing" if head is None else "older" if was_behind else "altered", repaired=repaired)
-        if head is not None and head[0] > end:
-            report.notes.append(
-                "'head' says more entries than there are: those not yet published are lost; restore a backup."
-            )
-        if was_behind:
-            report.notes.append(
-                "'head' was behind the signed tree. If this database is an old backup, its other tables are old too: "
-                "restore it as a backup."
-            )
-
-    def _check_checkpoint_file(self, meant: Candidate, candidates: list[Candidate], notes: dict[Place, bytes]) -> None:
-        self._report.files += 1
-        data = notes.get("log/checkpoint")
-        if data == meant.note:
-            if not meant.quorum:
-                self._report.add("log/checkpoint", "uncosigned")
-            return
-        mine = next((each for each in candidates if each.place == "log/checkpoint"), None)
-        is_older = mine is not None and mine.checkpoint.size < meant.checkpoint.size
-        folder = self._folder
-
-        def write() -> None:
-            if folder is not None:
-                if not is_older:  # what damage made of it may look larger, and a larger one is never replaced
-                    (self._path / CHECKPOINT).unlink(missing_ok=True)
-                folder.write_checkpoint(meant.note)
-
-        repaired = folder is not None and meant.quorum and _done(write)
-        fault: Fault = "missing" if data is None else "older" if is_older else "altered"
-        self._report.add("log/checkpoint", fault, repaired=repaired)
 
 
 def _check_no_fork(true: RecoveredTiles, meant: Candidate, candidates: list[Candidate]) -> None:
@@ -282,19 +215,3 @@ def _check_no_fork(true: RecoveredTiles, meant: Candidate, candidates: list[Cand
                     f"The log signed two trees that cannot both be true: that of '{each.place}' and that of "
                     f"'{meant.place}'. Nothing was changed; keep both as evidence."
                 )
-
-
-def _time_of(data: bytes | None) -> int | None:
-    """Return an entry's time, or None where it is none."""
-    try:
-        return None if data is None else e.decode(data).at
-    except MusubiError:
-        return None
-
-
-def _done(write: Callable[[], None]) -> bool:
-    try:
-        write()
-    except (Unavailable, OSError):
-        return False
-    return True

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.errors import NotFound, Unavailable
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
+from trust.service.election import Election, make_election
 
 T = TypeVar("T")
 CHUNK = 256
@@ -34,9 +35,19 @@ class LogRows:
             raise NotFound("The service's database is not there; restore it from a backup.")
         self._runner = asyncio.Runner()
         self._databases = Databases(url)
+        self._election: Election | None = None
+
+    def take_lock(self) -> None:
+        """Keep service processes from starting until ``close``; raise Unavailable where one is at work."""
+        self._election = make_election(self._databases, lambda: None)
+        self._runner.run(self._election.start())
+        if not self._election.leads:
+            raise Unavailable("A service process is at work on this ledger; stop it before the repair.")
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and let go of the lock."""
+        if self._election is not None:
+            self._runner.run(self._election.stop())
         self._runner.run(self._databases.close())
         self._runner.close()
 
