@@ -533,13 +533,19 @@ def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def run(town: Town, clock: Clock | None = None, witness_clock: Clock | None = None) -> AsyncIterator[Running]:
-    """Run a town's witness and service, with one clock unless two are given; founding is for the caller."""
+async def run(
+    town: Town, clock: Clock | None = None, witness_clock: Clock | None = None, *, cut: bool = False
+) -> AsyncIterator[Running]:
+    """Run a town's witness and service, with one clock unless two are given; founding is for the caller.
+
+    With ``cut`` the line to the witness is cut from the start.
+    """
     clock = clock or Clock()
     witness = create_witness(town.witness)
     witness.state.witness._clock = witness_clock or clock
     service = Service(load_settings(town.service), clock)
     line = WitnessLine(witness)
+    line.cut = cut
     service.sequencer._client = httpx.AsyncClient(transport=line)
     app = create_app(service)
     way = httpx.ASGITransport(app=app, raise_app_exceptions=False)
