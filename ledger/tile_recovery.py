@@ -12,7 +12,7 @@ below hash to has a voice as well, and if that is not enough, what all the level
 Where that fails, the tile's true hashes are **unknown**; then for each tile below it, what at least two sources agree on
 is taken to be meant, and nothing is if they do not agree.
 
-Memory does not grow with the tree: the tiles last used are kept. So does work: whole tiles are read once.
+Memory does not grow with the tree: the tiles last used are kept, so reading them in order reads each hardly more than once.
 """
 
 from collections import Counter, OrderedDict
@@ -47,10 +47,10 @@ class RecoveredTiles:
         self._cache: OrderedDict[tuple[int, int], list[bytes] | None] = OrderedDict()
         edge = [tile for tile in partial_tiles(size) if tile.level != ENTRIES]
         self._edge: dict[tuple[int, int], list[bytes] | None] = {(tile.level, tile.index): None for tile in edge}
-        found = self._settle(edge, lambda flat: self._edge_root(edge, flat) == root)
+        found = self._settle(edge, lambda flat: self._edge_root(edge, flat) == root) if edge else None
         if found is not None:
             self._edge.update(((tile.level, tile.index), part) for tile, part in _parts(edge, found))
-        self.is_known = found is not None
+        self.is_known = found is not None or (size == 0 and root == EMPTY_ROOT)
         """Whether the right edge hashes to the signed root. If not, nothing is certain of any tile."""
 
     def hashes(self, level: int, index: int) -> list[bytes] | None:
@@ -93,8 +93,6 @@ class RecoveredTiles:
         return self.is_known
 
     def _edge_root(self, edge: list[Tile], flat: list[bytes]) -> bytes:
-        if not edge:
-            return EMPTY_ROOT
         held = {tile.level: (tile.index, part) for tile, part in _parts(edge, flat)}
         hashes = []
         for level, index in subtrees(0, self.size):
