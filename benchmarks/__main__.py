@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import append, intake, large_log, memory, other_logs, query_way, replay, view
+from benchmarks import append, intake, large_log, memory, other_logs, query_way, replay, single_grant, view
 
 ALL: dict[str, Callable[[], Any]] = {
     "append": append.run,
@@ -16,6 +16,7 @@ ALL: dict[str, Callable[[], Any]] = {
     "large_log": large_log.run,
     "replay": replay.run,
     "intake": intake.run,
+    "single_grant": single_grant.run,
     "view": view.run,
     "query_way": query_way.run,
     "memory": memory.run,
