@@ -10,10 +10,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -121,12 +123,22 @@ def everything_in(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
+def _place(folder: Path, database: Callable[[], str]) -> Place:
+    port = free_port()
+    town = lay_out(folder / "town", database(), witness_url=f"http://127.0.0.1:{port}")
+    return Place(town, port, database, folder)
+
+
 @pytest.fixture
 def place(tmp_path: Path, database: Callable[[], str]) -> Place:
     """A town with its witness at a real address."""
-    port = free_port()
-    town = lay_out(tmp_path / "town", database(), witness_url=f"http://127.0.0.1:{port}")
-    return Place(town, port, database, tmp_path)
+    return _place(tmp_path, database)
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Place:
+    """The same, where the database makes no difference to what is tested."""
+    return _place(tmp_path, lambda: "")
 
 
 async def test_after_a_restore_what_ended_has_ended_and_what_was_erased_is_gone(place: Place) -> None:
@@ -173,22 +185,22 @@ async def test_after_a_restore_what_ended_has_ended_and_what_was_erased_is_gone(
 
 
 async def test_an_attacker_with_a_backup_from_before_the_erasure_and_the_disk_from_after_reads_nothing(
-    place: Place,
+    on_sqlite: Place,
 ) -> None:
-    async with run(place.town) as running:
+    async with run(on_sqlite.town) as running:
         await running.found()
-        index, other = await place.grant(running), await place.grant(running)
+        index, other = await on_sqlite.grant(running), await on_sqlite.grant(running)
         keys = await running.service.keys.find([index, other])
         sealed = {row[0]: row[1] for row in await running.rows(t.records)}
-        backup = await place.back_up(signing_keys=True)
-        await place.erase(running, index)
-        before, disk = everything_in(backup), everything_in(place.town.service)
-    assert open_record(keys[index], sealed[index]) == place.consents[index][1]
+        backup = await on_sqlite.back_up(signing_keys=True)
+        await on_sqlite.erase(running, index)
+        before, disk = everything_in(backup), everything_in(on_sqlite.town.service)
+    assert open_record(keys[index], sealed[index]) == on_sqlite.consents[index][1]
     assert sealed[index] in before  # what is to be read is there, and its key is nowhere
     assert keys[index] not in before + disk
     assert keys[other] in disk
     assert keys[other] not in before
-    for leaf in place.consents[index][1].leaves:
+    for leaf in on_sqlite.consents[index][1].leaves:
         for part in (bytes.fromhex(leaf.salt), leaf.salt.encode(), leaf.body.encode()):
             assert part not in before + disk
 
@@ -212,17 +224,17 @@ async def test_an_old_backup_of_the_records_keys_gives_no_erased_record_back(pla
         assert await running.service.keys.find([index, other]) == {other: keys[other]}
 
 
-async def test_without_the_records_keys_a_resident_can_still_take_a_consent_back(place: Place) -> None:
-    async with run(place.town) as running:
+async def test_without_the_records_keys_a_resident_can_still_take_a_consent_back(on_sqlite: Place) -> None:
+    async with run(on_sqlite.town) as running:
         await running.found()
-        index = await place.grant(running)
+        index = await on_sqlite.grant(running)
         await running.settle()
-        backup = await place.back_up()
-    place.lose(record_keys=False)
-    assert (await place.restore(backup)).unreadable == 1
-    async with run(place.town) as running:
+        backup = await on_sqlite.back_up()
+    on_sqlite.lose(record_keys=False)
+    assert (await on_sqlite.restore(backup)).unreadable == 1
+    async with run(on_sqlite.town) as running:
         assert in_force(running) == [index]
-        await place.revoke(running, index)
+        await on_sqlite.revoke(running, index)
         assert in_force(running) == []
 
 
@@ -251,36 +263,36 @@ async def test_the_log_never_goes_back(place: Place) -> None:
         assert len(in_force(running)) == 2
 
 
-async def test_a_mirror_of_another_history_is_refused(place: Place) -> None:
+async def test_a_mirror_of_another_history_is_refused(on_sqlite: Place) -> None:
     """It bears the same keys' signatures: the witness was restored from its own old backup, and cosigned a fork."""
-    async with run(place.town) as running:
+    async with run(on_sqlite.town) as running:
         await running.found()
         await running.settle()
-        backup, at_first = await place.back_up(), place.new_folder("witness")
-    shutil.copytree(place.town.witness, at_first)
+        backup, at_first = await on_sqlite.back_up(), on_sqlite.new_folder("witness")
+    shutil.copytree(on_sqlite.town.witness, at_first)
     forks = []
     for _ in range(2):
-        place.lose()
-        shutil.rmtree(place.town.witness)
-        shutil.copytree(at_first, place.town.witness)
-        await place.restore(backup)
-        async with run(place.town) as running:
-            await place.grant(running)
+        on_sqlite.lose()
+        shutil.rmtree(on_sqlite.town.witness)
+        shutil.copytree(at_first, on_sqlite.town.witness)
+        await on_sqlite.restore(backup)
+        async with run(on_sqlite.town) as running:
+            await on_sqlite.grant(running)
             await running.settle()
-        forks.append(place.mirror())
-    place.lose()
+        forks.append(on_sqlite.mirror())
+    on_sqlite.lose()
     with pytest.raises(HistoryForked):
-        await place.restore(backup, *forks)
+        await on_sqlite.restore(backup, *forks)
     with pytest.raises(HistoryForked, match="another history"):
-        await place.restore(backup, forks[0])
-    assert not (place.town.service / "service.toml").exists()
+        await on_sqlite.restore(backup, forks[0])
+    assert not (on_sqlite.town.service / "service.toml").exists()
 
 
 @pytest.mark.parametrize("harm", ["no manifest", "a file is damaged", "a file is gone", "a path leads out"])
-async def test_a_backup_that_is_not_whole_is_refused(place: Place, harm: str) -> None:
-    async with run(place.town) as running:
+async def test_a_backup_that_is_not_whole_is_refused(on_sqlite: Place, harm: str) -> None:
+    async with run(on_sqlite.town) as running:
         await running.found()
-        backup = await place.back_up()
+        backup = await on_sqlite.back_up()
     if harm == "no manifest":
         (backup / MANIFEST).unlink()
     elif harm == "a file is damaged":
@@ -290,31 +302,31 @@ async def test_a_backup_that_is_not_whole_is_refused(place: Place, harm: str) ->
     else:
         made = (backup / MANIFEST).read_text()
         (backup / MANIFEST).write_text(made.replace('"genesis.json"', '"../genesis.json"'))
-    place.lose()
+    on_sqlite.lose()
     with pytest.raises((Malformed, NotFound)):
-        await place.restore(backup)
-    assert sorted(path.name for path in place.town.service.iterdir()) == ["keys", "record-keys.sqlite"]
+        await on_sqlite.restore(backup)
+    assert sorted(path.name for path in on_sqlite.town.service.iterdir()) == ["keys", "record-keys.sqlite"]
 
 
 async def test_a_restore_that_broke_off_is_begun_anew_and_one_into_a_service_is_refused(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    on_sqlite: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with run(place.town) as running:
+    async with run(on_sqlite.town) as running:
         await running.found()
-        index = await place.grant(running)
+        index = await on_sqlite.grant(running)
         await running.settle()
-        backup = await place.back_up()
+        backup = await on_sqlite.back_up()
         with pytest.raises(NotPermitted, match="holds a service"):
-            await place.restore(backup)
-    place.lose()
+            await on_sqlite.restore(backup)
+    on_sqlite.lose()
     with monkeypatch.context() as patched:
         patched.setattr("trust.service.restore.write_whole", _fails_at("service.toml"))
         with pytest.raises(Unavailable):
-            await place.restore(backup)
-    assert (place.town.service / MARK).exists()
-    assert not (place.town.service / "service.toml").exists()
-    await place.restore(backup)
-    async with run(place.town) as running:
+            await on_sqlite.restore(backup)
+    assert (on_sqlite.town.service / MARK).exists()
+    assert not (on_sqlite.town.service / "service.toml").exists()
+    await on_sqlite.restore(backup)
+    async with run(on_sqlite.town) as running:
         assert in_force(running) == [index]
 
 
@@ -329,16 +341,16 @@ def _fails_at(name: str) -> Callable[..., None]:
     return write
 
 
-async def test_backups_are_their_owners_and_hold_no_secret_key_unless_asked_for(place: Place) -> None:
-    async with run(place.town) as running:
+async def test_backups_are_their_owners_and_hold_no_secret_key_unless_asked_for(on_sqlite: Place) -> None:
+    async with run(on_sqlite.town) as running:
         await running.found()
-        await place.grant(running)
-        plain, full = await place.back_up(), await place.back_up(signing_keys=True)
+        await on_sqlite.grant(running)
+        plain, full = await on_sqlite.back_up(), await on_sqlite.back_up(signing_keys=True)
     for out in (plain, full):
         assert out.stat().st_mode & 0o777 == 0o700
         assert all(path.stat().st_mode & 0o077 == 0 for path in out.iterdir() if path.is_file())
         assert "record-keys.sqlite" not in read_backup(out).files
-    hexes = [secret.hex().encode() for secret in place.town.secrets()]
+    hexes = [secret.hex().encode() for secret in on_sqlite.town.secrets()]
     assert not any(secret in everything_in(plain) for secret in hexes)
     assert set(read_backup(full).files) - set(read_backup(plain).files) == {"keys/log.key", "keys/operator.key"}
 
@@ -361,23 +373,23 @@ async def test_an_enrolment_that_was_forgotten_is_not_brought_back(place: Place)
         assert keys == [bytes(place.consents[other][0].key.verify_key)]
 
 
-async def test_a_backup_taken_in_the_middle_of_many_writes_is_of_one_moment(place: Place) -> None:
-    async with run(place.town) as running:
+async def test_a_backup_taken_in_the_middle_of_many_writes_is_of_one_moment(on_sqlite: Place) -> None:
+    async with run(on_sqlite.town) as running:
         await running.found()
-        grants = asyncio.gather(*(place.grant(running) for _ in range(30)))
-        backups = [await place.back_up() for _ in range(3)]
+        grants = asyncio.gather(*(on_sqlite.grant(running) for _ in range(30)))
+        backups = [await on_sqlite.back_up() for _ in range(3)]
         await grants
         await running.settle()
         expected = in_force(running)
-    mirror = place.mirror()
-    place.lose()
+    mirror = on_sqlite.mirror()
+    on_sqlite.lose()
     for backup in backups:
         with contextlib.closing(sqlite3.connect(backup / "service.sqlite")) as db:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             (entries,) = db.execute('SELECT max("index") + 1 FROM entries').fetchone()
             assert db.execute("SELECT size FROM head").fetchone() == (entries,)
-    done = await place.restore(backups[1], mirror)
-    async with run(place.town) as running:
+    done = await on_sqlite.restore(backups[1], mirror)
+    async with run(on_sqlite.town) as running:
         assert in_force(running) == expected
         lost = [index for index in expected if index not in {row[0] for row in await running.rows(t.records)}]
         assert lost == done.lost_records
@@ -390,7 +402,7 @@ class Lives(RuleBasedStateMachine):
     def begin(self) -> None:
         """Found a town in memory, on SQLite."""
         self.stack = contextlib.ExitStack()
-        self.loop = self.stack.enter_context(asyncio.Runner())
+        self.portal = self.stack.enter_context(start_blocking_portal())
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="lives-", dir=memory)))
         port = free_port()
@@ -403,14 +415,17 @@ class Lives(RuleBasedStateMachine):
         """Whose record the service has."""
         self.known_at: list[set[int]] = []
         self._start()
-        self.loop.run(self.running.found())
+        self._do(self.running.found)
 
     def _start(self) -> None:
-        self.around = run(self.place.town)
-        self.running = self.loop.run(self.around.__aenter__())
+        self.around = self.portal.wrap_async_context_manager(run(self.place.town))
+        self.running = self.around.__enter__()
+
+    def _do(self, act: Callable[..., Any], *how: Any, **more: Any) -> Any:
+        return self.portal.call(partial(act, *how, **more))
 
     def _stop(self) -> None:
-        self.loop.run(self.around.__aexit__(None, None, None))
+        self.around.__exit__(None, None, None)
 
     def teardown(self) -> None:
         """End everything."""
@@ -422,7 +437,7 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def grant(self) -> None:
         """A consent is given."""
-        index = self.loop.run(self.place.grant(self.running))
+        index = self._do(self.place.grant, self.running)
         self.alive.add(index)
         self.known.add(index)
 
@@ -431,7 +446,7 @@ class Lives(RuleBasedStateMachine):
     def revoke(self, data: st.DataObject) -> None:
         """A consent is taken back."""
         index = data.draw(st.sampled_from(sorted(self.alive & self.known)))
-        self.loop.run(self.place.revoke(self.running, index))
+        self._do(self.place.revoke, self.running, index)
         self.alive.discard(index)
 
     @precondition(lambda self: self.known - set(self.erased))
@@ -439,8 +454,8 @@ class Lives(RuleBasedStateMachine):
     def erase(self, data: st.DataObject) -> None:
         """A consent is erased, also one that has ended."""
         index = data.draw(st.sampled_from(sorted(self.known - set(self.erased))))
-        found = self.loop.run(self.running.service.keys.find([index]))
-        self.loop.run(self.place.erase(self.running, index))
+        found = self._do(self.running.service.keys.find, [index])
+        self._do(self.place.erase, self.running, index)
         self.alive.discard(index)
         self.known.discard(index)
         self.erased[index] = found.get(index, bytes(40))
@@ -449,7 +464,7 @@ class Lives(RuleBasedStateMachine):
     def back_up(self) -> None:
         """A backup is taken, and one of the records' keys."""
         keys = self.place.new_folder("keys")
-        backup = self.loop.run(self.place.back_up())
+        backup = self._do(self.place.back_up)
         back_up_record_keys(self.place.town.service, keys)
         self.backups.append((backup, keys))
         self.known_at.append(set(self.known))
@@ -460,11 +475,11 @@ class Lives(RuleBasedStateMachine):
         """The machine is lost; any old backup is restored with the log's mirror."""
         number = data.draw(st.integers(0, len(self.backups) - 1))
         backup, old_keys = self.backups[number]
-        self.loop.run(self.running.settle())
+        self._do(self.running.settle)
         self._stop()
         mirror = self.place.mirror()
         self.place.lose(record_keys=keys == "survived")
-        done = self.loop.run(self.place.restore(backup, mirror, record_keys=old_keys if keys == "backed up" else None))
+        done = self._do(self.place.restore, backup, mirror, record_keys=old_keys if keys == "backed up" else None)
         self.known = (self.known_at[number] & self.known) - set(self.erased)
         assert set(done.lost_records) == self.alive - self.known
         self._start()
@@ -475,10 +490,10 @@ class Lives(RuleBasedStateMachine):
         if not hasattr(self, "running"):
             return
         assert set(in_force(self.running)) == self.alive
-        assert self.loop.run(self.running.service.keys.find(self.erased)) == {}
+        assert self._do(self.running.service.keys.find, self.erased) == {}
         disk = everything_in(self.place.town.service)
         assert not any(key in disk for key in self.erased.values())
-        for index, resident, record in self.loop.run(self._rows()):
+        for index, resident, record in self._do(self._rows):
             assert (resident is not None, record is not None) == (index in self.known, index in self.known)
 
     async def _rows(self) -> list[tuple[int, int | None, int | None]]:
@@ -490,4 +505,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = pytest.mark.slow(Lives.TestCase)
-TestLives.settings = settings(max_examples=8, stateful_step_count=14, deadline=None)
+TestLives.settings = settings(max_examples=12, stateful_step_count=18, deadline=None)
