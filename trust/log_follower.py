@@ -38,7 +38,7 @@ from ledger.checkpoints import Checkpoint
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.evidence import make_split_view
 from ledger.log_keys import LogKeyHistory
-from ledger.notes import VerifierKey, parse_note
+from ledger.notes import Note, VerifierKey, parse_note
 from ledger.tiles import TILE_WIDTH
 from ledger.tree import Frontier, root_hash
 from ledger.verified_tiles import VerifiedTiles
@@ -135,7 +135,7 @@ class LogFollower:
         except SignatureInvalid:
             if not self._keys.may_change:
                 raise
-            self._is_latest_checked = False  # by a key that is not known yet, it may be: looked at again in _open
+            self._is_latest_checked = False  # by a key that is not known yet, it may be: looked at again in _opened
             return SeenCheckpoint(Checkpoint.parse(parse_note(note).text), note, {})
 
     def fetch(self) -> SeenCheckpoint:
@@ -198,15 +198,7 @@ class LogFollower:
             )
 
     def _open(self, data: bytes) -> SeenCheckpoint:
-        try:
-            checkpoint, note = self.history.open(data)
-        except SignatureInvalid:
-            if not self._keys.may_change:
-                raise
-            found = self._find_changes(data)
-            checkpoint, note = found.open(data)  # the keys found have signed it, or nothing of them is believed
-            self._keys.learn(found, checkpoint.size)
-        self._check_latest_kept(checkpoint)
+        checkpoint, note = self._opened(data)
         cosigned = self.witnesses.check_quorum(note) if self.witnesses is not None else {}
         seen = SeenCheckpoint(checkpoint, data, cosigned, self._algorithms(checkpoint, cosigned))
         if seen.time is not None and seen.time > self._clock() + MAX_SKEW_SECONDS:
@@ -222,31 +214,49 @@ class LogFollower:
                 vouched.setdefault(self.witnesses.witnesses[name].key.algorithm, []).append(name)
         return vouched
 
-    def _find_changes(self, data: bytes) -> LogKeyHistory:
-        """Return the key history up to a checkpoint that the known keys did not sign; nothing is kept of it yet.
+    def _opened(self, data: bytes) -> tuple[Checkpoint, Note]:
+        """Return a checkpoint that the log's keys of its size signed; learn them where they are not known yet."""
+        if self._is_latest_checked:
+            try:
+                return self.history.open(data)
+            except SignatureInvalid:
+                if not self._keys.may_change:
+                    raise
+        found = self._find_changes(data)
+        if found is None:
+            return self.history.open(data)
+        opened = found.open(data)  # the keys found have signed it, or nothing of them is believed
+        self._check_latest_kept(found)
+        self._keys.learn(found, opened[0].size)
+        return opened
 
-        The claimed tree must be cosigned and extend all that was read and seen. Raises what ``fetch`` does.
+    def _find_changes(self, data: bytes) -> LogKeyHistory | None:
+        """Return the key history up to a checkpoint, as its own tree gives it; nothing is kept of it yet.
+
+        None where the claimed tree does not extend all that was read and seen. Raises ProofInvalid without the quorum.
         """
         note = parse_note(data)
         claimed = Checkpoint.parse(note.text)
         if self.witnesses is not None:
             self.witnesses.check_quorum(note)
+        known = self.latest.checkpoint.size if self.latest is not None else 0
+        if claimed.size < max(known, self.frontier.size):
+            return None
         tiles = VerifiedTiles(self.source.read_tile, claimed.size, claimed.root)
-        if claimed.size < self.frontier.size or not self._extends_frontier(tiles) or not self._extends_latest(tiles):
-            return self._keys.history
+        if not self._extends_frontier(tiles) or not self._extends_latest(tiles):
+            return None
         return self._keys.find(tiles)
 
-    def _check_latest_kept(self, newer: Checkpoint) -> None:
+    def _check_latest_kept(self, history: LogKeyHistory) -> None:
         """Raise Unavailable where what was kept from before turns out to be signed by no key of this log."""
-        if self._is_latest_checked or self.latest is None or newer.size < self.latest.checkpoint.size:
-            return
-        try:
-            self.history.open(self.latest.note)
-        except SignatureInvalid:
-            raise Unavailable(
-                "The checkpoint that was kept from before is damaged, or another log's; begin anew without it."
-            ) from None
-        self._is_latest_checked = True
+        if not self._is_latest_checked and self.latest is not None:
+            try:
+                history.open(self.latest.note)
+            except SignatureInvalid:
+                raise Unavailable(
+                    "The checkpoint that was kept from before is damaged, or another log's; begin anew without it."
+                ) from None
+            self._is_latest_checked = True
 
     def _accept(self, seen: SeenCheckpoint) -> SeenCheckpoint:
         self._check_against_latest(seen)

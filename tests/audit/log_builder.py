@@ -19,11 +19,13 @@ from ledger import jws
 from ledger.canonical import encode
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.cosignatures import cosign
+from ledger.log_keys import LogKeys
 from ledger.notes import Note, VerifierKey, format_note, parse_note
 from ledger.tiles import TileAppender
 from ledger.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from policies.governance import approve
+from policies.log_keys import make_log_key_body
 from policies.replay import MemoryConsents, State, entry_sha256
 from queries import messages as m
 from queries.admission import make_admit, offer, plan_of, read_question
@@ -117,6 +119,7 @@ class LogBuilder:
         self._witnesses = tuple(witnesses)
         self._quorum = quorum
         self._folders: dict[Path, TileFolder] = {}
+        self._log_names = [(0, "log")]
 
     @property
     def log_key(self) -> VerifierKey:
@@ -180,16 +183,16 @@ class LogBuilder:
         )
 
     def make_member(
-        self, alias: str, *roles: e.Role, signers: Sequence[str] = STEWARDS[:2], number: int = 1
+        self, alias: str, *roles: e.Role, signers: Sequence[str] = STEWARDS[:2], number: int = 1, key: str = ""
     ) -> e.Member:
-        """Make a member entry, signed by some stewards."""
+        """Make a member entry, signed by some stewards; ``key`` names another key than the member's first."""
         body = e.MemberBody(
             alias=alias,
             number=number,
             status="active",
             roles=list(roles),
             title=TEXT,
-            key=public(alias),
+            key=public(key or alias),
             sealing_key=public(f"{alias} sealing"),
         )
         signed = [approve("member", body, log=ORIGIN, steward=name, key=key_of(name)) for name in signers]
@@ -198,6 +201,24 @@ class LogBuilder:
     def member(self, alias: str, *roles: e.Role) -> int:
         """Append a member."""
         return self.add(self.make_member(alias, *roles))
+
+    def change_key(self, alias: str, key: str) -> int:
+        """Append a member's change to another signing key, that of the name ``key``."""
+        now = self.state.members[alias]
+        return self.add(self.make_member(alias, *now.roles, number=now.number + 1, key=key))
+
+    def make_log_key(self, name: str, number: int = 2, signers: Sequence[str] = STEWARDS[:2]) -> e.LogKey:
+        """Make the entry that has the log sign with the key of a name, signed by some stewards."""
+        keys = LogKeys(VerifierKey.ed25519(ORIGIN, bytes(key_of(name).verify_key)))
+        body = make_log_key_body(number, keys)
+        signed = [approve("log-key", body, log=ORIGIN, steward=each, key=key_of(each)) for each in signers]
+        return e.LogKey(at=self.now(), log_key=body, signatures=signed)
+
+    def change_log_key(self, name: str) -> int:
+        """Append a change of the log's key; from its tree on, checkpoints are signed with the key of that name."""
+        index = self.add(self.make_log_key(name, len(self._log_names) + 1))
+        self._log_names.append((index, name))
+        return index
 
     def make_policy(self, policy: Policy | None = None, signers: Sequence[str] = STEWARDS[:2]) -> e.PolicyEntry:
         """Make a policy entry, signed by some stewards."""
@@ -325,10 +346,20 @@ class LogBuilder:
     # Publishing.
 
     def checkpoint(
-        self, size: int, root: bytes, *, at: int | None = None, cosigners: Sequence[str] | None = None
+        self,
+        size: int,
+        root: bytes,
+        *,
+        at: int | None = None,
+        cosigners: Sequence[str] | None = None,
+        signer: str | None = None,
     ) -> bytes:
-        """Return a checkpoint signed by the log and cosigned by some witnesses (all, unless told) at a time."""
-        signed = sign_checkpoint(Checkpoint(ORIGIN, size, root), key_of("log"))
+        """Return a checkpoint signed by the log and cosigned by some witnesses (all, unless told) at a time.
+
+        ``signer`` names the key that signs instead of the log's own of that size.
+        """
+        own = next(name for index, name in reversed(self._log_names) if index < size or index == 0)
+        signed = sign_checkpoint(Checkpoint(ORIGIN, size, root), key_of(signer or own))
         note = parse_note(signed)
         names = self._witnesses if cosigners is None else tuple(cosigners)
         lines = [cosign(note.text, f"{name}.example", key_of(name), at or self.at) for name in names]
