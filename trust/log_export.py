@@ -5,13 +5,14 @@
     OUT/
       checkpoint       the last one published, signed and cosigned (C2SP tlog-checkpoint)
       tile/…           every tile and entry bundle that this checkpoint needs (C2SP tlog-tiles)
-      log.vkey         the log's verifier key, one line
+      log.vkey         the verifier key that the log signs with now (Ed25519), one line
       witnesses.txt    which witnesses count (C2SP tlog-policy)
       trust.json       the same two and the genesis entry's hash, as auditors pin them
 
 Nothing is copied unseen: each file is held against the root that the checkpoint signs, and the checkpoint against the
-log's key and its witnesses. The checkpoint is written last, when all that it commits to is durable. So a crash leaves
-the old export whole, beside files that the next one writes again.
+log's keys and its witnesses. The checkpoint is written after all the tiles, when everything that it commits to is
+durable. So a crash leaves the old export whole, beside files that the next one writes again. The three files that say whom
+to believe come right behind it.
 
 An export only grows. Into a folder that has one, only what is new is copied, and only where the new tree extends the
 one that the folder's checkpoint signs. Memory does not grow with the log.
@@ -24,7 +25,7 @@ from pathlib import Path
 from ledger.checkpoints import Checkpoint
 from ledger.errors import HistoryForked, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.hashing import EMPTY_ROOT
-from ledger.notes import parse_note
+from ledger.notes import VerifierKey, parse_note
 from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
 from ledger.tree import root_hash
 from ledger.verified_tiles import VerifiedTiles
@@ -50,6 +51,8 @@ class Exported:
     before: int
     size: int
     files: int
+    key: VerifierKey
+    """The Ed25519 key that signed the checkpoint."""
 
 
 def export_log(source: LogSource, trust: Trust, out: Path, progress: Progress | None = None) -> Exported:
@@ -58,7 +61,9 @@ def export_log(source: LogSource, trust: Trust, out: Path, progress: Progress | 
     Raises what ``copy_log`` does.
     """
     done = copy_log(source, trust, out, progress)
-    _write_pins(trust, out)
+    # A crash here leaves the new checkpoint beside the pins of before. They differ only where the log has changed its
+    # key, and the next export, which has nothing else to do, puts that right.
+    _write_pins(trust, done.key, out)
     return done
 
 
@@ -70,7 +75,7 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
     source raises; and Unavailable where the disk does not take it. ``out`` then has its old checkpoint still.
     """
     note = source.read_checkpoint()
-    checkpoint = open_checked(source, note, trust)
+    checkpoint, key = _open_checked(source, note, trust)
     try:
         out.mkdir(parents=True, exist_ok=True)  # open to the web server's user, as this user's other folders are
     except OSError:
@@ -99,23 +104,24 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
         folder.write_checkpoint(note)
     finally:
         folder.close()
-    return Exported(old.size, checkpoint.size, files)
+    return Exported(old.size, checkpoint.size, files, key)
 
 
-def open_checked(source: LogSource, note: bytes, trust: Trust) -> Checkpoint:
+def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpoint, VerifierKey]:
     """Check a checkpoint of ``source``: the log's signature, also by a key that came later, and the witnesses' quorum.
 
-    Raises Malformed, SignatureInvalid or ProofInvalid, and what the source raises.
+    Returns it, and the key that signed it. Raises Malformed, SignatureInvalid or ProofInvalid, and what the source raises.
     """
-    keys = trust.log_keys
+    history = trust.log_keys.history
     try:
-        checkpoint, opened = keys.history.open(note)
+        checkpoint, opened = history.open(note)
     except SignatureInvalid:  # by a key that its own entries brought, perhaps
         said = Checkpoint.parse(parse_note(note).text)
         tiles = VerifiedTiles(source.read_tile, said.size, said.root)
-        checkpoint, opened = FollowedKeys(keys).find(tiles).open(note)
-    trust.witnesses.check(opened)
-    return checkpoint
+        history = FollowedKeys(trust.log_keys).find(tiles)
+        checkpoint, opened = history.open(note)
+    trust.witnesses.check_quorum(opened)
+    return checkpoint, history.at(checkpoint.size).key
 
 
 def _open_own(note: bytes) -> Checkpoint:
@@ -142,7 +148,7 @@ def _new_files(tiles: VerifiedTiles, old: int) -> Iterator[tuple[list[tuple[Tile
         yield batch, tiles.size
 
 
-def _write_pins(trust: Trust, out: Path) -> None:
-    write_whole(out / VKEY, f"{trust.log_key}\n".encode(), mode=0o644)
+def _write_pins(trust: Trust, key: VerifierKey, out: Path) -> None:
+    write_whole(out / VKEY, f"{key}\n".encode(), mode=0o644)
     write_whole(out / POLICY, trust.witness_policy.encode(), mode=0o644)
     save_trust(trust, out / TRUST)
