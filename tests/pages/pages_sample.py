@@ -12,6 +12,7 @@ from trust.service.pages.model import (
     Cell,
     CheckpointCard,
     Cosigner,
+    HolderCard,
     PolicyCard,
     QuestionCard,
     RefusalCard,
@@ -216,6 +217,11 @@ def sample_town() -> TownPage:
             published_at=NOW - 41,
             url="/log/checkpoint",
         ),
+        holders=(
+            HolderCard(title=BUS, size=12_351, seconds_ago=4, is_lagging=False),
+            HolderCard(title=POINTS, size=12_100, seconds_ago=310, is_lagging=True),
+            HolderCard(title=FOOD, size=0, seconds_ago=None, is_lagging=True),
+        ),
         policies=(
             _policy("mobility_demand", MOBILITY, "excursion", "ImproveTransportMobility", spent=41_200_000, in_force=3_102,
                     holders=(BUS, REGISTRY)),
@@ -241,5 +247,12 @@ def sample_town() -> TownPage:
 def empty_town() -> TownPage:
     """Return the page of a town where nothing has happened yet."""
     return replace(
-        sample_town(), entries_total=1, in_force_total=0, checkpoint=None, policies=(), questions=(), refusals=()
+        sample_town(),
+        entries_total=1,
+        in_force_total=0,
+        checkpoint=None,
+        holders=(),
+        policies=(),
+        questions=(),
+        refusals=(),
     )

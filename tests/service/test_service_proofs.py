@@ -1,6 +1,7 @@
 """Public proofs for residents: past in-force sets beside a replay of the log's own prefix; statements of holders."""
 
 import random
+import re
 import time
 from typing import Any
 
@@ -272,3 +273,20 @@ async def test_a_statement_that_is_not_the_nodes_own_is_refused(running: Running
             log="l",
             holder="bus_co",
         )
+
+
+async def test_the_public_page_says_how_far_each_holder_is_and_which_one_lags(running: Running) -> None:
+    """A holder that was heard and is not behind; one that is behind for more than a minute; one that was never heard."""
+    await running.settle()
+    size = running.service.sequencer.size
+    await running.work("bus_co", size=size)
+    await running.work("clinic", size=size - 1)
+    running.clock.offset = 100
+    await running.work("bus_co", size=size)
+    running.clock.offset = 103
+    page = (await running.client.get("/?lang=en")).text
+    said = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert f"bus_co Caught up with the first {size} entries, as it said 3 seconds ago. clinic" in said
+    assert re.search(rf"clinic Caught up with the first {size - 1} entries, as it said 10\d seconds ago. lagging", said)
+    assert "market Nothing has been heard from it yet. lagging" in said
+    assert "遅れています" in (await running.client.get("/?lang=ja")).text

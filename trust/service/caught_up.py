@@ -22,6 +22,8 @@ from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.store import MAX_SKEW_SECONDS, Store, Transaction
 
+LAGGING_SECONDS = 60
+"""An entry that waits longer for a node makes it one that lags; it may wait for an open question to end, too."""
 HEARD_EVERY_SECONDS = 60
 """How often it is written down that a node was heard which has nothing new to say."""
 
@@ -31,6 +33,14 @@ class Heard(Struct, frozen=True, kw_only=True):
 
     size: int = 0
     heard: int = 0
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """How far a node is, and since when the first entry that it has not caught up with waits (None: it has with all)."""
+
+    size: int
+    heard: int
+    waits_since: int | None
 
 
 class CaughtUpBooks:
@@ -87,6 +97,17 @@ class CaughtUpBooks:
         async with self._store.databases.reader.connect() as connection, connection.stream(query) as result:
             async for row in result:
                 metrics.stop_seconds.observe(max(0, now - e.decode(bytes(row.data)).at))
+
+    async def standing(self, published: int) -> dict[str, Standing]:
+        """Return how far every holder that was ever registered is."""
+        async with self._store.databases.reader.connect() as connection:
+            written = await _read(connection)
+            found = {}
+            for holder in self._store.state.members:
+                latest = self._latest(holder, written)
+                since = (await _entry(connection, latest.size)).at if latest.size < published else None
+                found[holder] = Standing(size=latest.size, heard=latest.heard, waits_since=since)
+        return found
 
     async def stopped(self, index: int, published: int) -> Stopped:
         """Return where the end of a consent has come to. Raises NotFound unless the entry there is one."""

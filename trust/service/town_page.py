@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from msgspec import structs
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,11 +18,13 @@ from queries.admission import plan_of
 from queries.answer import finish
 from queries.pricing import epsilon_of
 from queries.tree import decode_query
+from trust.service.caught_up import LAGGING_SECONDS, has_gone
 from trust.service.database import tables as t
 from trust.service.pages.model import (
     Cell,
     CheckpointCard,
     Cosigner,
+    HolderCard,
     PolicyCard,
     QuestionCard,
     RefusalCard,
@@ -35,14 +38,30 @@ LATEST_REFUSALS = 10
 
 
 async def gather_town_page(service: Service) -> TownPage:
-    """Return the page's model, from published entries only; gathered once for each tree size and minute."""
+    """Return the page's model, from published entries only.
+
+    It is gathered once for each tree size and minute; only how far the holders are is asked anew for each view.
+    """
     state, now = service.store.state, service.clock()
     key = (service.sequencer.size, now // 60)
-    if service.page is not None and service.page[0] == key:
-        return service.page[1]
-    page = await _gather(service, state, now)
-    service.page = (key, page)
-    return page
+    if service.page is None or service.page[0] != key:
+        service.page = (key, await _gather(service, state, now))
+    return structs.replace(service.page[1], holders=await _holders(service, state, now))
+
+
+async def _holders(service: Service, state: State, now: int) -> tuple[HolderCard, ...]:
+    """Return each holder that questions can be put to, or that has one to end."""
+    found = await service.caught_up.standing(service.sequencer.size)
+    cards = []
+    for alias, body in sorted(state.members.items()):
+        if "holder" not in body.roles or has_gone(state, alias):
+            continue
+        each = found[alias]
+        ago = max(0, now - each.heard) if each.heard else None
+        behind = each.waits_since is not None and now - each.waits_since > LAGGING_SECONDS
+        silent = ago is None or ago > 2 * LAGGING_SECONDS
+        cards.append(HolderCard(title=body.title, size=each.size, seconds_ago=ago, is_lagging=behind or silent))
+    return tuple(cards)
 
 
 async def _gather(service: Service, state: State, now: int) -> TownPage:
@@ -57,6 +76,7 @@ async def _gather(service: Service, state: State, now: int) -> TownPage:
         entries_total=service.sequencer.size,
         in_force_total=sum(card.in_force for card in policies),
         checkpoint=_checkpoint(service, now),
+        holders=(),
         policies=policies,
         questions=questions,
         refusals=refusals,

@@ -40,6 +40,18 @@ class CheckpointCard(Struct, frozen=True, kw_only=True):
     url: str = ""
 
 
+class HolderCard(Struct, frozen=True, kw_only=True):
+    """How far a holder's node has caught up: with the first ``size`` entries, as it said ``seconds_ago`` (None: never).
+
+    ``is_lagging`` where entries wait for it longer than they should, or nothing was heard of it.
+    """
+
+    title: Text
+    size: int
+    seconds_ago: int | None
+    is_lagging: bool
+
+
 class Spending(Struct, frozen=True, kw_only=True):
     """One account: nano-rho spent (reservations count) and its cap, and both as epsilon, as decimal text."""
 
@@ -116,6 +128,7 @@ class TownPage(Struct, frozen=True, kw_only=True):
     entries_total: int
     in_force_total: int
     checkpoint: CheckpointCard | None
+    holders: tuple[HolderCard, ...]
     policies: tuple[PolicyCard, ...]
     questions: tuple[QuestionCard, ...]
     refusals: tuple[RefusalCard, ...]
