@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from nacl.signing import SigningKey
 from running import ORIGIN, Town, lay_out
 from sqlalchemy import insert
 
@@ -23,8 +24,10 @@ from ledger import entries as e
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.cosignatures import cosign
 from ledger.errors import HistoryForked, Unavailable
-from ledger.notes import Note, format_note, parse_note
+from ledger.log_keys import LogKeys
+from ledger.notes import Note, VerifierKey, format_note, parse_note
 from ledger.tiles import Tile, TileAppender, tiles_of_size
+from policies.log_keys import make_log_key_body
 from policies.replay import entry_sha256
 from trust.cli import main
 from trust.key_files import read_key
@@ -54,6 +57,7 @@ class Stored:
         self.town = town
         self.entries = entries
         self.notes = notes
+        self.key = read_key(town.service / "keys/log.key")
 
     @property
     def service(self) -> Path:
@@ -67,7 +71,7 @@ class Stored:
 
     def checkpoint(self, size: int, root: bytes) -> bytes:
         """Return a checkpoint signed by the log and cosigned by its witness."""
-        signed = parse_note(sign_checkpoint(Checkpoint(ORIGIN, size, root), read_key(self.service / "keys/log.key")))
+        signed = parse_note(sign_checkpoint(Checkpoint(ORIGIN, size, root), self.key))
         line = cosign(signed.text, "witness.test", read_key(self.town.witness / "witness.key"), int(time.time()))
         return format_note(Note(signed.text, (*signed.signatures, line)))
 
@@ -106,8 +110,8 @@ class Stored:
         database.close()
 
 
-def make(folder: Path, database_url: str = "") -> Stored:
-    """Make a service's folder with a published log, as if it had run."""
+def make(folder: Path, database_url: str = "", changed_key_at: int = 0) -> Stored:
+    """Make a service's folder with a published log, as if it had run; its key may change at some index."""
     town = lay_out(folder, database_url)
     first = e.encode(town.genesis)
     at = town.genesis.at
@@ -116,9 +120,17 @@ def make(folder: Path, database_url: str = "") -> Stored:
         for n in range(1, SIZE + UNPUBLISHED)
     ]
     stored = Stored(town, entries, [])
+    first_key = stored.key
+    new_key = SigningKey.generate()
+    if changed_key_at:
+        body = make_log_key_body(2, LogKeys(VerifierKey.ed25519(ORIGIN, bytes(new_key.verify_key))))
+        signatures = town.approved("log-key", body)["signatures"]
+        at = e.decode(entries[changed_key_at]).at
+        entries[changed_key_at] = e.encode(e.LogKey(at=at, log_key=body, signatures=signatures))
     log, appender = TileFolder(town.service / "log"), TileAppender()
     for size in SIZES:
         log.write_tiles(appender.append(entries[appender.size : size]))
+        stored.key = new_key if 0 < changed_key_at < size else first_key
         stored.notes.append(stored.checkpoint(size, appender.root()))
         log.write_checkpoint(stored.notes[-1])
     log.close()
@@ -499,3 +511,22 @@ def test_repair_is_refused_while_a_service_is_at_work(stored: Stored) -> None:
 
     asyncio.run(at_work())
     assert stored.check(repair=True).is_whole
+
+
+def test_a_log_that_has_changed_its_key_is_checked_by_the_keys_that_its_own_entries_brought(tmp_path: Path) -> None:
+    stored = make(tmp_path / "town", changed_key_at=400)
+    before = (stored.files(), stored.rows())
+    assert stored.check().findings == []
+    mirror = (Path(stored.mirror) / "log.vkey").read_text()
+    assert mirror == f"{VerifierKey.ed25519(ORIGIN, bytes(stored.key.verify_key))}\n" != f"{stored.town.log_key}\n"
+    stored.sql('DELETE FROM entries WHERE "index" = 400')
+    stored.sql("DELETE FROM published")
+    (stored.service / "log" / "tile/1/000.p/2").unlink()
+    assert named(stored.check(repair=True), repaired=True) == {"entries/400", "published", "log/tile/1/000.p/2"}
+    assert (stored.files(), stored.rows()) == before
+    # Signed with the key that was laid down, for a tree that holds its successor: nobody's checkpoint any more.
+    appender = TileAppender()
+    appender.append(stored.entries[:SIZE])
+    stored.key = read_key(stored.service / "keys/log.key")
+    (stored.service / "log" / "checkpoint").write_bytes(stored.checkpoint(SIZE, appender.root()))
+    assert named(stored.check()) == {"log/checkpoint"}
