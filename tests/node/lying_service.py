@@ -120,6 +120,8 @@ class LyingService:
         self.claims: int | None = None
         """The size that polls are told; what is published, unless set."""
         self.signer = OPERATOR
+        self.me = ME
+        """The name of the key that the node signs with."""
         self._files: dict[str, bytes] = {}
         self._size = 0
 
@@ -146,9 +148,9 @@ class LyingService:
         try:
             match path.rpartition("/")[2]:
                 case "work":
-                    return httpx.Response(200, text=self._work(jws.verify(token, _key(ME), Work)))
+                    return httpx.Response(200, text=self._work(jws.verify(token, _key(self.me), Work)))
                 case "leaves":
-                    return httpx.Response(200, text=self._leaves(jws.verify(token, _key(ME), LeavesWanted)))
+                    return httpx.Response(200, text=self._leaves(jws.verify(token, _key(self.me), LeavesWanted)))
                 case "countersign" | "share" | "word" as step:
                     self.said.append((step, token))
                     return httpx.Response(200, content=canonical.encode({"closed_by": None}))
@@ -160,7 +162,7 @@ class LyingService:
 
     def _work(self, poll: Work) -> str:
         self.polls.append(poll)
-        self.statements.append(jws.verify(poll.caught_up, _key(ME), CaughtUp))
+        self.statements.append(jws.verify(poll.caught_up, _key(self.me), CaughtUp))
         if self.clock is not None and abs(poll.at - self.clock()) > 60:
             raise ClockSkew("The message's time is more than 60 seconds from ours.")
         answer = WorkAnswer(
