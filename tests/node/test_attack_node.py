@@ -227,3 +227,18 @@ def _backup(folder: Path) -> Path:
     with sqlite3.connect(folder / "books.sqlite") as source, sqlite3.connect(folder / "backup") as copy:
         source.backup(copy)
     return folder / "backup"
+
+
+@pytest.mark.parametrize("seconds_back", [59, 61])
+def test_an_admit_backdated_by_more_than_a_minute_before_a_cosigned_checkpoint_is_refused(
+    service: LyingService, seconds_back: int
+) -> None:
+    """The service holds an entry back, and writes a time into it at which the ledger was seen without it."""
+    service.resident(1)
+    true_time = service.builder.at + seconds_back + 1
+    service.builder.publish(service.folder / "log", at=true_time)  # the witnesses' clocks go on; nothing is written
+    service.offset = seconds_back + 1
+    service.reader.read()
+    admit = service.admit()  # at the next second by the service's word
+    assert entry_of(service.builder, admit).at == true_time - seconds_back
+    assert bool(service.countersigned(admit)) == (seconds_back <= 60)

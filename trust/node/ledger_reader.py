@@ -41,6 +41,9 @@ class LedgerReader:
         self.state = State()
         self.in_force: dict[int, Chunks] = {}
         """For each open round of ours, by ``admit``: the in-force set at exactly that index."""
+        self.cosigned_before: dict[int, int] = {}
+        """For each open round of ours: when the witnesses cosigned the last checkpoint that we saw without its
+        ``admit`` (seconds since 1970; 0 where we saw none). It cannot be older than that."""
         self.spent: dict[str, int] = {}
         """What the ledger says was charged to our data, by account, in nano-rho of our own part."""
         self._follower = follower
@@ -76,12 +79,15 @@ class LedgerReader:
         where the ledger is not what it should be: the node then goes no further.
         """
         has_news = False
+        before = self._follower.latest
         for batch in self._follower.follow():
             has_news = True
             try:
                 with self._books.transaction():
-                    for offset, data in enumerate(batch.entries):
-                        self._apply(batch.first + offset, data)
+                    for index, data in enumerate(batch.entries, batch.first):
+                        self._apply(index, data)
+                        if index in self.in_force and before is not None and before.checkpoint.size <= index:
+                            self.cosigned_before[index] = before.time or 0
                 held = self._books.held(batch.first, batch.first + len(batch.entries) - 1)
             except sqlite3.Error:  # the books have nothing of this batch, the state some of it: read everything again
                 self._begin_anew()
@@ -100,7 +106,7 @@ class LedgerReader:
     def _begin_anew(self) -> None:
         self.state = State()
         self._follower.frontier = Frontier()
-        for kept in (self.in_force, self.spent, self._ours, self._lacking, self._own):
+        for kept in (self.in_force, self.cosigned_before, self.spent, self._ours, self._lacking, self._own):
             kept.clear()
 
     def _apply(self, index: int, data: bytes) -> None:
@@ -121,6 +127,7 @@ class LedgerReader:
             self.spent[account] = self.spent.get(account, 0) + part
         elif isinstance(entry, e.Release | e.Refund) and entry.admit in self._ours:
             self.in_force.pop(entry.admit, None)
+            self.cosigned_before.pop(entry.admit, None)
             account, part = self._ours.pop(entry.admit)
             if isinstance(entry, e.Refund):
                 self.spent[account] -= part

@@ -122,6 +122,8 @@ class NodeRounds:
             raise RoundClosed("The admit has expired.")
         if admit.at > now + MAX_SKEW_SECONDS:
             raise RoundClosed("The admit is from the future by this node's clock.")
+        if admit.at < self._reader.cosigned_before.get(index, 0) - MAX_SKEW_SECONDS:
+            raise RoundClosed("The admit says a time before a cosigned checkpoint that it is not in: it is backdated.")
         self._check_not_before_restore(opened)
         self._counted(index, opened)  # also checks that every leaf in force is held
         message = Countersign(
