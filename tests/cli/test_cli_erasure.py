@@ -1,0 +1,99 @@
+"""Erasure in a town of real processes: signed by every holder's node, and a holder that is down is named."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from town_of_two import PATIENCE, TownOfTwo, town_of_two
+
+from policies.keys import pairwise_key
+from trust.audit.report import OK
+from trust.cli import main
+from trust.key_files import read_secret
+from trust.town.play_residents import seed_of
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TownOfTwo]:
+    with town_of_two(tmp_path_factory.mktemp("erasure") / "pair") as made:
+        yield made
+
+
+def say(town: TownOfTwo, *words: object) -> str:
+    """Run the command line in this process; return what it printed."""
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def resident(town: TownOfTwo, person: int, *words: object) -> Any:
+    """Act as a resident of the town; return the JSON that is printed."""
+    return json.loads(say(town, "resident", "--town-dir", town.layout.folder, "--person", person, *words, "--json"))
+
+
+def wait_until_gone(town: TownOfTwo, index: int) -> dict[str, Any]:
+    """Wait until every holder has signed that an erased consent is gone."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        seen: dict[str, Any] = resident(town, 0, "erased", index)
+        if not seen["lagging"]:
+            return seen
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.1)
+
+
+def disk_of(folder: Path) -> bytes:
+    """Return all bytes of a folder but the holder's own data."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "data"]
+    return b"".join(path.read_bytes() for path in files)
+
+
+def key_at(town: TownOfTwo, person: int, holder: str) -> bytes:
+    """Return a resident's public key at a holder."""
+    seed = seed_of(read_secret(town.layout.people / "seeds.key"), person)
+    return bytes(pairwise_key(seed, holder).verify_key)
+
+
+@pytest.mark.slow
+def test_a_resident_erases_everything_and_every_holder_signs_that_it_is_gone(town: TownOfTwo) -> None:
+    mine = resident(town, 3, "show")
+    assert mine
+    holders = {holder for consent in mine for holder in consent["holders"]}
+    assert all(key_at(town, 3, holder) in disk_of(town.layout.node(holder)) for holder in holders)
+    done = resident(town, 3, "erase", "--all")
+    assert done["forgotten"]
+    assert {each["index"] for each in done["erased"]} == {consent["index"] for consent in mine}
+    for consent in mine:
+        seen = wait_until_gone(town, consent["index"])
+        assert seen["reason"] == "requested"
+        assert seen["done_at"] >= seen["at"]
+    assert resident(town, 3, "show") == []
+    for holder in town.holders:
+        assert key_at(town, 3, holder) not in disk_of(town.layout.node(holder))
+    assert town.audit().verdict == OK
+
+
+@pytest.mark.slow
+def test_a_holder_that_is_down_is_named_until_it_has_signed(town: TownOfTwo) -> None:
+    lagging, other = town.holders
+    town.processes.stop(lagging)
+    consent = next(each for each in resident(town, 5, "show") if lagging in each["holders"])
+    index = consent["index"]
+    say(town, "erase", index, "--town-dir", town.layout.folder, *_as_quorum(town))
+    deadline = time.monotonic() + PATIENCE
+    while (seen := resident(town, 0, "erased", index))["holders"].get(other, 0) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (seen["reason"], seen["lagging"], seen["done_at"]) == ("authority", [lagging], None)
+    town.processes.start_node(lagging)
+    assert wait_until_gone(town, index)["lagging"] == []
+
+
+def _as_quorum(town: TownOfTwo) -> list[str]:
+    return [word for steward in town.town.stewards[: town.town.quorum] for word in ("--as", steward.alias)]
