@@ -2,13 +2,12 @@
 
 import asyncio
 from contextlib import suppress
-from pathlib import Path
 
 import structlog
 from nacl.signing import SigningKey
 
 from ledger import entries as e
-from ledger.errors import HistoryForked, Malformed, MusubiError, Unavailable
+from ledger.errors import HistoryForked, MusubiError, Unavailable
 from policies.replay import entry_sha256
 from trust.service.bell import Bell
 from trust.service.caught_up import CaughtUpBooks
@@ -69,7 +68,7 @@ class Service:
             interval=options.interval_ms / 1000,
             witness_timeout=options.witness_timeout_seconds,
         )
-        self.genesis = _read_genesis(folder / "genesis.json", options.origin)
+        self.genesis = settings.genesis()
         self.page: tuple[tuple[int, int], TownPage] | None = None
         """The public page's model as last gathered, with the tree size and minute that it is for."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -182,10 +181,3 @@ class Service:
             except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
                 log.warning("retention-failed", kind=type(error).__name__)
             await asyncio.sleep(EVERY_SECONDS)
-
-
-def _read_genesis(path: Path, origin: str) -> e.Genesis:
-    entry = e.decode(path.read_bytes().rstrip(b"\n"))
-    if not isinstance(entry, e.Genesis) or entry.origin != origin:
-        raise Malformed("genesis.json is not the genesis entry of this service's log.")
-    return entry
