@@ -45,7 +45,7 @@ class Attack:
         service, offset = self.service, self.service.offset
         if what in {"admit", "crash", "close"}:  # with a clock far behind the witnesses' nothing is read at all
             service.offset = max(offset, 0)
-        if what == "admit":
+        if what == "admit" and len(self.admits) < 6:  # what the policy's budget is good for
             self.admits.append(service.admit())
         elif what == "clock":
             service.offset = number
