@@ -1,0 +1,120 @@
+"""Keys changed and a device replaced in a running town, with the town's own commands and real processes."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from town_of_two import TownOfTwo, town_of_two
+
+from ledger import entries as e
+from ledger.receipts import check_receipt
+from trust.audit.auditor import audit
+from trust.cli import main
+from trust.key_files import read_secret
+from trust.problems import KINDS
+from trust.town.up import client_of
+
+pytestmark = pytest.mark.slow
+PERSON = 3
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TownOfTwo]:
+    with town_of_two(tmp_path_factory.mktemp("keys") / "town") as made:
+        yield made
+
+
+def musubi(*arguments: object, code: int = 0) -> Result:
+    """Run one command; check how it ended."""
+    result = CliRunner().invoke(main, [str(each) for each in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def signed(town: TownOfTwo, command: str, body: Path) -> list[Path]:
+    """Have the quorum of stewards sign, each by itself; return the files."""
+    files = []
+    for steward in town.town.stewards[: town.town.quorum]:
+        key = town.layout.folder / "stewards" / f"{steward.alias}.key"
+        how = ("--log", town.town.origin, "--steward", steward.alias, "--key", key)
+        files.append(body.with_name(f"{body.stem}.{steward.alias}.jws"))
+        files[-1].write_text(musubi(command, "sign", body, *how).output)
+    return files
+
+
+def restart_witness(town: TownOfTwo) -> None:
+    town.processes.stop("witness")
+    town.processes.start_witness()
+    town.processes.wait_for_port("witness", town.layout.place.witness_port)
+
+
+def test_the_logs_key_is_changed_without_stopping_the_service_and_everybody_follows(
+    town: TownOfTwo, tmp_path: Path
+) -> None:
+    folder, state = town.layout.folder, tmp_path / "state"
+    before = town.client.prove(1)
+    assert audit(town.layout.url, trust=town.client.trust, state_folder=state).verdict == "ok"
+    body = tmp_path / "log-key.json"
+    keys = musubi("keys", "rotate-log", body, "--town-dir", folder).output.split()
+    files = signed(town, "log-key", body)
+    assert len(keys) == 2
+    musubi("keys", "witness", "--dir", town.layout.witness, "--add", keys[0])
+    restart_witness(town)
+    musubi("log-key", "publish", body, *files[:1], "--town-dir", folder, code=13)
+    musubi("log-key", "publish", body, *files, "--town-dir", folder)
+    musubi("keys", "witness", "--dir", town.layout.witness, "--remove", town.client.trust.log_key)
+    restart_witness(town)
+    assert isinstance(town.end_of(town.ask()).entry, e.Release)  # the nodes have followed
+    for trusted in (state, tmp_path / "fresh"):
+        report = audit(town.layout.url, trust=town.client.trust, state_folder=trusted)
+        assert report.verdict == "ok"
+        assert report.algorithms == {"Ed25519": ["log", "town"], "ML-DSA-44": ["log", "town_pq"]}
+    with client_of(town.layout) as device:  # with the pins of the town's first day
+        assert device.prove(1).data == before.data
+        history = device.log_keys()
+    assert [str(key) for key in history.newest.all] == keys
+    check_receipt(before.receipt, before.data, history, town.client.trust.witnesses)
+
+
+def test_a_holder_changes_its_key_and_goes_on(town: TownOfTwo, tmp_path: Path) -> None:
+    holder = town.holders[1]
+    key = town.layout.node(holder) / "keys" / "node.key"
+    public = musubi("keys", "new", tmp_path / "next.key").output.strip()
+    body = tmp_path / "member.json"
+    body.write_text(musubi("member", "change", holder, "--key", public, "--town-dir", town.layout.folder).output)
+    admit = town.ask()
+    musubi("member", "register", body, *signed(town, "member", body), "--town-dir", town.layout.folder)
+    town.processes.stop(holder)
+    key.unlink()
+    shutil.move(tmp_path / "next.key", key)
+    town.processes.start_node(holder)
+    assert isinstance(town.end_of(admit).entry, e.Release | e.Refund)
+    assert isinstance(town.end_of(town.ask()).entry, e.Release)
+    assert town.audit().verdict == "ok"
+
+
+def test_whoever_has_a_lost_device_can_do_nothing_and_the_new_one_agrees_anew(town: TownOfTwo, tmp_path: Path) -> None:
+    old = ("resident", "--town-dir", town.layout.folder, "--person", PERSON)
+    seed = tmp_path / "new-device.seed"
+    new = ("resident", "--town-dir", town.layout.folder, "--seed", seed)
+    policy = next(iter(town.client.policies()))
+    musubi(*old, "grant", policy)
+    standing = [each["index"] for each in json.loads(musubi(*old, "show", "--json").stdout) if each["ended_by"] is None]
+    said = json.loads(musubi(*old, "lost-device", seed, "--json").stdout)
+    assert [each["grant"] for each in said["ended"]] == sorted(standing)
+    assert seed.stat().st_mode & 0o777 == 0o600
+    code = next(kind.exit_code for error, kind in KINDS.items() if error.code == "not-permitted")
+    for words in (("show",), ("grant", policy), ("revoke", standing[0])):
+        assert "This device was reported lost" in musubi(*old, *words, code=code).output
+    musubi(*old, "lost-device", seed, code=code)  # no key file is ever overwritten
+    granted = json.loads(musubi(*new, "grant", policy, "--json").stdout)["index"]
+    mine = {each["index"]: each["ended_by"] for each in json.loads(musubi(*new, "show", "--json").stdout)}
+    assert mine[granted] is None
+    assert all(mine[index] is not None for index in standing)
+    town.wait_until_caught_up()
+    assert isinstance(town.end_of(town.ask()).entry, e.Release)
+    assert town.audit().verdict == "ok"
+    assert read_secret(seed).hex() not in "".join(path.read_text() for path in town.layout.logs.iterdir())
