@@ -100,7 +100,7 @@ class Attack:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(STEPS)
 def test_nothing_is_begun_below_a_size_that_was_signed(steps: list[tuple[str, int]]) -> None:
     """Old questions offered after the catch-up, clocks put back, crashes, lost lines: the word stands."""
