@@ -93,6 +93,7 @@ def check_totals(report: Any, town: Town) -> None:
     assert report["killed"]["ended"] == "answered"
     assert len(report["revocations"]) == town.demo.revoke
     assert all(each["grant"] < each["revoke"] for each in report["revocations"])
+    assert report["stopped"]["index"] == max(each["revoke"] for each in report["revocations"])
 
 
 def check_queries(report: Any, town: Town) -> None:

@@ -15,6 +15,7 @@ class DemoReport(Struct, kw_only=True):
     queries: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
     revocations: list[dict[str, Any]] = field(default_factory=list)
+    stopped: dict[str, Any] = field(default_factory=dict)
     killed: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] = field(default_factory=dict)
     tampered_audit: dict[str, Any] = field(default_factory=dict)

@@ -35,6 +35,7 @@ from trust.key_files import read_secret
 from trust.log_follower import LogFollower
 from trust.log_source import HttpLog
 from trust.resident_device import revoke
+from trust.resident_proofs import StoppedAt, check_stopped
 from trust.service_client import ServiceClient
 from trust.town.document import Question, Town
 from trust.town.layout import Layout
@@ -179,12 +180,17 @@ class Story:
         query, policy = to_query(question.sql, self.client.policies(), Spend(epsilon=question.epsilon))
         with self.phase("revocations"):
             ended = self._revoke_some(query.policy)
+            stopped = self._wait_until_stopped(max(each["revoke"] for each in self.report.revocations))
             answered = self._ask(question, loud=False, fresh=True)
             before, after = self._in_force_at(self.report.queries[0]["admit"], answered.admit.index)
         if not ended or set(ended) & set(after) or not set(ended) <= set(before):
             raise DemoFailed("A revoked consent was still in force at the next question.")
         self.say(
             f"  {len(ended)} residents revoked '{policy.title['en']}'. Each got a signed promise at once, and a receipt."
+        )
+        self.say(
+            f"  Within {self.report.stopped['seconds']} s all {len(stopped.holders)} holders of that data had signed that "
+            "they have stopped. Each resident's device checks those signatures itself."
         )
         self.say(
             f"  The same question again, freshly computed at index {answered.admit.index}: {len(before):,} consents "
@@ -210,6 +216,17 @@ class Story:
             if ended.doubt:
                 raise DemoFailed(f"A revocation came without its promise: {ended.doubt}")
         return [grant for _, grant in wanted]
+
+    def _wait_until_stopped(self, index: int) -> StoppedAt:
+        """Wait until every holder has signed that the consent that ended at ``index``, and all before, have stopped."""
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        while (found := check_stopped(self.client, index)).stopped_at is None:
+            if time.monotonic() > deadline:
+                raise DemoFailed("A holder has not signed in time that it has stopped; its log says why.")
+            time.sleep(0.1)
+        seconds = max(1, found.stopped_at - found.at)  # both are whole seconds
+        self.report.stopped = {"index": index, "seconds": seconds, "holders": len(found.holders)}
+        return found
 
     def _in_force_at(self, *admits: int) -> list[list[int]]:
         """Return the grants in force at each ``admit``, rising, from one reading of the public log alone."""
