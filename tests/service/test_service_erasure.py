@@ -293,7 +293,7 @@ async def test_a_group_whose_keys_cannot_be_kept_leaves_nothing(
         with monkeypatch.context() as patched:
             patched.setattr(RecordKeys, "_insert", fail)
             refused(await running.post("/v1/grants", {"bundles": [resident.consent()]}), "unavailable")
-        while running.service.store._state is None:  # it is rebuilt behind the answer
+        while running.service.store._state is None:  # noqa: ASYNC110 - it is rebuilt behind the answer
             await asyncio.sleep(0.01)
     assert len(await running.grant(resident.consent())) == 1
 

@@ -458,7 +458,7 @@ class Lives(RuleBasedStateMachine):
         self._do(self.place.erase, self.running, index)
         self.alive.discard(index)
         self.known.discard(index)
-        self.erased[index] = found.get(index, bytes(40))
+        self.erased[index] = found.get(index, secrets.token_bytes(40))
 
     @rule()
     def back_up(self) -> None:
@@ -480,7 +480,7 @@ class Lives(RuleBasedStateMachine):
         mirror = self.place.mirror()
         self.place.lose(record_keys=keys == "survived")
         done = self._do(self.place.restore, backup, mirror, record_keys=old_keys if keys == "backed up" else None)
-        self.known = (self.known_at[number] & self.known) - set(self.erased)
+        self.known = self.known_at[number] - set(self.erased)
         assert set(done.lost_records) == self.alive - self.known
         self._start()
 
