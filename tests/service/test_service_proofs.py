@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from msgspec import structs
+from nacl.signing import SigningKey
 from running import HEALTH, MOBILITY, Resident, Running, query, question, refused, replay_log
 
 from ledger import canonical, jws
@@ -290,3 +291,33 @@ async def test_the_public_page_says_how_far_each_holder_is_and_which_one_lags(ru
     assert re.search(rf"clinic Caught up with the first {size - 1} entries, as it said 10\d seconds ago. lagging", said)
     assert "market Nothing has been heard from it yet. lagging" in said
     assert "遅れています" in (await running.client.get("/?lang=ja")).text
+
+
+async def test_a_statement_stays_good_when_its_holder_changes_its_key_afterwards(running: Running) -> None:
+    """Each statement names the ``member`` entry of the key that it was signed with; the old key says nothing new."""
+    resident, town, log = Resident(), running.town, running.service.store.state.log
+    await running.enrol(resident)
+    bundle = resident.consent()
+    (grant,) = await running.grant(bundle)
+    first = (await running.done("/v1/revocations", resident.revocation(bundle, grant)))["index"]
+    await running.settle()
+    await running.work("bus_co", size=running.service.sequencer.size)
+    old, town.keys["bus_co"] = town.keys["bus_co"], SigningKey.generate()
+    await running.done("/v1/members", town.approved("member", town.member("bus_co", ["holder"], 2)))
+    bundle = resident.consent()
+    (grant,) = await running.grant(bundle)
+    second = (await running.done("/v1/revocations", resident.revocation(bundle, grant)))["index"]
+    await running.settle()
+    node, size = running.nodes["bus_co"], running.service.sequencer.size
+    stale = structs.replace(node.work(), caught_up=node.sign(node.caught_up(size), old))
+    refused(await running.post("/v1/node/work", node.sign(stale)), "signature-invalid")
+    await running.work("bus_co", size=size)
+    members = set()
+    for index in (first, second):
+        said = (await get(running, f"/v1/log/stopped/{index}", Stopped)).holders[0]
+        entry = e.decode(await running.entry(said.member))
+        assert isinstance(entry, e.Member)
+        assert said.token is not None
+        assert check_caught_up(said.token, entry.member.key, log=log, holder="bus_co").size > index
+        members.add(said.member)
+    assert len(members) == 2
