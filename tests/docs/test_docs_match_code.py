@@ -20,6 +20,7 @@ from trust.problems import KINDS
 from trust.service import (
     app,
     erasure_routes,
+    key_routes,
     log_routes,
     metrics,
     node_routes,
@@ -121,7 +122,15 @@ def test_every_make_target_is_in_the_table_of_targets() -> None:
 
 
 def _routes() -> set[tuple[str, str]]:
-    modules: list[Any] = [log_routes, proof_routes, resident_routes, erasure_routes, partner_routes, node_routes]
+    modules: list[Any] = [
+        log_routes,
+        proof_routes,
+        resident_routes,
+        erasure_routes,
+        partner_routes,
+        key_routes,
+        node_routes,
+    ]
     handlers = [handler for module in modules for handler in module.routes] + [app.health, app.ready, app.prometheus]
     pages = Litestar([page_routes(_no_page)], openapi_config=None).routes
     return {(method, path) for handler in handlers for path in handler.paths for method in handler.http_methods} | {
