@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ledger.errors import BudgetExceeded, RoundClosed
-from trust.node.books import Books, OwnRound
+from trust.node.books import Books, Gone, OwnRound
 
 ADMITS = st.integers(0, 6)
 ACCOUNTS = st.sampled_from(["data/rides/2026", "data/rides/2027", "data/visits/2026"])
@@ -54,6 +54,10 @@ class NodeBooks(RuleBasedStateMachine):
         self.parts: dict[int, Part] = {}
         self.consents: dict[str, int] = {}
         self.links: dict[str, str] = {}
+        self.slots: dict[str, int] = {}
+        self.given = 0
+        self.replaced: set[str] = set()
+        self.erased: set[int] = set()
         self.leaves: dict[int, tuple[str, str | None]] = {}
         self.caught_up = 0
         self.messages = 0
@@ -136,21 +140,43 @@ class NodeBooks(RuleBasedStateMachine):
 
     @rule(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=3))
     def link(self, pairs: list[tuple[int, int]]) -> None:
-        """One customer, one key."""
+        """One customer, one key; another one takes the old one's place and slot, and the old one never comes back."""
         new = 0
         for key, customer in pairs:
             name, who = h32(f"key {key}"), f"customer {customer}"
-            if name not in self.links and who not in self.links.values():
-                self.links[name] = who
-                new += 1
+            if name in self.links or name in self.replaced:
+                continue
+            if who in self.slots:
+                old = next(key for key, linked in self.links.items() if linked == who)
+                self.replaced.add(old)
+                del self.links[old]
+            else:
+                self.slots[who] = self.given
+                self.given += 1
+            self.links[name] = who
+            new += 1
         assert self.books.link([(h32(f"key {key}"), f"customer {customer}") for key, customer in pairs]) == new
 
     @rule(place=st.integers(0, 9), policy=st.integers(0, 1), key=st.none() | st.integers(0, 4))
     def keep_leaf(self, place: int, policy: int, key: int | None) -> None:
         """The first leaf of an index stays."""
         row = (h32(f"policy {policy}"), None if key is None else h32(f"key {key}"))
-        self.leaves.setdefault(place, row)
+        if place not in self.erased:
+            self.leaves.setdefault(place, row)
         self.books.keep_leaves([(place, *row, b"leaf")])
+
+    @rule(place=st.integers(0, 9))
+    def erase(self, place: int) -> None:
+        """A leaf goes for good, with its key's link if it was the last one; a slot is never given again."""
+        key = self.leaves.pop(place, ("", None))[1]
+        self.erased.add(place)
+        expected = []
+        if key is not None and key in self.links and all(each[1] != key for each in self.leaves.values()):
+            expected = [self.slots.pop(self.links.pop(key))]
+        before = self.books.version()
+        with self.books.transaction():
+            assert self.books.erase([Gone(index=place, entry=100 + place, entry_sha256=h32("e"))]) == expected
+        assert (self.books.version() == before) or self.books.version()[0] > before[0]
 
     @rule(clean=st.booleans())
     def reopen(self, clean: bool) -> None:
@@ -202,7 +228,9 @@ class NodeBooks(RuleBasedStateMachine):
         assert self.books.caught_up == self.caught_up
         linked = self.books.linked(0)
         assert sorted(customer for customer, _ in linked) == sorted(self.links.values())
-        assert [slot for _, slot in linked] == list(range(len(self.links)))
+        assert dict(linked) == self.slots
+        assert self.books.version()[1] == self.given
+        assert {each.index for each in self.books.unsaid()} == self.erased
         assert self.books.held(0, 9) == set(self.leaves)
         slot_of = dict(linked)
         for number in range(2):
