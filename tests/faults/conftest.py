@@ -1,0 +1,23 @@
+"""The fault tests use the kit of the service's tests: a tiny town, real processes, two databases."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "service"))
+
+from databases import postgresql_server
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The socket folder of a running PostgreSQL."""
+    with postgresql_server() as host:
+        yield host
