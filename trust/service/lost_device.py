@@ -24,12 +24,13 @@ from ledger import canonical
 from ledger import entries as e
 from ledger.errors import NotFound, Replayed
 from policies.bundle import NONE, Bundle, Leaf, commitment
-from policies.replay import grant_in_force
+from policies.replay import State, grant_in_force
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.enrol import EnrolmentRequest, attested_row, providers_of, refuse_lost
 from trust.service.own_keys import OperatorSigner
-from trust.service.records import seal_record
+from trust.service.record_keys import RecordKeys
+from trust.service.records import open_record, seal_record
 from trust.service.revoke import Revoked, promised
 from trust.service.store import Store, Transaction
 
@@ -52,7 +53,7 @@ class Replaced(Struct, frozen=True, kw_only=True):
 async def replace_device(store: Store, request: EnrolmentRequest, operator: str, signer: OperatorSigner) -> Replaced:
     """Enrol a new key for a person whose device is lost and end what the old key granted, once that is durable.
 
-    The same request again changes nothing more. Raises SignatureInvalid, ConsentMismatch, NotFound (a person who was
+    The same request again gives the same answer and changes nothing more. Raises SignatureInvalid, ConsentMismatch, NotFound (a person who was
     never enrolled), NotPermitted (a key that was lost) or Replayed (a key of somebody else's).
     """
 
@@ -69,7 +70,8 @@ async def replace_device(store: Store, request: EnrolmentRequest, operator: str,
         if theirs is None:
             raise NotFound("This person is not enrolled here; enrol the device in the ordinary way.")
         if bytes(theirs.key) == row["key"]:
-            return Replaced(ended=[])
+            before = await _ended_before(transaction, store.keys, theirs.id, request.attestation)
+            return Replaced(ended=[_ended(state, entry, index, operator, signer) for index, entry in before])
         values = {name: row[name] for name in ("key", "level", "date")}
         await connection.execute(update(t.residents).where(t.residents.c.id == theirs.id).values(values))
         await connection.execute(insert(t.lost_keys), {"key": bytes(theirs.key), "at": transaction.at})
@@ -84,13 +86,38 @@ async def replace_device(store: Store, request: EnrolmentRequest, operator: str,
             await connection.execute(update(t.grants).where(t.grants.c.index == grant).values(ended_by=index))
             await connection.execute(insert(t.records), {"index": index, "sealed": sealed})
             transaction.record_keys.append((index, key))
-            revoked = promised(transaction.state, entry, index, operator, signer)
-            ended.append(EndedGrant(grant=grant, revoked=revoked))
+            ended.append(_ended(state, entry, index, operator, signer))
+        metrics.revocations.inc(len(ended))
         return Replaced(ended=sorted(ended, key=lambda each: each.grant))
 
-    replaced = await store.submit(act)
-    metrics.revocations.inc(len(replaced.ended))
-    return replaced
+    return await store.submit(act)
+
+
+def _ended(state: State, entry: e.Revoke, index: int, operator: str, signer: OperatorSigner) -> EndedGrant:
+    return EndedGrant(grant=entry.grant, revoked=promised(state, entry, index, operator, signer))
+
+
+async def _ended_before(
+    transaction: Transaction, keys: RecordKeys, resident: int, attestation: str
+) -> list[tuple[int, e.Revoke]]:
+    """Return (index, entry) of the revocations that this very attestation has brought about, by their records."""
+    query = (
+        select(t.entries.c.index.label("place"), t.entries.c.data, t.records.c.sealed)
+        .join(t.grants, t.grants.c.ended_by == t.entries.c.index)
+        .join(t.records, t.records.c.index == t.entries.c.index)
+        .where(t.grants.c.resident == resident)
+        .order_by(t.grants.c.index)
+    )
+    rows = (await transaction.connection.execute(query)).all()
+    found = await keys.find(row.place for row in rows)
+    ended = []
+    for row in rows:
+        entry = e.decode(bytes(row.data))
+        if isinstance(entry, e.Revoke) and entry.reason == "lost-device" and row.place in found:
+            record = open_record(found[row.place], bytes(row.sealed))
+            if record.leaves[0].body == attestation:
+                ended.append((int(row.place), entry))
+    return ended
 
 
 async def _standing(transaction: Transaction, resident: int) -> list[tuple[int, int]]:
