@@ -149,6 +149,13 @@ def serving() -> Iterator[int]:
     process.communicate(timeout=60)
 
 
+def test_a_log_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
+    code = "from trust.logs import *; log_to_stderr(); structlog.get_logger().error('lost'); print('went on')"
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, check=False)
+    assert ended.stdout == b"went on\n"
+
+
 def test_a_taken_port_and_a_failing_start_are_said() -> None:
     port = free_port()
     with socket.socket() as holder:
