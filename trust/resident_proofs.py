@@ -5,8 +5,10 @@ cosigned checkpoint: so no question is left out. For each question under a polic
 in-force proof, in pages, and checks it against the root in the question's own entry. A proof that is missing or wrong, or
 that counts a consent after its end, is a fault, said in plain words beside the question.
 
-**Stopped.** Each holder's statement is checked with the key of its ``member`` entry; entries come with receipts. Not checked:
-that no newer ``member`` entry of that holder lies between the one named and the statement's size. An auditor sees that.
+**Stopped.** Each holder's statement is checked with the key of its ``member`` entry, which the stewards' quorum signed; entries
+come with receipts. That a holder has left, which nobody has signed, is read from the log itself: its last ``member`` entry
+says so, and no open question could still count the consent there. Not checked: that no newer ``member`` entry of a holder
+lies between the one named and the size of its statement. An auditor sees that.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +19,12 @@ from msgspec import Struct
 from ledger import canonical
 from ledger import entries as e
 from ledger.entries import Text
-from ledger.errors import Malformed, NotFound, ProofInvalid, SignatureInvalid
+from ledger.errors import Malformed, NotFound, NotPermitted, ProofInvalid, SignatureInvalid
 from ledger.receipts import Receipt
 from ledger.tiles import TILE_WIDTH
 from ledger.verified_tiles import VerifiedTiles
-from policies.replay import MemoryConsents, State
+from policies.governance import check_quorum
+from policies.replay import MemoryConsents, State, entry_sha256
 from queries.messages import MyConsent
 from queries.replay import replay
 from queries.resident_proofs import (
@@ -41,7 +44,8 @@ Progress = Callable[[int, int], None]
 _OF_QUESTIONS = tuple(
     b'"kind":"%b"' % kind for kind in (b"admit", b"release", b"refund", b"revoke", b"erase", b"grant")
 )
-BAD_PROOFS = (Malformed, ProofInvalid, SignatureInvalid)
+_OF_HOLDERS = tuple(b'"kind":"%b"' % kind for kind in (b"member", b"admit", b"release", b"refund"))
+BAD_PROOFS = (Malformed, NotPermitted, ProofInvalid, SignatureInvalid)
 
 
 class Use(Struct, kw_only=True):
@@ -104,7 +108,7 @@ def _read(follower: LogFollower, mine: Sequence[MyConsent], progress: Progress |
     own = {consent.index: _OwnConsent(index=consent.index, policy_sha256="") for consent in mine}
     consents = {consent.index: consent.consent for consent in mine}
     reading = _Reading(own=own)
-    for index, entry in _entries_from(follower, min(own), progress):
+    for index, entry in _entries_from(follower, min(own), _OF_QUESTIONS, progress):
         match entry:
             case e.Grant() if index in own:
                 if entry.consent != consents[index]:
@@ -127,14 +131,16 @@ def _read(follower: LogFollower, mine: Sequence[MyConsent], progress: Progress |
     return reading
 
 
-def _entries_from(follower: LogFollower, first: int, progress: Progress | None) -> Iterator[tuple[int, e.AnyEntry]]:
-    """Yield the entries from ``first`` on that can be about a consent or a question, all checked against the tree."""
+def _entries_from(
+    follower: LogFollower, first: int, kinds: Sequence[bytes], progress: Progress | None = None
+) -> Iterator[tuple[int, e.AnyEntry]]:
+    """Yield the entries from ``first`` on that can be of these kinds, all checked against the tree."""
     checkpoint = follower.fetch().checkpoint
     tiles = VerifiedTiles(follower.source.read_tile, checkpoint.size, checkpoint.root)
     for number in range(first // TILE_WIDTH, -(-checkpoint.size // TILE_WIDTH)):
         for place, data in enumerate(tiles.bundle(number)):
             index = number * TILE_WIDTH + place
-            if index >= first and any(kind in data for kind in _OF_QUESTIONS):
+            if index >= first and any(kind in data for kind in kinds):
                 yield index, e.decode(data)
         if progress is not None:
             progress(min((number + 1) * TILE_WIDTH, checkpoint.size) - first, checkpoint.size - first)
@@ -247,11 +253,12 @@ class StoppedAt(Struct, frozen=True, kw_only=True):
     """The receipt of the entry (C2SP tlog-proof); its ``extra`` is the service's answer with the holders' signatures."""
 
 
-def check_stopped(client: ServiceClient, index: int) -> StoppedAt:
+def check_stopped(client: ServiceClient, follower: LogFollower, index: int, grant: int | None = None) -> StoppedAt:
     """Return where the end of a consent has come to: every holder's signature checked against the ledger.
 
-    Raises NotFound where no consent ends there, and ProofInvalid or SignatureInvalid where the service's answer does not
-    hold.
+    ``grant`` is the consent that is asked about, where that is known: another one's end is no answer. ``follower`` reads
+    the log where a holder is said to have left. Raises NotFound where no consent ends there, and ProofInvalid,
+    SignatureInvalid or NotPermitted where the service's answer does not hold.
     """
     answer = client.get(f"/v1/log/stopped/{index}", Stopped)
     proven = client.prove(index)
@@ -259,13 +266,19 @@ def check_stopped(client: ServiceClient, index: int) -> StoppedAt:
         raise ProofInvalid("The service's answer is about another end of a consent.")
     if _grant_of(client, proven.entry) != answer.grant:
         raise ProofInvalid("The service names another consent than the one that ended there.")
+    if grant is not None and grant != answer.grant:
+        raise ProofInvalid("The service shows the end of another consent than the one that was asked about.")
     granted = client.prove(answer.grant).entry
     if not isinstance(granted, e.Grant) or granted.policy_sha256 != answer.policy_sha256:
         raise ProofInvalid("The service names another policy than the one that was agreed to.")
     policy = client.policy(answer.policy_sha256)
     if [each.holder for each in answer.holders] != list(policy.holders):
         raise ProofInvalid("The service does not name exactly the policy's holders.")
-    checked = [_check_holder(client, each, index) for each in answer.holders]
+    genesis = _genesis(client)
+    checked = [_check_holder(client, each, index, genesis) for each in answer.holders]
+    for said, (holder, _) in zip(answer.holders, checked, strict=True):
+        if holder.has_left:
+            _check_left(follower, said, answer)
     times = [time for _, time in checked if time is not None]
     complete = answer.stopped_at is not None and len(times) == len(checked)
     if answer.stopped_at is not None and (not complete or max(times) != answer.stopped_at):
@@ -298,11 +311,22 @@ def _grant_of(client: ServiceClient, entry: e.AnyEntry) -> int:
             raise ProofInvalid("The entry there ends no consent.")
 
 
-def _check_holder(client: ServiceClient, said: HolderStopped, index: int) -> tuple[HolderAt, int | None]:
+def _genesis(client: ServiceClient) -> e.Genesis:
+    """Return the pinned genesis entry, which names the stewards."""
+    proven = client.prove(0)
+    if entry_sha256(proven.data) != client.trust.genesis_sha256 or not isinstance(proven.entry, e.Genesis):
+        raise ProofInvalid("The ledger's genesis entry is not the pinned one.")
+    return proven.entry
+
+
+def _check_holder(
+    client: ServiceClient, said: HolderStopped, index: int, genesis: e.Genesis
+) -> tuple[HolderAt, int | None]:
     """Check one holder; return it and the time that counts for it, if it has stopped or left."""
     entry = client.prove(said.member).entry
     if not isinstance(entry, e.Member) or entry.member.alias != said.holder:
         raise ProofInvalid("The service names an entry that does not register the holder.")
+    check_quorum("member", canonical.encode(entry.member), entry.signatures, genesis)  # nobody else may name its key
     stopped_at = None
     if said.token is not None:
         statement = check_caught_up(said.token, entry.member.key, log=client.trust.origin, holder=said.holder)
@@ -318,3 +342,23 @@ def _check_holder(client: ServiceClient, said: HolderStopped, index: int) -> tup
         has_left=has_left,
     )
     return holder, entry.at if has_left else stopped_at
+
+
+def _check_left(follower: LogFollower, said: HolderStopped, answer: Stopped) -> None:
+    """Raise ProofInvalid unless a holder has left by its last ``member`` entry, and no open question can count the consent.
+
+    Only questions behind the grant can, so the log is read from there on.
+    """
+    last, open_questions = said.member, set()
+    for index, entry in _entries_from(follower, min(answer.grant, said.member), _OF_HOLDERS):
+        match entry:
+            case e.Member() if entry.member.alias == said.holder:
+                last = max(last, index)
+            case e.Admit() if entry.policy_sha256 == answer.policy_sha256 and said.holder in entry.participants:
+                open_questions.add(index)
+            case e.Release() | e.Refund():
+                open_questions.discard(entry.admit)
+            case _:
+                pass
+    if last != said.member or open_questions:
+        raise ProofInvalid("The service says that a holder has left the town, and the ledger does not bear that out.")

@@ -62,7 +62,8 @@ def show(device: Device, *, as_json: bool) -> None:
             click.echo(msgspec.json.encode(mine).decode())
             return
         titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
-        states = [_state_of(device, client, consent) for consent in mine]
+        with _follower(device) as follower:
+            states = [_state_of(device, client, follower, consent) for consent in mine]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("index", "what for", "at", "until", "state"):
         table.add_column(column)
@@ -175,8 +176,9 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
     \b
     Example:  musubi resident --town-dir .town/momijidai --person 42 stopped 1234
     """
-    with device.client() as client:
-        found = check_stopped(client, _end_of(client.my_consents(device.seed), index))
+    with device.client() as client, _follower(device) as follower:
+        end, grant = _end_of(client.my_consents(device.seed), index)
+        found = check_stopped(client, follower, end, grant)
     if save is not None:
         write_whole(save, found.receipt)
     if as_json:
@@ -198,14 +200,14 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
         console.print(f"The receipt with all signatures is in {save}.", soft_wrap=True)
 
 
-def _end_of(mine: list[MyConsent], index: int) -> int:
-    """Return where a consent of one's own ended; any other index is taken for an end itself."""
+def _end_of(mine: list[MyConsent], index: int) -> tuple[int, int | None]:
+    """Return where a consent of one's own ended, and its own index; any other index is taken for an end itself."""
     for consent in mine:
         if consent.index == index:
             if consent.ended_by is None:
                 raise NotFound("This consent is in force: nothing has ended it. `musubi resident revoke` does.")
-            return consent.ended_by
-    return index
+            return consent.ended_by, index
+    return index, None
 
 
 def _state(device: Device, holder: HolderAt, ended: int) -> str:
@@ -227,12 +229,12 @@ def _summary(device: Device, found: StoppedAt) -> str:
     )
 
 
-def _state_of(device: Device, client: ServiceClient, consent: MyConsent) -> str:
+def _state_of(device: Device, client: ServiceClient, follower: LogFollower, consent: MyConsent) -> str:
     """Return a consent's state for the list of consents: in force, ended, or stopped everywhere."""
     if consent.ended_by is None:
         return "in force"
     try:
-        found = check_stopped(client, consent.ended_by)
+        found = check_stopped(client, follower, consent.ended_by, consent.index)
     except BAD_PROOFS as error:
         return f"ended at {consent.ended_by}; the proof that it stopped is wrong: {error.message}"
     except MusubiError:

@@ -220,21 +220,30 @@ class Story:
     def _wait_until_stopped(self, index: int) -> StoppedAt:
         """Wait until every holder has signed that the consent that ended at ``index``, and all before, have stopped."""
         deadline = time.monotonic() + CATCH_UP_SECONDS
-        while (found := check_stopped(self.client, index)).stopped_at is None:
-            if time.monotonic() > deadline:
-                raise DemoFailed("A holder has not signed in time that it has stopped; its log says why.")
-            time.sleep(0.1)
+        with self._follower() as follower:
+            while (found := check_stopped(self.client, follower, index)).stopped_at is None:
+                if time.monotonic() > deadline:
+                    raise DemoFailed("A holder has not signed in time that it has stopped; its log says why.")
+                time.sleep(0.1)
         seconds = max(1, found.stopped_at - found.at)  # both are whole seconds
         self.report.stopped = {"index": index, "seconds": seconds, "holders": len(found.holders)}
         return found
+
+    @contextmanager
+    def _follower(self) -> Iterator[LogFollower]:
+        """Read the public log from its first entry."""
+        log = HttpLog(self.layout.url)
+        try:
+            yield LogFollower(log, self.client.trust.log_keys, self.client.trust.witnesses)
+        finally:
+            log.close()
 
     def _in_force_at(self, *admits: int) -> list[list[int]]:
         """Return the grants in force at each ``admit``, rising, from one reading of the public log alone."""
         state, seen = State(), MemoryConsents()
         found: list[list[int]] = []
-        log = HttpLog(self.layout.url)
-        try:
-            for batch in LogFollower(log, self.client.trust.log_keys, self.client.trust.witnesses).follow():
+        with self._follower() as follower:
+            for batch in follower.follow():
                 for index, data in enumerate(batch.entries, batch.first):
                     if index in admits:
                         entry = e.decode(data)
@@ -242,8 +251,6 @@ class Story:
                             raise DemoFailed("The ledger has no question at that index.")
                         found.append(indices_in_force(state.eligible(entry.policy_sha256, entry.at, entry.charge)))
                     replay(state, index, data, seen)
-        finally:
-            log.close()
         if len(found) != len(admits):
             raise DemoFailed("The ledger has no such question.")
         return found
