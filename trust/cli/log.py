@@ -14,7 +14,11 @@ from trust.trust_file import load_trust
 
 @click.group()
 def log() -> None:
-    """The ledger's log as plain files."""
+    """The ledger's log as plain files.
+
+    \b
+    Example:  musubi log export --town-dir .town/momijidai ./copy-of-log
+    """
 
 
 @log.command()
