@@ -1,6 +1,7 @@
 """Erasure at the service: who may ask, what goes, what stays; and that a key gone makes a record's copies unreadable."""
 
 import asyncio
+import random
 import secrets
 import sqlite3
 import time
@@ -341,3 +342,20 @@ def test_no_destroyed_key_is_left_in_the_file_or_its_log_whatever_went_before(da
         assert path.stat().st_mode & 0o777 == 0o600
         assert not any(key[:8] in disk or key[-8:] in disk for key in destroyed)
         assert all(key in disk for key in living.values())
+
+
+def test_no_destroyed_key_is_left_of_a_large_batch_that_came_shuffled(tmp_path: Path) -> None:
+    """A request's consents are shuffled, so their keys come in any order; SQLite splits no page over them."""
+    new = [(place, secrets.token_bytes(32)) for place in range(8_000)]
+    shuffled = list(new)
+    random.Random(1).shuffle(shuffled)
+
+    async def play() -> None:
+        keys = RecordKeys(tmp_path / "record-keys.sqlite")
+        await keys.keep(shuffled)
+        assert await keys.destroy(range(8_000)) == 8_000
+        await keys.close()
+
+    asyncio.run(play())
+    disk = everything_in(tmp_path)
+    assert [place for place, key in new if key in disk] == []

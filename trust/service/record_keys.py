@@ -3,8 +3,9 @@
 One SQLite file, mode 0600, always on this machine (also where the rest is in PostgreSQL: its dead rows and its log
 would keep what was deleted). What makes a destroyed key gone:
 
-- a key is **overwritten in place** with 32 zero bytes. A row is never deleted, so SQLite never moves rows between pages,
-  which could leave an old copy in a page's free space; ``secure_delete`` is on besides;
+- a key is **overwritten in place** with 32 zero bytes. A row is never deleted, and new ones are put behind the last, in
+  the order of their indices, so SQLite never moves rows between pages, which would leave an old copy in a page's free
+  space; ``secure_delete`` is on besides;
 - right after that the write-ahead log, which may hold the key's first writing, is written back and cut to length zero.
 
 What the disk itself may keep (a solid-state disk's spare blocks, a file system's snapshots) is not ours to reach: the
@@ -111,7 +112,9 @@ class RecordKeys:
 
     @staticmethod
     def _insert(db: sqlite3.Connection, keys: list[tuple[int, bytes]]) -> None:
-        db.executemany("INSERT INTO keys VALUES (?, ?) ON CONFLICT (place) DO UPDATE SET key = excluded.key", keys)
+        # In order: a row put between others splits pages, and `secure_delete` does not reach what a split leaves behind.
+        rows = sorted(keys)
+        db.executemany("INSERT INTO keys VALUES (?, ?) ON CONFLICT (place) DO UPDATE SET key = excluded.key", rows)
 
     @staticmethod
     def _find(db: sqlite3.Connection, wanted: list[int]) -> dict[int, bytes]:
