@@ -191,14 +191,7 @@ def test_a_node_restored_from_a_backup_sends_only_for_new_admits(
     service.countersigned(admit)
     service.ask_share(admit)
     (sent,) = service.shares()
-    service.books.close()
-    service.views.close()
-    for path in tmp_path.glob("books.sqlite*"):
-        path.unlink()
-    shutil.copy(backup, tmp_path / "books.sqlite")
-    service.said.clear()
-    service.open()
-    service.read()
+    _restore(service, backup, tmp_path)
     service.rounds.do(Task(step="countersign", admit=admit))
     service.ask_share(admit)
     service.ask_word(admit)
@@ -214,12 +207,43 @@ def test_a_node_restored_from_a_backup_sends_only_for_new_admits(
     assert sent.admit == admit
 
 
+def test_a_share_that_a_backup_still_has_to_send_holds_up_what_the_restored_node_signs(
+    service: LyingService, tmp_path: Path
+) -> None:
+    """Below a size that it has signed nothing leaves it any more, so the share goes first."""
+    service.resident(1)
+    admit = service.admit()
+    service.countersigned(admit)
+    service.deaf = True
+    service.ask_share(admit)
+    _restore(service, _backup(tmp_path), tmp_path)
+    service.builder.at += 700
+    assert service.books.restored_at(service.clock()) is not None
+    assert service.rounds.caught_up() == admit
+    service.deaf = False
+    service.ask_share(admit)
+    assert [share.admit for share in service.shares()] == [admit]
+    assert service.rounds.caught_up() == service.reader.size
+
+
 def test_books_that_stay_where_they_are_are_not_taken_for_restored_ones(service: LyingService) -> None:
     service.resident(1)
     for _ in range(3):
         service.crash()
         service.read()
     assert service.books.restored_at(service.clock()) is None
+
+
+def _restore(service: LyingService, backup: Path, folder: Path) -> None:
+    """Start the node on a copy of its books from a backup."""
+    service.books.close()
+    service.views.close()
+    for path in folder.glob("books.sqlite*"):
+        path.unlink()
+    shutil.copy(backup, folder / "books.sqlite")
+    service.said.clear()
+    service.open()
+    service.read()
 
 
 def _backup(folder: Path) -> Path:
