@@ -346,16 +346,16 @@ def test_no_destroyed_key_is_left_in_the_file_or_its_log_whatever_went_before(da
 
 def test_no_destroyed_key_is_left_of_a_large_batch_that_came_shuffled(tmp_path: Path) -> None:
     """A request's consents are shuffled, so their keys come in any order; SQLite splits no page over them."""
-    new = [(place, secrets.token_bytes(32)) for place in range(8_000)]
+    new = [(place, secrets.token_bytes(32)) for place in range(2_000)]
     shuffled = list(new)
-    random.Random(1).shuffle(shuffled)
+    random.Random(6).shuffle(shuffled)
 
     async def play() -> None:
         keys = RecordKeys(tmp_path / "record-keys.sqlite")
         await keys.keep(shuffled)
-        assert await keys.destroy(range(8_000)) == 8_000
+        assert await keys.destroy(range(2_000)) == 2_000
         await keys.close()
 
     asyncio.run(play())
     disk = everything_in(tmp_path)
-    assert [place for place, key in new if key in disk] == []
+    assert [place for place, key in new if key[:8] in disk or key[-8:] in disk] == []
