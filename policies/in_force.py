@@ -241,7 +241,7 @@ def check_in_force(proof: InForceProof, root: Hex32, *, index: int, size: int) -
         path = [bytes.fromhex(step) for step in proof.path]
     except ValueError:
         raise ProofInvalid("The in-force proof is not hexadecimal.") from None
-    if len(chunk) != CHUNK_BYTES or not 0 <= proof.index < proof.size:
+    if len(chunk) != CHUNK_BYTES or chunk.hex() != proof.chunk or not 0 <= proof.index < proof.size:
         raise ProofInvalid("The in-force proof is not of its shape.")
     number, bit = divmod(proof.index, CHUNK_BITS)
     check_inclusion(leaf_hash(chunk), number, -(-proof.size // CHUNK_BITS), path, bytes.fromhex(root))

@@ -162,6 +162,7 @@ def test_no_proof_shows_a_flipped_bit(bits: set[int], size: int, data: st.DataOb
         structs.replace(right, chunk=right.chunk[2:]),
         structs.replace(right, chunk=right.chunk + "00"),
         structs.replace(right, chunk="zz" + right.chunk[2:]),
+        structs.replace(right, chunk=f"{right.chunk[:2]} {right.chunk[2:]}"),
         structs.replace(right, path=[*right.path, H32]),
         structs.replace(right, path=[H32, *right.path]),
         structs.replace(right, index=index + 1),
