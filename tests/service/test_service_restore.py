@@ -263,6 +263,33 @@ async def test_the_log_never_goes_back(place: Place) -> None:
         assert len(in_force(running)) == 2
 
 
+async def test_a_witness_that_names_no_tree_is_asked_to_cosign_and_the_log_does_not_go_back(
+    on_sqlite: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's witness may have no address for its latest checkpoint; it still says when it knows more."""
+    async with run(on_sqlite.town) as running:
+        await running.found()
+        backup = await on_sqlite.back_up()
+        await on_sqlite.grant(running)
+        await running.settle()
+        old = on_sqlite.mirror()
+        index = await on_sqlite.grant(running)
+        key = (await running.service.keys.find([index]))[index]
+        await running.settle()
+    mirror = on_sqlite.mirror()
+    on_sqlite.lose()
+
+    def knows_no_such_address(*_: object) -> bytes:
+        raise NotFound("There is no such address.")
+
+    monkeypatch.setattr("trust.audit.witness.Witness.latest", knows_no_such_address)
+    with pytest.raises(Unavailable, match="has cosigned more"):
+        await on_sqlite.restore(backup, old)
+    assert key in everything_in(on_sqlite.town.service)  # nothing was swept away for a log that had gone back
+    done = await on_sqlite.restore(backup, mirror)
+    assert (done.witnesses, done.lost_records[-1]) == (["one"], index)
+
+
 async def test_a_mirror_of_another_history_is_refused(on_sqlite: Place) -> None:
     """It bears the same keys' signatures: the witness was restored from its own old backup, and cosigned a fork."""
     async with run(on_sqlite.town) as running:
@@ -339,6 +366,67 @@ def _fails_at(name: str) -> Callable[..., None]:
         write_whole(path, data, mode)
 
     return write
+
+
+async def test_a_restore_that_broke_off_takes_the_records_keys_again(
+    on_sqlite: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A witness was silent, or the disk full: the same command again does it. A file that was there is never replaced."""
+    async with run(on_sqlite.town) as running:
+        await running.found()
+        await on_sqlite.grant(running)
+        await running.settle()
+        backup, keys = await on_sqlite.back_up(), on_sqlite.new_folder("keys")
+        back_up_record_keys(on_sqlite.town.service, keys)
+    on_sqlite.lose(record_keys=False)
+    with pytest.raises(Unavailable, match="Too few witnesses"):
+        await restore(backup, on_sqlite.town.service, mirrors=[], record_keys=keys)
+    (on_sqlite.town.service / "record-keys.sqlite").write_bytes(b"torn")
+    assert (await on_sqlite.restore(backup, record_keys=keys)).unreadable == 0
+    on_sqlite.lose()
+    with pytest.raises(NotPermitted, match="records' keys"):
+        await on_sqlite.restore(backup, record_keys=keys)
+    assert (await on_sqlite.restore(backup)).unreadable == 0
+
+
+async def test_a_restore_into_one_that_came_to_its_end_is_refused_even_if_its_mark_is_left(on_sqlite: Place) -> None:
+    """A crash right before the mark goes: the service starts, and lives on; it is not to be wiped away later."""
+    async with run(on_sqlite.town) as running:
+        await running.found()
+        await running.settle()
+        backup = await on_sqlite.back_up()
+    on_sqlite.lose()
+    await on_sqlite.restore(backup)
+    (on_sqlite.town.service / MARK).write_bytes(b"left by a crash")
+    async with run(on_sqlite.town) as running:
+        index = await on_sqlite.grant(running)
+        await running.settle()
+    with pytest.raises(NotPermitted, match="holds a service"):
+        await on_sqlite.restore(backup)
+    async with run(on_sqlite.town) as running:
+        assert in_force(running) == [index]
+
+
+async def test_a_device_that_was_lost_after_the_backup_stays_shut_out(place: Place) -> None:
+    async with run(place.town) as running:
+        await running.found()
+        index, other = await place.grant(running), await place.grant(running)
+        old = place.consents[index][0]
+        backup = await place.back_up()
+        new = Resident(subject=old.subject)
+        request = new.enrolment(place.town, for_="lost-device")
+        await running.done("/v1/lost-devices", request)
+        await running.settle()
+    mirror = place.mirror()
+    place.lose()
+    await place.restore(backup, mirror)
+    async with run(place.town) as running:
+        assert in_force(running) == [other]
+        async with running.unchanged():
+            refused(await running.post("/v1/grants", {"bundles": [old.consent()]}), "not-permitted", "reported lost")
+            refused(await running.post("/v1/enrolments", {"enrolments": [old.enrolment(place.town)]}), "not-permitted")
+        await running.done("/v1/lost-devices", request)
+        assert await running.grant(new.consent())
 
 
 async def test_backups_are_their_owners_and_hold_no_secret_key_unless_asked_for(on_sqlite: Place) -> None:

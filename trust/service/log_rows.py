@@ -26,6 +26,7 @@ class LogRows:
         self._state = state
         self._new: dict[Any, list[dict[str, Any]]] = {t.grants: [], t.rounds: [], t.refusals: []}
         self._ends: list[tuple[int, int]] = []
+        self._lost: list[tuple[int, int]] = []
         self._closed: list[tuple[int, dict[str, Any]]] = []
         self._erased: list[Erased] = []
 
@@ -46,6 +47,8 @@ class LogRows:
                 self._new[t.grants].append({"index": index, "resident": None, "ended_by": None, **row})
             case e.Revoke():
                 self._ends.append((entry.grant, index))
+                if entry.reason == "lost-device":
+                    self._lost.append((entry.grant, entry.at))
             case e.Admit():
                 row = {"query_sha256": bytes.fromhex(entry.query_sha256), "by": entry.by, "policy": entry.policy}
                 self._new[t.rounds].append({"admit": index, "asked_to_stop": False, "released": False, **row})
@@ -66,8 +69,27 @@ class LogRows:
             await self._connection.execute(update(t.grants).where(t.grants.c.index == grant).values(ended_by=index))
         for admit, values in self._closed:
             await self._connection.execute(update(t.rounds).where(t.rounds.c.admit == admit).values(values))
+        await self._shut_out()
         self._ends.clear()
+        self._lost.clear()
         self._closed.clear()
+
+    async def _shut_out(self) -> None:
+        """Note the keys of devices that were reported lost since the backup: it brought them back as enrolled.
+
+        The person stays enrolled with that key, which is taken for nothing any more, until the identity provider attests
+        the new device once more. Where no consent stood when the device was lost, the ledger says nothing of it.
+        """
+        for grant, at in self._lost:
+            query = (
+                select(t.residents.c.key)
+                .join(t.grants, t.grants.c.resident == t.residents.c.id)
+                .outerjoin(t.lost_keys, t.lost_keys.c.key == t.residents.c.key)
+                .where(t.grants.c.index == grant, t.lost_keys.c.key.is_(None))
+            )
+            row = (await self._connection.execute(query)).first()
+            if row is not None:
+                await self._connection.execute(insert(t.lost_keys), {"key": bytes(row.key), "at": at})
 
     async def clear_erased(self) -> int:
         """Delete what the tables still hold of erased records; return how many sealed records that were.

@@ -5,11 +5,13 @@ In this order, and each step before the next:
 1. The backup's files are checked, and the database, the log and the pins are put into the folder.
 2. The log is brought up to date from mirrors. Every file is held against a checkpoint that the log's key signed and the
    witnesses' quorum cosigned, and that extends the backup's own.
-3. The witnesses are asked for the newest tree that they have cosigned. It must be part of what is here now. If so many
-   witnesses do not answer that they could have cosigned a larger one among themselves, the restore refuses.
+3. The witnesses are asked for the newest tree that they have cosigned. It must be part of what is here now. One that
+   names none (it may have no such address) is asked to cosign what is here, which it does only where it knows no more.
+   If so many witnesses do not answer that they could have cosigned a larger one among themselves, the restore refuses.
 4. What the log says after the backup acts again on the tables: grants are known (their sealed records are lost),
-   revocations end them, **erasures destroy the restored records**, rounds and refusals stand where they stood. The
-   records' keys of everything erased are destroyed, also in a file of keys that came from a backup of its own.
+   revocations end them, **erasures destroy the restored records**, a lost device stays shut out, rounds and refusals
+   stand where they stood. The records' keys of everything erased are destroyed, also in a file of keys that came from a
+   backup of its own.
 5. ``service.toml`` is written. Before that no service starts in the folder, so a crash anywhere leaves nothing that
    could run; done again, the restore begins anew.
 
@@ -31,7 +33,7 @@ from ledger.cosignatures import check_cosignature
 from ledger.errors import HistoryForked, Malformed, MusubiError, NotPermitted, Unavailable
 from ledger.notes import parse_note
 from ledger.tiles import TileReader
-from ledger.tree import root_hash
+from ledger.tree import prove_consistency, root_hash
 from ledger.witness_policy import NO_WITNESS, WitnessPolicy
 from policies.replay import State
 from queries.replay import replay
@@ -49,10 +51,12 @@ from trust.service.settings import SETTINGS, Settings, load_settings
 from trust.service.store import UniqueByTable, read_entries
 from trust.tile_folder import TileFolder
 from trust.trust_file import Trust, write_whole
-from trust.witness_client import fetch_latest
+from trust.witness_client import collect_cosignatures, fetch_latest
 
 MARK = "restore-under-way"
 """A file that is in the folder from the first write to the last."""
+_MARK = b"A restore is under way, or broke off; run `musubi restore` again.\n"
+_MARK_KEYS = b"The file of the records' keys is its own: it came from --record-keys.\n"
 WITNESS_SECONDS = 10.0
 
 
@@ -110,9 +114,19 @@ def _put_files(backup: Path, made: Backup, folder: Path, record_keys: Path | Non
     """Put all but the settings into the folder, which must hold no service; begin anew where a restore broke off."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     taken = [name for name in (SETTINGS, DATABASE, "log") if (folder / name).exists()]
-    if taken and not (folder / MARK).exists():
+    # The settings are written last: where they are, a restore came to its end, even if its mark outlived a crash.
+    if taken and (SETTINGS in taken or not (folder / MARK).exists()):
         raise NotPermitted(f"The folder holds a service already ('{taken[0]}'); restore into another one.")
-    write_whole(folder / MARK, b"A restore is under way, or broke off; run `musubi restore` again.\n")
+    keys = _settings(backup, folder, None).record_keys
+    ours = (folder / MARK).exists() and _MARK_KEYS in (folder / MARK).read_bytes()
+    if record_keys is not None:
+        if keys.exists() and not ours:
+            raise NotPermitted("There is a file of the records' keys already; move it away, or restore without one.")
+        ours = True
+    write_whole(folder / MARK, _MARK + (_MARK_KEYS if ours else b""))
+    if ours:  # what a restore that broke off has put there, whole or torn
+        for path in (keys, keys.with_name(f"{keys.name}-wal"), keys.with_name(f"{keys.name}-shm")):
+            path.unlink(missing_ok=True)
     shutil.rmtree(folder / "log", ignore_errors=True)
     for name in (SETTINGS, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
         (folder / name).unlink(missing_ok=True)
@@ -122,10 +136,7 @@ def _put_files(backup: Path, made: Backup, folder: Path, record_keys: Path | Non
         elif name != SETTINGS:
             put_file(backup, name, folder)
     if record_keys is not None:
-        target = _settings(backup, folder, None).record_keys
-        if target.exists():
-            raise NotPermitted("The folder has a file of the records' keys; move it away, or restore without one.")
-        put_large_file(record_keys, target)
+        put_large_file(record_keys, keys)
 
 
 def _settings(backup: Path, folder: Path, database_url: str | None) -> Settings:
@@ -181,6 +192,9 @@ async def _check_witnesses(settings: Settings, trust: Trust, log: Path, *, has_m
         return []
     async with httpx.AsyncClient() as client:
         notes = await fetch_latest(client, policy, settings.service.origin, WITNESS_SECONDS)
+        nameless = [name for name, note in notes.items() if not note]
+        agreeing = await _cosigning(client, policy, nameless, log)
+    notes = {name: note for name, note in notes.items() if note or name in agreeing}
     if policy.is_quorum(set(policy.witnesses) - set(notes)):
         raise Unavailable(
             "Too few witnesses answer: those that are silent could have cosigned a larger tree. Try again when they do."
@@ -189,7 +203,7 @@ async def _check_witnesses(settings: Settings, trust: Trust, log: Path, *, has_m
     reader = TileReader(TileFolder(log).read_tile, size)
     for name, note in notes.items():
         if not note:
-            continue  # it has cosigned nothing of this log
+            continue  # it knows nothing beyond what is here
         newest = _cosigned(policy, name, note, settings.service.origin)
         if newest.size > size:
             raise Unavailable(
@@ -199,6 +213,34 @@ async def _check_witnesses(settings: Settings, trust: Trust, log: Path, *, has_m
         if root_hash(newest.size, reader) != newest.root:
             raise HistoryForked(f"The witness '{name}' has cosigned another history than this one.")
     return list(notes)
+
+
+async def _cosigning(client: httpx.AsyncClient, policy: WitnessPolicy, names: list[str], log: Path) -> list[str]:
+    """Return which of these witnesses cosign the log as it is here: they know no larger tree of it.
+
+    Before the first checkpoint there is nothing to cosign, and they are believed. Raises Unavailable where one knows more.
+    """
+    note = TileFolder(log).read_checkpoint()
+    if note is None or not names:
+        return names
+    checkpoint = Checkpoint.parse(parse_note(note).text)
+    reader = TileReader(TileFolder(log).read_tile, checkpoint.size)
+    asked = WitnessPolicy(witnesses={name: policy.witnesses[name] for name in names})
+    answers = await collect_cosignatures(
+        client,
+        asked,
+        note,
+        checkpoint,
+        lambda old, new: prove_consistency(old, new, reader),
+        {},
+        WITNESS_SECONDS,
+    )
+    if answers.disputed:
+        raise Unavailable(
+            f"A witness ({', '.join(answers.failures)}) has cosigned more, or something else, than backup and mirrors "
+            "have. The log never goes back: name a mirror that has the rest, with --mirror.",
+        )
+    return [name for name in names if any(line.is_by(policy.witnesses[name].key) for line in answers.signatures)]
 
 
 def _cosigned(policy: WitnessPolicy, name: str, note: bytes, origin: str) -> Checkpoint:
