@@ -68,7 +68,7 @@ class Conviction(Struct, frozen=True, kw_only=True):
     """What a file of evidence has shown.
 
     ``log_keys`` are the keys that it is shown against; ``pinned`` says whether the reader brought them, or the file did.
-    ``says`` is one sentence for people. ``assumes`` says what the reader must know besides.
+    ``says`` is one sentence for people.
     """
 
     kind: str
@@ -76,7 +76,6 @@ class Conviction(Struct, frozen=True, kw_only=True):
     log_keys: list[str]
     pinned: bool
     says: str
-    assumes: list[str] = []
 
 
 class SplitView(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="split-view"):

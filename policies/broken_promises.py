@@ -34,6 +34,8 @@ convicts in one of two cases:
 
 **What it says of whom.** The log's key signed that tree, and the operator's key, which this very tree names, signed the
 promise. Where the reader brings the log's keys and the witnesses (``trust.json``), nothing in the file is believed.
+*Missing* convicts only by witnesses that the reader brings: whoever has a promise that was kept and a tree from before
+could make witnesses of his own, and have them say any time.
 
 **Limits.** A service that is down, or whose witnesses are, breaks its promise too: *missing* does not say why. A key that
 a later ``member`` entry has replaced may have been stolen since; a promise by it for an index past that entry is not the
@@ -137,8 +139,8 @@ def check_broken_promise(
 ) -> Conviction:
     """Return what the file convicts the service of; raise an error where it does not.
 
-    ``trusted`` are the log's keys and ``witnesses`` the policy as the reader knows them; without them the file's own
-    are taken, and the conviction says so. Raises Malformed, TooLarge, SignatureInvalid, NotPermitted (no quorum made
+    ``trusted`` are the log's keys as the reader knows them; without any the file's own are taken, and the conviction says
+    so. ``witnesses`` is the policy as the reader knows it; without it nothing is *missing*. Raises Malformed, TooLarge, SignatureInvalid, NotPermitted (no quorum made
     that operator) or ProofInvalid (the promise is not shown to be broken).
     """
     keys = choose_keys(evidence.log_keys, trusted)
@@ -149,7 +151,6 @@ def check_broken_promise(
     if evidence.genesis.index != 0 or not isinstance(genesis, e.Genesis) or genesis.origin != checkpoint.origin:
         raise ProofInvalid("The evidence does not hold the log's genesis entry.")
     promise = open_promise(evidence.promise, genesis, e.decode(evidence.operator.entry))
-    assumes = []
     if promise.index < checkpoint.size:
         _check_instead(evidence.instead, checkpoint, promise)
         says = (
@@ -161,7 +162,10 @@ def check_broken_promise(
         if not are_late(policy, policy.check_quorum(parse_note(evidence.checkpoint.encode())), promise):
             raise ProofInvalid("The witnesses do not show that the promised time had passed without the revocation.")
         if witnesses is None:
-            assumes.append("The time is told by the witnesses that the file itself names; compare them with your own.")
+            raise ProofInvalid(
+                "That the promised time had passed is told only by witnesses whom the file itself names, and those anybody "
+                "can make; bring the town's own with its pins (trust.json)."
+            )
         says = (
             f"The operator promised the revocation of the grant at {promise.grant} at index {promise.index} of the log "
             f"within a minute, and past that time the log still ended at {checkpoint.size} entries."
@@ -172,7 +176,6 @@ def check_broken_promise(
         log_keys=[str(key) for key in keys],
         pinned=bool(trusted),
         says=says,
-        assumes=assumes,
     )
 
 

@@ -30,7 +30,8 @@ def check_evidence(
 ) -> Conviction:
     """Return what the evidence convicts of; raise an error that says why where it does not.
 
-    ``trusted`` and ``witnesses`` are the reader's own pins; what is not given is taken from the file, and said so.
+    ``trusted`` and ``witnesses`` are the reader's own pins. Without keys, the file's own are taken, and that is said.
+    Without witnesses nothing convicts that needs their clocks.
     Raises Malformed, TooLarge, SignatureInvalid, NotPermitted or ProofInvalid.
     """
     if isinstance(evidence, SplitView):

@@ -14,8 +14,9 @@ from promise_town import WITNESSES, PromiseTown, quorum_policy
 
 from ledger import entries as e
 from ledger.canonical import encode
+from ledger.cosignatures import cosign
 from ledger.errors import Malformed, MusubiError, NotPermitted, ProofInvalid, SignatureInvalid
-from ledger.notes import VerifierKey
+from ledger.notes import Note, VerifierKey, format_note, parse_note
 from policies.broken_promises import BrokenPromise, Included, are_late, check_broken_promise
 from policies.bundle import commitment
 from policies.consent import PROMISE_SECONDS, Promise
@@ -74,7 +75,7 @@ def test_another_entry_at_the_promised_index_convicts_at_once(town: PromiseTown,
     assert BrokenPromise.parse(evidence.format()) == evidence
     file = keep_evidence(town.folder / "evidence", evidence)
     alone = check_evidence(read_evidence(file))
-    assert (alone.kind, alone.origin, alone.pinned, alone.assumes) == ("broken-promise", ORIGIN, False, [])
+    assert (alone.kind, alone.origin, alone.pinned) == ("broken-promise", ORIGIN, False)
     assert check_evidence(read_evidence(file), [town.log.log_key], town.log.witness_policy).pinned
 
 
@@ -90,9 +91,37 @@ def test_a_log_that_goes_no_further_is_convicted_by_its_witnesses_clocks(town: P
         state, evidence = look(town, promise)
     assert state.state == "broken"
     assert evidence is not None
-    alone = check_evidence(evidence)
-    assert (alone.pinned, len(alone.assumes)) == (False, 1)
-    assert check_evidence(evidence, [town.log.log_key], town.trust.witnesses).assumes == []
+    assert check_evidence(evidence, [town.log.log_key], town.trust.witnesses).pinned
+    for trusted in ([], [town.log.log_key]):
+        with pytest.raises(ProofInvalid, match=r"trust\.json"):
+            check_evidence(evidence, trusted)
+
+
+def test_witnesses_that_a_file_itself_names_convict_nobody(town: PromiseTown) -> None:
+    """A kept promise, an honest checkpoint from before, and a forger's own witness that says a late time."""
+    old = town.publish()
+    index = len(town.log.entries)
+    promise = town.promise(town.grants[0], index)
+    check = PromiseCheck(FolderLog(town.folder / "log"), town.trust, clock=lambda: town.now)
+    genesis, operator = check._include(0), check._include(town.operator)
+    town.log.append(town.revocation(town.grants[0]))
+    town.publish()
+    assert look(town, promise)[0].state == "kept"
+    note = parse_note(old)
+    forger = VerifierKey.cosignature("forger.example", bytes(key_of("forger").verify_key))
+    late = cosign(note.text, forger.name, key_of("forger"), town.now + 10_000)
+    forged = BrokenPromise(
+        log_keys=[str(town.log.log_key)],
+        checkpoint=format_note(Note(note.text, (*note.signatures, late))).decode(),
+        genesis=genesis,
+        operator=operator,
+        promise=promise,
+        instead=None,
+        witness_policy=f"witness forger {forger}\nquorum forger\n",
+    )
+    for trusted, witnesses in [([], None), ([town.log.log_key], None), ([town.log.log_key], town.trust.witnesses)]:
+        with pytest.raises(ProofInvalid):
+            check_evidence(forged, trusted, witnesses)
 
 
 def test_while_too_few_witnesses_say_the_time_nothing_is_claimed(town: PromiseTown) -> None:
@@ -317,7 +346,8 @@ def test_a_service_that_promises_and_lies_is_convicted_by_the_residents_own_devi
     code, out, _ = musubi("audit", "verify-evidence", found["evidence"], "--trust", town.folder / "trust.json")
     assert code == 0
     assert "promised" in out
-    assert musubi("audit", "verify-evidence", found["evidence"], "--log-key", town.log.log_key)[0] == 0
+    alone = musubi("audit", "verify-evidence", found["evidence"], "--log-key", town.log.log_key)[0]
+    assert alone == (0 if lie is append_another else 23)  # past the promised time, only the town's own witnesses tell
 
 
 def test_a_damaged_promise_is_named_and_hides_no_other(town: PromiseTown) -> None:

@@ -131,7 +131,8 @@ def verify_evidence(file: Path, log_keys: tuple[str, ...], trust_file: Path | No
     signed, and shows no fault. 12: it is not signed by that log. 10 and 11: it is no evidence at all.
 
     Without --log-key or --trust, the log's key is taken from the file, and what is convicted is the log with that key:
-    compare it with the one that your town's stewards gave you.
+    compare it with the one that your town's stewards gave you. That a promise's time has passed is believed
+    only of your own town's witnesses: that needs --trust.
 
     \b
     Example:  musubi audit verify-evidence split-view-5f0c….json --trust .town/momijidai/trust.json
@@ -150,5 +151,3 @@ def verify_evidence(file: Path, log_keys: tuple[str, ...], trust_file: Path | No
     for key in conviction.log_keys:
         whose = "your own pins name" if conviction.pinned else "the FILE ITSELF names; compare it with your own"
         console.print(f"Shown against the log {conviction.origin}, whose key is {key}, as {whose}.", soft_wrap=True)
-    for assumed in conviction.assumes:
-        console.print(f"Note: {assumed}", soft_wrap=True)
