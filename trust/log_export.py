@@ -10,7 +10,8 @@
       trust.json       the same two and the genesis entry's hash, as auditors pin them
 
 Nothing is copied unseen: each file is held against the root that the checkpoint signs, and the checkpoint against the
-log's keys and its witnesses. The checkpoint is written after all the tiles, when everything that it commits to is
+log's keys and its witnesses. A key that the tree itself lays down, or that is older than the one that signed the folder's
+checkpoint, has signed nothing for us, whatever the witnesses say. The checkpoint is written after all the tiles, when everything that it commits to is
 durable. So a crash leaves the old export whole, beside files that the next one writes again. The three files that say whom
 to believe come right behind it.
 
@@ -75,7 +76,7 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
     source raises; and Unavailable where the disk does not take it. ``out`` then has its old checkpoint still.
     """
     note = source.read_checkpoint()
-    checkpoint, key = _open_checked(source, note, trust)
+    checkpoint, keys = _open_checked(source, note, trust)
     try:
         out.mkdir(parents=True, exist_ok=True)  # open to the web server's user, as this user's other folders are
     except OSError:
@@ -83,7 +84,7 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
     folder = TileFolder(out)
     try:
         kept = folder.read_checkpoint()
-        old = Checkpoint(trust.origin, 0, EMPTY_ROOT) if kept is None else _open_own(kept)
+        old = Checkpoint(trust.origin, 0, EMPTY_ROOT) if kept is None else _open_own(kept, keys)
         if checkpoint.size < old.size:
             raise ProofInvalid(
                 f"The folder's export has {old.size} entries and the log only {checkpoint.size}: the log was rolled "
@@ -95,7 +96,9 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
                 "The log does not extend what was exported to that folder before; keep both as evidence."
             )
         files = 0
-        for batch, done in _new_files(tiles, old.size):
+        for batch, done in _new_files(
+            tiles, old.size, lambda first, new: keys.check_no_change(note, tiles, first, new)
+        ):
             folder.write_tiles(batch)
             files += len(batch)
             if progress is not None:
@@ -104,33 +107,45 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
         folder.write_checkpoint(note)
     finally:
         folder.close()
-    return Exported(old.size, checkpoint.size, files, key)
+    return Exported(old.size, checkpoint.size, files, keys.history.at(checkpoint.size).key)
 
 
-def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpoint, VerifierKey]:
+def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpoint, FollowedKeys]:
     """Check a checkpoint of ``source``: the log's signature, also by a key that came later, and the witnesses' quorum.
 
-    Returns it, and the key that signed it. Raises Malformed, SignatureInvalid or ProofInvalid, and what the source raises.
+    Returns it, and the log's keys as far as they had to be known. Raises Malformed, SignatureInvalid or ProofInvalid, and what the source raises.
     """
-    history = trust.log_keys.history
+    keys = FollowedKeys(trust.log_keys)
     try:
-        checkpoint, opened = history.open(note)
+        checkpoint, opened = keys.history.open(note)
     except SignatureInvalid:  # by a key that its own entries brought, perhaps
         said = Checkpoint.parse(parse_note(note).text)
         tiles = VerifiedTiles(source.read_tile, said.size, said.root)
-        history = FollowedKeys(trust.log_keys).find(tiles)
+        history = keys.find(tiles)
         checkpoint, opened = history.open(note)
+        keys.learn(history, checkpoint.size)
     trust.witnesses.check_quorum(opened)
-    return checkpoint, history.at(checkpoint.size).key
+    return checkpoint, keys
 
 
-def _open_own(note: bytes) -> Checkpoint:
-    """Read a checkpoint that an earlier copy has checked; it says no more than what was copied before."""
-    return Checkpoint.parse(parse_note(note).text)
+def _open_own(note: bytes, keys: FollowedKeys) -> Checkpoint:
+    """Read a checkpoint that an earlier copy has checked; raise ProofInvalid where ``keys`` are older than its own."""
+    try:
+        return keys.history.open(note)[0]
+    except SignatureInvalid:
+        raise ProofInvalid(
+            "The folder's checkpoint is not signed with the key that signed the log's newest one, and no change of key "
+            "leads from the one to the other: the log's key was stolen, or the folder's file is damaged."
+        ) from None
 
 
-def _new_files(tiles: VerifiedTiles, old: int) -> Iterator[tuple[list[tuple[Tile, bytes]], int]]:
-    """Yield batches of checked files that a tree of ``old`` entries lacks, and how many entries are done after each."""
+def _new_files(
+    tiles: VerifiedTiles, old: int, look_at: Callable[[int, list[bytes]], None]
+) -> Iterator[tuple[list[tuple[Tile, bytes]], int]]:
+    """Yield batches of checked files that a tree of ``old`` entries lacks, and how many entries are done after each.
+
+    ``look_at`` is given the index and bytes of the entries of each bundle before its batch is yielded.
+    """
     batch: list[tuple[Tile, bytes]] = []
     for level in levels_of_size(tiles.size)[1:]:
         # A level with no new hash has the same tiles as before, also the same partial one.
@@ -139,7 +154,9 @@ def _new_files(tiles: VerifiedTiles, old: int) -> Iterator[tuple[list[tuple[Tile
             continue
         for index in range(first, end):
             if level == 0:
-                batch.append((tile_at(ENTRIES, index, tiles.size), encode_bundle(tiles.bundle(index))))
+                entries = tiles.bundle(index)
+                look_at(index * TILE_WIDTH, entries)
+                batch.append((tile_at(ENTRIES, index, tiles.size), encode_bundle(entries)))
             batch.append((tile_at(level, index, tiles.size), b"".join(tiles.tile(level, index))))
             if len(batch) >= 2 * BATCH_BUNDLES:
                 yield batch, min((index + 1) * TILE_WIDTH, tiles.size) if level == 0 else tiles.size

@@ -14,6 +14,7 @@ from ledger.receipts import Receipt, check_receipt
 from ledger.tiles import TileReader
 from ledger.tree import prove_inclusion
 from trust.audit.auditor import audit
+from trust.log_export import export_log
 from trust.log_follower import LogFollower
 from trust.log_keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
 from trust.log_source import FolderLog
@@ -79,6 +80,28 @@ def test_the_old_key_cannot_extend_the_log_for_anybody_who_reads_it(
     assert follower.history is history
     assert verdict(town, tmp_path / "log", tmp_path / "state") != "ok"
     assert verdict(town, tmp_path / "log", tmp_path / "fresh") != "ok"
+
+
+@pytest.mark.parametrize("has_exported", [False, True])
+def test_the_old_key_cannot_extend_the_log_in_anybodys_copy_of_it(
+    town: LogBuilder, tmp_path: Path, *, has_exported: bool
+) -> None:
+    """Neither in a new copy nor in one from after the change, which lies in a part that is not copied again."""
+    log, out = tmp_path / "log", tmp_path / "out"
+    town.change_log_key("second")
+    for number in range(300, 600):
+        town.grant(number)
+    town.publish(log)
+    if has_exported:
+        assert export_log(FolderLog(log), town.trust, out).key.public_key == bytes(key_of("second").verify_key)
+    honest = (out / "checkpoint").read_bytes() if has_exported else None
+    town.grant(700)
+    town.publish(log, signer="log")  # the thief has the old key, and even the witnesses still help
+    with pytest.raises(ProofInvalid):
+        export_log(FolderLog(log), town.trust, out)
+    assert ((out / "checkpoint").read_bytes() if (out / "checkpoint").exists() else None) == honest
+    town.publish(tmp_path / "true")
+    assert export_log(FolderLog(tmp_path / "true"), town.trust, out).size == len(town.entries)
 
 
 def test_the_new_key_signs_no_tree_before_its_entry(town: LogBuilder, tmp_path: Path) -> None:
