@@ -27,6 +27,7 @@ _Names = dict[str, PolicyWitness]
 LATE_SECONDS = 0.1
 """How long the other witnesses may still take once the quorum is met."""
 
+_PLAIN = {"accept-encoding": "identity"}
 _HAS_NONE = (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED)
 
 Prove = Callable[[int, int], list[bytes]]
@@ -99,9 +100,9 @@ class _Asking:
 
     async def _send(self, url: str, content: bytes) -> tuple[int, bytes]:
         body = bytearray()
-        address, headers = f"{url.rstrip('/')}/add-checkpoint", {"accept-encoding": "identity"}
+        address = f"{url.rstrip('/')}/add-checkpoint"
         async with self.client.stream(
-            "POST", address, content=content, headers=headers, follow_redirects=False
+            "POST", address, content=content, headers=_PLAIN, follow_redirects=False
         ) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise _Refused("its answer is packed, although we asked for it plain")  # a few bytes could fill us
@@ -201,9 +202,14 @@ async def fetch_latest(
             return None
         body = bytearray()
         try:
-            async with asyncio.timeout(timeout), client.stream("GET", url.rstrip("/") + path) as response:
+            async with (
+                asyncio.timeout(timeout),
+                client.stream("GET", url.rstrip("/") + path, headers=_PLAIN) as response,
+            ):
                 if response.status_code in _HAS_NONE:
                     return b""
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    return None  # as in _send
                 async for part in response.aiter_bytes():
                     body += part
                     if len(body) > MAX_ANSWER_BYTES:

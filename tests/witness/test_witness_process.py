@@ -1,6 +1,7 @@
 """A witness as a real process: what it cosigned it remembers after SIGKILL; and a log asks several at once."""
 
 import asyncio
+import gzip
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from ledger.tree import prove_consistency
 from ledger.witness_policy import PolicyGroup, PolicyWitness, WitnessPolicy
 from ledger.witness_protocol import AddCheckpoint
 from trust.audit.witness_folder import make_witness
-from trust.witness_client import Cosigned, collect_cosignatures
+from trust.witness_client import Cosigned, collect_cosignatures, fetch_latest
 
 ORIGIN = "log.example/town"
 KEY = SigningKey(bytes(range(32)))
@@ -208,6 +209,30 @@ def test_a_lying_slow_or_garbled_witness_spoils_nothing_for_the_others() -> None
     assert result.failures["slow"] == "it was slower than the quorum"
     assert [line.name for line in result.signatures] == ["wit.example/honest"]
     assert set(result.failures) == set(_LIES) - {"honest"}
+
+
+def test_a_packed_latest_checkpoint_is_none() -> None:
+    """A few bytes on the way could fill the asker's memory, so plain ones are asked for, and packed ones not unpacked."""
+    policy = WitnessPolicy(
+        witnesses={
+            name: PolicyWitness(
+                VerifierKey.cosignature(f"wit.example/{name}", bytes([n]) * 32), f"http://{name}.example"
+            )
+            for n, name in enumerate(("plain", "packed"))
+        }
+    )
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.headers["accept-encoding"] == "identity"
+        if request.url.host == "plain.example":
+            return httpx.Response(200, content=b"a note")
+        return httpx.Response(200, content=gzip.compress(b"a note"), headers={"content-encoding": "gzip"})
+
+    async def ask() -> dict[str, bytes]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+            return await fetch_latest(client, policy, ORIGIN, 10.0)
+
+    assert asyncio.run(ask()) == {"plain": b"a note"}
 
 
 _LIES = (
