@@ -15,6 +15,7 @@ from ledger import canonical, jws
 from ledger import entries as e
 from ledger.errors import ProofInvalid
 from policies.document import document_sha256
+from policies.erasure import make_erasure
 from policies.in_force import check_in_force
 from policies.replay import MemoryConsents, State
 from queries.messages import CaughtUp
@@ -248,6 +249,29 @@ async def test_an_end_is_stopped_when_the_last_holder_has_signed(running: Runnin
     assert times["bus_co"] < times["clinic"] < times["market"] == answer.stopped_at
     assert await stops(running) == measured + 1
     refused(await running.client.get(f"/v1/log/stopped/{other}"), "not-found")
+
+
+async def test_an_erasure_after_the_end_is_confirmed_by_every_holder_as_well(running: Running) -> None:
+    """The erasure of an ended consent, and of its revocation: nothing else ends meanwhile."""
+    resident = Resident()
+    await running.enrol(resident)
+    bundle = resident.consent()
+    (grant,) = await running.grant(bundle)
+    await running.done("/v1/revocations", resident.revocation(bundle, grant))
+    await running.settle()
+    for holder in MOBILITY.holders:
+        await running.work(holder, size=running.service.sequencer.size)
+    consent = jws.read_unverified(bundle.leaves[0].body, dict)["consent"]
+    how = {"log": running.service.store.state.log, "grant": grant, "consent": consent, "said_at": running.clock()}
+    erased = (await running.done("/v1/erasures", make_erasure(resident.key, **how)))["erased"]
+    await running.settle()
+    for holder in MOBILITY.holders:
+        await running.work(holder, size=running.service.sequencer.size)
+    assert len(erased) == 2
+    for each in erased:
+        answer = await get(running, f"/v1/log/stopped/{each['entry']}", Stopped)
+        assert answer.grant == grant
+        assert answer.stopped_at is not None
 
 
 async def test_a_statement_that_is_not_the_nodes_own_is_refused(running: Running) -> None:

@@ -1,15 +1,15 @@
 """What each holder's node has signed that it is caught up with, and so when an ended consent is stopped everywhere.
 
 With each poll a node signs its newest statement (``queries.messages.CaughtUp``). Its size is kept, it never goes back, and
-of the statements those that were the first to cover the end of some consent given for that holder: of each end, so, the
-first statement of every holder. They are kept for ever; they are the proof that the end was final.
+of the statements those that were the first to cover the end, or the erasure, of some consent given for that holder: of
+each end, so, the first statement of every holder. They are kept for ever; they are the proof that the end was final.
 
 A node's ``at`` is its own clock's, within a minute of ours. A holder that has left the town and takes part in no open
 round is not waited for: no question admitted since names it.
 """
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
@@ -168,15 +168,7 @@ async def _write(
     if said.size <= old:
         return []
     records = [each for each in transaction.state.versions.values() if holder in each.document.holders]
-    ended = [
-        each
-        for each in records
-        if (
-            await connection.execute(
-                select(t.grants.c.ended_by).where(_ended(bytes.fromhex(each.sha256), old, said.size)).limit(1)
-            )
-        ).first()
-    ]
+    ended = [each for each in records if await _any_ended(connection, bytes.fromhex(each.sha256), old, said.size)]
     if ended:
         row = {"holder": holder, "size": said.size, "at": said.at, "member": member, "token": token}
         await connection.execute(insert(t.confirmations), row)
@@ -196,6 +188,17 @@ def _everywhere(state: State, record: PolicyRecord, sizes: dict[str, int]) -> in
 
 def _ended(policy_sha256: bytes, first: int, end: int) -> ColumnElement[bool]:
     return and_(t.grants.c.policy_sha256 == policy_sha256, t.grants.c.ended_by.between(first, end - 1))
+
+
+async def _any_ended(connection: AsyncConnection, policy_sha256: bytes, first: int, end: int) -> bool:
+    """Return whether a part of the ledger ends a consent, or erases one, or the record of what ended it."""
+    erased = (
+        select(t.erasures.c.entry)
+        .join(t.grants, or_(t.grants.c.index == t.erasures.c.index, t.grants.c.ended_by == t.erasures.c.index))
+        .where(t.grants.c.policy_sha256 == policy_sha256, t.erasures.c.entry.between(first, end - 1))
+    )
+    queries = select(t.grants.c.ended_by).where(_ended(policy_sha256, first, end)), erased
+    return any([(await connection.execute(query.limit(1))).first() is not None for query in queries])
 
 
 async def _entry(connection: AsyncConnection, index: int) -> e.AnyEntry:
