@@ -9,7 +9,7 @@ round is not waited for: no question admitted since names it.
 """
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
@@ -192,13 +192,17 @@ def _ended(policy_sha256: bytes, first: int, end: int) -> ColumnElement[bool]:
 
 async def _any_ended(connection: AsyncConnection, policy_sha256: bytes, first: int, end: int) -> bool:
     """Return whether a part of the ledger ends a consent, or erases one, or the record of what ended it."""
-    erased = (
-        select(t.erasures.c.entry)
-        .join(t.grants, or_(t.grants.c.index == t.erasures.c.index, t.grants.c.ended_by == t.erasures.c.index))
-        .where(t.grants.c.policy_sha256 == policy_sha256, t.erasures.c.entry.between(first, end - 1))
-    )
-    queries = select(t.grants.c.ended_by).where(_ended(policy_sha256, first, end)), erased
-    return any([(await connection.execute(query.limit(1))).first() is not None for query in queries])
+    erased = select(t.erasures.c.index).where(t.erasures.c.entry.between(first, end - 1))
+    of_policy = select(t.grants.c.index).where(t.grants.c.policy_sha256 == policy_sha256)
+    queries = [
+        of_policy.where(_ended(policy_sha256, first, end)),
+        of_policy.where(t.grants.c.index.in_(erased)),
+        of_policy.where(t.grants.c.ended_by.in_(erased)),
+    ]
+    for query in queries:
+        if (await connection.execute(query.limit(1))).first() is not None:
+            return True
+    return False
 
 
 async def _entry(connection: AsyncConnection, index: int) -> e.AnyEntry:

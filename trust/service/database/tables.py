@@ -107,6 +107,7 @@ erasures = Table(
     Column("approvals", Text, nullable=True),
     comment="Which `erase` entry ended which record; for those that an authority ordered, the stewards' approvals (JSON).",
 )
+Index("ix_erasures_entry", erasures.c.entry)
 
 erased_words = Table(
     "erased_words",
