@@ -105,10 +105,14 @@ class Sequencer:
         self.store.committed.set()
 
     async def refresh(self) -> None:
-        """Learn what is published by now."""
+        """Learn what another process has published by now. The one that sequences knows, and looks at the file first."""
+        if not self.election.leads:
+            self._learn(*await self._read_published())
+
+    async def _read_published(self) -> tuple[int, bytes]:
         async with self.store.databases.reader.connect() as connection:
             row = (await connection.execute(select(t.published.c.size, t.published.c.checkpoint))).one()
-        self._learn(int(row.size), bytes(row.checkpoint))
+        return int(row.size), bytes(row.checkpoint)
 
     def _learn(self, size: int, note: bytes) -> None:
         if size > self.size:
@@ -119,12 +123,13 @@ class Sequencer:
     async def _take_over(self) -> None:
         """Go on from what is published: put the checkpoint file right, restore the right edge from the tiles."""
         self._in_hand = False
-        await self.refresh()
-        if self.size:
-            checkpoint = Checkpoint.parse(parse_note(self.checkpoint).text)
-            await asyncio.to_thread(check_root, self.folder, checkpoint, self.size)
-            await asyncio.to_thread(self.folder.write_checkpoint, self.checkpoint)
-        self._appender = await asyncio.to_thread(TileAppender.restore, self.size, self.folder.read_tile)
+        size, note = await self._read_published()
+        if size:
+            checkpoint = Checkpoint.parse(parse_note(note).text)
+            await asyncio.to_thread(check_root, self.folder, checkpoint, size)
+            await asyncio.to_thread(self.folder.write_checkpoint, note)
+        self._appender = await asyncio.to_thread(TileAppender.restore, size, self.folder.read_tile)
+        self._learn(size, note)
         self._in_hand = True
 
     async def stop(self) -> None:
