@@ -166,6 +166,25 @@ def test_a_checkpoint_that_contradicts_the_stored_one_leaves_a_file_that_convict
     assert post(client, log.request(3, 7))[0] == 200  # and nothing of it changed the state
 
 
+@pytest.mark.parametrize("old", [0, 1, 2])
+def test_a_fork_of_one_size_is_kept_also_where_the_log_asks_from_another_size(
+    client: TestClient, log: Log, old: int
+) -> None:
+    """The 409 must come first, and tells the log not to ask again; both signatures are here already."""
+    fork = Log(b"fork ")
+    fork.grow(1)
+    fork.grow(1)
+    fork.grow(1)
+    witness: Witness = client.app.state.witness
+    assert post(client, log.request(0, 3))[0] == 200
+    assert post(client, log.request(0, 3))[0] == 409
+    assert post(client, log.request(0, 7))[0] == 409
+    assert witness.evidence() == []
+    assert post(client, fork.request(old, 3)) == (409, "3\n")
+    (file,) = witness.evidence()
+    assert "two different trees of the same size, 3" in check_evidence(read_evidence(file), [LOG_KEY]).says
+
+
 def fork_checkpoint(log: Log, size: int) -> bytes:
     return sign_checkpoint(log.checkpoints[size], KEY)
 

@@ -20,7 +20,8 @@ the 409 names. So no two answers of this witness can contradict each other.
 The folder: ``witness.toml`` (``trust.audit.witness_folder``), ``witness.key`` (a hexadecimal seed, mode 0600), ``witness.pq.key``
 (the same for ML-DSA-44; where it is there, every answer has two lines, one of each kind), ``witness.sqlite``, and
 ``evidence/``: where a log asks for a cosignature on what contradicts the checkpoint stored here, the file that
-convicts it (``trust.evidence_files``), written before the refusal leaves.
+convicts it (``trust.evidence_files``), written before the refusal leaves. Another tree of the stored size convicts also
+where the log asks from the wrong size (409).
 """
 
 import asyncio
@@ -136,7 +137,7 @@ class Witness:
         stored = Checkpoint(origin, row[0], row[1]) if row else None
         try:
             checkpoint = decide(request, stored, self._log_keys)
-        except InconsistentCheckpoint:
+        except (InconsistentCheckpoint, SizeConflict):
             if stored is not None:
                 self._keep_evidence(row[2], request, self._log_keys[origin])
             raise
