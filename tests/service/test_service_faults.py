@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -260,9 +261,9 @@ async def test_nothing_that_the_process_prints_holds_a_key_a_token_or_a_consent(
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, event_hooks=hooks) as client:
             service = ServiceProcess(town, port, client)
             resident = await scenario(service, witness_port)
-            trip(town.service / "service.sqlite")
             tripped = resident.consent()
-            refused(await service.post("/v1/grants", {"bundles": [tripped]}), "unavailable")
+            with tripping(town.service / "service.sqlite"):
+                refused(await service.post("/v1/grants", {"bundles": [tripped]}), "unavailable")
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
             refused(await service.post("/v1/grants", {"bundles": [resident.consent()]}), "unavailable")
     finally:
@@ -281,10 +282,13 @@ async def test_nothing_that_the_process_prints_holds_a_key_a_token_or_a_consent(
     assert [each for each in known if each in lines] == []
 
 
-def trip(database: Path) -> None:
+@contextmanager
+def tripping(database: Path) -> Iterator[None]:
     """Have the database refuse a row, whose values it then names in its error."""
     connection = sqlite3.connect(database, timeout=10)
     connection.execute("CREATE TRIGGER no BEFORE INSERT ON grants BEGIN SELECT RAISE(ABORT, 'no'); END")
+    yield
+    connection.execute("DROP TRIGGER no")
     connection.close()
 
 
