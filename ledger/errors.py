@@ -138,7 +138,7 @@ class ProofInvalid(MusubiError):
 
 
 class HistoryForked(MusubiError):
-    """Two signed checkpoints that cannot both be true."""
+    """Two signed checkpoints that cannot both be true, or a state from which going on would make two such."""
 
     code = "history-forked"
 
