@@ -139,12 +139,18 @@ class LogFollower:
             return SeenCheckpoint(Checkpoint.parse(parse_note(note).text), note, {})
 
     def fetch(self) -> SeenCheckpoint:
-        """Fetch and check the newest checkpoint by itself, keep it as ``latest`` and return it.
+        """Fetch and check the newest checkpoint without its entries, keep it as ``latest`` and return it.
 
         Raises Malformed, SignatureInvalid, ProofInvalid (no quorum, or a smaller tree than before), ClockSkew, or
         HistoryForked; and what the source raises.
         """
-        return self._accept(self._open(self.source.read_checkpoint()))
+        seen = self._open(self.source.read_checkpoint())
+        self._check_against_latest(seen)
+        if self.latest is not None and self.latest.checkpoint.size < seen.checkpoint.size:
+            tiles = VerifiedTiles(self.source.read_tile, seen.checkpoint.size, seen.checkpoint.root)
+            if not self._extends_latest(tiles):
+                raise self._forked(seen, "The log does not extend the history that it showed before.", tiles)
+        return self._accept(seen)
 
     def follow(self) -> Iterator[VerifiedBatch]:
         """Yield all entries between the frontier and the newest checkpoint, in batches; nothing if there are none.

@@ -146,6 +146,20 @@ def test_equal_size_with_another_root_is_a_fork_and_a_smaller_size_is_refused() 
         read_all(follower)
 
 
+def test_a_larger_checkpoint_of_another_history_is_convicted_when_it_is_only_fetched() -> None:
+    """What was shown before is held against it; nothing of the fork is kept."""
+    log, fork = MemoryLog(entries_of(300)), MemoryLog(entries_of(700, "fork"))
+    follower = LogFollower(log, LOG_KEY)
+    seen = follower.fetch()
+    follower.source = fork
+    with pytest.raises(HistoryForked) as caught:
+        follower.fetch()
+    assert follower.latest == seen
+    assert check_split_view(SplitView.parse(str(caught.value.details["evidence"]).encode()), [LOG_KEY]).pinned
+    follower.source = MemoryLog(entries_of(700))
+    assert follower.fetch().checkpoint.size == 700
+
+
 def test_a_rollback_between_two_runs_is_seen_by_the_note_kept() -> None:
     note = MemoryLog(entries_of(300)).note
     with pytest.raises(ProofInvalid, match="rolled back"):
