@@ -144,9 +144,7 @@ class TileFolder:
 
     def holds_a_log(self) -> bool:
         """Return whether anything of a log is here: a checkpoint or a tile."""
-        return (self._root / CHECKPOINT).exists() or any(
-            path.is_file() for path in (self._root / "tile").rglob("*")
-        )
+        return (self._root / CHECKPOINT).exists() or any(path.is_file() for path in (self._root / "tile").rglob("*"))
 
     def close(self) -> None:
         """End the writing threads, and with them what is still to be removed."""

@@ -300,3 +300,69 @@ def test_what_a_folder_remembers_does_not_grow_with_the_log(tmp_path: Path, monk
         assert len(folder._durable_names) <= 8 + 6
         assert len(folder._became_full) == 0
         assert sum(map(len, appender._edges)) + len(appender._bundle) < 256 * 4
+
+
+# Another process that was elected to write before, was stopped in the middle of it, and wakes up
+
+
+def test_a_tile_that_is_written_over_is_never_met_shorter_than_it_was(tmp_path: Path) -> None:
+    """A full tile and a bundle, read over and over while two others write the same bytes again."""
+    appender, entries = TileAppender(), batch("entry", 300)
+    tiles = appender.append(entries)
+    first, second = TileFolder(tmp_path), TileFolder(tmp_path)
+    first.write_tiles(tiles)
+    whole = {tile: data for tile, data in tiles if tile.level <= 0}
+    done = threading.Event()
+
+    def write_over(folder: TileFolder) -> None:
+        while not done.is_set():
+            folder.write_tiles(tiles)
+
+    writers = [threading.Thread(target=write_over, args=[folder]) for folder in (first, second)]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(3_000):
+            for tile, data in whole.items():
+                assert first.read_tile(tile) == data
+    finally:
+        done.set()
+        for writer in writers:
+            writer.join()
+    first.close()
+    second.close()
+
+
+def test_a_longer_tile_of_a_batch_that_was_given_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = TileFolder(tmp_path)
+    folder.write_tiles(TileAppender().append([b"x" * 5_000] * 3))
+    tiles = TileAppender().append([b"y"] * 3)
+    folder.write_tiles(tiles)
+    for tile, data in tiles:
+        assert folder.read_tile(tile) == data
+    folder.close()
+
+
+def test_a_smaller_checkpoint_never_takes_the_place_of_a_larger_one(tmp_path: Path) -> None:
+    earlier, later = TileFolder(tmp_path), TileFolder(tmp_path)
+    appender = TileAppender()
+    publish(later, appender, batch("entry", 3))
+    old = later.read_checkpoint()
+    assert old is not None
+    publish(later, appender, batch("entry", 3))
+    new = later.read_checkpoint()
+    earlier.write_checkpoint(old)
+    assert later.read_checkpoint() == new != old
+    (tmp_path / "checkpoint").write_bytes(b"what a broken disk made of it")
+    earlier.write_checkpoint(old)
+    assert earlier.read_checkpoint() == old
+    earlier.close()
+    later.close()
+
+
+def test_a_checkpoint_that_a_process_could_not_put_in_place_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.new-1").write_bytes(b"half of one")
+    folder = TileFolder(tmp_path)
+    publish(folder, TileAppender(), batch("entry", 3))
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["checkpoint"]
+    folder.close()
