@@ -9,8 +9,10 @@ import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -205,7 +207,7 @@ class NodeBooks(RuleBasedStateMachine):
         def half() -> None:
             with self.books.transaction():
                 self.books.add(h32("lost"), self.messages)
-                self.books.catch_up(10**6)
+                self.books.note("caught-up", b"1000000")
                 self.books.keep_leaves([(10**6, h32("p"), None, b"x")])
                 raise ZeroDivisionError
 
@@ -341,3 +343,53 @@ def test_a_node_killed_while_writing_has_each_charge_with_its_countersignature(t
         counting += own.state != "no-share"
     assert books.charged("data/rides/2026") == counting
     books.close()
+
+
+@pytest.mark.parametrize("after", ["a start", "a countersignature", "a share", "a word", "a caught-up size"])
+def test_an_old_copy_written_over_the_books_is_noticed(tmp_path: Path, after: str) -> None:
+    """As ``cp`` does it: the file, its inode and its mark stay, and what is in it is old."""
+    path, copy = tmp_path / "books.sqlite", tmp_path / "copy"
+    books = Books(path)
+    if not os.listxattr(path):
+        pytest.skip("this file system keeps no marks beside a file")
+    for admit in (1, 2):
+        books.countersign(admit, h32("admit"), "token", "data/rides/2026", 1, CAP, 0)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    if after == "a countersignature":
+        books.countersign(3, h32("admit"), "token", "data/rides/2026", 1, CAP, 0)
+    elif after == "a share":
+        books.send(1, "share")
+    elif after == "a word":
+        books.give_word(1, h32("admit"), "word")
+    elif after == "a caught-up size":
+        books.catch_up(9)
+    books.close()
+    if after == "a start":
+        Books(path).close()
+    books = Books(path)
+    assert books.restored_at(1) is None
+    books.close()
+    path.write_bytes(copy.read_bytes())
+    assert Books(path).restored_at(1) == 1
+
+
+@pytest.mark.parametrize("crash", ["before the mark", "after the mark"])
+def test_a_crash_around_the_mark_is_not_taken_for_a_restore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: str
+) -> None:
+    books = Books(tmp_path / "books.sqlite")
+    put = os.setxattr
+
+    def dies(*how: Any) -> None:
+        if crash == "after the mark":
+            put(*how)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "setxattr", dies)
+        with pytest.raises(KeyboardInterrupt):
+            books.catch_up(3)
+    books.close()
+    books = Books(tmp_path / "books.sqlite")
+    assert (books.caught_up, books.restored_at(1)) == (3, None)

@@ -5,7 +5,9 @@ keep budgets true stand here as single transactions:
 
 - a charge and the countersignature that it is for are written together, before the countersignature is sent;
 - books that were restored from a backup do not know what left since. They notice that their file is another one (inode,
-  and a random mark beside it that copies do not carry), note the time, and the node begins nothing admitted before it;
+  and a random mark beside it that plain copies do not carry), or that an old copy was written over it: the mark changes
+  at every start and with everything that binds the node, and the books say which one is next. They note the time, and
+  the node begins nothing admitted before it;
 - a round's state moves one way only: ``countersigned`` to ``sending`` (with the noised share's bytes in the same
   write) or to ``no-share``. ``sending`` and ``no-share`` are two values of one column, so a late go is refused after a
   word, and a word after a share; what was once written is sent again as it is, never computed anew.
@@ -52,12 +54,15 @@ CREATE TABLE IF NOT EXISTS charges (
 _MARK = "user.musubi.books"
 
 
-def _identity(path: Path) -> bytes:
-    """Return what tells a file from a copy of it that was put in its place."""
+def _mark_of(path: Path) -> bytes:
     try:
-        mark = os.getxattr(path, _MARK)
-    except OSError:
-        mark = b""
+        return os.getxattr(path, _MARK)
+    except OSError:  # not every file system has such attributes; the inode is left
+        return b""
+
+
+def _identity(path: Path, mark: bytes) -> bytes:
+    """Return what tells a file with this mark from a copy of it that was put in its place, or over it."""
     return f"{path.stat().st_ino} {mark.hex()}".encode()
 
 
@@ -88,14 +93,11 @@ class Books:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
         self._db.executescript(_SCHEMA)
-        with self.transaction():
-            kept, found = self.noted("file"), _identity(path)
-            if kept != found:
-                if kept is not None:
-                    self.note("restored", b"")
-                with suppress(OSError):  # not every file system has such attributes; the inode is left
-                    os.setxattr(path, _MARK, os.urandom(16))
-                self.note("file", _identity(path))
+        self._path = path
+        with self._binding():
+            kept, found = self.noted("file"), _identity(path, _mark_of(path))
+            if kept is not None and found not in (kept, self.noted("file-next")):
+                self.note("restored", b"")
 
     def close(self) -> None:
         """Close the file."""
@@ -111,6 +113,21 @@ class Books:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    @contextmanager
+    def _binding(self) -> Iterator[None]:
+        """Make several writes one, after which no copy of these books from before can take their place unnoticed.
+
+        A crash before the mark is set leaves the mark that stood, one right after it the next: the books know both. (The
+        commit's fsync also makes the mark before it durable, where the file system keeps one journal.)
+        """
+        mark = os.urandom(16)
+        with self.transaction():
+            yield
+            self.note("file", _identity(self._path, _mark_of(self._path)))
+            self.note("file-next", _identity(self._path, mark))
+        with suppress(OSError):
+            os.setxattr(self._path, _MARK, mark)
 
     # What was read of the log
 
@@ -138,7 +155,8 @@ class Books:
     def catch_up(self, size: int) -> None:
         """Raise the caught-up size; it never goes back."""
         if size > self.caught_up:
-            self.note("caught-up", str(size).encode())
+            with self._binding():
+                self.note("caught-up", str(size).encode())
 
     def restored_at(self, now: int) -> int | None:
         """Return when these books were first opened after a restore (UTC seconds, ``now`` if this is it), or None."""
@@ -298,7 +316,7 @@ class Books:
         What is spent is the larger of these books and what the ledger says (``in_ledger``, nano-rho without this
         charge). Raises BudgetExceeded past ``cap``, RoundClosed if the round was begun before.
         """
-        with self.transaction():
+        with self._binding():
             if self.round(admit) is not None:
                 raise RoundClosed("This node has begun this round before.")
             left = max(0, cap - max(self.charged(account), in_ledger))
@@ -309,7 +327,8 @@ class Books:
 
     def send(self, admit: int, token: str) -> None:
         """Store the share's bytes and mark ``sending``, in one durable write; raise RoundClosed from another state."""
-        self._move(admit, "countersigned", "sending", token)
+        with self._binding():
+            self._move(admit, "countersigned", "sending", token)
 
     def sent(self, admit: int) -> None:
         """Note that the service has the share."""
@@ -320,7 +339,7 @@ class Books:
 
         Raises RoundClosed where a share may have left.
         """
-        with self.transaction():
+        with self._binding():
             own = self.round(admit)
             if own is None:
                 self._db.execute("INSERT INTO rounds VALUES (?, ?, 'no-share', ?)", (admit, admit_sha256, token))
