@@ -7,13 +7,18 @@ import httpx
 import msgspec
 import pytest
 from audit.log_builder import LogBuilder, key_of
+from click.testing import CliRunner
 
 from ledger import entries as e
 from ledger.errors import MusubiError, NotPermitted, ProofInvalid, SignatureInvalid, Unavailable
+from ledger.evidence import make_split_view
+from ledger.notes import VerifierKey
 from ledger.receipts import Receipt, check_receipt
-from ledger.tiles import TileReader
+from ledger.tiles import TileAppender, TileReader
 from ledger.tree import prove_inclusion
 from trust.audit.auditor import audit
+from trust.cli import main
+from trust.evidence_files import keep_evidence
 from trust.log_export import export_log
 from trust.log_follower import LogFollower
 from trust.log_keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
@@ -284,3 +289,29 @@ def test_a_client_with_pins_from_before_the_change_learns_it_from_the_service(to
     town.publish(log, signer="log")
     with pytest.raises(SignatureInvalid):
         client.prove(5)
+
+
+def test_a_fork_after_a_change_of_the_key_convicts_once_the_reader_names_the_present_key(
+    town: LogBuilder, tmp_path: Path
+) -> None:
+    """The pins know the first key only, and the refusal says what is missing."""
+    town.change_log_key("second")
+    good, fork = TileAppender(), TileAppender()
+    good.append(town.entries)
+    files = dict(fork.append([*town.entries[:-1], b"{}", b"{}"]))
+    notes = [town.checkpoint(each.size, each.root()) for each in (good, fork)]
+    key = VerifierKey.ed25519(town.log_key.name, bytes(key_of("second").verify_key))
+    evidence = make_split_view(notes[0], notes[1], [key], TileReader(files.__getitem__, fork.size))
+    assert evidence is not None
+    town.publish(tmp_path)  # and trust.json
+    words = [
+        "audit",
+        "verify-evidence",
+        str(keep_evidence(tmp_path, evidence)),
+        "--trust",
+        str(tmp_path / "trust.json"),
+    ]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 12
+    assert "--log-key" in refused.output
+    assert CliRunner().invoke(main, [*words, "--log-key", str(key)]).exit_code == 0

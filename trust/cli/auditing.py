@@ -10,6 +10,7 @@ from rich import box
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ledger.errors import SignatureInvalid
 from ledger.evidence import read_log_keys
 from trust.audit.report import AuditReport
 from trust.cli.hints import program
@@ -143,7 +144,12 @@ def verify_evidence(file: Path, log_keys: tuple[str, ...], trust_file: Path | No
     if trust_file is not None:
         trust = load_trust(trust_file)
         trusted, witnesses = [*trusted, trust.verifier], trust.witnesses
-    conviction = check_evidence(evidence, trusted, witnesses)
+    try:
+        conviction = check_evidence(evidence, trusted, witnesses)
+    except SignatureInvalid as error:
+        if trust_file is not None:  # it names only the key that the log began with
+            error.message += " If your town's log has changed its key, name the present one as well, with --log-key."
+        raise
     if as_json:
         click.echo(msgspec.json.encode(conviction).decode())
         return
