@@ -65,6 +65,8 @@ async def test_after_the_loss_the_old_device_can_do_nothing_and_the_new_one_begi
             await running.post("/v1/enrolments", {"enrolments": [old.enrolment(running.town)]}), "not-permitted", lost
         )
         refused(await running.post(LOST, attested(running, old)), "not-permitted", lost)
+    # no time: that of the revocations would tell whose consents they were, also once those are erased
+    assert [tuple(row) for row in await running.rows(t.lost_keys)] == [(bytes(old.key.verify_key),)]
     assert {each["index"] for each in await shown(running, new)} == set(grants)
     (fresh,) = await running.grant(new.consent())
     assert grant_in_force(running.service.store.state, fresh)

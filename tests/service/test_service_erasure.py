@@ -12,6 +12,8 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
+from nacl.signing import SigningKey
 from running import ORIGIN, Resident, Running, consent_of, refused, replay_log
 
 from ledger import entries as e
@@ -185,6 +187,27 @@ async def test_each_holders_word_is_kept_and_a_silent_holder_is_named(running: R
     shown = (await running.client.get(f"/v1/erasures/{index}")).json()
     assert shown["entry"] == entry
     assert shown["holders"] == {"bus_co": None, "clinic": first, "market": word("market")}
+
+
+async def test_a_holders_word_with_a_key_that_it_has_laid_down_is_refused(running: Running) -> None:
+    """The node says what is still to be said with the key of today; whoever stole the old one says nothing in its name."""
+    resident, bundle, index = await given_consent(running)
+    entry = (await running.done("/v1/erasures", wish(resident, bundle, index)))["erased"][0]["entry"]
+    said = ErasedWord(
+        from_="clinic",
+        log=ORIGIN,
+        at=1,
+        index=index,
+        entry=entry,
+        entry_sha256=entry_sha256(await running.entry(entry)),
+    )
+    old, new = running.town.keys["clinic"], SigningKey.generate()
+    body = running.service.store.state.members["clinic"]
+    body = structs.replace(body, number=body.number + 1, key=bytes(new.verify_key).hex())
+    await running.done("/v1/members", running.town.approved("member", body))
+    async with running.unchanged():
+        refused(await running.post("/v1/node/erased", {"words": [jws.sign(said, old)]}), "signature-invalid")
+    assert await running.done("/v1/node/erased", {"words": [jws.sign(said, new)]}) == {"new": 1}
 
 
 async def test_an_enrolment_is_forgotten_when_no_consent_is_left_and_not_before(running: Running) -> None:

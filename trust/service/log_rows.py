@@ -26,7 +26,7 @@ class LogRows:
         self._state = state
         self._new: dict[Any, list[dict[str, Any]]] = {t.grants: [], t.rounds: [], t.refusals: []}
         self._ends: list[tuple[int, int]] = []
-        self._lost: list[tuple[int, int]] = []
+        self._lost: list[int] = []
         self._closed: list[tuple[int, dict[str, Any]]] = []
         self._erased: list[Erased] = []
 
@@ -48,7 +48,7 @@ class LogRows:
             case e.Revoke():
                 self._ends.append((entry.grant, index))
                 if entry.reason == "lost-device":
-                    self._lost.append((entry.grant, entry.at))
+                    self._lost.append(entry.grant)
             case e.Admit():
                 row = {"query_sha256": bytes.fromhex(entry.query_sha256), "by": entry.by, "policy": entry.policy}
                 self._new[t.rounds].append({"admit": index, "asked_to_stop": False, "released": False, **row})
@@ -80,7 +80,7 @@ class LogRows:
         The person stays enrolled with that key, which is taken for nothing any more, until the identity provider attests
         the new device once more. Where no consent stood when the device was lost, the ledger says nothing of it.
         """
-        for grant, at in self._lost:
+        for grant in self._lost:
             query = (
                 select(t.residents.c.key)
                 .join(t.grants, t.grants.c.resident == t.residents.c.id)
@@ -89,7 +89,7 @@ class LogRows:
             )
             row = (await self._connection.execute(query)).first()
             if row is not None:
-                await self._connection.execute(insert(t.lost_keys), {"key": bytes(row.key), "at": at})
+                await self._connection.execute(insert(t.lost_keys), {"key": bytes(row.key)})
 
     async def clear_erased(self) -> int:
         """Delete what the tables still hold of erased records; return how many sealed records that were.

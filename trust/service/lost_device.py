@@ -74,8 +74,8 @@ async def replace_device(store: Store, request: EnrolmentRequest, operator: str,
             return Replaced(ended=[_ended(state, entry, index, operator, signer) for index, entry in before])
         values = {name: row[name] for name in ("key", "level", "date")}
         await connection.execute(update(t.residents).where(t.residents.c.id == theirs.id).values(values))
-        if (await connection.execute(select(t.lost_keys.c.at).where(t.lost_keys.c.key == theirs.key))).first() is None:
-            await connection.execute(insert(t.lost_keys), {"key": bytes(theirs.key), "at": transaction.at})
+        if (await connection.execute(select(t.lost_keys.c.key).where(t.lost_keys.c.key == theirs.key))).first() is None:
+            await connection.execute(insert(t.lost_keys), {"key": bytes(theirs.key)})
         grants = await _standing(transaction, theirs.id)
         _random.shuffle(grants)
         ended = []

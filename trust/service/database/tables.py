@@ -75,8 +75,7 @@ lost_keys = Table(
     "lost_keys",
     metadata,
     Column("key", LargeBinary(32), primary_key=True),
-    Column("at", _Big, nullable=False),
-    comment="Keys of devices that were reported lost: never enrolled again.",
+    comment="Keys of devices that were reported lost: never enrolled again. Without a time, which would name their consents.",
 )
 
 grants = Table(
