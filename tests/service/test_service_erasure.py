@@ -18,6 +18,7 @@ from running import ORIGIN, Resident, Running, consent_of, refused, replay_log
 
 from ledger import entries as e
 from ledger import jws
+from ledger.errors import Unavailable
 from policies.bundle import Bundle
 from policies.erasure import ErasedWord, ErasureOrder, Farewell, make_erasure
 from policies.keys import public_hex
@@ -95,6 +96,24 @@ async def test_the_record_of_the_revocation_goes_with_that_of_the_consent(runnin
     assert [each["index"] for each in answer["erased"]] == [index, revoked]
     assert not any(key in everything_in(running.town.service) for key in before.values())
     assert await running.rows(t.records) == []
+
+
+async def test_an_erasure_whose_keys_could_not_be_destroyed_is_finished_when_it_is_asked_for_again(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resident, bundle, index = await given_consent(running)
+    ended = (await running.done("/v1/revocations", resident.revocation(bundle, index)))["index"]
+    keys = running.service.keys
+    with monkeypatch.context() as patched:
+
+        async def full(_: object) -> int:
+            raise Unavailable("The disk is full.")
+
+        patched.setattr(keys, "destroy", full)
+        refused(await running.post("/v1/erasures", wish(resident, bundle, index)), "unavailable")
+    assert set(await keys.find([index, ended])) == {index, ended}
+    refused(await running.post("/v1/erasures", wish(resident, bundle, index)), "already-ended")
+    assert await keys.find([index, ended]) == {}
 
 
 async def test_a_consent_is_erased_once_and_never_comes_back(running: Running) -> None:

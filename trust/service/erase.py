@@ -98,8 +98,11 @@ async def _erase(
 
     try:
         erased = await store.submit(act)
-    except AlreadyEnded:
-        await store.keys.destroy([index])  # whatever befell us then: said twice, it is done at least once
+    except AlreadyEnded:  # whatever befell us then: said twice, it is done at least once
+        ends = select(t.grants.c.ended_by).where(t.grants.c.index == index)
+        async with store.databases.reader.connect() as connection:
+            end = (await connection.execute(ends)).scalar()
+        await store.keys.destroy([index, end] if end in store.state.erased else [index])
         raise
     await finish(store, erased)
     return erased
