@@ -55,8 +55,11 @@ class Election(Protocol):
     shared: bool
     """Whether other processes may be at work on this ledger."""
 
+    async def claim(self) -> None:
+        """Before anything is read: raise Unavailable where another process must not be beside this one, and is."""
+
     async def start(self) -> None:
-        """Take part. Raises Unavailable where another process has the folder."""
+        """Take part, now that this process could sequence."""
 
     async def stop(self) -> None:
         """Take part no more, and let go."""
@@ -86,7 +89,7 @@ class FolderLock:
         self._path = path
         self._handle = -1
 
-    async def start(self) -> None:
+    async def claim(self) -> None:
         """Take the lock; raise Unavailable where another process has it."""
         self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
@@ -99,6 +102,9 @@ class FolderLock:
                 "database_url names a PostgreSQL database."
             ) from None
         self.leads = True
+
+    async def start(self) -> None:
+        """The lock is held already."""
 
     async def stop(self) -> None:
         """Let go of the lock."""
@@ -138,6 +144,9 @@ class AdvisoryLock:
             hide_parameters=True,
             connect_args={"server_settings": ends, "timeout": ANSWER_SECONDS},
         )
+
+    async def claim(self) -> None:
+        """Others may be there. While this process still replays the ledger, another one should lead."""
 
     async def start(self) -> None:
         """Beat once, so that a lone process leads from the start, and then go on."""

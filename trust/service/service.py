@@ -100,7 +100,7 @@ class Service:
         Raises Unavailable where another process has the folder, HistoryForked as ``trust.service.lock_state`` says.
         """
         try:
-            await self.election.start()
+            await self.election.claim()
             await self.databases.migrate()
             await check_lock_state(self.databases, self.tiles)
             await self._start()
@@ -114,6 +114,7 @@ class Service:
         await found(self.store, self.genesis)
         await self.rounds.load()
         await self.caught_up.load()
+        await self.election.start()
         await self.sequencer.start()
         self._tasks = [
             asyncio.create_task(self._ring_at_expiry(), name="expiry"),
