@@ -107,6 +107,15 @@ def test_a_resident_with_another_living_consent_keeps_the_link(stage: Stage) -> 
     assert stage.answer() != before
 
 
+def test_erasing_what_a_lost_device_signed_takes_the_new_devices_idle_link_with_it(stage: Stage) -> None:
+    """The node signs that the link is gone; so no key of that customer stays unless it has a consent of its own."""
+    new_key = public_hex(pairwise_key(b"the new device, 32 bytes of seed", ME))
+    stage.node.books.link([(new_key, customer(1))])
+    erase(stage, stage.grants[1])
+    assert customer(1) not in {linked for linked, _ in stage.node.books.linked(0)}
+    assert [part for part in (customer(1).encode(), bytes.fromhex(new_key)) if part in disk_of(stage.folder)] == []
+
+
 @pytest.mark.usefixtures("exactly")
 def test_a_slot_is_never_used_again_and_whoever_links_anew_counts_for_themselves(stage: Stage) -> None:
     everyone = stage.answer()

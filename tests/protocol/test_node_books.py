@@ -58,7 +58,7 @@ class NodeBooks(RuleBasedStateMachine):
         self.links: dict[str, str] = {}
         self.slots: dict[str, int] = {}
         self.given = 0
-        self.replaced: set[str] = set()
+        self.replaced: dict[str, int] = {}
         self.erased: set[int] = set()
         self.leaves: dict[int, tuple[str, str | None]] = {}
         self.caught_up = 0
@@ -150,7 +150,7 @@ class NodeBooks(RuleBasedStateMachine):
                 continue
             if who in self.slots:
                 old = next(key for key, linked in self.links.items() if linked == who)
-                self.replaced.add(old)
+                self.replaced[old] = self.slots[who]
                 del self.links[old]
             else:
                 self.slots[who] = self.given
@@ -169,12 +169,17 @@ class NodeBooks(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 9))
     def erase(self, place: int) -> None:
-        """A leaf goes for good, with its key's link if it was the last one; a slot is never given again."""
+        """A leaf goes for good, with its key's link if it was the last one; a slot is never given again.
+
+        A replaced key's last leaf takes the link of the customer's present key, if that has no leaf either.
+        """
         key = self.leaves.pop(place, ("", None))[1]
         self.erased.add(place)
         expected = []
-        if key is not None and key in self.links and all(each[1] != key for each in self.leaves.values()):
-            expected = [self.slots.pop(self.links.pop(key))]
+        slot = self.replaced.get(key or "")
+        present = next((each for each, who in self.links.items() if self.slots[who] == slot), key)
+        if present in self.links and not {key, present} & {each[1] for each in self.leaves.values()}:
+            expected = [self.slots.pop(self.links.pop(present))]
         before = self.books.version()
         with self.books.transaction():
             assert self.books.erase([Gone(index=place, entry=100 + place, entry_sha256=h32("e"))]) == expected

@@ -27,7 +27,7 @@ from queries.messages import LeavesAnswer
 from trust.service.database import tables as t
 from trust.service.record_keys import RecordKeys
 from trust.service.records import open_record
-from trust.service.retention import sweep
+from trust.service.retention import sweep, time_come
 
 pytestmark = pytest.mark.anyio
 
@@ -260,23 +260,23 @@ async def test_records_are_erased_so_long_after_their_end_and_no_sooner(running:
         kept.append((resident, bundle, (await running.grant(bundle))[0]))
     resident, bundle, index = kept[0]
     await running.done("/v1/revocations", resident.revocation(bundle, index))
-    await sweep(store, 30)
+    await sweep(store, 30, running.clock())
     assert store.state.erased == set()
     running.clock.offset += 29 * 86_400
-    assert await sweep(store, 30) == 0
+    assert await sweep(store, 30, running.clock()) == 0
     running.clock.offset += 2 * 86_400
-    assert await sweep(store, 0) == 0
-    assert await sweep(store, 30) == 1
+    assert await sweep(store, 0, running.clock()) == 0
+    assert await sweep(store, 30, running.clock()) == 1
     assert store.state.erased == {index, index + 3}  # the revocation's own record is at the end of the ledger
     assert sorted(await running.service.keys.find(each[2] for each in kept)) == [kept[1][2], kept[2][2]]
-    assert await sweep(store, 30) == 0
+    assert await sweep(store, 30, running.clock()) == 0
 
 
 async def test_a_retention_sweep_says_so_in_the_ledger(running: Running) -> None:
     resident, bundle, index = await given_consent(running)
     await running.done("/v1/revocations", resident.revocation(bundle, index))
     running.clock.offset += 10 * 86_400
-    await sweep(running.service.store, 5)
+    await sweep(running.service.store, 5, running.clock())
     entries = [e.decode(row[1]) for row in await running.rows(t.entries)]
     assert {each.reason for each in entries if isinstance(each, e.Erase)} == {"retention"}
 
@@ -401,3 +401,15 @@ def test_no_destroyed_key_is_left_of_a_large_batch_that_came_shuffled(tmp_path: 
     asyncio.run(play())
     disk = everything_in(tmp_path)
     assert [place for place, key in new if key[:8] in disk or key[-8:] in disk] == []
+
+
+async def test_a_clock_that_runs_years_ahead_erases_nothing_early(running: Running) -> None:
+    """What the witnesses have not cosigned as come has not come, whatever our own clock says."""
+    await running.enrol(Resident())
+    await running.settle()
+    true_time = running.clock()
+    checkpoint = running.service.tiles.read_checkpoint()
+    ahead = true_time + 10 * 365 * 86_400
+    assert abs(time_come(ahead, checkpoint, running.service.witnesses) - true_time) < 60
+    assert time_come(true_time - 3_600, checkpoint, running.service.witnesses) == true_time - 3_600
+    assert time_come(ahead, None, running.service.witnesses) == 0

@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS leaves (
 CREATE INDEX IF NOT EXISTS leaves_by_policy ON leaves (policy, place);
 CREATE INDEX IF NOT EXISTS leaves_by_key ON leaves (key);
 CREATE TABLE IF NOT EXISTS links (slot INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, customer TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE IF NOT EXISTS replaced (key_sha256 BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS replaced (key_sha256 BLOB PRIMARY KEY, slot INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erased (
     place INTEGER PRIMARY KEY, entry INTEGER NOT NULL, entry_sha256 TEXT NOT NULL, said INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS rounds (
@@ -232,10 +232,10 @@ class Books:
 
     def _replace_key(self, key: bytes, customer: str) -> int:
         """Give a linked customer another key; return 1 if that was done, 0 where the key is linked already."""
-        old = self._db.execute("SELECT key FROM links WHERE customer = ?", (customer,)).fetchone()
+        old = self._db.execute("SELECT key, slot FROM links WHERE customer = ?", (customer,)).fetchone()
         if old is None or self._db.execute("SELECT 1 FROM links WHERE key = ?", (key,)).fetchone():
             return 0
-        self._db.execute("INSERT INTO replaced VALUES (?)", (hashlib.sha256(old[0]).digest(),))
+        self._db.execute("INSERT INTO replaced VALUES (?, ?)", (hashlib.sha256(old[0]).digest(), old[1]))
         return self._db.execute("UPDATE links SET key = ? WHERE customer = ?", (key, customer)).rowcount
 
     def _is_replaced(self, key: bytes) -> bool:
@@ -265,14 +265,21 @@ class Books:
             self._changed()
             self._db.execute("DELETE FROM leaves WHERE place = ?", (each.index,))
             self._db.execute("UPDATE erased SET said = 0 WHERE place = ?", (each.index,))
-            other = self._db.execute("SELECT 1 FROM leaves WHERE key = ? LIMIT 1", held).fetchone()
-            if held[0] is not None and other is None:
-                slots += self._unlink(held[0])
+            if held[0] is not None:
+                slots += self._unlink_idle(held[0])
         return slots
 
-    def _unlink(self, key: bytes) -> list[int]:
+    def _unlink_idle(self, key: bytes) -> list[int]:
+        """Delete the link of a key without a leaf, or of the key that took its place if that has none; return its slot."""
+        query = "SELECT slot FROM replaced WHERE key_sha256 = ?"
+        later = self._db.execute(query, (hashlib.sha256(key).digest(),)).fetchone()
+        keys = [key]
+        if later is not None:  # a lost device's: the customer is linked by another key now
+            keys += [row[0] for row in self._db.execute("SELECT key FROM links WHERE slot = ?", later)]
+        if any(self._db.execute("SELECT 1 FROM leaves WHERE key = ? LIMIT 1", (each,)).fetchone() for each in keys):
+            return []
         given = self._slots_given()
-        rows = self._db.execute("DELETE FROM links WHERE key = ? RETURNING slot", (key,)).fetchall()
+        rows = self._db.execute("DELETE FROM links WHERE key = ? RETURNING slot", (keys[-1],)).fetchall()
         self.note("slots", str(given).encode())
         return [int(row[0]) for row in rows]
 

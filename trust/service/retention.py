@@ -3,6 +3,9 @@
 ``retention_days`` in ``service.toml`` says how long after. A consent has ended when it was revoked, or when its last day
 (``until``) is past. The sweep runs at each start and once an hour, a few hundred grants at a time, in random order, so
 that their order in the ledger ties nobody's consents together. It also destroys keys that a crash left behind.
+
+What is erased is gone for good, so our own clock is not enough: time counts only as far as the witnesses' cosignatures of
+the published checkpoint say that it has come (where the town has witnesses).
 """
 
 import datetime as dt
@@ -12,6 +15,8 @@ from secrets import SystemRandom
 from sqlalchemy import select
 
 from ledger import entries as e
+from ledger.notes import parse_note
+from ledger.witness_policy import WitnessPolicy
 from policies.budgets import local_day
 from trust.service.database import tables as t
 from trust.service.erase import Erased, erase_records, finish
@@ -24,12 +29,23 @@ DAY_SECONDS = 86_400
 _random = SystemRandom()
 
 
-async def sweep(store: Store, days: int) -> int:
-    """Erase the records whose time is over; return how many grants that were. ``days`` 0 keeps all."""
+def time_come(clock: int, checkpoint: bytes | None, witnesses: WitnessPolicy) -> int:
+    """Return the time (seconds since 1970) that has surely come: ours, or the witnesses' where that is earlier.
+
+    Of several witnesses the median counts, the lower one of two. Raises ProofInvalid without their quorum.
+    """
+    if not witnesses.witnesses:
+        return clock
+    times = sorted(witnesses.check_quorum(parse_note(checkpoint)).values()) if checkpoint else []
+    return min(clock, times[(len(times) - 1) // 2]) if times else 0
+
+
+async def sweep(store: Store, days: int, now: int) -> int:
+    """Erase the records whose time was over at ``now``; return how many grants that were. ``days`` 0 keeps all."""
     await store.keys.destroy(sorted(store.state.erased))
     if not days:
         return 0
-    due = [index async for index in _due(store, days)]
+    due = [index async for index in _due(store, days, now)]
     _random.shuffle(due)
     for at in range(0, len(due), AT_ONCE):
         part = due[at : at + AT_ONCE]
@@ -43,9 +59,8 @@ async def sweep(store: Store, days: int) -> int:
     return len(due)
 
 
-async def _due(store: Store, days: int) -> AsyncIterator[int]:
+async def _due(store: Store, days: int, now: int) -> AsyncIterator[int]:
     """Yield the grants whose end is longer ago than that. Only those that still have a record or a resident are read."""
-    now = store.clock()
     oldest_end = now - days * DAY_SECONDS
     today = dt.date.fromisoformat(local_day(now, store.state.trust_root.time_zone))
     oldest_day = (today - dt.timedelta(days=days)).isoformat()

@@ -22,7 +22,7 @@ from trust.service.own_keys import LogSigner, OperatorSigner
 from trust.service.pages.model import TownPage
 from trust.service.past_sets import PastSets
 from trust.service.record_keys import RecordKeys
-from trust.service.retention import EVERY_SECONDS, sweep
+from trust.service.retention import EVERY_SECONDS, sweep, time_come
 from trust.service.rounds import Rounds
 from trust.service.sequencer import Sequencer
 from trust.service.settings import Settings
@@ -174,7 +174,8 @@ class Service:
         """Erase the records whose time is over, at the start and once an hour."""
         while True:
             try:
-                erased = await sweep(self.store, self.settings.service.retention_days)
+                now = time_come(self.clock(), self.tiles.read_checkpoint(), self.witnesses)
+                erased = await sweep(self.store, self.settings.service.retention_days, now)
                 if erased:
                     log.info("retention", erased=erased)
             except MusubiError as error:  # what was not erased now is due at the next turn
