@@ -40,6 +40,7 @@ class LogRows:
     def take_lock(self) -> None:
         """Keep service processes from starting until ``close``; raise Unavailable where one is at work."""
         self._election = make_election(self._databases, lambda: None)
+        self._runner.run(self._election.claim())
         self._runner.run(self._election.start())
         if not self._election.leads:
             raise Unavailable("A service process is at work on this ledger; stop it before the repair.")
