@@ -499,6 +499,7 @@ def test_repair_is_refused_while_a_service_is_at_work(stored: Stored) -> None:
     async def at_work() -> None:
         databases = Databases(load_settings(stored.service).database_url)
         election = make_election(databases, lambda: None)
+        await election.claim()
         await election.start()
         await asyncio.to_thread(refused)
         await election.stop()
