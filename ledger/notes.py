@@ -57,7 +57,7 @@ _VERIFIER_KEY = re.compile(r"([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)")
 
 def check_name(name: str) -> None:
     """Raise Malformed unless ``name`` may name a key: not empty, no Unicode space, no plus, no control character."""
-    if not name or "+" in name or _CONTROL.search(name) or any(c.isspace() for c in name) or not _is_utf8(name):
+    if name.split() != [name] or "+" in name or _CONTROL.search(name) or not _is_utf8(name):
         raise Malformed("A key's name is not empty and has no spaces, plus signs or control characters.")
 
 
