@@ -1,6 +1,7 @@
 """A lying service, a failing disk and a crash, tried on a real node: what must not happen does not."""
 
 import hashlib
+import os
 import shutil
 import sqlite3
 import time
@@ -266,3 +267,16 @@ def test_an_admit_backdated_by_more_than_a_minute_before_a_cosigned_checkpoint_i
     admit = service.admit()  # at the next second by the service's word
     assert entry_of(service.builder, admit).at == true_time - seconds_back
     assert bool(service.countersigned(admit)) == (seconds_back <= 60)
+
+
+def test_the_first_books_of_all_copied_over_their_own_inode_are_noticed(tmp_path: Path) -> None:
+    """File systems give a freed inode to the next file, so that the inode alone tells nothing."""
+    path = tmp_path / "books.sqlite"
+    books = Books(path)
+    backup = _backup(tmp_path)
+    books.close()
+    with path.open("r+b") as file:  # the same inode
+        file.truncate()
+        file.write(backup.read_bytes())
+    os.removexattr(path, "user.musubi.books")  # as a new file has none
+    assert Books(path).restored_at(5) == 5

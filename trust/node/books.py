@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS charges (
 
 
 _MARK = "user.musubi.books"
+_MARK_BYTES = 16
 
 
 def _mark_of(path: Path) -> bytes:
@@ -59,6 +60,11 @@ def _mark_of(path: Path) -> bytes:
         return os.getxattr(path, _MARK)
     except OSError:  # not every file system has such attributes; the inode is left
         return b""
+
+
+def _set_mark(path: Path, mark: bytes) -> None:
+    with suppress(OSError):  # as above
+        os.setxattr(path, _MARK, mark)
 
 
 def _identity(path: Path, mark: bytes) -> bytes:
@@ -94,8 +100,11 @@ class Books:
         self._db.execute("PRAGMA secure_delete=ON")
         self._db.executescript(_SCHEMA)
         self._path = path
+        found = _identity(path, _mark_of(path))
+        if not _mark_of(path):  # else the books would know a file without a mark, as any copy is: inodes are used again
+            _set_mark(path, os.urandom(_MARK_BYTES))
         with self._binding():
-            kept, found = self.noted("file"), _identity(path, _mark_of(path))
+            kept = self.noted("file")
             if kept is not None and found not in (kept, self.noted("file-next")):
                 self.note("restored", b"")
 
@@ -121,13 +130,12 @@ class Books:
         A crash before the mark is set leaves the mark that stood, one right after it the next: the books know both. (The
         commit's fsync also makes the mark before it durable, where the file system keeps one journal.)
         """
-        mark = os.urandom(16)
+        mark = os.urandom(_MARK_BYTES)
         with self.transaction():
             yield
             self.note("file", _identity(self._path, _mark_of(self._path)))
             self.note("file-next", _identity(self._path, mark))
-        with suppress(OSError):
-            os.setxattr(self._path, _MARK, mark)
+        _set_mark(self._path, mark)
 
     # What was read of the log
 
