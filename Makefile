@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAY ?= 1
 TOWN ?= towns/momijidai
-WORKERS ?= 2
+WORKERS ?= 3
 unexport VIRTUAL_ENV
 # Many offices' networks have a certificate authority of their own: the machine's certificates count, not uv's own list.
 export UV_SYSTEM_CERTS ?= 1
