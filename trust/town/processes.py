@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,22 @@ START_SECONDS = 60
 STOP_SECONDS = 15
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the end: a process that was started and not yet noted down would be left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        signal.raise_signal(signal.SIGINT)
+
+
 class Processes:
     """The running processes by name: ``service``, ``witness`` and one per holder."""
 
@@ -29,7 +46,7 @@ class Processes:
         """Start ``musubi <arguments>``; what it prints goes to ``logs/<name>.log``."""
         environment = {**os.environ, "MUSUBI_CRASH_AT": crash_at}
         path = self._layout.logs / f"{name}.log"
-        with path.open("ab") as log:
+        with path.open("ab") as log, _uninterrupted():
             self._running[name] = subprocess.Popen(  # noqa: S603 - our own program with our own arguments
                 [sys.executable, "-m", "trust.cli", *arguments],
                 stdin=subprocess.DEVNULL,
