@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger import entries as e
 from ledger.cosignatures import check_cosignature
 from ledger.entries import Text
+from ledger.notes import Note
+from ledger.witness_policy import WitnessPolicy
 from policies import budgets
 from policies.document import Policy
 from policies.replay import PolicyRecord, State
@@ -83,6 +85,16 @@ async def _gather(service: Service, state: State, now: int) -> TownPage:
     )
 
 
+def cosigners_of(note: Note, policy: WitnessPolicy) -> tuple[Cosigner, ...]:
+    """Return who cosigned, each witness once: one that signs with two keys stands on two lines of the policy."""
+    found: dict[str, Cosigner] = {}
+    for name, witness in policy.witnesses.items():
+        time = check_cosignature(note, witness.key)
+        if time is not None:
+            found.setdefault(witness.key.name, Cosigner(name=name, time=time))
+    return tuple(found.values())
+
+
 def _checkpoint(service: Service, now: int) -> CheckpointCard | None:
     data = service.tiles.read_checkpoint()
     if data is None:
@@ -91,16 +103,12 @@ def _checkpoint(service: Service, now: int) -> CheckpointCard | None:
     if keys is None:
         return None
     checkpoint, note = keys.open(data)
-    cosigners = []
-    for name, witness in service.witnesses.witnesses.items():
-        time = check_cosignature(note, witness.key)
-        if time is not None:
-            cosigners.append(Cosigner(name=name, time=time))
+    cosigners = cosigners_of(note, service.witnesses)
     published_at = max((cosigner.time for cosigner in cosigners), default=now)
     return CheckpointCard(
         size=checkpoint.size,
         root=checkpoint.root.hex(),
-        cosigners=tuple(cosigners),
+        cosigners=cosigners,
         published_at=published_at,
         url="/log/checkpoint",
     )
