@@ -14,6 +14,8 @@ The message does not name the witness, so a key serves one witness only. Under t
 of its own, which does name it (``ledger.ml_dsa``). A witness with both keys gives both lines, under one name.
 """
 
+from collections.abc import Iterable
+
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
@@ -61,3 +63,9 @@ def check_cosignature(note: Note, key: VerifierKey) -> int | None:
     for line in lines:
         key.check(note.text, line.signature)
     return max((cosignature_time(line.signature) for line in lines), default=None)
+
+
+def median_time(times: Iterable[int]) -> int | None:
+    """Return the median of cosignature times, the lower one of two, or None of none: one witness's clock decides nothing."""
+    ordered = sorted(times)
+    return ordered[(len(ordered) - 1) // 2] if ordered else None

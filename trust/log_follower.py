@@ -35,6 +35,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ledger.checkpoints import Checkpoint
+from ledger.cosignatures import median_time
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.evidence import make_split_view
 from ledger.log_keys import LogKeyHistory
@@ -64,8 +65,7 @@ class SeenCheckpoint:
     @property
     def time(self) -> int | None:
         """The median cosignature time (the lower one of two), or None without cosigners."""
-        times = sorted(self.cosigned.values())
-        return times[(len(times) - 1) // 2] if times else None
+        return median_time(self.cosigned.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from secrets import SystemRandom
 from sqlalchemy import select
 
 from ledger import entries as e
+from ledger.cosignatures import median_time
 from ledger.notes import parse_note
 from ledger.witness_policy import WitnessPolicy
 from policies.budgets import local_day
@@ -36,8 +37,8 @@ def time_come(clock: int, checkpoint: bytes | None, witnesses: WitnessPolicy) ->
     """
     if not witnesses.witnesses:
         return clock
-    times = sorted(witnesses.check_quorum(parse_note(checkpoint)).values()) if checkpoint else []
-    return min(clock, times[(len(times) - 1) // 2]) if times else 0
+    come = median_time(witnesses.check_quorum(parse_note(checkpoint)).values()) if checkpoint else None
+    return 0 if come is None else min(clock, come)
 
 
 async def sweep(store: Store, days: int, now: int) -> int:

@@ -35,6 +35,7 @@ from sqlalchemy import select
 
 from ledger import entries as e
 from ledger.checkpoints import Checkpoint
+from ledger.cosignatures import median_time
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, Unavailable
 from ledger.log_keys import LogKeyHistory
 from ledger.notes import Note, format_note, parse_note
@@ -247,11 +248,11 @@ class Sequencer:
         note = parse_note(signed)
         complete = Note(text=note.text, signatures=(*note.signatures, *cosigned.signatures))
         try:
-            times = sorted(self.witnesses.check_quorum(complete).values())
+            come = median_time(self.witnesses.check_quorum(complete).values())
         except ProofInvalid:
             log.warning("witness-quorum-missing", failures=sorted(cosigned.failures))
             raise Unavailable("The witnesses' quorum did not cosign; nothing is published until it does.") from None
-        if times and at - times[(len(times) - 1) // 2] > MAX_SKEW_SECONDS:
+        if come is not None and at - come > MAX_SKEW_SECONDS:
             log.warning("clock-ahead-of-witnesses")
             raise Unavailable("The ledger's last time is ahead of the witnesses' clocks; nothing is published yet.")
         return format_note(complete)
