@@ -30,7 +30,7 @@ from policies.consent import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
 from queries.messages import MyConsent
 from trust.audit.witness import Witness
-from trust.service.revoke import RevokeRequest
+from trust.service.acts.revoke import RevokeRequest
 from trust.tile_folder import TileFolder
 from trust.trust_file import Trust, save_trust
 

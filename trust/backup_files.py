@@ -8,7 +8,7 @@ r"""The folder of a backup: files, their hashes, and what it is a backup of.
       log/            a service's log, held against its own checkpoint instead
 
 ``backup.json`` is written last: a folder without it is a backup that did not come to its end, and is not taken for one.
-The folder is open to its own user alone. What it holds and what not is said by ``trust.service.backup`` and
+The folder is open to its own user alone. What it holds and what not is said by ``trust.service.upkeep.backup`` and
 ``trust.node.backup``.
 """
 

@@ -37,9 +37,9 @@ from queries.tree import decode_query
 from trust.audit.witness_folder import WitnessFile
 from trust.node.settings import NodeSettings
 from trust.service.database.engine import Databases
-from trust.service.record_keys import RecordKeys
+from trust.service.keys.record_keys import RecordKeys
 from trust.service.settings import ServiceSettings
-from trust.service.store import Store
+from trust.service.store.store import Store
 from trust.town.document import TownFile
 from trust.town.layout import Layout
 from trust.town.loader import load_town

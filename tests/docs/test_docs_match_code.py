@@ -17,20 +17,17 @@ from trust.audit.report import AuditReport
 from trust.cli import main
 from trust.node.settings import NodeSettings
 from trust.problems import KINDS
-from trust.service import (
-    app,
-    erasure_routes,
-    key_routes,
-    log_routes,
-    metrics,
-    node_routes,
-    partner_routes,
-    proof_routes,
-    resident_routes,
-)
-from trust.service.fsck.report import FsckReport
+from trust.service import app, metrics
 from trust.service.pages.routes import page_routes
+from trust.service.routes import erasure as erasure_routes
+from trust.service.routes import log as log_routes
+from trust.service.routes import nodes as node_routes
+from trust.service.routes import partners as partner_routes
+from trust.service.routes import proofs as proof_routes
+from trust.service.routes import residents as resident_routes
+from trust.service.routes import stewards as key_routes
 from trust.service.settings import ServiceSettings
+from trust.service.upkeep.fsck.report import FsckReport
 from trust.town.report import DemoReport
 
 DOCS = REPO / "docs"

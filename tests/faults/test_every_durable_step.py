@@ -224,8 +224,8 @@ async def test_a_durable_step_that_fails_loses_nothing_and_does_nothing_twice(
     database: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     url = new_database(request.getfixturevalue("postgresql")) if database == "postgresql" else ""
-    monkeypatch.setattr("trust.service.sequencer.RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("trust.service.store.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("trust.service.publish.sequencer.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("trust.service.store.store.RETRY_SECONDS", 0.02)
     limits = {"max_refusals_per_day": 10_000, "requests_per_minute": 1_000_000, "max_body_bytes": 4_000_000}
     town = lay_out(tmp_path / "town", url, **limits)
     faults = Faults()

@@ -13,7 +13,7 @@ from policies.consent import Promise
 from policies.keys import public_hex
 from policies.replay import grant_in_force
 from trust.service.database import tables as t
-from trust.service.records import open_record
+from trust.service.keys.records import open_record
 
 pytestmark = pytest.mark.anyio
 LOST = "/v1/lost-devices"

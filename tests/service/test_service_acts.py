@@ -41,11 +41,11 @@ from queries.check import make_plan
 from queries.messages import LeavesAnswer, OfferAnswer
 from queries.pricing import price
 from queries.tree import decode_query
-from trust.service.ask import ask
+from trust.service.acts.ask import ask
+from trust.service.acts.grant import grant
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
-from trust.service.grant import grant
-from trust.service.store import Store, Transaction
+from trust.service.store.store import Store, Transaction
 
 pytestmark = pytest.mark.anyio
 

@@ -39,7 +39,7 @@ from policies.document import Budget, Policy
 from policies.governance import approve
 from policies.keys import pairwise_key, public_hex
 from queries.messages import Countersign, Share, Word
-from trust.service.intake import SMALL
+from trust.service.acts.intake import SMALL
 
 pytestmark = pytest.mark.anyio
 

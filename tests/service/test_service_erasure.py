@@ -24,10 +24,10 @@ from policies.erasure import ErasedWord, ErasureOrder, Farewell, make_erasure
 from policies.keys import public_hex
 from policies.replay import entry_sha256
 from queries.messages import LeavesAnswer
+from trust.service.acts.retention import sweep, time_come
 from trust.service.database import tables as t
-from trust.service.record_keys import RecordKeys
-from trust.service.records import open_record
-from trust.service.retention import sweep, time_come
+from trust.service.keys.record_keys import RecordKeys
+from trust.service.keys.records import open_record
 
 pytestmark = pytest.mark.anyio
 

@@ -35,11 +35,11 @@ from trust.log_export import export_log
 from trust.log_source import FolderLog
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
-from trust.service.election import make_election
-from trust.service.fsck.check import fsck
-from trust.service.fsck.copies import Mirror
-from trust.service.fsck.report import FsckReport
 from trust.service.settings import load_settings
+from trust.service.store.election import make_election
+from trust.service.upkeep.fsck.check import fsck
+from trust.service.upkeep.fsck.copies import Mirror
+from trust.service.upkeep.fsck.report import FsckReport
 from trust.tile_folder import TileFolder
 from trust.trust_file import Trust
 

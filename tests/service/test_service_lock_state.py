@@ -37,7 +37,7 @@ from trust.service.database import tables as t
 from trust.service.database.engine import Databases
 from trust.service.service import Service
 from trust.service.settings import load_settings
-from trust.service.store import Transaction
+from trust.service.store.store import Transaction
 
 pytestmark = pytest.mark.anyio
 
@@ -376,7 +376,7 @@ async def test_an_act_that_fails_unforeseen_costs_itself_and_nobody_else_of_its_
 async def test_after_an_act_failed_the_state_is_rebuilt_from_a_kept_copy_and_not_from_the_first_entry(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trust.service.store.COPY_EVERY", 10)
+    monkeypatch.setattr("trust.service.store.store.COPY_EVERY", 10)
     resident = Resident()
     await running.enrol(resident)
     for _ in range(3):
@@ -392,7 +392,7 @@ async def test_after_an_act_failed_the_state_is_rebuilt_from_a_kept_copy_and_not
         transaction.append(refusal)
         raise Fault
 
-    monkeypatch.setattr("trust.service.store.replay", count)
+    monkeypatch.setattr("trust.service.store.store.replay", count)
     with pytest.raises(Unavailable):
         await store.submit(fault)
     (index,) = await running.grant(resident.consent())

@@ -21,7 +21,7 @@ from policies.replay import MemoryConsents, State
 from queries.messages import CaughtUp
 from queries.replay import replay
 from queries.resident_proofs import InForceAt, Stopped, Uses, check_caught_up, check_use
-from trust.service import past_sets
+from trust.service.rounds import past_sets
 
 pytestmark = pytest.mark.anyio
 H32 = "ab" * 32

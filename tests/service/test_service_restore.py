@@ -30,10 +30,10 @@ from policies.erasure import Farewell, make_erasure
 from policies.in_force import indices_in_force
 from policies.keys import public_hex
 from trust.backup_files import MANIFEST, read_backup
-from trust.service.backup import back_up, back_up_record_keys
 from trust.service.database import tables as t
-from trust.service.records import open_record
-from trust.service.restore import MARK, Restored, restore
+from trust.service.keys.records import open_record
+from trust.service.upkeep.backup import back_up, back_up_record_keys
+from trust.service.upkeep.restore import MARK, Restored, restore
 
 pytestmark = pytest.mark.anyio
 DATABASE_FILES = "service.sqlite*"
@@ -347,7 +347,7 @@ async def test_a_restore_that_broke_off_is_begun_anew_and_one_into_a_service_is_
             await on_sqlite.restore(backup)
     on_sqlite.lose()
     with monkeypatch.context() as patched:
-        patched.setattr("trust.service.restore.write_whole", _fails_at("service.toml"))
+        patched.setattr("trust.service.upkeep.restore.write_whole", _fails_at("service.toml"))
         with pytest.raises(Unavailable):
             await on_sqlite.restore(backup)
     assert (on_sqlite.town.service / MARK).exists()

@@ -25,7 +25,7 @@ from trust.evidence_files import check_evidence, keep_evidence, read_evidence
 from trust.key_files import write_secret
 from trust.log_source import FolderLog
 from trust.resident_promises import KeptPromise, PromiseCheck, PromiseFolder, PromiseState
-from trust.service.revoke import RevokeRequest
+from trust.service.acts.revoke import RevokeRequest
 
 replace = msgspec.structs.replace
 

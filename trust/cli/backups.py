@@ -36,7 +36,7 @@ def backup(out: Path, folder: Path, *, signing_keys: bool, record_keys: bool) ->
     """
     os.umask(PRIVATE)
     if (folder / "service.toml").exists():
-        from trust.service.backup import back_up, back_up_record_keys  # noqa: PLC0415 - a node needs none of it
+        from trust.service.upkeep.backup import back_up, back_up_record_keys  # noqa: PLC0415 - a node needs none of it
 
         if record_keys:
             back_up_record_keys(folder, out)
@@ -97,7 +97,7 @@ def restore(
         if not as_json:
             console.print(f"The node is in {folder}. It takes part in new questions only. Put its keys into keys/.")
         return
-    from trust.service.restore import restore as restore_service  # noqa: PLC0415 - a node needs none of it
+    from trust.service.upkeep.restore import restore as restore_service  # noqa: PLC0415 - a node needs none of it
 
     done = asyncio.run(
         restore_service(source, folder, mirrors=list(mirrors), database_url=database_url, record_keys=record_keys)

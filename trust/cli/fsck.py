@@ -44,8 +44,8 @@ def fsck(folder: Path, mirror: str | None, *, repair: bool, as_json: bool) -> No
     Example:  musubi fsck --dir .town/momijidai/service
               musubi fsck --dir .town/momijidai/service --repair --mirror https://mirror.example/log
     """
-    from trust.service.fsck.check import fsck as run  # noqa: PLC0415 - the other commands need none of it
     from trust.service.settings import load_settings  # noqa: PLC0415
+    from trust.service.upkeep.fsck.check import fsck as run  # noqa: PLC0415 - the other commands need none of it
 
     columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:

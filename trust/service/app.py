@@ -15,19 +15,17 @@ from prometheus_client import generate_latest
 from sqlalchemy import select
 
 from ledger.errors import MusubiError, Unavailable
-from trust.service import (
-    erasure_routes,
-    key_routes,
-    log_routes,
-    metrics,
-    node_routes,
-    partner_routes,
-    proof_routes,
-    resident_routes,
-)
+from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.pages.routes import page_routes
-from trust.service.requests import ApiRequest, fault, http_problem, musubi_problem, service_of
+from trust.service.routes import erasure as erasure_routes
+from trust.service.routes import log as log_routes
+from trust.service.routes import nodes as node_routes
+from trust.service.routes import partners as partner_routes
+from trust.service.routes import proofs as proof_routes
+from trust.service.routes import residents as resident_routes
+from trust.service.routes import stewards as key_routes
+from trust.service.routes.http import ApiRequest, fault, http_problem, musubi_problem, service_of
 from trust.service.service import Service
 from trust.service.town_page import gather_town_page
 

@@ -9,24 +9,24 @@ from nacl.signing import SigningKey
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, Unavailable
 from policies.replay import entry_sha256
-from trust.service.bell import Bell
-from trust.service.caught_up import CaughtUpBooks
+from trust.service.acts.govern import found
+from trust.service.acts.intake import Workers
+from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come
 from trust.service.database.engine import Databases
-from trust.service.election import make_election
-from trust.service.govern import found
-from trust.service.idempotency import forget_old
-from trust.service.intake import Workers
-from trust.service.lock_state import check_lock_state
-from trust.service.nonces import Nonces
-from trust.service.own_keys import LogSigner, OperatorSigner
+from trust.service.keys.own_keys import LogSigner, OperatorSigner
+from trust.service.keys.record_keys import RecordKeys
 from trust.service.pages.model import TownPage
-from trust.service.past_sets import PastSets
-from trust.service.record_keys import RecordKeys
-from trust.service.retention import EVERY_SECONDS, sweep, time_come
-from trust.service.rounds import Rounds
-from trust.service.sequencer import Sequencer
+from trust.service.publish.lock_state import check_lock_state
+from trust.service.publish.sequencer import Sequencer
+from trust.service.rounds.caught_up import CaughtUpBooks
+from trust.service.rounds.past_sets import PastSets
+from trust.service.rounds.rounds import Rounds
 from trust.service.settings import Settings
-from trust.service.store import Clock, Store, system_clock
+from trust.service.store.bell import Bell
+from trust.service.store.election import make_election
+from trust.service.store.idempotency import forget_old
+from trust.service.store.nonces import Nonces
+from trust.service.store.store import Clock, Store, system_clock
 from trust.tile_folder import TileFolder
 from trust.trust_file import Trust
 
@@ -97,7 +97,7 @@ class Service:
     async def start(self) -> None:
         """Migrate, see whether we may go on from what is here, rebuild the state by replay, begin to sequence.
 
-        Raises Unavailable where another process has the folder, HistoryForked as ``trust.service.lock_state`` says.
+        Raises Unavailable where another process has the folder, HistoryForked as ``trust.service.publish.lock_state`` says.
         """
         try:
             await self.election.claim()

@@ -20,7 +20,6 @@ from queries.admission import plan_of
 from queries.answer import finish
 from queries.pricing import epsilon_of
 from queries.tree import decode_query
-from trust.service.caught_up import LAGGING_SECONDS, has_gone
 from trust.service.database import tables as t
 from trust.service.pages.model import (
     Cell,
@@ -33,6 +32,7 @@ from trust.service.pages.model import (
     Spending,
     TownPage,
 )
+from trust.service.rounds.caught_up import LAGGING_SECONDS, has_gone
 from trust.service.service import Service
 
 LATEST_QUESTIONS = 8

@@ -1,7 +1,7 @@
 """The tables. Entries are the truth; all the rest can be told from them, or is what the ledger only commits to.
 
 Who may read the store learns: which service key belongs to which grants, and each bundle if they also have the records'
-keys, which lie in a file of their own (``trust.service.record_keys``). No customer number, no name and no answer that is
+keys, which lie in a file of their own (``trust.service.keys.record_keys``). No customer number, no name and no answer that is
 not public ever stands here.
 
 Of an erased consent there remain: its row in ``grants`` without the resident, which says only what the ledger says, and

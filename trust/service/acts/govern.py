@@ -1,0 +1,111 @@
+"""Members, policies and the log's key: the stewards' quorum decides, the service only writes down what they signed.
+
+The same member's body, policy or log key sent again (the answer was lost) gets the index where it stands already.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Raw, Struct
+
+from ledger import entries as e
+from ledger.canonical import encode
+from ledger.entries import LogKeyBody, MemberBody, Token
+from ledger.errors import Malformed, NotPermitted
+from policies.document import decode_document
+from policies.governance import check_quorum
+from policies.log_keys import change_log_keys, make_log_key_body
+from policies.replay import entry_sha256
+from trust.service.keys.own_keys import LogSigner
+from trust.service.store.store import Store, Transaction
+
+Tokens = Annotated[list[Token], Meta(min_length=1, max_length=64)]
+
+
+class MemberRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A member's body with the stewards' approvals."""
+
+    member: MemberBody
+    signatures: Tokens
+
+
+class PolicyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A policy document with the stewards' approvals."""
+
+    policy: Raw
+    signatures: Tokens
+
+
+class LogKeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log's next keys with the stewards' approvals."""
+
+    log_key: LogKeyBody
+    signatures: Tokens
+
+
+async def found(store: Store, genesis: e.Genesis) -> None:
+    """Write the genesis entry into an empty ledger; a ledger that has one keeps it."""
+
+    async def act(transaction: Transaction) -> None:
+        if transaction.state.size == 0:
+            transaction.append(genesis)
+        elif transaction.state.trust_root != genesis:
+            raise NotPermitted("The ledger was founded with another genesis entry; it is never replaced.")
+
+    await store.submit(act)
+
+
+async def register_member(store: Store, request: MemberRequest) -> int:
+    """Register an organisation, or a change to one; return the entry's index.
+
+    Raises SignatureInvalid, NotPermitted below the quorum, ProofInvalid for a number out of turn.
+    """
+
+    async def act(transaction: Transaction) -> int:
+        state = transaction.state
+        check_quorum("member", encode(request.member), request.signatures, state.trust_root)
+        if state.members.get(request.member.alias) == request.member:
+            return state.member_entries[request.member.alias]
+        return transaction.append(e.Member(at=0, member=request.member, signatures=request.signatures))
+
+    return await store.submit(act)
+
+
+async def change_log_key(store: Store, request: LogKeyRequest, signer: LogSigner) -> int:
+    """Have the log sign with its next keys; return the entry's index.
+
+    Raises SignatureInvalid, NotPermitted (below the quorum, or the private keys are not in the service's folder: the log
+    could not go on), ProofInvalid or Malformed for keys that cannot follow.
+    """
+
+    async def act(transaction: Transaction) -> int:
+        state = transaction.state
+        entry = e.LogKey(at=transaction.at, log_key=request.log_key, signatures=request.signatures)
+        if state.log_keys is not None:
+            index, newest = state.log_keys.changes[-1]
+            if index and make_log_key_body(len(state.log_keys.changes), newest) == request.log_key:
+                check_quorum("log-key", encode(request.log_key), request.signatures, state.trust_root)
+                return index
+            changed = change_log_keys(state.log_keys, state.size, entry, state.trust_root)
+            if not signer.holds(changed.newest):
+                raise NotPermitted(
+                    "The next key of the log is not in the service's folder 'keys'; `musubi keys rotate-log` makes it."
+                )
+        return transaction.append(entry)
+
+    return await store.submit(act)
+
+
+async def publish_policy(store: Store, request: PolicyRequest) -> int:
+    """Publish a policy version; return the entry's index. Raises as ``register_member``, and Malformed."""
+    document = decode_document(bytes(request.policy))
+
+    async def act(transaction: Transaction) -> int:
+        check_quorum("policy", bytes(request.policy), request.signatures, transaction.state.trust_root)
+        before = transaction.state.versions.get(entry_sha256(bytes(request.policy)))
+        if before is not None:
+            return before.index
+        if max(document.until) < transaction.state.day(transaction.at):
+            raise Malformed("All of the policy's last days are past.")
+        return transaction.append(e.PolicyEntry(at=0, policy=request.policy, signatures=request.signatures))
+
+    return await store.submit(act)

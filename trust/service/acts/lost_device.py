@@ -1,0 +1,141 @@
+"""A resident's device is lost: the identity provider attests the person again, with the key of a new device.
+
+Gather: the person, by the provider's own pairwise subject, and the grants that stand. Decide: the attestation is for a
+lost device (an ordinary one never does this, however old a copy of it turns up), the new key is nobody's and was never
+lost. Apply, in one transaction: the new key takes the old one's place, which is never enrolled again, and every grant
+that stands is revoked with the reason ``lost-device``. From that transaction on the old device can do nothing.
+
+**What the ledger shows.** Ordinary ``revoke`` entries, shuffled, each with a commitment of its own that nobody can
+compare with another. Nothing in them names the old key, the new key or the person, and the new device's grants come later
+and by themselves. But the revocations stand together, and their reason is rare: that they ended consents of one person can
+be guessed. They are not spread over time, because the holders are to be told at once. New grants can be: see
+``docs/how-to/replace-a-lost-device.md``.
+
+The record behind each revocation is the provider's attestation, sealed like any other: the resident signed nothing.
+"""
+
+import secrets
+from secrets import SystemRandom
+
+from msgspec import Struct
+from sqlalchemy import insert, or_, select, update
+
+from ledger import canonical
+from ledger import entries as e
+from ledger.errors import NotFound, Replayed
+from policies.bundle import NONE, Bundle, Leaf, commitment
+from policies.replay import State, grant_in_force
+from trust.service import metrics
+from trust.service.acts.enrol import EnrolmentRequest, attested_row, providers_of, refuse_lost
+from trust.service.acts.revoke import Revoked, promised
+from trust.service.database import tables as t
+from trust.service.keys.own_keys import OperatorSigner
+from trust.service.keys.record_keys import RecordKeys
+from trust.service.keys.records import open_record, seal_record
+from trust.service.store.store import Store, Transaction
+
+_random = SystemRandom()
+
+
+class EndedGrant(Struct, frozen=True, kw_only=True):
+    """One grant that ended with the old device, and what a revocation is answered with."""
+
+    grant: int
+    revoked: Revoked
+
+
+class Replaced(Struct, frozen=True, kw_only=True):
+    """The new key is enrolled in the old one's place."""
+
+    ended: list[EndedGrant]
+
+
+async def replace_device(store: Store, request: EnrolmentRequest, operator: str, signer: OperatorSigner) -> Replaced:
+    """Enrol a new key for a person whose device is lost and end what the old key granted, once that is durable.
+
+    The same request again gives the same answer and changes nothing more. Raises SignatureInvalid, ConsentMismatch, NotFound (a person who was
+    never enrolled), NotPermitted (a key that was lost) or Replayed (a key of somebody else's).
+    """
+
+    async def act(transaction: Transaction) -> Replaced:
+        connection, state = transaction.connection, transaction.state
+        row = attested_row(request, providers_of(state), state.log, "lost-device")
+        await refuse_lost(connection, [row["key"]])
+        person = (t.residents.c.provider == row["provider"]) & (t.residents.c.subject_sha256 == row["subject_sha256"])
+        query = select(t.residents.c.id, t.residents.c.key, person.label("is_theirs"))
+        found = (await connection.execute(query.where(or_(t.residents.c.key == row["key"], person)))).all()
+        theirs = next((each for each in found if each.is_theirs), None)
+        if any(not each.is_theirs for each in found):
+            raise Replayed("This key is enrolled by another person; make a new one.")
+        if theirs is None:
+            raise NotFound("This person is not enrolled here; enrol the device in the ordinary way.")
+        if bytes(theirs.key) == row["key"]:
+            before = await _ended_before(transaction, store.keys, theirs.id, request.attestation)
+            return Replaced(ended=[_ended(state, entry, index, operator, signer) for index, entry in before])
+        values = {name: row[name] for name in ("key", "level", "date")}
+        await connection.execute(update(t.residents).where(t.residents.c.id == theirs.id).values(values))
+        if (await connection.execute(select(t.lost_keys.c.key).where(t.lost_keys.c.key == theirs.key))).first() is None:
+            await connection.execute(insert(t.lost_keys), {"key": bytes(theirs.key)})
+        grants = await _standing(transaction, theirs.id)
+        _random.shuffle(grants)
+        ended = []
+        for grant, leaves in grants:
+            record = _record(request.attestation, leaves)
+            entry = e.Revoke(at=transaction.at, grant=grant, reason="lost-device", commitment=commitment(record))
+            index = transaction.append(entry)
+            key, sealed = seal_record(canonical.encode(record))
+            await connection.execute(update(t.grants).where(t.grants.c.index == grant).values(ended_by=index))
+            await connection.execute(insert(t.records), {"index": index, "sealed": sealed})
+            transaction.record_keys.append((index, key))
+            ended.append(_ended(state, entry, index, operator, signer))
+        metrics.revocations.inc(len(ended))
+        return Replaced(ended=sorted(ended, key=lambda each: each.grant))
+
+    return await store.submit(act)
+
+
+def _ended(state: State, entry: e.Revoke, index: int, operator: str, signer: OperatorSigner) -> EndedGrant:
+    return EndedGrant(grant=entry.grant, revoked=promised(state, entry, index, operator, signer))
+
+
+async def _ended_before(
+    transaction: Transaction, keys: RecordKeys, resident: int, attestation: str
+) -> list[tuple[int, e.Revoke]]:
+    """Return (index, entry) of the revocations that this very attestation has brought about, by their records."""
+    query = (
+        select(t.entries.c.index.label("place"), t.entries.c.data, t.records.c.sealed)
+        .join(t.grants, t.grants.c.ended_by == t.entries.c.index)
+        .join(t.records, t.records.c.index == t.entries.c.index)
+        .where(t.grants.c.resident == resident)
+        .order_by(t.grants.c.index)
+    )
+    rows = (await transaction.connection.execute(query)).all()
+    found = await keys.find(row.place for row in rows)
+    ended = []
+    for row in rows:
+        entry = e.decode(bytes(row.data))
+        if isinstance(entry, e.Revoke) and entry.reason == "lost-device" and row.place in found:
+            record = open_record(found[row.place], bytes(row.sealed))
+            if record.leaves[0].body == attestation:
+                ended.append((int(row.place), entry))
+    return ended
+
+
+async def _standing(transaction: Transaction, resident: int) -> list[tuple[int, int]]:
+    """Return (index, leaves of a bundle) of the resident's grants that are not ended."""
+    query = select(t.grants.c.index.label("place")).where(
+        t.grants.c.resident == resident, t.grants.c.ended_by.is_(None)
+    )
+    standing = []
+    for grant in (await transaction.connection.execute(query)).scalars().all():
+        policy_sha256 = grant_in_force(transaction.state, grant)
+        if policy_sha256 is not None:
+            holders = transaction.state.versions[policy_sha256].document.holders
+            standing.append((int(grant), len(holders) + 1))
+    return standing
+
+
+def _record(attestation: str, leaves: int) -> Bundle:
+    """Return what stands behind one revocation: fresh salts, so that no two commitments look alike."""
+    bodies = [attestation, *[NONE] * (leaves - 1)]
+    return Bundle(leaves=[Leaf(salt=secrets.token_hex(32), body=body) for body in bodies])

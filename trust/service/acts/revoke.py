@@ -1,0 +1,127 @@
+"""Ending a consent. Gather: the grant and its record. Decide: same resident, not ended yet. Apply: the entry.
+
+It acts from its own transaction on. The answer carries the service's signed promise to have it in the ledger within a
+minute, which convicts the service if it is not. The very same revocation sent again (its answer was lost) gets the same
+answer: everything that the promise says stands in the entry.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Row, insert, select, update
+
+from ledger import canonical, jws
+from ledger import entries as e
+from ledger.entries import Index
+from ledger.errors import AlreadyEnded, NotFound
+from policies.bundle import Bundle, commitment
+from policies.consent import PROMISE_SECONDS, Promise, Revocation, read_consent, read_lone_revocation, read_revocation
+from policies.replay import State
+from trust.service import metrics
+from trust.service.acts.enrol import refuse_lost
+from trust.service.database import tables as t
+from trust.service.keys.own_keys import OperatorSigner
+from trust.service.keys.records import open_record, seal_record
+from trust.service.store.store import Store, Transaction
+
+
+class RevokeRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The grant to end, and the signed revocation."""
+
+    grant: Index
+    bundle: Bundle
+
+
+class Revoked(Struct, frozen=True, kw_only=True):
+    """Where the revocation stands in the ledger, the signed promise, and the entry that says whose signature that is."""
+
+    index: int
+    operator: int | None
+    promise: str
+
+
+async def revoke(store: Store, request: RevokeRequest, operator: str, signer: OperatorSigner) -> Revoked:
+    """End one grant; return its index and the promise, signed as the member ``operator``, once it is durable.
+
+    Raises NotFound, AlreadyEnded, ConsentMismatch or SignatureInvalid.
+    """
+    key, sealed = seal_record(canonical.encode(request.bundle))
+    committed = commitment(request.bundle)
+
+    async def act(transaction: Transaction) -> Revoked:
+        connection, state = transaction.connection, transaction.state
+        query = (
+            select(t.grants, t.residents.c.key, t.records.c.sealed)
+            .outerjoin(t.residents, t.residents.c.id == t.grants.c.resident)
+            .outerjoin(t.records, t.records.c.index == t.grants.c.index)
+            .where(t.grants.c.index == request.grant)
+        )
+        row = (await connection.execute(query)).first()
+        if row is None:
+            raise NotFound("There is no consent at that place of the ledger.")
+        await refuse_lost(connection, [_said_by(request)])
+        if row.ended_by is not None:
+            same = await _same_before(transaction, row.ended_by, request.grant, committed)
+            if same is not None:
+                return promised(state, same, row.ended_by, operator, signer)
+        if request.grant in state.erased:
+            raise AlreadyEnded("This consent was erased; nothing more needs to be done.", index=row.ended_by)
+        _check(state, request, row, await store.keys.find([request.grant]))
+        if row.ended_by is not None:
+            raise AlreadyEnded("This consent was ended before; nothing more needs to be done.", index=row.ended_by)
+        entry = e.Revoke(at=transaction.at, grant=request.grant, reason="withdrawn", commitment=committed)
+        index = transaction.append(entry)
+        await connection.execute(update(t.grants).where(t.grants.c.index == request.grant).values(ended_by=index))
+        await connection.execute(insert(t.records), {"index": index, "sealed": sealed})
+        transaction.record_keys.append((index, key))
+        return promised(state, entry, index, operator, signer)
+
+    revoked = await store.submit(act)
+    metrics.revocations.inc()
+    return revoked
+
+
+def _said_by(request: RevokeRequest) -> bytes:
+    """Return the key at the service that a revocation names; whether it signed is looked at later."""
+    general = jws.read_unverified(request.bundle.leaves[0].body, Revocation, "revocation")
+    return bytes.fromhex(general.key)
+
+
+def promised(state: State, entry: e.Revoke, index: int, operator: str, signer: OperatorSigner) -> Revoked:
+    """Return the answer to a revocation at ``index``: the signed promise that its entry will be in the ledger."""
+    promise = Promise(
+        log=state.log,
+        grant=entry.grant,
+        commitment=entry.commitment,
+        index=index,
+        promised_at=entry.at,
+        by=entry.at + PROMISE_SECONDS,
+    )
+    return Revoked(
+        index=index, operator=state.member_entries.get(operator), promise=jws.sign(promise, signer.key(state))
+    )
+
+
+async def _same_before(transaction: Transaction, ended_by: int, grant: int, committed: str) -> e.Revoke | None:
+    """Return the entry that ended the grant, if this very revocation, by its commitment, is what it stands for."""
+    query = select(t.entries.c.data).where(t.entries.c.index == ended_by)
+    row = (await transaction.connection.execute(query)).first()
+    # An entry of this very group is not written yet; the last one appended is that of the largest index.
+    data = transaction.appended[ended_by - transaction.state.size] if row is None else bytes(row.data)
+    entry = e.decode(data)
+    same = isinstance(entry, e.Revoke) and (entry.grant, entry.commitment) == (grant, committed)
+    return entry if same and isinstance(entry, e.Revoke) else None
+
+
+def _check(state: State, request: RevokeRequest, row: Row[*tuple[Any, ...]], keys: dict[int, bytes]) -> None:
+    """Check a revocation against the consent that it ends, or, where that record was lost, by the resident's key alone."""
+    record = state.versions[bytes(row.policy_sha256).hex()]
+    if row.sealed is not None and request.grant in keys:
+        bundle = open_record(keys[request.grant], bytes(row.sealed))
+        granted = read_consent(bundle, lambda _: (record.document, record.sha256), state.log)
+        read_revocation(request.bundle, granted, request.grant, record.document)
+    elif row.key is not None:  # what was given can be taken back, whatever befell our disks
+        general = (state.log, bytes(row.consent).hex(), request.grant)
+        read_lone_revocation(request.bundle, general, bytes(row.key), record.document)
+    else:
+        raise NotFound("The service has lost this consent's record; ask the stewards to have it erased.")

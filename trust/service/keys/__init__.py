@@ -1,0 +1,1 @@
+"""The service's own keys, and the keys under which residents' records lie."""

@@ -1,0 +1,1 @@
+"""From committed entries to a published, cosigned checkpoint."""

@@ -1,0 +1,227 @@
+"""The rounds of admitted questions: countersign, go, share, release; or words, and refund.
+
+What each participant said is kept for ever, one message of each step; a second, different one is refused. The service
+only carries: it holds no noise, makes no share, and can neither speed up nor skip a step, because nodes check each
+other's signatures. A round that no participant has begun by its ``expires`` is refunded when all have given their word;
+once a share may have left, only this same round may finish.
+"""
+
+from typing import Literal
+
+from msgspec import Struct, field
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import entries as e
+from ledger import jws
+from ledger.errors import NotPermitted, ProofInvalid, Replayed, RoundClosed
+from policies.replay import OpenRound, State
+from queries.admission import plan_of
+from queries.combine import combine
+from queries.messages import Countersign, Go, Share, Task, Word, token_sha256, transcript_sha256
+from trust.service import metrics
+from trust.service.database import tables as t
+from trust.service.keys.own_keys import OperatorSigner
+from trust.service.store.bell import Bell
+from trust.service.store.store import Store, Transaction
+
+Step = Literal["countersign", "share", "word"]
+_KINDS: dict[Step, type[Countersign | Share | Word]] = {"countersign": Countersign, "share": Share, "word": Word}
+
+
+class Talk(Struct, kw_only=True):
+    """What was said so far in one open round, by step and holder, and the signed ``go`` once all have countersigned."""
+
+    said: dict[Step, dict[str, str]] = field(default_factory=lambda: {"countersign": {}, "share": {}, "word": {}})
+    go: str = ""
+    go_key: bytes = b""
+    """The operator's public key that ``go`` is signed with; once it is laid down, ``go`` is signed anew."""
+
+    def has(self, step: Step, participants: list[str]) -> bool:
+        """Return whether every participant has said this step."""
+        return all(holder in self.said[step] for holder in participants)
+
+
+async def _read_talk(connection: AsyncConnection, admit: int) -> Talk:
+    talk = Talk()
+    for row in await connection.execute(select(t.messages).where(t.messages.c.admit == admit)):
+        talk.said[row.step][row.holder] = row.token
+    return talk
+
+
+async def _closed_before(connection: AsyncConnection, step: Step, admit: int, holder: str, token: str) -> int | None:
+    """Return what closed a round that this very message is part of; raise RoundClosed where it is not part of one."""
+    mine = t.messages.c.admit == admit, t.messages.c.holder == holder, t.messages.c.step == step
+    query = select(t.messages.c.token, t.rounds.c.closed_by).join(t.rounds, t.rounds.c.admit == admit).where(*mine)
+    row = (await connection.execute(query)).first()
+    if row is None or row.token != token:
+        raise RoundClosed("This round is closed, or was never opened.")
+    return int(row.closed_by)
+
+
+class Rounds:
+    """All open rounds. Memory holds only the open ones."""
+
+    def __init__(self, store: Store, bell: Bell, operator: str, signer: OperatorSigner) -> None:
+        self._store = store
+        self._bell = bell
+        self._operator = operator
+        self._signer = signer
+        self._talks: dict[int, Talk] = {}
+
+    async def load(self) -> None:
+        """Read what was said in open rounds back from the store."""
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Learn what was said in open rounds, also to other processes; forget the rounds that are closed."""
+        open_rounds = set(self._store.state.rounds)
+        for admit in self._talks.keys() - open_rounds:
+            del self._talks[admit]
+        if not open_rounds:
+            return
+        columns = t.messages.c.admit, t.messages.c.holder, t.messages.c.step
+        async with self._store.databases.reader.connect() as connection:
+            said = (await connection.execute(select(*columns).where(t.messages.c.admit.in_(open_rounds)))).all()
+            for admit in {row.admit for row in said if row.holder not in self._talk(row.admit).said[row.step]}:
+                # What was said once stands for ever, so this can only add to what is known.
+                for step, tokens in (await _read_talk(connection, admit)).said.items():
+                    self._talk(admit).said[step].update(tokens)
+
+    def _talk(self, admit: int) -> Talk:
+        return self._talks.setdefault(admit, Talk())
+
+    def tasks(self, holder: str, published: int) -> list[Task]:
+        """Return what a holder's node should do now; an ``admit`` is handed out once its checkpoint is published."""
+        now = self._store.clock()
+        tasks = []
+        for index, opened in self._store.state.rounds.items():
+            if index < published and holder in opened.admit.participants:
+                task = self._task(index, opened, holder, now)
+                if task is not None:
+                    tasks.append(task)
+        return tasks
+
+    def waiting_for(self, admit: int) -> list[str]:
+        """Return the participants whose next message an open round waits for."""
+        opened = self._store.state.rounds[admit]
+        now = self._store.clock()
+        return [holder for holder in opened.admit.participants if self._task(admit, opened, holder, now) is not None]
+
+    def _task(self, index: int, opened: OpenRound, holder: str, now: int) -> Task | None:
+        talk = self._talk(index)
+        if holder in talk.said["share"] or holder in talk.said["word"]:
+            return None
+        if talk.has("countersign", opened.admit.participants) and not talk.said["word"]:
+            # also past expiry: whoever stored a share before sends it; whoever has not begun answers with a word
+            return Task(step="share", admit=index, go=self._go(index, opened, talk))
+        if talk.said["word"] or now >= opened.admit.expires:
+            return Task(step="word", admit=index)
+        return None if holder in talk.said["countersign"] else Task(step="countersign", admit=index)
+
+    def _go(self, index: int, opened: OpenRound, talk: Talk) -> str:
+        key = self._signer.key(self._store.state)
+        if talk.go_key != bytes(key.verify_key):
+            message = Go(
+                from_=self._operator,
+                log=self._store.state.log,
+                admit=index,
+                admit_sha256=opened.entry_sha256,
+                transcript=self._transcript(opened, talk),
+            )
+            talk.go, talk.go_key = jws.sign(message, key), bytes(key.verify_key)
+        return talk.go
+
+    @staticmethod
+    def _transcript(opened: OpenRound, talk: Talk) -> list[str]:
+        return [talk.said["countersign"][holder] for holder in opened.admit.participants]
+
+    async def take(self, step: Step, token: str) -> int | None:
+        """Take one message of a round; return the index of the entry that it closed the round with, if it did.
+
+        Saying the same again is fine: it gets the index that the round is closed with by then. Raises SignatureInvalid, NotPermitted,
+        ProofInvalid (for another round), RoundClosed, or Replayed for a second, different message.
+        """
+        new = False
+
+        async def act(transaction: Transaction) -> int | None:
+            nonlocal new
+            new = False
+            claimed = jws.read_unverified(token, _KINDS[step], step)
+            if claimed.admit not in transaction.state.rounds:
+                return await _closed_before(transaction.connection, step, claimed.admit, claimed.from_, token)
+            message, opened = self._check(transaction.state, step, token)
+            talk = await _read_talk(transaction.connection, message.admit)  # others of this group may have spoken
+            before = talk.said[step].get(message.from_)
+            if before is not None:
+                if (
+                    jws.parts(before)[1] != jws.parts(token)[1]
+                ):  # signed anew after a change of its key, it says the same
+                    raise Replayed("This node has said something else for this step of the round before.")
+                return None
+            self._check_turn(step, message, opened, talk)
+            new = True
+            after = {**talk.said[step], message.from_: token}
+            closing = self._closing(transaction.state, step, message.admit, opened, after)
+            closed = transaction.append(closing) if closing else None
+            row = {"admit": message.admit, "holder": message.from_, "step": step, "token": token}
+            await transaction.connection.execute(insert(t.messages), row)
+            if closed is not None:
+                values = {"closed_by": closed, "closed_at": transaction.at, "released": step == "share"}
+                await transaction.connection.execute(
+                    update(t.rounds).where(t.rounds.c.admit == message.admit).values(values)
+                )
+            return closed
+
+        closed = await self._store.submit(act)
+        message = jws.read_unverified(token, _KINDS[step])
+        if closed is None:
+            self._talk(message.admit).said[step].setdefault(message.from_, token)
+        else:
+            self._talks.pop(message.admit, None)
+            if new:
+                (metrics.released if step == "share" else metrics.refunded).inc()
+        self._bell.ring()
+        return closed
+
+    def _check(self, state: State, step: Step, token: str) -> tuple[Countersign | Share | Word, OpenRound]:
+        claimed = jws.read_unverified(token, _KINDS[step], step)
+        opened = state.rounds.get(claimed.admit)
+        if opened is None:
+            raise RoundClosed("This round is closed, or was never opened.")
+        member = state.participant(claimed.from_)
+        if member is None or claimed.from_ not in opened.admit.participants:
+            raise NotPermitted("Only the round's participants take part in it.")
+        message = jws.verify(token, bytes.fromhex(member.key), _KINDS[step], step)
+        if message.log != state.log or message.admit_sha256 != opened.entry_sha256:
+            raise ProofInvalid("The message is for another round.")
+        return message, opened
+
+    def _check_turn(self, step: Step, message: Countersign | Share | Word, opened: OpenRound, talk: Talk) -> None:
+        complete = talk.has("countersign", opened.admit.participants)
+        if step == "countersign" and (talk.said["word"] or self._store.clock() >= opened.admit.expires):
+            raise RoundClosed("The round has expired, or a participant has stepped out of it.")
+        if isinstance(message, Share):
+            if not complete:
+                raise RoundClosed("No share is taken before all participants have countersigned.")
+            if message.transcript_sha256 != transcript_sha256(self._transcript(opened, talk)):
+                raise ProofInvalid("The share is for another transcript.")
+            if message.from_ in talk.said["word"]:
+                raise RoundClosed("This node gave its word that no share would leave it.")
+            if len(message.vector) != plan_of(self._store.state, opened.admit).length:
+                raise ProofInvalid("The share is not of the length that the question's plan says.")
+        if step == "word" and message.from_ in talk.said["share"]:
+            raise RoundClosed("A share of this node is here already.")
+
+    def _closing(
+        self, state: State, step: Step, index: int, opened: OpenRound, said: dict[str, str]
+    ) -> e.Release | e.Refund | None:
+        if step == "countersign" or not all(holder in said for holder in opened.admit.participants):
+            return None
+        if step == "word":
+            return e.Refund(at=0, admit=index, words=said)
+        shares = [jws.read_unverified(token, Share, "share") for token in said.values()]
+        vector = combine(plan_of(state, opened.admit), shares)
+        return e.Release(
+            at=0, admit=index, vector=vector, shares={holder: token_sha256(token) for holder, token in said.items()}
+        )

@@ -1,0 +1,54 @@
+"""Public proofs for residents (docs/reference/resident-proofs.md): in force or not, every question, stopped everywhere."""
+
+from litestar import Response, get
+from litestar.params import FromPath, FromQuery
+
+from ledger.errors import Malformed
+from trust.service.routes.http import ApiRequest, json_answer, service_of
+from trust.service.routes.log import BRIEF, IMMUTABLE
+
+MOST = 2**53 - 1
+"""The largest number that every JSON reader holds exactly."""
+
+
+@get("/v1/log/in-force/{policy_sha256:str}/{size:int}/{index:int}")
+async def in_force(
+    request: ApiRequest,
+    policy_sha256: FromPath[str],
+    size: FromPath[int],
+    index: FromPath[int],
+    charge: FromQuery[int | None] = None,
+) -> Response[bytes]:
+    """Prove whether the grant at ``index`` was in force for a policy version at a tree of ``size`` entries."""
+    service = service_of(request)
+    if charge is not None and not 0 <= charge <= MOST:
+        raise Malformed("A charge is a whole number of nano-rho from 0 on.")
+    await service.catch_up_past(size - 1)
+    published = service.sequencer.size
+    answer = json_answer(await service.past_sets.prove(policy_sha256, size, index, charge, published))
+    answer.headers.update(
+        IMMUTABLE if size < published else BRIEF
+    )  # the next entry decides the moment of the newest size
+    return answer
+
+
+@get("/v1/log/uses/{policy_sha256:str}/{index:int}")
+async def uses(
+    request: ApiRequest, policy_sha256: FromPath[str], index: FromPath[int], first: FromQuery[int] = 0
+) -> Response[bytes]:
+    """Prove the same for every question under a policy version at its own index, a page of 100 at a time."""
+    service = service_of(request)
+    if not 0 <= first <= MOST:
+        raise Malformed("A page of questions begins at a place of the ledger.")
+    return json_answer(await service.past_sets.uses(policy_sha256, index, first, service.sequencer.size))
+
+
+@get("/v1/log/stopped/{index:int}")
+async def stopped(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
+    """Give each holder's signed statement that covers the end of a consent at ``index``; name those that lag."""
+    service = service_of(request)
+    await service.catch_up_past(index)
+    return json_answer(await service.caught_up.stopped(index, service.sequencer.size))
+
+
+routes = [in_force, uses, stopped]

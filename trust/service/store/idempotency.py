@@ -1,0 +1,76 @@
+"""Asking twice is answered once: the answer of an act is kept under the caller's key, in the act's own transaction.
+
+Keys of different acts never meet. An answer is kept for 30 days; after that a consent's own identifier, or a
+question's own time, still refuses what was used before.
+"""
+
+import hashlib
+from typing import Literal
+
+from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.errors import Malformed, Replayed
+from trust.service.database import tables as t
+from trust.service.store.store import Transaction
+
+MAX_KEY = 64
+KEPT_SECONDS = 30 * 86_400
+Kind = Literal["grant", "question"]
+
+
+def check_key(key: str | None) -> str | None:
+    """Return the key; raise Malformed unless it has 8 to 64 characters."""
+    if key is not None and not 8 <= len(key) <= MAX_KEY:
+        raise Malformed("An Idempotency-Key has 8 to 64 characters.")
+    return key
+
+
+def _row_key(kind: Kind, key: str) -> str:
+    return hashlib.sha256(f"{kind}\n{key}".encode()).hexdigest()
+
+
+async def answered_before(transaction: Transaction, kind: Kind, key: str | None, request: bytes) -> str | None:
+    """Return the kept answer to the same request under the same key, if there is one.
+
+    Raises Replayed when the key was used for another request.
+    """
+    if key is None:
+        return None
+    columns = select(t.idempotency.c.request_sha256, t.idempotency.c.answer)
+    query = columns.where(t.idempotency.c.key == _row_key(kind, key))
+    row = (await transaction.connection.execute(query)).first()
+    if row is None:
+        return None
+    if bytes(row.request_sha256) != hashlib.sha256(request).digest():
+        raise Replayed("This Idempotency-Key was used for another request.")
+    return str(row.answer)
+
+
+async def remember(
+    transaction: Transaction, kind: Kind, key: str | None, request: bytes, answer: str, indices: list[int] | None = None
+) -> None:
+    """Keep the answer under the key; ``indices`` are the consents that it names, which stand next to each other."""
+    if key is not None:
+        row = {
+            "key": _row_key(kind, key),
+            "request_sha256": hashlib.sha256(request).digest(),
+            "answer": answer,
+            "at": transaction.at,
+            "first": min(indices) if indices else None,
+            "last": max(indices) if indices else None,
+        }
+        await transaction.connection.execute(insert(t.idempotency), row)
+
+
+async def forget_naming(connection: AsyncConnection, indices: list[int]) -> None:
+    """Drop the answers that name one of these consents: they say which were given together."""
+    named = t.idempotency.c.first <= bindparam("place"), t.idempotency.c.last >= bindparam("place")
+    if indices:
+        await connection.execute(delete(t.idempotency).where(*named), [{"place": i} for i in indices])
+
+
+async def forget_old(transaction: Transaction) -> None:
+    """Drop the answers that have been kept for long enough."""
+    old = t.idempotency.c.at < transaction.at - KEPT_SECONDS
+    await transaction.connection.execute(delete(t.idempotency).where(old))

@@ -1,0 +1,331 @@
+"""The one way to append: acts queue up, a group of them becomes one transaction, and the state follows by replay.
+
+An **act** is an async function of a ``Transaction``. It gathers what it needs, decides, and only then applies: first
+``Transaction.append``, which replays the new entry on the state with the very function that the auditor runs, then its
+own rows. An act that raises has written nothing. Acts of one group commit together, so a hundred small ones cost one
+fsync.
+
+What a crash leaves behind: before the commit, nothing (no caller has an answer) but perhaps records' keys without
+records, which the next start sweeps away (``trust.service.keys.record_keys``); after it, entries that the sequencer finds and
+publishes at the next start. Where a commit's outcome is not known (the disk or database failed), every
+caller in the group gets Unavailable and the state is rebuilt from the store before the next act.
+
+An act that fails in a way that nobody foresaw costs itself alone: the transaction is rolled back, and the others of its
+group are run again without it. So an act may run twice, and has no effects but through its ``Transaction``. Whenever the
+state may be ahead of the store, it is rebuilt from a copy kept some way behind, and never from the first entry.
+
+On PostgreSQL several processes append. The row of ``head`` is locked while a group is written, so their groups follow
+one another; each process takes in what the others appended before it writes, and whenever it hears of it (``follow``).
+A process that is stopped in the middle of a group holds up the others for ten seconds; then PostgreSQL ends its
+transaction (``trust.service.database.engine``), and nothing of its group stands.
+"""
+
+import asyncio
+import copy
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import entries as e
+from ledger.errors import ClockSkew, HistoryForked, MusubiError, RateLimited, Unavailable
+from policies.replay import State
+from queries.replay import replay
+from trust.crash_points import reached
+from trust.service.database import tables as t
+from trust.service.database.bulk import insert_many
+from trust.service.database.engine import Databases
+from trust.service.keys.record_keys import RecordKeys
+from trust.service.store.election import Election
+
+T = TypeVar("T")
+Clock = Callable[[], int]
+Act = Callable[["Transaction"], Awaitable[Any]]
+
+MAX_SKEW_SECONDS = 60
+GROUP = 64
+CHUNK = 2_000
+COPY_EVERY = 20_000
+"""The kept copy of the state is renewed after so many entries, or a twentieth of the log if that is more."""
+MOST_FAILURES = 3
+"""After so many acts of one group have failed unforeseen, it is not the acts: the whole group fails."""
+RETRY_SECONDS = 0.5
+"""How long until the state is rebuilt again, where the database does not let it be."""
+log = structlog.get_logger()
+
+
+def system_clock() -> int:
+    """Return the time in whole UTC seconds."""
+    return int(time.time())
+
+
+class _ActFailed(Exception):
+    """An act raised what it must not raise; ``place`` is its place in the group."""
+
+    def __init__(self, place: int, kind: str) -> None:
+        super().__init__(kind)
+        self.place = place
+        self.kind = kind
+
+
+class UniqueByTable:
+    """Consent identifiers: the unique index on ``grants`` refused any second use before it reached the ledger."""
+
+    def add(self, consent: str, index: int) -> bool:  # noqa: ARG002 - the table has looked at both
+        """Every consent in our own ledger is new."""
+        return True
+
+
+class Transaction:
+    """What an act may do: read and write rows on ``connection``, look at ``state``, and append entries."""
+
+    def __init__(self, connection: AsyncConnection, state: State, at: int) -> None:
+        self.connection = connection
+        self.state = state
+        self.at = at
+        self.appended: list[bytes] = []
+        self.record_keys: list[tuple[int, bytes]] = []
+        """(index, key) of the records that the acts write: durable before the transaction commits."""
+
+    def append(self, entry: e.AnyEntry) -> int:
+        """Append one entry stamped with this transaction's time; return its index.
+
+        Raises ProofInvalid, with nothing changed, if the auditor would not accept it.
+        """
+        stamped = entry if isinstance(entry, e.Genesis) else e.stamp(entry, self.at)
+        data = e.encode(stamped)
+        index = self.state.size
+        replay(self.state, index, data, UniqueByTable())
+        self.appended.append(data)
+        return index
+
+
+class Store:
+    """The ledger's entries and rows, and the state that follows from them."""
+
+    def __init__(
+        self,
+        databases: Databases,
+        keys: RecordKeys,
+        clock: Clock = system_clock,
+        max_pending: int = 2_000,
+        election: Election | None = None,
+    ) -> None:
+        self.databases = databases
+        self.keys = keys
+        self.clock = clock
+        self.committed = asyncio.Event()
+        """Set after every commit that appended something; the sequencer waits for it."""
+        self.size = 0
+        """How many entries are committed. (``state`` may be ahead of it while a group is being written.)"""
+        self.halted: MusubiError | None = None
+        """Why no act is taken any more: the history would fork."""
+        self._election = election
+        self._writing = asyncio.Lock()
+        self._state: State | None = None
+        self._copy: State | None = None
+        """The state at an earlier committed size: from here it is rebuilt."""
+        self._queue: asyncio.Queue[tuple[Act, asyncio.Future[Any]]] = asyncio.Queue(max_pending)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """The state after the last committed entry, for reading between acts."""
+        if self._state is None:
+            raise Unavailable("The service is rebuilding its state from the store; try again in a moment.")
+        return self._state
+
+    async def start(self) -> None:
+        """Rebuild the state by replaying every entry, then take acts. The lock state has been looked at before."""
+        async with self.databases.writer.begin() as connection:
+            await connection.execute(select(t.head.c.size).with_for_update())
+            await self._rebuild(connection)
+            await self.keys.sweep(self.size, self.state.erased)
+        self._task = asyncio.create_task(self._run(), name="store")
+
+    async def stop(self) -> None:
+        """Finish the group in hand and take no more."""
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def submit(self, act: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run an act in the next group; return its result once it is durable.
+
+        Raises what the act raised, RateLimited when too much is waiting, Unavailable when the commit failed, and
+        HistoryForked once the service has halted.
+        """
+        if self.halted:
+            raise self.halted
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.put_nowait((act, future))
+        except asyncio.QueueFull:
+            raise RateLimited("The service has too much waiting work; try again in a few seconds.") from None
+        result: T = await future
+        return result
+
+    def halt(self, error: MusubiError) -> None:
+        """Take no more acts: whatever is appended now would fork the history. What is published can still be read."""
+        if self.halted is None:
+            self.halted = error
+            log.error("halted", code=error.code)
+
+    async def follow(self) -> None:
+        """Take in what other processes have appended. Raises HistoryForked where the store has gone back."""
+        async with self._writing, self.databases.reader.connect() as connection:
+            size = (await connection.execute(select(t.head.c.size))).scalar_one()
+            if size < self.size:
+                raise HistoryForked("Entries that were committed are gone from the database: it has gone back in time.")
+            if self._state is None or size > self._state.size:
+                await self._rebuild(connection)
+
+    async def entry(self, index: int) -> bytes | None:
+        """Return the bytes of one committed entry."""
+        async with self.databases.reader.connect() as connection:
+            row = (await connection.execute(select(t.entries.c.data).where(t.entries.c.index == index))).first()
+        return bytes(row[0]) if row else None
+
+    async def _run(self) -> None:
+        while True:
+            group = [await self._queue.get()]
+            while len(group) < GROUP and not self._queue.empty():
+                group.append(self._queue.get_nowait())
+            outcomes = await self._commit([act for act, _ in group])
+            for (_, future), outcome in zip(group, outcomes, strict=True):
+                if future.cancelled():
+                    continue
+                if isinstance(outcome, BaseException):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+            while self._state is None and self.halted is None:
+                await self._commit([])
+                if self._state is None:
+                    await asyncio.sleep(RETRY_SECONDS)
+
+    async def _commit(self, acts: list[Act]) -> list[Any]:
+        """Write a group; return what each act returned, or the error that its caller gets."""
+        failure = Unavailable("The store could not write; nothing was answered. Try again with the same key.")
+        outcomes: list[Any] = [failure] * len(acts)
+        places = list(range(len(acts)))
+        async with self._writing:
+            while len(acts) - len(places) <= MOST_FAILURES:
+                try:
+                    found = await self._write([acts[place] for place in places])
+                except _ActFailed as failed:
+                    self._state = None  # it may be ahead of the store
+                    log.error("act-failed", kind=failed.kind)  # noqa: TRY400 - a trace could hold rows
+                    del places[failed.place]
+                    continue
+                except MusubiError as error:
+                    if isinstance(error, HistoryForked):
+                        self.halt(error)
+                    found = [error] * len(places)
+                except Exception as error:  # noqa: BLE001 - whatever it was, its outcome is not known: rebuild the state
+                    self._state = None
+                    log.error("commit-failed", kind=type(error).__name__, acts=len(acts))  # noqa: TRY400 - as above
+                    break
+                for place, outcome in zip(places, found, strict=True):
+                    outcomes[place] = outcome
+                break
+        return outcomes
+
+    async def _write(self, acts: list[Act]) -> list[Any]:
+        """Run a group's acts in one transaction and commit it.
+
+        Raises _ActFailed, with the transaction rolled back; MusubiError where no act was run; and whatever the database
+        raises, with the commit's outcome unknown.
+        """
+        async with self.databases.writer.begin() as connection:
+            head = (await connection.execute(select(t.head.c.size, t.head.c.at).with_for_update())).one()
+            if head.size < self.size:
+                raise HistoryForked("Entries that were committed are gone from the database: it has gone back in time.")
+            if self._state is None:  # an act failed, or our last commit's outcome is unknown
+                await self.keys.sweep(head.size, ())
+                await self._rebuild(connection)
+            elif self._state.size != head.size:  # another process appended
+                await self._rebuild(connection)
+            state = self.state
+            now = self.clock()
+            if head.at - now > MAX_SKEW_SECONDS:
+                raise ClockSkew("The service's clock is behind the ledger's last entry by more than a minute.")
+            transaction = Transaction(connection, state, max(now, head.at))
+            outcomes = [await _outcome(place, act, transaction) for place, act in enumerate(acts)]
+            await self._keep(transaction)
+            if transaction.appended:
+                rows = [(head.size + n, data) for n, data in enumerate(transaction.appended)]
+                await insert_many(connection, t.entries, ("index", "data"), rows)
+                await connection.execute(update(t.head).values(size=state.size, at=state.at))
+                reached("service:before-commit")
+            if self._election is not None and acts:
+                await self._election.tell(connection)
+        # a crash above this line leaves nothing of the group; below it, all of it
+        if transaction.appended:
+            reached("service:committed")
+        self._announce(state)
+        return outcomes
+
+    def _announce(self, state: State) -> None:
+        """Note what is committed: our own, what another process or a commit of unknown outcome left."""
+        if state.size > self.size:
+            self.size = state.size
+            self.committed.set()
+        if self._copy is None or state.size - self._copy.size >= max(COPY_EVERY, state.size // 20):
+            self._copy = copy.deepcopy(state)
+
+    async def _keep(self, transaction: Transaction) -> None:
+        """Make the records' keys durable, while nothing of the records is yet."""
+        if transaction.record_keys:
+            connection = transaction.connection
+
+            async def still_ours() -> None:
+                # fails where the database has ended a transaction that took too long
+                await connection.execute(select(1))
+
+            try:
+                await self.keys.keep(transaction.record_keys, None if self.databases.sqlite else still_ours)
+            except Unavailable as error:  # the state has the group's entries already: the whole group fails
+                raise OSError("The records' keys could not be kept.") from error
+            reached("service:record-keys")
+
+    async def _rebuild(self, connection: AsyncConnection) -> None:
+        """Bring the state up to the store's head: from where it is, or from the kept copy."""
+        state = self._state or copy.deepcopy(self._copy) or State()
+        async for index, data in read_entries(connection, state.size):
+            replay(state, index, data, UniqueByTable())
+        self._state = state
+        self._announce(state)
+
+
+async def _outcome(place: int, act: Act, transaction: Transaction) -> Any:
+    before = len(transaction.appended)
+    try:
+        return await act(transaction)
+    except MusubiError as error:
+        if len(transaction.appended) > before:  # it was to decide first
+            raise _ActFailed(place, type(error).__name__) from error
+        return error
+    except Exception as error:
+        raise _ActFailed(place, type(error).__name__) from error
+
+
+async def read_entries(
+    connection: AsyncConnection, first: int, last: int | None = None
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield (index, bytes) of the committed entries from ``first`` to before ``last``, a bounded chunk at a time."""
+    while last is None or first < last:
+        end = first + CHUNK if last is None else min(first + CHUNK, last)
+        wanted = t.entries.c.index.between(first, end - 1)
+        query = select(t.entries.c.index, t.entries.c.data).where(wanted).order_by(t.entries.c.index)
+        rows = (await connection.execute(query)).all()
+        for row in rows:
+            yield int(row[0]), bytes(row[1])
+        if len(rows) < end - first:
+            return
+        first = end
