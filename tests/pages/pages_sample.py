@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from policies.document import View
 from queries.tree import Query
-from trust.service.pages.model import (
+from trust.pages.cards import (
     Cell,
     CheckpointCard,
     Cosigner,

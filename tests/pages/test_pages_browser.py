@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 from pages_sample import empty_town, sample_town
 from playwright.sync_api import Browser, Page, Route
 
-from trust.service.pages.model import TownPage
+from trust.pages.cards import TownPage
 from trust.service.pages.routes import page_routes
 
 TOWN = "http://localhost:8000"

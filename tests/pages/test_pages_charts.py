@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trust.service.pages.charts import LABEL_EMS, Number, axis, break_label, make_chart, width_of
+from trust.pages.charts import LABEL_EMS, Number, axis, break_label, make_chart, width_of
 
 VALUES = st.decimals(min_value=-(10**9), max_value=10**9, places=2)
 WIDTHS = st.decimals(min_value=0, max_value=10**9, places=2)

@@ -7,8 +7,8 @@ from ledger.checkpoints import Checkpoint
 from ledger.cosignatures import cosign
 from ledger.notes import Note, VerifierKey
 from ledger.witness_policy import WitnessPolicy
-from trust.service.pages.model import Cosigner
-from trust.service.town_page import cosigners_of
+from trust.pages.cards import Cosigner
+from trust.service.pages.town.gather import cosigners_of
 
 TREE = Checkpoint("example.town/log", 7, bytes(range(32)))
 

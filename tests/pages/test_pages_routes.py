@@ -7,7 +7,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from pages_sample import sample_town
 
-from trust.service.pages.model import TownPage
+from trust.pages.cards import TownPage
 from trust.service.pages.routes import page_routes
 
 

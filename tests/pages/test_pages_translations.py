@@ -8,8 +8,8 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from trust.service.pages import languages
-from trust.service.pages.languages import LANGUAGES, LOCALES, choose_language, load_language
+from trust.pages import languages
+from trust.pages.languages import LANGUAGES, LOCALES, choose_language, load_language
 
 PAGES = Path(languages.__file__).parent
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2"), ("**/verify/**.js", "javascript")]

@@ -15,7 +15,7 @@ from verify_cases import ENTRIES, INDEX, POLICY, TIME, Case, World, all_cases, j
 from ledger import ml_dsa
 from ledger.cosignatures import cosign
 from ledger.notes import VerifierKey
-from trust.service.pages.render import STATIC_FILES
+from trust.pages.render import STATIC_FILES
 
 SITE = "http://localhost:8000"
 JUDGE = (Path(__file__).parent / "verify_judge.js").read_text("utf-8")

@@ -34,10 +34,10 @@ from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.receipts import Receipt
 from ledger.tree import merkle_path, merkle_root
 from ledger.witness_protocol import AddCheckpoint
-from trust.service.pages import verify_page
-from trust.service.pages.model import TownPage
+from trust.pages import verify_page
+from trust.pages.cards import TownPage
+from trust.pages.verify_page import VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
 from trust.service.pages.routes import page_routes
-from trust.service.pages.verify_page import VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
 
 GRANT = {
     "at": TIME,

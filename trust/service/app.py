@@ -18,6 +18,7 @@ from ledger.errors import MusubiError, Unavailable
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.pages.routes import page_routes
+from trust.service.pages.town.gather import gather_town_page
 from trust.service.routes import erasure as erasure_routes
 from trust.service.routes import log as log_routes
 from trust.service.routes import nodes as node_routes
@@ -27,7 +28,6 @@ from trust.service.routes import residents as resident_routes
 from trust.service.routes import stewards as key_routes
 from trust.service.routes.http import ApiRequest, fault, http_problem, musubi_problem, service_of
 from trust.service.service import Service
-from trust.service.town_page import gather_town_page
 
 
 @get("/healthz", sync_to_thread=False)

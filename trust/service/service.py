@@ -9,13 +9,13 @@ from nacl.signing import SigningKey
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, Unavailable
 from policies.replay import entry_sha256
+from trust.pages.cards import TownPage
 from trust.service.acts.govern import found
 from trust.service.acts.intake import Workers
 from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come
 from trust.service.database.engine import Databases
 from trust.service.keys.own_keys import LogSigner, OperatorSigner
 from trust.service.keys.record_keys import RecordKeys
-from trust.service.pages.model import TownPage
 from trust.service.publish.lock_state import check_lock_state
 from trust.service.publish.sequencer import Sequencer
 from trust.service.rounds.caught_up import CaughtUpBooks

@@ -1,1 +1,1 @@
-"""The pages that people read: templates, translations, styles, charts, and the routes that serve them."""
+"""The service's own pages."""

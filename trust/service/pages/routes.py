@@ -13,11 +13,11 @@ from litestar import Request, Response, Router, get
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
 
-from trust.service.pages.interface import list_operations
-from trust.service.pages.languages import LANGUAGES, choose_language, load_language
-from trust.service.pages.model import TownPage
-from trust.service.pages.render import STATIC_FILES, render_interface, render_town, static_tag
-from trust.service.pages.verify_page import FILE_NAME, VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
+from trust.pages.cards import TownPage
+from trust.pages.interface import list_operations
+from trust.pages.languages import LANGUAGES, choose_language, load_language
+from trust.pages.render import STATIC_FILES, render_interface, render_town, static_tag
+from trust.pages.verify_page import FILE_NAME, VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
 
 PageRequest = Request[Any, Any, Any]
 LANGUAGE_COOKIE = "lang"

@@ -17,8 +17,8 @@ from babel.messages.extract import extract
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from trust.service.pages.languages import LANGUAGES, load_language
-from trust.service.pages.render import LANGUAGE_NAMES, STATIC_FILES
+from trust.pages.languages import LANGUAGES, load_language
+from trust.pages.render import LANGUAGE_NAMES, STATIC_FILES
 
 FILE_NAME = "musubi-verify.html"
 _FOLDER = Path(__file__).parent

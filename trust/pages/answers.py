@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from trust.service.pages.charts import Chart, Number, make_chart
-from trust.service.pages.languages import Language
-from trust.service.pages.model import Cell
-from trust.service.pages.wording import MeasureWords, QuestionWords
+from trust.pages.cards import Cell
+from trust.pages.charts import Chart, Number, make_chart
+from trust.pages.languages import Language
+from trust.pages.wording import MeasureWords, QuestionWords
 
 MANY_CELLS = 24
 """Charts with more numbers than this start out folded."""

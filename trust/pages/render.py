@@ -15,11 +15,11 @@ from markupsafe import Markup, escape
 
 from ledger.entries import Text
 from queries.tree import Query, encode_query
-from trust.service.pages import wording
-from trust.service.pages.answers import MANY_CELLS, make_answer
-from trust.service.pages.interface import Operation
-from trust.service.pages.languages import LANGUAGES, Language, load_language
-from trust.service.pages.model import QuestionCard, TownPage
+from trust.pages import wording
+from trust.pages.answers import MANY_CELLS, make_answer
+from trust.pages.cards import QuestionCard, TownPage
+from trust.pages.interface import Operation
+from trust.pages.languages import LANGUAGES, Language, load_language
 
 FOLDER = Path(__file__).parent
 STATIC_FILES = {path.name: path.read_bytes() for path in sorted((FOLDER / "static").iterdir()) if path.is_file()}

@@ -20,8 +20,7 @@ from queries.admission import plan_of
 from queries.answer import finish
 from queries.pricing import epsilon_of
 from queries.tree import decode_query
-from trust.service.database import tables as t
-from trust.service.pages.model import (
+from trust.pages.cards import (
     Cell,
     CheckpointCard,
     Cosigner,
@@ -32,6 +31,7 @@ from trust.service.pages.model import (
     Spending,
     TownPage,
 )
+from trust.service.database import tables as t
 from trust.service.rounds.caught_up import LAGGING_SECONDS, has_gone
 from trust.service.service import Service
 

@@ -3,7 +3,7 @@
 Translations are gettext catalogs, committed as ``locales/<language>/LC_MESSAGES/messages.po`` and read once at start;
 there are no compiled files to go stale. To take in changed templates::
 
-    pybabel extract -F trust/service/pages/locales/babel.cfg -o messages.pot --no-wrap --no-location trust/service/pages
+    pybabel extract -F trust/pages/locales/babel.cfg -o messages.pot --no-wrap --no-location trust/pages trust/service/pages
     pybabel update -i messages.pot -d trust/service/pages/locales --no-fuzzy-matching --no-wrap --ignore-pot-creation-date
 
 A reader's language is ``?lang=``, else the cookie ``lang``, else ``Accept-Language`` (RFC 9110, section 12.5.4), else
