@@ -16,7 +16,7 @@ from nacl.signing import SigningKey
 
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.tiles import TileAppender
-from trust.tile_folder import TileFolder
+from trust.log.tile_folder import TileFolder
 
 BATCH = 10_000
 ROUNDS = 20

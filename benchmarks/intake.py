@@ -18,15 +18,15 @@ from nacl.bindings import crypto_sign_open
 from ledger import canonical, jws
 from policies.bundle import NONE, Bundle
 from policies.consent import General, SubGrant
-from trust.key_files import read_secret
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.files.keys import read_secret
+from trust.log.pins import load_trust
 from trust.town.founding import found_town
 from trust.town.layout import Layout, lay_out
 from trust.town.loader import load_town, read_residents
 from trust.town.play_residents import Work, sign_chunk
 from trust.town.processes import Processes
 from trust.town.up import free_ports
-from trust.trust_file import load_trust
 
 RESIDENTS = 16_000
 CLIENTS = 16

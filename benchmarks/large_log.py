@@ -30,8 +30,8 @@ from ledger.notes import VerifierKey
 from ledger.proofs import check_consistency, check_inclusion
 from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, TileAppender, TileReader, encode_bundle
 from ledger.tree import Frontier, merkle_root, prove_consistency, prove_inclusion, root_hash, subtrees
-from trust.log_follower import LogFollower
-from trust.tile_folder import TileFolder
+from trust.log.follower import LogFollower
+from trust.log.tile_folder import TileFolder
 
 ORIGIN = "bench.example/large"
 BUILT = 10_000_000
@@ -74,7 +74,7 @@ class OnDemand:
 
 
 class Signed:
-    """A log to read from (``trust.log_source.LogSource``): tiles, and a checkpoint over them."""
+    """A log to read from (``trust.log.source.LogSource``): tiles, and a checkpoint over them."""
 
     def __init__(self, read_tile: ReadTile, size: int, key: SigningKey) -> None:
         self.read_tile = read_tile

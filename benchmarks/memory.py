@@ -8,13 +8,13 @@ from typing import Any
 import psutil
 
 from benchmarks.intake import sign_all
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.log.pins import load_trust
 from trust.town.founding import found_town
 from trust.town.layout import lay_out
 from trust.town.loader import load_town
 from trust.town.processes import Processes
 from trust.town.up import free_ports
-from trust.trust_file import load_trust
 
 RESIDENTS = 20_000
 

@@ -22,7 +22,7 @@ from nacl.signing import SigningKey
 from benchmarks.append import BATCH
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.tiles import TileAppender
-from trust.tile_folder import TileFolder
+from trust.log.tile_folder import TileFolder
 
 ORIGIN = "bench.example/log"
 ROUNDS = 8

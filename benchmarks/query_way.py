@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from queries.tree import Spend
-from trust.asking import ask, to_query
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.log.pins import load_trust
+from trust.partner.asking import ask, to_query
 from trust.town.layout import Layout, lay_out
 from trust.town.loader import load_town
 from trust.town.processes import running
 from trust.town.up import free_ports, settle_in
-from trust.trust_file import load_trust
 
 QUESTIONS = 25
 SQL = "SELECT COUNT(DISTINCT resident) AS people FROM everyone.people"

@@ -38,11 +38,11 @@ from queries.admission import make_admit, offer, plan_of, read_question
 from queries.messages import Question, Word
 from queries.replay import replay
 from trust.audit.auditor import audit
-from trust.key_files import read_key, read_post_quantum_key
-from trust.tile_folder import TileFolder
+from trust.files.keys import read_key, read_post_quantum_key
+from trust.log.pins import load_trust
+from trust.log.tile_folder import TileFolder
 from trust.town.layout import Layout, lay_out, member_bodies
 from trust.town.loader import load_town
-from trust.trust_file import load_trust
 
 ENTRIES = 120_000
 TARGET = ">= 50000"

@@ -17,14 +17,14 @@ import httpx
 from benchmarks.intake import sign_all
 from ledger import canonical
 from ledger.receipts import Receipt
+from trust.client.service import ServiceClient
+from trust.log.pins import load_trust
 from trust.service.settings import ServiceSettings
-from trust.service_client import ServiceClient
 from trust.town.founding import found_town
 from trust.town.layout import lay_out
 from trust.town.loader import load_town
 from trust.town.processes import Processes
 from trust.town.up import free_ports
-from trust.trust_file import load_trust
 
 CLIENTS = 32
 EACH = 60

@@ -21,7 +21,7 @@
     ├── RateLimited          too many requests, or too much pending work
     └── Unavailable          a witness, node, disk or database cannot do its part now
 
-Every leaf maps to exactly one HTTP problem (RFC 9457) and one exit code; see ``trust.problems``.
+Every leaf maps to exactly one HTTP problem (RFC 9457) and one exit code; see ``trust.runtime.problems``.
 An error's message is one sentence for a person and never holds a value, key, token, salt or customer number.
 """
 

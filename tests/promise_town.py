@@ -30,9 +30,9 @@ from policies.consent import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
 from queries.messages import MyConsent
 from trust.audit.witness import Witness
+from trust.log.pins import Trust, save_trust
+from trust.log.tile_folder import TileFolder
 from trust.service.acts.revoke import RevokeRequest
-from trust.tile_folder import TileFolder
-from trust.trust_file import Trust, save_trust
 
 OPERATOR = "office"
 WITNESSES = ("wit_a", "wit_b", "wit_c")

@@ -15,12 +15,12 @@ from ledger.errors import QueryInvalid
 from policies.document import Policy
 from queries.messages import Share
 from queries.tree import Query, Spend
-from trust.asking import preview, to_query
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
-from trust.log_follower import LogFollower
-from trust.log_source import HttpLog
-from trust.service_client import Proven, ServiceClient
+from trust.client.service import Proven, ServiceClient
+from trust.log.follower import LogFollower
+from trust.log.source import HttpLog
+from trust.partner.asking import preview, to_query
 from trust.town.document import Town
 from trust.town.layout import Layout
 from trust.town.loader import load_town

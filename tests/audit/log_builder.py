@@ -31,8 +31,8 @@ from queries import messages as m
 from queries.admission import make_admit, offer, plan_of, read_question
 from queries.combine import combine
 from queries.replay import replay
-from trust.tile_folder import TileFolder
-from trust.trust_file import Trust, save_trust
+from trust.log.pins import Trust, save_trust
+from trust.log.tile_folder import TileFolder
 
 ORIGIN = "hand-made.example/log"
 START = 1_790_000_000

@@ -17,8 +17,8 @@ from ledger.evidence import SplitView
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
 from trust.cli import main
-from trust.evidence_files import check_evidence, read_evidence
-from trust.trust_file import save_trust
+from trust.files.evidence import check_evidence, read_evidence
+from trust.log.pins import save_trust
 
 GRANTS = 300
 

@@ -19,8 +19,8 @@ from queries import messages as m
 from trust.audit import auditor
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
-from trust.evidence_files import check_evidence, read_evidence
-from trust.log_source import HttpLog
+from trust.files.evidence import check_evidence, read_evidence
+from trust.log.source import HttpLog
 
 GRANTS = 600
 

@@ -25,7 +25,7 @@ from queries.resident_proofs import Stopped
 from trust.cli import main
 from trust.cli.policy import read_policy
 from trust.cli.tables import nano
-from trust.problems import KINDS, exit_code_of
+from trust.runtime.problems import KINDS, exit_code_of
 from trust.town.up import free_ports
 
 ROOT = Path(__file__).parents[2]

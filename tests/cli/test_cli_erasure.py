@@ -13,7 +13,7 @@ from town_of_two import PATIENCE, TownOfTwo, town_of_two
 from policies.keys import pairwise_key
 from trust.audit.report import OK
 from trust.cli import main
-from trust.key_files import read_secret
+from trust.files.keys import read_secret
 from trust.town.play_residents import seed_of
 
 

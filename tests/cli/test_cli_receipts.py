@@ -14,8 +14,8 @@ from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import NotFound, ProofInvalid, QueryInvalid
 from ledger.receipts import Receipt
 from trust.cli import main
-from trust.key_files import read_key, read_post_quantum_key
-from trust.problems import KINDS
+from trust.files.keys import read_key, read_post_quantum_key
+from trust.runtime.problems import KINDS
 
 pytestmark = pytest.mark.slow
 

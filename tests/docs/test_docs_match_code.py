@@ -16,7 +16,7 @@ from policies.document import Budget, Category, Limits, Measure, Policy, Range, 
 from trust.audit.report import AuditReport
 from trust.cli import main
 from trust.node.settings import NodeSettings
-from trust.problems import KINDS
+from trust.runtime.problems import KINDS
 from trust.service import app, metrics
 from trust.service.pages.routes import page_routes
 from trust.service.routes import erasure as erasure_routes

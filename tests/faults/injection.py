@@ -32,7 +32,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
-import trust.tile_folder
+import trust.log.tile_folder
 from ledger.errors import Unavailable
 
 How = Literal["lost", "unsaid", "torn"]
@@ -200,8 +200,8 @@ class Faults:
                 return real_replace(path, target)
             return self.step("disk rename checkpoint", lambda: real_replace(path, target), _disk_error)
 
-        patch.setattr(trust.tile_folder, "os", layer)
-        patch.setattr(trust.tile_folder, "_sync_data", layer.sync_data)
+        patch.setattr(trust.log.tile_folder, "os", layer)
+        patch.setattr(trust.log.tile_folder, "_sync_data", layer.sync_data)
         patch.setattr(Path, "mkdir", mkdir)
         patch.setattr(Path, "replace", replace)
 

@@ -44,8 +44,8 @@ from ledger import entries as e
 from policies.erasure import make_erasure
 from policies.replay import entry_sha256
 from trust.audit.auditor import audit
+from trust.log.pins import Trust
 from trust.service.database import tables as t
-from trust.trust_file import Trust
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 LONG = os.environ.get("MUSUBI_FAULTS") == "long"

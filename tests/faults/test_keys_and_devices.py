@@ -13,8 +13,8 @@ from ledger import entries as e
 from ledger.receipts import check_receipt
 from trust.audit.auditor import audit
 from trust.cli import main
-from trust.key_files import read_secret
-from trust.problems import KINDS
+from trust.files.keys import read_secret
+from trust.runtime.problems import KINDS
 from trust.town.up import client_of
 
 pytestmark = pytest.mark.slow

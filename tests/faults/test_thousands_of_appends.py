@@ -31,8 +31,8 @@ from ledger.tiles import TileReader
 from ledger.tree import root_hash
 from policies.replay import entry_sha256
 from trust.audit.auditor import audit
-from trust.tile_folder import TileFolder
-from trust.trust_file import Trust
+from trust.log.pins import Trust
+from trust.log.tile_folder import TileFolder
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 TIMES = 10 if os.environ.get("MUSUBI_FAULTS") == "long" else 1

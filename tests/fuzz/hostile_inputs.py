@@ -35,10 +35,10 @@ from ledger.witness_policy import WitnessPolicy
 from ledger.witness_protocol import AddCheckpoint, decide
 from policies.broken_promises import BrokenPromise
 from policies.consent import Promise
-from trust.evidence_files import check_evidence, parse_evidence
-from trust.log_source import FolderLog, cut
-from trust.resident_promises import KeptPromise, PromiseCheck
-from trust.trust_file import decode_trust
+from trust.files.evidence import check_evidence, parse_evidence
+from trust.log.pins import decode_trust
+from trust.log.source import FolderLog, cut
+from trust.resident.promises import KeptPromise, PromiseCheck
 
 SENTENCE = re.compile(r"[A-Z0-9'][^\n\x00-\x1f]{5,400}[.?]")
 ENTRIES_IN_ALL = 600

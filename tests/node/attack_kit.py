@@ -21,8 +21,8 @@ from policies.consent import make_consent
 from policies.document import Policy
 from policies.keys import pairwise_key, public_hex
 from queries.messages import Countersign, Go, HeldLeaf, Share, Task
-from trust.log_follower import LogFollower
-from trust.log_source import FolderLog
+from trust.log.follower import LogFollower
+from trust.log.source import FolderLog
 from trust.node.books import Books
 from trust.node.ledger_reader import LedgerReader
 from trust.node.rounds import NodeRounds

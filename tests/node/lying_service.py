@@ -41,12 +41,12 @@ from queries.messages import (
     Work,
     WorkAnswer,
 )
-from trust.key_files import write_secret
-from trust.log_source import HttpLog
+from trust.files.keys import write_secret
+from trust.log.pins import Trust, save_trust
+from trust.log.source import HttpLog
 from trust.node import process
 from trust.node.process import Node
-from trust.problems import MEDIA_TYPE, problem
-from trust.trust_file import Trust, save_trust
+from trust.runtime.problems import MEDIA_TYPE, problem
 
 ME, OTHER = HOLDERS
 OPERATOR = "office"

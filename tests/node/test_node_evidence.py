@@ -4,7 +4,7 @@ import pytest
 from lying_service import staged
 
 from ledger.errors import HistoryForked
-from trust.evidence_files import check_evidence, read_evidence
+from trust.files.evidence import check_evidence, read_evidence
 
 
 def test_a_node_that_sees_a_fork_stops_and_leaves_the_file_that_convicts_the_log() -> None:

@@ -13,7 +13,7 @@ from policies.attestation import make_challenge, make_link
 from policies.bundle import commitment, disclose
 from policies.keys import pairwise_key, public_hex
 from queries.messages import HeldLeaf, Share
-from trust.key_files import read_secret, write_secret
+from trust.files.keys import read_secret, write_secret
 
 
 @pytest.fixture

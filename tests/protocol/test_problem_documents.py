@@ -16,7 +16,7 @@ import ledger
 from ledger import errors
 from ledger.errors import BudgetExceeded, MusubiError
 from ledger.witness_protocol import WitnessRefusal
-from trust.problems import KINDS, PROBLEM_TYPE, error_of, kind_of, problem
+from trust.runtime.problems import KINDS, PROBLEM_TYPE, error_of, kind_of, problem
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, MusubiError)]
 LEAVES = [cls for cls in CLASSES if cls is not MusubiError]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import Malformed, NotFound, NotPermitted
-from trust.key_files import new_key, read_key, read_secret, write_secret
+from trust.files.keys import new_key, read_key, read_secret, write_secret
 
 SECRET = bytes(range(32))
 

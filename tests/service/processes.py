@@ -24,7 +24,7 @@ from ledger.witness_protocol import WitnessRefusal
 from trust.audit.witness import open_witness
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["trust.cli", "trust.service.app", "trust.serving", "running"])
+_forks.set_forkserver_preload(["trust.cli", "trust.service.app", "trust.runtime.serving", "running"])
 
 
 def free_port() -> int:
@@ -78,8 +78,8 @@ def witness_at(folder: Path, port: int) -> Iterator[None]:
 
 def _serve(folder: str, log: str, crash_at: str, port: int) -> None:
     """Be the service's process: everything it prints goes to the file ``log``."""
-    from trust import crash_points
     from trust.cli import main
+    from trust.runtime import crash_points
 
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)

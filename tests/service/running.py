@@ -53,10 +53,10 @@ from queries.messages import (
 from queries.replay import replay
 from trust.audit.witness import create_witness
 from trust.audit.witness_folder import make_witness
-from trust.key_files import new_key, write_secret
-from trust.log_follower import LogFollower
-from trust.log_source import FolderLog
-from trust.problems import KINDS, PROBLEM_TYPE
+from trust.files.keys import new_key, write_secret
+from trust.log.follower import LogFollower
+from trust.log.source import FolderLog
+from trust.runtime.problems import KINDS, PROBLEM_TYPE
 from trust.service.app import create_app
 from trust.service.database import tables as t
 from trust.service.service import Service

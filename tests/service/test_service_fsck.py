@@ -30,9 +30,11 @@ from ledger.tiles import Tile, TileAppender, tiles_of_size
 from policies.log_keys import make_log_key_body
 from policies.replay import entry_sha256
 from trust.cli import main
-from trust.key_files import read_key
-from trust.log_export import export_log
-from trust.log_source import FolderLog
+from trust.files.keys import read_key
+from trust.log.export import export_log
+from trust.log.pins import Trust
+from trust.log.source import FolderLog
+from trust.log.tile_folder import TileFolder
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
 from trust.service.settings import load_settings
@@ -40,8 +42,6 @@ from trust.service.store.election import make_election
 from trust.service.upkeep.fsck.check import fsck
 from trust.service.upkeep.fsck.copies import Mirror
 from trust.service.upkeep.fsck.report import FsckReport
-from trust.tile_folder import TileFolder
-from trust.trust_file import Trust
 
 SIZES = (3, 250, 515, 540, 571)
 """The log's checkpoints. The partial tiles of the last three stay."""

@@ -21,7 +21,7 @@ from ledger.tiles import Tile, partial_tiles, tiles_of_size
 from policies.replay import entry_sha256
 from trust.audit.auditor import audit
 from trust.cli import main
-from trust.trust_file import Trust, save_trust
+from trust.log.pins import Trust, save_trust
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 GRANTS = 280

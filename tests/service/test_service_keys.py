@@ -25,10 +25,10 @@ from policies.log_keys import make_log_key_body
 from queries.messages import Countersign, OfferAnswer, Share, WorkAnswer
 from trust.audit.witness import open_witness
 from trust.audit.witness_folder import change_log_keys, trusted_log_keys
-from trust.key_files import new_key, new_post_quantum_key, write_secret
-from trust.log_follower import LogFollower
-from trust.log_keys import PinnedLogKeys, check_log_keys, decode_log_keys
-from trust.log_source import FolderLog
+from trust.files.keys import new_key, new_post_quantum_key, write_secret
+from trust.log.follower import LogFollower
+from trust.log.keys import PinnedLogKeys, check_log_keys, decode_log_keys
+from trust.log.source import FolderLog
 
 pytestmark = pytest.mark.anyio
 BOTH = ("bus_co", "clinic")

@@ -29,7 +29,7 @@ from policies.bundle import Bundle
 from policies.erasure import Farewell, make_erasure
 from policies.in_force import indices_in_force
 from policies.keys import public_hex
-from trust.backup_files import MANIFEST, read_backup
+from trust.files.backups import MANIFEST, read_backup
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record
 from trust.service.upkeep.backup import back_up, back_up_record_keys
@@ -358,7 +358,7 @@ async def test_a_restore_that_broke_off_is_begun_anew_and_one_into_a_service_is_
 
 
 def _fails_at(name: str) -> Callable[..., None]:
-    from trust.trust_file import write_whole
+    from trust.log.pins import write_whole
 
     def write(path: Path, data: bytes, mode: int = 0o600) -> None:
         if path.name == name:

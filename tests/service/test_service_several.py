@@ -21,10 +21,10 @@ from ledger import entries as e
 from ledger.errors import Unavailable
 from policies.replay import entry_sha256
 from trust.audit.auditor import audit
+from trust.log.pins import Trust
 from trust.service.database import tables as t
 from trust.service.service import Service
 from trust.service.settings import load_settings
-from trust.trust_file import Trust
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

@@ -17,7 +17,7 @@ from running import PATIENCE, Resident, lay_out
 from witness_processes import WitnessProcess, own_witness, policy_of
 
 from ledger.receipts import Receipt
-from trust.key_files import read_key
+from trust.files.keys import read_key
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

@@ -21,7 +21,7 @@ from ledger.errors import Unavailable
 from policies.document import Category
 from queries.check import make_plan
 from queries.tree import Spend
-from trust.asking import to_query
+from trust.partner.asking import to_query
 from trust.town.loader import Town, load_town
 from trust.town.up import free_ports
 

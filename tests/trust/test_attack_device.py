@@ -15,8 +15,8 @@ from policies.bundle import Bundle, commitment
 from policies.consent import General
 from policies.document import document_sha256
 from queries.messages import MyConsent
-from trust import resident_device
-from trust.service_client import RevokedAnswer
+from trust.client.service import RevokedAnswer
+from trust.resident import device as resident_device
 
 SEED = b"s" * 32
 POLICY = mobility()

@@ -14,10 +14,10 @@ from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInv
 from ledger.notes import VerifierKey
 from ledger.tiles import TileAppender, encode_bundle, tiles_of_size
 from trust.cli import main
-from trust.log_export import Exported, export_log
-from trust.log_source import FolderLog
-from trust.tile_folder import TileFolder
-from trust.trust_file import Trust, save_trust
+from trust.log.export import Exported, export_log
+from trust.log.pins import Trust, save_trust
+from trust.log.source import FolderLog
+from trust.log.tile_folder import TileFolder
 
 ORIGIN = "example.town/log"
 KEY = SigningKey(bytes(32))

@@ -28,9 +28,9 @@ from ledger.notes import VerifierKey
 from ledger.tiles import ENTRIES, Tile, TileAppender, tiles_of_size
 from ledger.tree import Frontier, merkle_root, prove_consistency, prove_inclusion
 from ledger.verified_tiles import VerifiedTiles
-from trust.log_follower import BATCH_ENTRIES, LogFollower
-from trust.log_source import FolderLog, HttpLog, cut, open_log
-from trust.tile_folder import TileFolder
+from trust.log.follower import BATCH_ENTRIES, LogFollower
+from trust.log.source import FolderLog, HttpLog, cut, open_log
+from trust.log.tile_folder import TileFolder
 
 ORIGIN = "log.example/town"
 KEY = SigningKey(bytes(range(32)))
@@ -256,7 +256,7 @@ def test_a_service_that_sends_too_much_is_cut_off(tmp_path: Path) -> None:
 
 def test_a_read_that_fails_on_the_way_is_tried_again_and_an_answer_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("trust.log_source.time.sleep", waited.append)
+    monkeypatch.setattr("trust.log.source.time.sleep", waited.append)
     calls: list[int] = []
 
     def shaky(request: httpx.Request) -> httpx.Response:

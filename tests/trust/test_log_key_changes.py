@@ -18,12 +18,12 @@ from ledger.tiles import TileAppender, TileReader
 from ledger.tree import prove_inclusion
 from trust.audit.auditor import audit
 from trust.cli import main
-from trust.evidence_files import keep_evidence
-from trust.log_export import export_log
-from trust.log_follower import LogFollower
-from trust.log_keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
-from trust.log_source import FolderLog
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.files.evidence import keep_evidence
+from trust.log.export import export_log
+from trust.log.follower import LogFollower
+from trust.log.keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
+from trust.log.source import FolderLog
 
 
 @pytest.fixture

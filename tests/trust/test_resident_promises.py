@@ -21,10 +21,10 @@ from policies.broken_promises import BrokenPromise, Included, are_late, check_br
 from policies.bundle import commitment
 from policies.consent import PROMISE_SECONDS, Promise
 from trust.cli import main
-from trust.evidence_files import check_evidence, keep_evidence, read_evidence
-from trust.key_files import write_secret
-from trust.log_source import FolderLog
-from trust.resident_promises import KeptPromise, PromiseCheck, PromiseFolder, PromiseState
+from trust.files.evidence import check_evidence, keep_evidence, read_evidence
+from trust.files.keys import write_secret
+from trust.log.source import FolderLog
+from trust.resident.promises import KeptPromise, PromiseCheck, PromiseFolder, PromiseState
 from trust.service.acts.revoke import RevokeRequest
 
 replace = msgspec.structs.replace

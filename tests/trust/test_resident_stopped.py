@@ -14,9 +14,9 @@ from ledger.errors import NotPermitted, ProofInvalid, SignatureInvalid
 from policies.governance import approve
 from queries.messages import CaughtUp
 from queries.resident_proofs import HolderStopped, Stopped
-from trust.log_follower import LogFollower
-from trust.log_source import FolderLog
-from trust.resident_proofs import StoppedAt, check_stopped
+from trust.log.follower import LogFollower
+from trust.log.source import FolderLog
+from trust.resident.proofs import StoppedAt, check_stopped
 
 FIRST = 5
 """Where the town's first grant stands."""

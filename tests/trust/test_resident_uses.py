@@ -16,9 +16,9 @@ from policies.replay import MemoryConsents, State
 from queries.messages import MyConsent
 from queries.replay import replay
 from queries.resident_proofs import InForceAt, PossibleUse, Uses
-from trust.log_follower import LogFollower
-from trust.log_source import FolderLog
-from trust.resident_proofs import AsOfThen, Use, check_as_of, find_uses
+from trust.log.follower import LogFollower
+from trust.log.source import FolderLog
+from trust.resident.proofs import AsOfThen, Use, check_as_of, find_uses
 
 Lie = Callable[[InForceAt], InForceAt | None]
 FIRST = 5

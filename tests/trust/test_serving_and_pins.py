@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 
 from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
 from ledger.notes import VerifierKey
-from trust.trust_file import Trust, decode_trust, load_trust, save_trust, write_whole
+from trust.log.pins import Trust, decode_trust, load_trust, save_trust, write_whole
 
 KEY = VerifierKey.ed25519("log.example/town", bytes(SigningKey(bytes(32)).verify_key))
 OTHER = VerifierKey.ed25519("other.example/log", bytes(SigningKey(bytes(32)).verify_key))
@@ -28,7 +28,7 @@ TRUST = Trust(
 APP = """
 import asyncio, atexit, sys
 from litestar import Litestar, Request, get, post
-from trust.serving import serve
+from trust.runtime.serving import serve
 
 @get("/")
 async def now() -> str:
@@ -150,7 +150,7 @@ def serving() -> Iterator[int]:
 
 
 def test_a_log_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
-    code = "from trust.logs import *; log_to_stderr(); structlog.get_logger().error('lost'); print('went on')"
+    code = "from trust.runtime.json_lines import *; log_to_stderr(); structlog.get_logger().error('lost'); print('went on')"
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, check=False)
     assert ended.stdout == b"went on\n"
@@ -216,7 +216,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trust.trust_file.os.fsync", full)
+    monkeypatch.setattr("trust.log.pins.os.fsync", full)
     with pytest.raises(Unavailable):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"

@@ -16,8 +16,8 @@ from ledger.hashing import EMPTY_ROOT, leaf_hash
 from ledger.notes import VerifierKey
 from ledger.tiles import Tile, TileAppender, TileReader, encode_bundle, tiles_of_size
 from ledger.tree import Frontier, root_hash
-from trust import tile_folder
-from trust.tile_folder import TileFolder
+from trust.log import tile_folder
+from trust.log.tile_folder import TileFolder
 
 KEY = SigningKey(bytes(32))
 LOG_KEY = VerifierKey.ed25519("example.town/log", bytes(KEY.verify_key))

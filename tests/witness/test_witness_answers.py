@@ -22,7 +22,7 @@ from ledger.tree import prove_consistency
 from ledger.witness_protocol import AddCheckpoint, SizeConflict, UntrustedSignature, WitnessRefusal
 from trust.audit.witness import Witness, create_witness, open_witness
 from trust.audit.witness_folder import make_witness
-from trust.evidence_files import check_evidence, read_evidence
+from trust.files.evidence import check_evidence, read_evidence
 
 ORIGIN = "log.example/town"
 KEY = SigningKey(bytes(range(32)))

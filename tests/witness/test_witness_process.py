@@ -23,7 +23,7 @@ from ledger.tree import prove_consistency
 from ledger.witness_policy import PolicyGroup, PolicyWitness, WitnessPolicy
 from ledger.witness_protocol import AddCheckpoint
 from trust.audit.witness_folder import make_witness
-from trust.witness_client import Cosigned, collect_cosignatures, fetch_latest
+from trust.log.witness_client import Cosigned, collect_cosignatures, fetch_latest
 
 ORIGIN = "log.example/town"
 KEY = SigningKey(bytes(range(32)))

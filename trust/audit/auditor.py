@@ -4,7 +4,7 @@ It imports nothing of the service. What it checks, in this order:
 
 1. the pins: the log's name, key and genesis entry are the pinned ones, and the ones pinned before;
 2. the checkpoint: signed by the log, cosigned by the quorum of witnesses, consistent with the last one seen;
-3. every entry is the one in the signed tree, by our own code (``trust.log_follower``), and the whole log's root once
+3. every entry is the one in the signed tree, by our own code (``trust.log.follower``), and the whole log's root once
    more by merkletools (``second_opinion``);
 4. every entry means what it may: signatures, quorums, charges, caps, in-force roots, rounds (``queries.replay``), and no
    time is ahead of the witnesses' clocks;
@@ -37,10 +37,10 @@ from trust.audit.report import AuditReport
 from trust.audit.second_opinion import MAX_LEAVES, SecondOpinion
 from trust.audit.seen_consents import SeenConsents
 from trust.audit.shares import AnswerBasis, check_shares, fetch_shares
-from trust.evidence_files import parse_evidence
-from trust.log_follower import LogFollower, SeenCheckpoint, VerifiedBatch
-from trust.log_source import FolderLog, HttpLog, StaticLog, open_log
-from trust.trust_file import MAX_TRUST_BYTES, Trust, decode_trust, load_trust
+from trust.files.evidence import parse_evidence
+from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
+from trust.log.pins import MAX_TRUST_BYTES, Trust, decode_trust, load_trust
+from trust.log.source import FolderLog, HttpLog, StaticLog, open_log
 
 Progress = Callable[[int, int], None]
 """Called with (entries checked, entries in all) after each batch."""

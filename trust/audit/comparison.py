@@ -22,8 +22,8 @@ from ledger.errors import MusubiError, NotFound, TooLarge, Unavailable
 from ledger.evidence import MAX_EVIDENCE_BYTES, SplitView, make_split_view, open_signed, parting
 from ledger.notes import MAX_NOTE_BYTES, VerifierKey
 from ledger.verified_tiles import VerifiedTiles
-from trust.evidence_files import Evidence, check_evidence, parse_evidence
-from trust.log_source import LogSource, StaticLog, is_url, open_log
+from trust.files.evidence import Evidence, check_evidence, parse_evidence
+from trust.log.source import LogSource, StaticLog, is_url, open_log
 
 
 class View(Struct, frozen=True, kw_only=True):

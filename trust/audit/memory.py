@@ -1,7 +1,7 @@
 """What an auditor keeps between two audits of one town: its pins, the last checkpoint it saw, and evidence.
 
 The folder has ``trust.json`` (the pins), ``checkpoint`` (the last signed note that was checked), ``evidence/`` (files
-that convict the log: ``trust.evidence_files``) and ``set-aside/`` (signed notes of trees smaller than one seen before:
+that convict the log: ``trust.files.evidence``) and ``set-aside/`` (signed notes of trees smaller than one seen before:
 an old copy, or a second history; whoever has the larger tree's tiles can tell which). Files are written whole or not at
 all; a crash leaves the old ones.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ledger.errors import HistoryForked, Malformed, NotFound, TooLarge, Unavailable
 from ledger.notes import MAX_NOTE_BYTES
-from trust.evidence_files import Evidence, keep_evidence
-from trust.trust_file import Trust, load_trust, save_trust, write_whole
+from trust.files.evidence import Evidence, keep_evidence
+from trust.log.pins import Trust, load_trust, save_trust, write_whole
 
 
 class Memory:

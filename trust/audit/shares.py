@@ -15,7 +15,7 @@ from policies.replay import OpenRound, State
 from queries.combine import combine
 from queries.messages import Share, token_sha256
 from queries.plan import Plan
-from trust.log_source import HttpLog
+from trust.log.source import HttpLog
 
 MAX_SHARES_BYTES = 8_000_000
 

@@ -20,7 +20,7 @@ the 409 names. So no two answers of this witness can contradict each other.
 The folder: ``witness.toml`` (``trust.audit.witness_folder``), ``witness.key`` (a hexadecimal seed, mode 0600), ``witness.pq.key``
 (the same for ML-DSA-44; where it is there, every answer has two lines, one of each kind), ``witness.sqlite``, and
 ``evidence/``: where a log asks for a cosignature on what contradicts the checkpoint stored here, the file that
-convicts it (``trust.evidence_files``), written before the refusal leaves. Another tree of the stored size convicts also
+convicts it (``trust.files.evidence``), written before the refusal leaves. Another tree of the stored size convicts also
 where the log asks from the wrong size (409).
 """
 
@@ -54,9 +54,9 @@ from ledger.witness_protocol import (
     decide,
 )
 from trust.audit.witness_folder import KEY, POST_QUANTUM_KEY, read_config
-from trust.evidence_files import keep_evidence
-from trust.key_files import read_key, read_post_quantum_key
-from trust.serving import serve
+from trust.files.evidence import keep_evidence
+from trust.files.keys import read_key, read_post_quantum_key
+from trust.runtime.serving import serve
 
 DATABASE = "witness.sqlite"
 MAX_EVIDENCE = 1_000

@@ -1,7 +1,7 @@
 """The command line, ``musubi``.
 
 Every command has ``--help`` with an example. An error is one sentence that says what to do, on standard error, and an
-exit code of its own (``trust.problems``); with ``--json`` it is the problem document instead, on standard error too.
+exit code of its own (``trust.runtime.problems``); with ``--json`` it is the problem document instead, on standard error too.
 """
 
 import json
@@ -32,7 +32,7 @@ from trust.cli import (
     town,
 )
 from trust.cli.tables import nano
-from trust.problems import kind_of, problem
+from trust.runtime.problems import kind_of, problem
 
 AS_JSON = "trust.cli.json"
 

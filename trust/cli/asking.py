@@ -6,12 +6,12 @@ from typing import Any
 import click
 import msgspec
 
-from trust.asking import Answered, preview, spend_of, to_query
-from trust.asking import ask as ask_service
 from trust.cli.tables import answer_table, budget_table, console, nano
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.log.pins import load_trust
+from trust.partner.asking import Answered, preview, spend_of, to_query
+from trust.partner.asking import ask as ask_service
 from trust.town.layout import Layout
-from trust.trust_file import load_trust
 
 
 @click.command()

@@ -15,9 +15,9 @@ from ledger.evidence import read_log_keys
 from trust.audit.report import AuditReport
 from trust.cli.hints import program
 from trust.cli.tables import console, nano
-from trust.evidence_files import check_evidence, read_evidence
-from trust.problems import exit_code_of
-from trust.trust_file import load_trust
+from trust.files.evidence import check_evidence, read_evidence
+from trust.log.pins import load_trust
+from trust.runtime.problems import exit_code_of
 
 
 @click.command()

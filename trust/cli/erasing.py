@@ -11,10 +11,10 @@ from ledger.errors import Malformed
 from policies.erasure import ErasureOrder
 from policies.governance import approve
 from trust.cli.tables import console
-from trust.resident_erasure import Erased, check_entries
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.log.pins import load_trust
+from trust.resident.erasure import Erased, check_entries
 from trust.town.layout import Layout
-from trust.trust_file import load_trust
 
 
 @click.command()

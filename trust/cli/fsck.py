@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ledger.errors import ProofInvalid
 from trust.cli.tables import console
-from trust.problems import exit_code_of
+from trust.runtime.problems import exit_code_of
 
 WORDS = {
     "missing": "is missing",

@@ -6,10 +6,10 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trust.cli.tables import console
-from trust.log_export import export_log
-from trust.log_source import open_log
+from trust.log.export import export_log
+from trust.log.pins import load_trust
+from trust.log.source import open_log
 from trust.town.layout import Layout
-from trust.trust_file import load_trust
 
 
 @click.group()

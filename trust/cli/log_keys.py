@@ -17,10 +17,10 @@ from trust.cli.members import File, TownDir, read_body
 from trust.cli.policy import read_signature
 from trust.cli.processes import PRIVATE
 from trust.cli.tables import console
-from trust.key_files import new_key, new_post_quantum_key, read_key, read_post_quantum_key
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.files.keys import new_key, new_post_quantum_key, read_key, read_post_quantum_key
+from trust.log.pins import load_trust
 from trust.town.layout import Layout
-from trust.trust_file import load_trust
 
 
 @click.command(name="rotate-log")

@@ -10,8 +10,8 @@ from ledger.errors import NotFound
 from trust.cli.hints import program
 from trust.cli.resident import Device
 from trust.cli.tables import console
-from trust.key_files import write_secret
-from trust.resident_promises import KeptPromise, PromiseFolder
+from trust.files.keys import write_secret
+from trust.resident.promises import KeptPromise, PromiseFolder
 from trust.town.lost_device import link_again, replace_device
 
 

@@ -12,10 +12,10 @@ from ledger.errors import Malformed, NotFound
 from policies.governance import approve
 from trust.cli.policy import read_signature
 from trust.cli.tables import console
-from trust.key_files import read_key
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.files.keys import read_key
+from trust.log.pins import load_trust
 from trust.town.layout import Layout
-from trust.trust_file import load_trust
 
 File = click.Path(exists=True, dir_okay=False, path_type=Path)
 TownDir = click.option(

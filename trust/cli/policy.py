@@ -14,10 +14,10 @@ from ledger.errors import Malformed, NotFound
 from policies.document import Policy, check_document, document_sha256
 from policies.governance import approve
 from trust.cli.tables import console
-from trust.key_files import read_key
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.files.keys import read_key
+from trust.log.pins import load_trust
 from trust.town.layout import Layout
-from trust.trust_file import load_trust
 
 PolicyFile = click.Path(dir_okay=False, path_type=Path)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from trust.logs import log_to_stderr
+from trust.runtime.json_lines import log_to_stderr
 
 PRIVATE = 0o077
 """What these processes write is for their own user alone."""
@@ -24,10 +24,10 @@ def serve(folder: Path, port: int | None) -> None:
     \b
     Example:  musubi serve --dir .town/momijidai/service
     """
+    from trust.runtime.serving import serve as serve_app  # noqa: PLC0415
     from trust.service.app import create_app  # noqa: PLC0415 - the other commands need none of it
     from trust.service.service import Service  # noqa: PLC0415
     from trust.service.settings import load_settings  # noqa: PLC0415
-    from trust.serving import serve as serve_app  # noqa: PLC0415
 
     os.umask(PRIVATE)
     log_to_stderr()

@@ -10,14 +10,14 @@ from ledger.errors import NotFound
 from queries.messages import MyConsent
 from trust.cli.hints import program
 from trust.cli.tables import console
-from trust.key_files import read_secret
-from trust.resident_device import grant as sign_grant
-from trust.resident_device import revoke as sign_revoke
-from trust.resident_promises import PromiseFolder
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.files.keys import read_secret
+from trust.log.pins import Trust, load_trust
+from trust.resident.device import grant as sign_grant
+from trust.resident.device import revoke as sign_revoke
+from trust.resident.promises import PromiseFolder
 from trust.town.layout import Layout
 from trust.town.play_residents import seed_of
-from trust.trust_file import Trust, load_trust
 
 
 class Device:

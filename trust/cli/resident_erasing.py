@@ -10,10 +10,10 @@ import msgspec
 from ledger.errors import MusubiError
 from trust.cli.resident import Device
 from trust.cli.tables import console
-from trust.log_follower import LogFollower
-from trust.log_source import HttpLog
-from trust.resident_erasure import Erased, check_erased, farewell
-from trust.resident_erasure import erase as ask_to_erase
+from trust.log.follower import LogFollower
+from trust.log.source import HttpLog
+from trust.resident.erasure import Erased, check_erased, farewell
+from trust.resident.erasure import erase as ask_to_erase
 
 
 @click.command()

@@ -9,10 +9,10 @@ from ledger.errors import ProofInvalid
 from trust.cli.hints import program
 from trust.cli.resident import Device
 from trust.cli.tables import console
-from trust.evidence_files import keep_evidence
-from trust.log_source import HttpLog
-from trust.problems import exit_code_of
-from trust.resident_promises import PromiseCheck, PromiseState
+from trust.files.evidence import keep_evidence
+from trust.log.source import HttpLog
+from trust.resident.promises import PromiseCheck, PromiseState
+from trust.runtime.problems import exit_code_of
 
 
 @click.command("check-promises")

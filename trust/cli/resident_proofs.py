@@ -16,11 +16,11 @@ from ledger.errors import MusubiError, NotFound, ProofInvalid
 from queries.messages import MyConsent
 from trust.cli.resident import Device
 from trust.cli.tables import console, nano
-from trust.log_follower import LogFollower
-from trust.log_source import HttpLog
-from trust.resident_proofs import BAD_PROOFS, HolderAt, StoppedAt, Use, check_as_of, check_stopped, find_uses
-from trust.service_client import ServiceClient
-from trust.trust_file import write_whole
+from trust.client.service import ServiceClient
+from trust.log.follower import LogFollower
+from trust.log.pins import write_whole
+from trust.log.source import HttpLog
+from trust.resident.proofs import BAD_PROOFS, HolderAt, StoppedAt, Use, check_as_of, check_stopped, find_uses
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 

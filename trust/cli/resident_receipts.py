@@ -8,9 +8,9 @@ import msgspec
 
 from trust.cli.resident import Device
 from trust.cli.tables import console
-from trust.log_source import HttpLog
-from trust.receipt_files import PUBLIC, save_receipts
-from trust.trust_file import write_whole
+from trust.log.pins import write_whole
+from trust.log.source import HttpLog
+from trust.resident.receipts import PUBLIC, save_receipts
 
 
 @click.command()

@@ -14,10 +14,10 @@ import sqlite3
 from pathlib import Path
 
 from ledger.errors import Malformed, NotFound, NotPermitted, Unavailable
-from trust.backup_files import Backup, begin_backup, end_backup, put_file, put_large_file, read_backup, take_file
+from trust.files.backups import Backup, begin_backup, end_backup, put_file, put_large_file, read_backup, take_file
+from trust.log.pins import load_trust
 from trust.node.books import Books
 from trust.node.settings import load_node_settings
-from trust.trust_file import load_trust
 
 BOOKS = "books.sqlite"
 SETTINGS = "node.toml"

@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from ledger import canonical, jws
 from ledger.errors import SignatureInvalid, Unavailable
 from queries.messages import CaughtUp, LeavesAnswer, LeavesWanted, Work, WorkAnswer
-from trust.problems import MEDIA_TYPE, error_of
+from trust.runtime.problems import MEDIA_TYPE, error_of
 
 Answer = TypeVar("Answer", WorkAnswer, LeavesAnswer)
 SLACK_SECONDS = 15

@@ -19,11 +19,11 @@ from nacl.signing import SigningKey
 from ledger import jws
 from ledger.errors import MusubiError
 from policies.erasure import ErasedWord
-from trust.crash_points import reached
 from trust.node.books import Books, Gone
 from trust.node.client import ServiceClient
 from trust.node.ledger_reader import LedgerReader
 from trust.node.views import ViewStore
+from trust.runtime.crash_points import reached
 
 WORDS_AT_ONCE = 256
 log = structlog.get_logger()

@@ -25,9 +25,9 @@ from queries.admission import plan_of
 from queries.messages import HeldLeaf
 from queries.plan import Plan
 from queries.replay import replay
-from trust.log_follower import LogFollower
+from trust.log.follower import LogFollower
+from trust.log.pins import Trust
 from trust.node.books import Books, Gone
-from trust.trust_file import Trust
 
 FetchLeaves = Callable[[int, int], list[HeldLeaf]]
 LEAVES_AT_ONCE = 1_024

@@ -8,10 +8,11 @@ from pathlib import Path
 import structlog
 
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
-from trust.evidence_files import keep_evidence, parse_evidence
-from trust.key_files import read_key, read_secret
-from trust.log_follower import LogFollower
-from trust.log_source import HttpLog
+from trust.files.evidence import keep_evidence, parse_evidence
+from trust.files.keys import read_key, read_secret
+from trust.log.follower import LogFollower
+from trust.log.pins import load_trust
+from trust.log.source import HttpLog
 from trust.node.books import Books
 from trust.node.client import ServiceClient, system_clock
 from trust.node.erasing import Erasing
@@ -20,7 +21,6 @@ from trust.node.links import LinkDesk
 from trust.node.rounds import NodeRounds
 from trust.node.settings import load_node_settings
 from trust.node.views import ViewStore
-from trust.trust_file import load_trust
 
 RETRY_SECONDS = 0.5
 log = structlog.get_logger()

@@ -27,11 +27,11 @@ from policies.replay import OpenRound
 from queries.combine import fit
 from queries.mechanism import make_measurement
 from queries.messages import Countersign, Go, Share, Task, Word, transcript_sha256
-from trust.crash_points import reached
 from trust.node.books import Books, OwnRound
 from trust.node.client import ServiceClient
 from trust.node.ledger_reader import LedgerReader
 from trust.node.views import ViewStore
+from trust.runtime.crash_points import reached
 
 MAX_SKEW_SECONDS = 60
 log = structlog.get_logger()

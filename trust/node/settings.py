@@ -12,7 +12,7 @@
 Beside it: ``trust.json`` (the pins), ``keys/node.key`` (signing), ``keys/sealing.key``, ``keys/rows.key`` (chooses
 rows), ``keys/link.key`` (link challenges), ``links/`` (answered challenges from the holder's own website), and, made
 by the node, ``books.sqlite``, ``views.tmp/`` while large views need more room than memory gives, and ``evidence/`` if it
-is ever shown two histories (``trust.evidence_files``).
+is ever shown two histories (``trust.files.evidence``).
 """
 
 from pathlib import Path

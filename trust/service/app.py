@@ -58,7 +58,7 @@ def prometheus() -> Response[bytes]:
 
 
 async def _close_at_end(app: Litestar, service: Service) -> None:
-    """Let waiting polls go as soon as the process is told to stop (``trust.serving``)."""
+    """Let waiting polls go as soon as the process is told to stop (``trust.runtime.serving``)."""
     stopping: asyncio.Event | None = app.state.get("stopping")
     if stopping is not None:
         await stopping.wait()
@@ -74,7 +74,7 @@ def create_app(service: Service) -> Litestar:
         try:
             await service.start()
         except MusubiError as error:
-            app.state.failed = error  # for whoever started the process (``trust.serving``)
+            app.state.failed = error  # for whoever started the process (``trust.runtime.serving``)
             raise
         ending = asyncio.create_task(_close_at_end(app, service), name="ending")
         try:

@@ -9,6 +9,8 @@ from nacl.signing import SigningKey
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, Unavailable
 from policies.replay import entry_sha256
+from trust.log.pins import Trust
+from trust.log.tile_folder import TileFolder
 from trust.pages.cards import TownPage
 from trust.service.acts.govern import found
 from trust.service.acts.intake import Workers
@@ -27,8 +29,6 @@ from trust.service.store.election import make_election
 from trust.service.store.idempotency import forget_old
 from trust.service.store.nonces import Nonces
 from trust.service.store.store import Clock, Store, system_clock
-from trust.tile_folder import TileFolder
-from trust.trust_file import Trust
 
 PAUSE_SECONDS = 0.02
 """Between two looks at what other processes did: many notices become one look."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from policies.governance import approve
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
 from trust.town.document import Town
 from trust.town.layout import Layout, member_bodies
 

@@ -36,10 +36,10 @@ from ledger.notes import VerifierKey
 from policies.keys import public_hex
 from policies.replay import entry_sha256
 from trust.audit.witness_folder import make_witness
-from trust.key_files import new_key, new_post_quantum_key, read_key, write_secret
+from trust.files.keys import new_key, new_post_quantum_key, read_key, write_secret
+from trust.log.pins import Trust, save_trust
 from trust.town.document import MemberRow, Town
 from trust.town.loader import generate, load_town, source_path
-from trust.trust_file import Trust, save_trust
 
 WITNESS_NAME = "witness.musubi.example"
 HOST = "127.0.0.1"

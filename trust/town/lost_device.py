@@ -14,8 +14,8 @@ from ledger.entries import Index, Token
 from ledger.errors import ProofInvalid
 from policies.attestation import Attestation, make_challenge, make_enrolment, make_link
 from policies.keys import SERVICE, pairwise_key, public_hex
-from trust.key_files import read_secret
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.files.keys import read_secret
 from trust.town.layout import Layout
 from trust.town.loader import read_residents
 from trust.town.play_residents import drop_links, subject_of

@@ -25,8 +25,8 @@ from policies.attestation import Attestation, make_challenge, make_enrolment, ma
 from policies.consent import make_consent
 from policies.document import Policy
 from policies.keys import SERVICE, pairwise_key, public_hex
-from trust.key_files import read_secret
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.files.keys import read_secret
 from trust.town.document import Town
 from trust.town.layout import Layout
 from trust.town.loader import read_residents

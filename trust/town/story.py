@@ -28,15 +28,15 @@ from policies.replay import MemoryConsents, State
 from queries.messages import OfferAnswer
 from queries.replay import replay
 from queries.tree import Spend
-from trust.asking import Answered, ask, preview, to_query
 from trust.cli.asking import answer_document, show_answer
 from trust.cli.tables import budget_table, nano
-from trust.key_files import read_secret
-from trust.log_follower import LogFollower
-from trust.log_source import HttpLog
-from trust.resident_device import revoke
-from trust.resident_proofs import StoppedAt, check_stopped
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.files.keys import read_secret
+from trust.log.follower import LogFollower
+from trust.log.source import HttpLog
+from trust.partner.asking import Answered, ask, preview, to_query
+from trust.resident.device import revoke
+from trust.resident.proofs import StoppedAt, check_stopped
 from trust.town.document import Question, Town
 from trust.town.layout import Layout
 from trust.town.play_residents import seed_of

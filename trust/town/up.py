@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger.errors import NotPermitted, Unavailable
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.log.pins import load_trust
 from trust.town.document import Town
 from trust.town.founding import found_town
 from trust.town.layout import HOST, Layout, lay_out
 from trust.town.play_residents import play_residents
-from trust.trust_file import load_trust
 
 DEFAULT_PORT = 8700
 Say = Callable[[str], None]

@@ -22,7 +22,7 @@ from ledger.errors import (
 )
 from queries.admission import Asked, Offer, make_admit, offer, read_question
 from queries.messages import OfferAnswer, Question
-from trust.problems import error_of, problem
+from trust.runtime.problems import error_of, problem
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.store.idempotency import answered_before, remember

@@ -20,7 +20,7 @@ from ledger.errors import MusubiError, PolicyNotCurrent, RateLimited, Unavailabl
 from policies.bundle import Bundle, commitment
 from policies.consent import General, read_consent
 from policies.document import Policy
-from trust.problems import error_of, problem
+from trust.runtime.problems import error_of, problem
 from trust.service.keys.records import seal_record
 
 MAX_BATCH = 512

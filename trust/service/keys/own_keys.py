@@ -17,7 +17,7 @@ from ledger.errors import NotFound
 from ledger.log_keys import LogKeyHistory, LogKeys
 from ledger.ml_dsa import public_bytes
 from policies.replay import State
-from trust.key_files import read_key, read_post_quantum_key
+from trust.files.keys import read_key, read_post_quantum_key
 
 Key = TypeVar("Key", SigningKey, MLDSA44PrivateKey)
 POST_QUANTUM = ".pq.key"

@@ -31,9 +31,9 @@ from ledger.errors import HistoryForked, MusubiError, Unavailable
 from ledger.notes import parse_note
 from ledger.tiles import TileReader
 from ledger.tree import root_hash
+from trust.log.tile_folder import TileFolder
 from trust.service.database import tables as t
 from trust.service.database.engine import STARTING, Databases
-from trust.tile_folder import TileFolder
 
 RESTORE = "Bring the newest state back with `musubi restore`, and look at it with `musubi fsck`, before it is started."
 

@@ -42,7 +42,9 @@ from ledger.notes import Note, format_note, parse_note
 from ledger.tiles import TileAppender, TileReader
 from ledger.tree import prove_consistency, root_hash
 from ledger.witness_policy import WitnessPolicy
-from trust.crash_points import reached
+from trust.log.tile_folder import TileFolder
+from trust.log.witness_client import collect_cosignatures, fetch_latest
+from trust.runtime.crash_points import reached
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import LogSigner
@@ -50,8 +52,6 @@ from trust.service.publish.lock_state import RESTORE, check_root
 from trust.service.store.bell import Bell
 from trust.service.store.election import BEAT_SECONDS, Election
 from trust.service.store.store import MAX_SKEW_SECONDS, Store, read_entries
-from trust.tile_folder import TileFolder
-from trust.witness_client import collect_cosignatures, fetch_latest
 
 MAX_BATCH = 20_000
 RETRY_SECONDS = 1.0

@@ -35,7 +35,7 @@ from ledger import entries as e
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, RateLimited, Unavailable
 from policies.replay import State
 from queries.replay import replay
-from trust.crash_points import reached
+from trust.runtime.crash_points import reached
 from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases

@@ -20,13 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger import entries as e
 from ledger.errors import NotFound, Unavailable
 from policies.replay import entry_sha256
-from trust.backup_files import Backup, begin_backup, end_backup, take_file
-from trust.log_export import copy_log
-from trust.log_source import FolderLog
+from trust.files.backups import Backup, begin_backup, end_backup, take_file
+from trust.log.export import copy_log
+from trust.log.pins import Trust
+from trust.log.source import FolderLog
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
 from trust.service.settings import SETTINGS, Settings, load_settings
-from trust.trust_file import Trust
 
 DATABASE = "service.sqlite"
 GENESIS = "genesis.json"

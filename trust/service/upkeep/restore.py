@@ -37,10 +37,13 @@ from ledger.tree import prove_consistency, root_hash
 from ledger.witness_policy import NO_WITNESS, WitnessPolicy
 from policies.replay import State
 from queries.replay import replay
-from trust.backup_files import Backup, put_file, put_large_file, read_backup
-from trust.log_export import copy_log
-from trust.log_follower import LogFollower, VerifiedBatch
-from trust.log_source import FolderLog, open_log
+from trust.files.backups import Backup, put_file, put_large_file, read_backup
+from trust.log.export import copy_log
+from trust.log.follower import LogFollower, VerifiedBatch
+from trust.log.pins import Trust, write_whole
+from trust.log.source import FolderLog, open_log
+from trust.log.tile_folder import TileFolder
+from trust.log.witness_client import collect_cosignatures, fetch_latest
 from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases
@@ -49,9 +52,6 @@ from trust.service.settings import SETTINGS, Settings, load_settings
 from trust.service.store.store import UniqueByTable, read_entries
 from trust.service.upkeep.backup import DATABASE, GENESIS, copy_rows, pins_of, read_genesis
 from trust.service.upkeep.rows_from_log import LogRows
-from trust.tile_folder import TileFolder
-from trust.trust_file import Trust, write_whole
-from trust.witness_client import collect_cosignatures, fetch_latest
 
 MARK = "restore-under-way"
 """A file that is in the folder from the first write to the last."""

@@ -31,7 +31,8 @@ from ledger.notes import MAX_NOTE_BYTES
 from ledger.tile_recovery import RecoveredTiles, Source
 from ledger.tree import root_hash
 from policies.log_keys import first_log_keys
-from trust.log_source import LogSource, open_log
+from trust.log.source import LogSource, open_log
+from trust.log.tile_folder import CHECKPOINT, TileFolder
 from trust.service.settings import Settings
 from trust.service.upkeep.fsck.checkpoints import Candidate, Place, choose, find_key_changes, read_candidate
 from trust.service.upkeep.fsck.copies import Files, Groups, Mirror
@@ -39,7 +40,6 @@ from trust.service.upkeep.fsck.report import FsckReport
 from trust.service.upkeep.fsck.rows import LogRows
 from trust.service.upkeep.fsck.singles import LOOK_SECONDS, LOOKS, Singles
 from trust.service.upkeep.fsck.tree_check import Progress, TreeCheck
-from trust.tile_folder import CHECKPOINT, TileFolder
 
 
 def fsck(

@@ -10,7 +10,7 @@ from ledger.errors import MusubiError, Unavailable
 from ledger.hashing import HASH_BYTES, leaf_hash
 from ledger.tile_recovery import Source
 from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, hashes_at
-from trust.log_source import LogSource, cut, most_bytes
+from trust.log.source import LogSource, cut, most_bytes
 from trust.service.upkeep.fsck.rows import LogRows
 
 MOST_FAILURES = 3

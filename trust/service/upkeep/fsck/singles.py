@@ -5,10 +5,10 @@ from pathlib import Path
 
 from ledger import entries as e
 from ledger.errors import MusubiError, Unavailable
+from trust.log.tile_folder import CHECKPOINT, TileFolder
 from trust.service.upkeep.fsck.checkpoints import Candidate, Place
 from trust.service.upkeep.fsck.report import Fault, FsckReport
 from trust.service.upkeep.fsck.rows import LogRows
-from trust.tile_folder import CHECKPOINT, TileFolder
 
 LOOKS = 5
 LOOK_SECONDS = 0.1

@@ -6,10 +6,10 @@ from ledger.errors import Malformed, Unavailable
 from ledger.hashing import leaf_hash
 from ledger.tile_recovery import RecoveredTiles
 from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, encode_bundle, hashes_at, levels_of_size, tile_at
+from trust.log.tile_folder import TileFolder
 from trust.service.upkeep.fsck.copies import Files, Group, Groups, Mirror
 from trust.service.upkeep.fsck.report import Fault, FsckReport
 from trust.service.upkeep.fsck.rows import LogRows
-from trust.tile_folder import TileFolder
 
 Progress = Callable[[int, int], None]
 """Called with (entries checked, entries in all)."""

@@ -18,8 +18,8 @@ from policies.erasure import Farewell, check_erased_word, make_erasure
 from policies.keys import SERVICE, pairwise_key, public_hex
 from policies.replay import MemoryConsents, State, entry_sha256
 from queries.replay import replay
-from trust.log_follower import LogFollower
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.log.follower import LogFollower
 
 
 class Erased(Struct, frozen=True, kw_only=True):

@@ -44,11 +44,11 @@ from policies.broken_promises import (
 )
 from policies.consent import PROMISE_SECONDS, Promise
 from policies.replay import entry_sha256
-from trust.log_follower import MAX_SKEW_SECONDS, LogFollower
-from trust.log_source import LogSource
-from trust.service_client import ServiceClient
-from trust.trust_file import Trust, write_whole
-from trust.witness_client import collect_cosignatures
+from trust.client.service import ServiceClient
+from trust.log.follower import MAX_SKEW_SECONDS, LogFollower
+from trust.log.pins import Trust, write_whole
+from trust.log.source import LogSource
+from trust.log.witness_client import collect_cosignatures
 
 MAX_FILE_BYTES = 100_000
 WITNESS_SECONDS = 10.0

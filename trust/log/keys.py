@@ -1,7 +1,7 @@
 r"""How readers follow a change of the log's key: pins, and the proven key history that a service gives.
 
-A reader pins the genesis entry's hash and keys (``trust.trust_file``). Every later key comes from a ``log-key`` entry that
-is in the tree and has the stewards' quorum's signatures. ``trust.log_follower`` finds those as it reads. A reader who
+A reader pins the genesis entry's hash and keys (``trust.log.pins``). Every later key comes from a ``log-key`` entry that
+is in the tree and has the stewards' quorum's signatures. ``trust.log.follower`` finds those as it reads. A reader who
 does not read the log, such as a resident's device with a receipt, asks the service for them instead::
 
     GET /v1/log-keys

@@ -16,7 +16,7 @@ from queries.messages import OfferAnswer
 from queries.pricing import check_charge, check_spend, epsilon_of
 from queries.sql import parse_sql
 from queries.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
-from trust.service_client import Proven, ServiceClient
+from trust.client.service import Proven, ServiceClient
 
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 PATIENCE_SECONDS = 900

@@ -44,8 +44,8 @@ from ledger.tiles import TILE_WIDTH
 from ledger.tree import Frontier, root_hash
 from ledger.verified_tiles import VerifiedTiles
 from ledger.witness_policy import WitnessPolicy
-from trust.log_keys import FollowedKeys, PinnedLogKeys
-from trust.log_source import LogSource
+from trust.log.keys import FollowedKeys, PinnedLogKeys
+from trust.log.source import LogSource
 
 MAX_SKEW_SECONDS = 60
 BATCH_ENTRIES = 4_096

@@ -5,8 +5,8 @@
     DIR/
       receipt-4711.tlog-proof        the receipt (C2SP tlog-proof); it carries the entry as its extra data
       entry-4711.json                the entry's exact bytes, for tools that do not read extra data
-      trust.json                     whom to believe (``trust.trust_file``): a copy of the pins in use here
-      log-keys.json                  where the log's key has changed: its history, with proofs (``trust.log_keys``)
+      trust.json                     whom to believe (``trust.log.pins``): a copy of the pins in use here
+      log-keys.json                  where the log's key has changed: its history, with proofs (``trust.log.keys``)
       state-4000.txt                 the checkpoint of the newest receipt that lay there before
       history-4000-to-5000.txt       consistency from that one to the new one, as a request to a witness (C2SP tlog-witness)
       receipt-4890.tlog-proof …      the question asked about, the same way
@@ -29,10 +29,10 @@ from ledger.tiles import TileReader
 from ledger.tree import prove_consistency
 from ledger.witness_protocol import AddCheckpoint
 from queries.resident_proofs import InForceAt, check_use
-from trust.log_keys import ProvenLogKeys, check_log_keys
-from trust.log_source import LogSource
-from trust.service_client import Proven, ServiceClient
-from trust.trust_file import save_trust, write_whole
+from trust.client.service import Proven, ServiceClient
+from trust.log.keys import ProvenLogKeys, check_log_keys
+from trust.log.pins import save_trust, write_whole
+from trust.log.source import LogSource
 
 PUBLIC = 0o644
 """Nothing in these files is secret."""

@@ -15,7 +15,7 @@ from ledger.evidence import MAX_EVIDENCE_BYTES, Conviction, SplitView, check_spl
 from ledger.notes import VerifierKey
 from ledger.witness_policy import WitnessPolicy
 from policies.broken_promises import BrokenPromise, check_broken_promise
-from trust.trust_file import write_whole
+from trust.log.pins import write_whole
 
 Evidence = SplitView | BrokenPromise
 

@@ -30,10 +30,10 @@ from ledger.notes import VerifierKey, parse_note
 from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
 from ledger.tree import root_hash
 from ledger.verified_tiles import VerifiedTiles
-from trust.log_keys import FollowedKeys
-from trust.log_source import LogSource
-from trust.tile_folder import TileFolder
-from trust.trust_file import Trust, save_trust, write_whole
+from trust.log.keys import FollowedKeys
+from trust.log.pins import Trust, save_trust, write_whole
+from trust.log.source import LogSource
+from trust.log.tile_folder import TileFolder
 
 Progress = Callable[[int, int], None]
 """Called with (entries copied, entries in all) after each batch."""

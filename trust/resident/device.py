@@ -1,4 +1,4 @@
-"""What a resident's own device signs: consents and revocations. What it checks is in ``trust.resident_proofs``.
+"""What a resident's own device signs: consents and revocations. What it checks is in ``trust.resident.proofs``.
 
 The device trusts no answer: what was signed must stand in the ledger, with a receipt.
 """
@@ -23,8 +23,8 @@ from ledger.errors import (
 from policies.bundle import commitment
 from policies.consent import Language, make_consent, make_revocation
 from policies.document import Policy, document_sha256
-from trust.resident_promises import KeptPromise, check_new
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.resident.promises import KeptPromise, check_new
 
 
 def grant(

@@ -36,8 +36,8 @@ from queries.resident_proofs import (
     check_in_force_at,
     check_use,
 )
-from trust.log_follower import LogFollower
-from trust.service_client import ServiceClient
+from trust.client.service import ServiceClient
+from trust.log.follower import LogFollower
 
 Progress = Callable[[int, int], None]
 """Called with (entries read, entries in all)."""

@@ -21,9 +21,9 @@ from policies.document import Policy, decode_document, document_sha256
 from policies.keys import SERVICE, pairwise_key, public_hex
 from queries.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Question
 from queries.tree import Query, encode_query
-from trust.log_keys import check_log_keys, decode_log_keys
-from trust.problems import MEDIA_TYPE, error_of
-from trust.trust_file import Trust
+from trust.log.keys import check_log_keys, decode_log_keys
+from trust.log.pins import Trust
+from trust.runtime.problems import MEDIA_TYPE, error_of
 
 T = TypeVar("T")
 WAIT_SECONDS = 60

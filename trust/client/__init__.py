@@ -1,0 +1,1 @@
+"""How every role that calls the service does it."""

@@ -1,0 +1,1 @@
+"""A resident's own device: what it signs, what it keeps, and what it checks."""
