@@ -26,7 +26,7 @@ from queries.check import make_plan
 from queries.mechanism import make_measurement
 from queries.pricing import price
 from queries.tree import MeasureAsked, Query, Spend
-from trust.node.views import ViewStore
+from trust.node.data.views import ViewStore
 
 ROWS = 10_000_000
 PEOPLE = 1_000_000

@@ -23,7 +23,7 @@ from ledger.receipts import Receipt, check_receipt
 from policies.document import document_sha256
 from queries.resident_proofs import Stopped
 from trust.cli import main
-from trust.cli.policy import read_policy
+from trust.cli.steward.policy import read_policy
 from trust.cli.tables import nano
 from trust.runtime.problems import KINDS, exit_code_of
 from trust.town.up import free_ports

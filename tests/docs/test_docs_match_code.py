@@ -15,6 +15,7 @@ from ledger import entries as e
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from trust.audit.report import AuditReport
 from trust.cli import main
+from trust.cli.demo.report import DemoReport
 from trust.node.settings import NodeSettings
 from trust.runtime.problems import KINDS
 from trust.service import app, metrics
@@ -28,7 +29,6 @@ from trust.service.routes import residents as resident_routes
 from trust.service.routes import stewards as key_routes
 from trust.service.settings import ServiceSettings
 from trust.service.upkeep.fsck.report import FsckReport
-from trust.town.report import DemoReport
 
 DOCS = REPO / "docs"
 REFERENCE = DOCS / "reference"

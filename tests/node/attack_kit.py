@@ -24,9 +24,9 @@ from queries.messages import Countersign, Go, HeldLeaf, Share, Task
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.node.books import Books
+from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
-from trust.node.rounds import NodeRounds
-from trust.node.views import ViewStore
+from trust.node.rounds.steps import NodeRounds
 
 NODE, OTHER = HOLDERS
 UNTIL = "2028-03-31"

@@ -140,7 +140,7 @@ def plans(draw: st.DrawFn, view: View) -> Plan:
 
 
 def row_key(policy_sha256: str, view: str) -> tuple[int, int]:
-    """(a, b) as trust.node.bounding says."""
+    """(a, b) as trust.node.data.bounding says."""
     digest = hmac.digest(SECRET, f"musubi/v1/rows\n{policy_sha256}\n{view}".encode(), "sha256")
     return 1 + int.from_bytes(digest[:16]) % (PRIME - 1), int.from_bytes(digest[16:]) % PRIME
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from node_tables import LINKED, tables, views, write_rows
 
 from policies.document import View
-from trust.node.bounding import bounded
-from trust.node.sources import SourceFile
+from trust.node.data.bounding import bounded
+from trust.node.data.sources import SourceFile
 
 
 @given(count=st.integers(1, 3_000), bound=st.integers(1, 1_000), key=st.integers(0, 2**31 - 2))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lying_service import ME, Stage, customer, quick_folder, seed_of, staged
 
-import trust.node.rounds as rounds_module
+import trust.node.rounds.steps as rounds_module
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import NotPermitted

@@ -10,7 +10,7 @@ from audit.log_builder import LogBuilder
 from lying_service import ME, PLACE, LeafLie, Stage, consent_bundle, staged
 from msgspec import structs
 
-import trust.node.rounds as rounds_module
+import trust.node.rounds.steps as rounds_module
 from ledger import jws
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
 from policies.bundle import Leaf, commitment, disclose

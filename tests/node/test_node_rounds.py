@@ -7,7 +7,7 @@ import structlog
 from audit.log_builder import key_of
 from lying_service import ME, OTHER, Stage, seed_of, staged
 
-import trust.node.rounds as rounds_module
+import trust.node.rounds.steps as rounds_module
 from ledger import entries as e
 from ledger import jws
 from policies.keys import pairwise_key, public_hex

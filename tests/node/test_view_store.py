@@ -20,7 +20,7 @@ from policies.document import Category, Measure, View
 from queries.check import make_plan
 from queries.plan import Plan
 from queries.tree import MeasureAsked, Query, Spend
-from trust.node.views import ViewStore
+from trust.node.data.views import ViewStore
 
 POLICY = "ab" * 32
 ALL = np.ones(8, dtype=bool)

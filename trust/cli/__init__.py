@@ -11,26 +11,17 @@ from typing import NoReturn
 import click
 
 from ledger.errors import BudgetExceeded, MusubiError, Unavailable
-from trust.cli import (
-    asking,
-    auditing,
-    backups,
-    erasing,
-    fsck,
-    keys,
-    log,
-    log_keys,
-    lost_devices,
-    members,
-    policy,
-    processes,
-    resident,
-    resident_erasing,
-    resident_promises,
-    resident_proofs,
-    resident_receipts,
-    town,
-)
+from trust.cli import asking, auditing
+from trust.cli.demo import town
+from trust.cli.operator import backups, fsck, keys, log, processes
+from trust.cli.resident import consents as resident
+from trust.cli.resident import erasure as resident_erasing
+from trust.cli.resident import lost_device as lost_devices
+from trust.cli.resident import promises as resident_promises
+from trust.cli.resident import proofs as resident_proofs
+from trust.cli.resident import receipts as resident_receipts
+from trust.cli.steward import erasure as erasing
+from trust.cli.steward import log_keys, members, policy
 from trust.cli.tables import nano
 from trust.runtime.problems import kind_of, problem
 

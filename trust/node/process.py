@@ -15,12 +15,12 @@ from trust.log.pins import load_trust
 from trust.log.source import HttpLog
 from trust.node.books import Books
 from trust.node.client import ServiceClient, system_clock
-from trust.node.erasing import Erasing
+from trust.node.data.views import ViewStore
+from trust.node.erasure import Erasing
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
-from trust.node.rounds import NodeRounds
+from trust.node.rounds.steps import NodeRounds
 from trust.node.settings import load_node_settings
-from trust.node.views import ViewStore
 
 RETRY_SECONDS = 0.5
 log = structlog.get_logger()

@@ -3,7 +3,7 @@
 One DuckDB database in memory holds the **links**: customer number (as text), the slot 0, 1, 2 … that stands for the
 customer everywhere else, and the customer's salt. They come from the node's books at each start.
 
-A **bounded view** (``trust.node.bounding``) is a temporary table of the same engine, kept per (policy hash, view name)
+A **bounded view** (``trust.node.data.bounding``) is a temporary table of the same engine, kept per (policy hash, view name)
 for the source's present snapshot and all links; it is made when first asked for, and links that come later are only
 added. Nothing of this is ever in a file of its own: it ends with the process, so that nothing of an erased
 person stays behind, and a crash leaves nothing half made. (What does not fit into memory DuckDB puts into temporary
@@ -32,9 +32,9 @@ from msgspec import Struct
 from ledger.errors import ConsentMismatch, NotFound, Unavailable
 from policies.document import View
 from queries.plan import Plan
-from trust.node.bounding import CUSTOMER, FEW, MODULUS, SALT, SLOT, bounded
-from trust.node.compute import exact_vector
-from trust.node.sources import SourceFile
+from trust.node.data.bounding import CUSTOMER, FEW, MODULUS, SALT, SLOT, bounded
+from trust.node.data.compute import exact_vector
+from trust.node.data.sources import SourceFile
 
 _LINKS = "links"
 _BATCH = "batch"

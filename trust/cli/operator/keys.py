@@ -9,7 +9,7 @@ from ledger.ml_dsa import public_bytes
 from ledger.notes import VerifierKey
 from policies.keys import public_hex
 from trust.audit.witness_folder import change_log_keys, trusted_log_keys
-from trust.cli.log_keys import rotate_log
+from trust.cli.steward.log_keys import rotate_log
 from trust.files.keys import new_key, new_post_quantum_key, read_key, read_post_quantum_key, write_secret
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from trust.cli.resident import Device
+from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.log.pins import write_whole
 from trust.log.source import HttpLog

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from ledger.errors import MusubiError
-from trust.cli.resident import Device
+from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.log.follower import LogFollower
 from trust.log.source import HttpLog

@@ -21,8 +21,8 @@ from ledger.errors import MusubiError
 from policies.erasure import ErasedWord
 from trust.node.books import Books, Gone
 from trust.node.client import ServiceClient
+from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
-from trust.node.views import ViewStore
 from trust.runtime.crash_points import reached
 
 WORDS_AT_ONCE = 256

@@ -29,6 +29,7 @@ from queries.messages import OfferAnswer
 from queries.replay import replay
 from queries.tree import Spend
 from trust.cli.asking import answer_document, show_answer
+from trust.cli.demo.report import DemoReport
 from trust.cli.tables import budget_table, nano
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
@@ -41,7 +42,6 @@ from trust.town.document import Question, Town
 from trust.town.layout import Layout
 from trust.town.play_residents import seed_of
 from trust.town.processes import Processes
-from trust.town.report import DemoReport
 from trust.town.up import settle_in
 
 CATCH_UP_SECONDS = 300

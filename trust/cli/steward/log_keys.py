@@ -13,9 +13,9 @@ from ledger.ml_dsa import public_bytes
 from ledger.notes import VerifierKey
 from policies.governance import approve
 from policies.log_keys import make_log_key_body
-from trust.cli.members import File, TownDir, read_body
-from trust.cli.policy import read_signature
-from trust.cli.processes import PRIVATE
+from trust.cli.operator.processes import PRIVATE
+from trust.cli.steward.members import File, TownDir, read_body
+from trust.cli.steward.policy import read_signature
 from trust.cli.tables import console
 from trust.client.service import ServiceClient
 from trust.files.keys import new_key, new_post_quantum_key, read_key, read_post_quantum_key

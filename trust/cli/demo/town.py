@@ -14,14 +14,14 @@ import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger.errors import MusubiError
+from trust.cli.demo.story import Story
 from trust.cli.hints import program
-from trust.cli.processes import PRIVATE
+from trust.cli.operator.processes import PRIVATE
 from trust.cli.tables import console
 from trust.town.document import Town
 from trust.town.layout import Layout
 from trust.town.loader import load_town
 from trust.town.processes import Processes, running
-from trust.town.story import Story
 from trust.town.up import DEFAULT_PORT, client_of, prepare, settle_in
 
 TownFolder = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ledger.errors import MusubiError, NotFound, ProofInvalid
 from queries.messages import MyConsent
-from trust.cli.resident import Device
+from trust.cli.resident.consents import Device
 from trust.cli.tables import console, nano
 from trust.client.service import ServiceClient
 from trust.log.follower import LogFollower

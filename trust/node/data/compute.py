@@ -19,7 +19,7 @@ from ledger.errors import QueryInvalid
 from policies.document import Category, Column, View
 from queries.plan import Key, Plan, Primitive
 from queries.tree import Filter
-from trust.node.bounding import SLOT, stored
+from trust.node.data.bounding import SLOT, stored
 
 LARGEST = 2**62
 """No number of a vector is larger in size; noise is added on top, still inside 64 bits."""

@@ -32,7 +32,7 @@ import ibis
 import pyarrow as pa
 
 from policies.document import Category, Measure, Range, View
-from trust.node.sources import POSITION, RESIDENT, as_text, as_whole, is_whole
+from trust.node.data.sources import POSITION, RESIDENT, as_text, as_whole, is_whole
 
 MODULUS = 2**31 - 1
 """A prime, so that products of two remainders stay below 2^62 on every engine."""

@@ -7,7 +7,7 @@ import msgspec
 
 from ledger.errors import ProofInvalid
 from trust.cli.hints import program
-from trust.cli.resident import Device
+from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.files.evidence import keep_evidence
 from trust.log.source import HttpLog

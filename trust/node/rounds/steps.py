@@ -29,8 +29,8 @@ from queries.mechanism import make_measurement
 from queries.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.node.books import Books, OwnRound
 from trust.node.client import ServiceClient
+from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
-from trust.node.views import ViewStore
 from trust.runtime.crash_points import reached
 
 MAX_SKEW_SECONDS = 60

@@ -10,7 +10,7 @@ from ledger import canonical
 from ledger.entries import MemberBody
 from ledger.errors import Malformed, NotFound
 from policies.governance import approve
-from trust.cli.policy import read_signature
+from trust.cli.steward.policy import read_signature
 from trust.cli.tables import console
 from trust.client.service import ServiceClient
 from trust.files.keys import read_key

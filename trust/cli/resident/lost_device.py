@@ -8,7 +8,7 @@ import msgspec
 
 from ledger.errors import NotFound
 from trust.cli.hints import program
-from trust.cli.resident import Device
+from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.files.keys import write_secret
 from trust.resident.promises import KeptPromise, PromiseFolder

@@ -1,0 +1,1 @@
+"""Commands for whoever runs a process: the service, a node, a witness."""
