@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from queries.tree import Spend
+from queries.question.tree import Spend
 from trust.client.service import ServiceClient
 from trust.log.pins import load_trust
 from trust.partner.asking import ask, to_query

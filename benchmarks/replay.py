@@ -34,9 +34,9 @@ from policies.document import Policy
 from policies.governance import approve
 from policies.in_force import InForce, in_force_root
 from policies.replay import MemoryConsents, State
-from queries.admission import make_admit, offer, plan_of, read_question
-from queries.messages import Question, Word
 from queries.replay import replay
+from queries.rounds.admission import make_admit, offer, plan_of, read_question
+from queries.rounds.messages import Question, Word
 from trust.audit.auditor import audit
 from trust.files.keys import read_key, read_post_quantum_key
 from trust.log.pins import load_trust

@@ -22,10 +22,10 @@ import msgspec
 import numpy as np
 
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
-from queries.check import make_plan
-from queries.mechanism import make_measurement
-from queries.pricing import price
-from queries.tree import MeasureAsked, Query, Spend
+from queries.price.cost import make_measurement
+from queries.price.pricing import price
+from queries.question.check import make_plan
+from queries.question.tree import MeasureAsked, Query, Spend
 from trust.node.data.views import ViewStore
 
 ROWS = 10_000_000

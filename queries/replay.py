@@ -7,8 +7,8 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import MusubiError, ProofInvalid
 from policies.replay import SeenConsents, State, step
-from queries.admission import check_admit, plan_of
-from queries.messages import Word
+from queries.rounds.admission import check_admit, plan_of
+from queries.rounds.messages import Word
 
 
 def replay(state: State, index: int, data: bytes, seen: SeenConsents) -> e.AnyEntry:

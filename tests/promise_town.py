@@ -28,7 +28,7 @@ from ledger.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
 from policies.bundle import commitment
 from policies.consent import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
-from queries.messages import MyConsent
+from queries.rounds.messages import MyConsent
 from trust.audit.witness import Witness
 from trust.log.pins import Trust, save_trust
 from trust.log.tile_folder import TileFolder

@@ -13,8 +13,8 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import QueryInvalid
 from policies.document import Policy
-from queries.messages import Share
-from queries.tree import Query, Spend
+from queries.question.tree import Query, Spend
+from queries.rounds.messages import Share
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
 from trust.client.service import Proven, ServiceClient

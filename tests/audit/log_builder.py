@@ -27,10 +27,10 @@ from policies.document import Budget, Category, Limits, Measure, Policy, Range, 
 from policies.governance import approve
 from policies.log_keys import make_log_key_body
 from policies.replay import MemoryConsents, State, entry_sha256
-from queries import messages as m
-from queries.admission import make_admit, offer, plan_of, read_question
-from queries.combine import combine
 from queries.replay import replay
+from queries.rounds import messages as m
+from queries.rounds.admission import make_admit, offer, plan_of, read_question
+from queries.rounds.local import combine
 from trust.log.pins import Trust, save_trust
 from trust.log.tile_folder import TileFolder
 

@@ -8,9 +8,9 @@ from audit.log_builder import HOLDERS, LogBuilder, key_of
 from ledger import jws
 from ledger.errors import ProofInvalid, SignatureInvalid
 from policies.replay import MemoryConsents, State
-from queries.admission import plan_of
-from queries.messages import Share
 from queries.replay import replay
+from queries.rounds.admission import plan_of
+from queries.rounds.messages import Share
 from trust.audit.auditor import audit
 from trust.audit.shares import AnswerBasis, check_shares
 

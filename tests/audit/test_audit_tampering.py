@@ -15,7 +15,7 @@ from ledger.errors import NotFound, Unavailable
 from ledger.evidence import SplitView
 from ledger.notes import VerifierKey
 from ledger.tiles import Tile
-from queries import messages as m
+from queries.rounds import messages as m
 from trust.audit import auditor
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport

@@ -21,7 +21,7 @@ from ledger import canonical, errors
 from ledger import entries as e
 from ledger.receipts import Receipt, check_receipt
 from policies.document import document_sha256
-from queries.resident_proofs import Stopped
+from queries.answers.uses import Stopped
 from trust.cli import main
 from trust.cli.steward.policy import read_policy
 from trust.cli.tables import nano

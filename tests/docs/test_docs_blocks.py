@@ -33,7 +33,7 @@ from docs_pages import PAGES, REPO, Block, blocks, name_of
 from ledger import canonical
 from ledger import entries as e
 from policies.document import Policy, check_document
-from queries.tree import decode_query
+from queries.question.tree import decode_query
 from trust.audit.witness_folder import WitnessFile
 from trust.node.settings import NodeSettings
 from trust.service.database.engine import Databases

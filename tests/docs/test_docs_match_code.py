@@ -218,7 +218,7 @@ def test_the_tests_that_the_promises_name_are_there() -> None:
 
 
 def test_the_documentation_names_no_file_that_git_does_not_have() -> None:
-    """Paths in prose such as ``queries/sensitivity.py`` are in the repository."""
+    """Paths in prose such as ``queries/question/sensitivity.py`` are in the repository."""
     known = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True).stdout.split()
     for page in PAGES:
         for word in code_words(page.read_text("utf-8")):

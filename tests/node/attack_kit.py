@@ -20,7 +20,7 @@ from policies.bundle import Bundle, commitment, disclose
 from policies.consent import make_consent
 from policies.document import Policy
 from policies.keys import pairwise_key, public_hex
-from queries.messages import Countersign, Go, HeldLeaf, Share, Task
+from queries.rounds.messages import Countersign, Go, HeldLeaf, Share, Task
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.node.books import Books

@@ -29,7 +29,7 @@ from policies.consent import make_consent
 from policies.document import Policy
 from policies.keys import pairwise_key, public_hex
 from policies.replay import entry_sha256
-from queries.messages import (
+from queries.rounds.messages import (
     CaughtUp,
     Countersign,
     Go,

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
-from queries.check import make_plan
-from queries.plan import Plan, Primitive
-from queries.tree import Filter, MeasureAsked, Query, Spend
+from queries.question.check import make_plan
+from queries.question.plan import Plan, Primitive
+from queries.question.tree import Filter, MeasureAsked, Query, Spend
 
 PRIME = 2**31 - 1
 SECRET = bytes(range(32))

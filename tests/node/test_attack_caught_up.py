@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import jws
-from queries.messages import Countersign, Share, Task
+from queries.rounds.messages import Countersign, Share, Task
 
 EXPIRED = [("clock", 601), ("poll", 0), ("clock", 0)]
 """The question expires, the node signs past it, and its clock is put back."""

@@ -18,8 +18,8 @@ from ledger import entries as e
 from ledger.errors import Unavailable
 from policies.attestation import make_challenge, make_link
 from policies.keys import pairwise_key, public_hex
-from queries.combine import MAX_NUMBER, combine
-from queries.messages import Task
+from queries.rounds.local import MAX_NUMBER, combine
+from queries.rounds.messages import Task
 from trust.node import links as links_module
 from trust.node.books import Books
 from trust.node.links import LinkDesk

@@ -20,7 +20,7 @@ from policies.bundle import disclose
 from policies.erasure import ErasedWord
 from policies.keys import pairwise_key, public_hex
 from policies.replay import entry_sha256
-from queries.messages import HeldLeaf, Share, Task
+from queries.rounds.messages import HeldLeaf, Share, Task
 from trust.node.backup import back_up, restore
 from trust.node.books import Books, Gone
 

@@ -12,7 +12,7 @@ from ledger.errors import ProofInvalid, SignatureInvalid
 from policies.attestation import make_challenge, make_link
 from policies.bundle import commitment, disclose
 from policies.keys import pairwise_key, public_hex
-from queries.messages import HeldLeaf, Share
+from queries.rounds.messages import HeldLeaf, Share
 from trust.files.keys import read_secret, write_secret
 
 

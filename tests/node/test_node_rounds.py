@@ -11,7 +11,7 @@ import trust.node.rounds.steps as rounds_module
 from ledger import entries as e
 from ledger import jws
 from policies.keys import pairwise_key, public_hex
-from queries.messages import Countersign, Go, Share, Task, Word, transcript_sha256
+from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 
 Lie = Callable[[Stage, int, int], str]
 

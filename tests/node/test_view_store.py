@@ -17,9 +17,9 @@ from node_tables import SECRET, TITLE, hourly_plan, policy_of, write_rows
 
 from ledger.errors import ConsentMismatch, NotFound, Unavailable
 from policies.document import Category, Measure, View
-from queries.check import make_plan
-from queries.plan import Plan
-from queries.tree import MeasureAsked, Query, Spend
+from queries.question.check import make_plan
+from queries.question.plan import Plan
+from queries.question.tree import MeasureAsked, Query, Spend
 from trust.node.data.views import ViewStore
 
 POLICY = "ab" * 32

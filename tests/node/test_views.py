@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from node_tables import LINKED, ODD_TEXTS, SECRET, hourly_plan, naive_vector, plans, tables, views, write_rows
 
-from queries.plan import Plan
+from queries.question.plan import Plan
 from trust.node.data.views import ViewStore
 
 POLICY = "ab" * 32

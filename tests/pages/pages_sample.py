@@ -7,7 +7,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from policies.document import View
-from queries.tree import Query
+from queries.question.tree import Query
 from trust.pages.cards import (
     Cell,
     CheckpointCard,

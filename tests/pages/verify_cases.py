@@ -29,7 +29,7 @@ from ledger.witness_policy import WitnessPolicy
 from ledger.witness_protocol import AddCheckpoint
 from policies.governance import approve
 from policies.log_keys import make_log_key_body
-from queries.resident_proofs import InForceAt, check_in_force_at, check_use
+from queries.answers.uses import InForceAt, check_in_force_at, check_use
 from trust.log.keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
 from trust.log.pins import Trust, decode_trust
 

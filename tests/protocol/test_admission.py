@@ -25,10 +25,10 @@ from ledger.errors import (
 from policies import budgets
 from policies.in_force import in_force_root
 from policies.replay import QUESTION_SECONDS
-from queries.admission import check_admit, make_admit, offer, plan_of, read_question
-from queries.messages import Question
+from queries.question.tree import decode_query, query_sha256
 from queries.replay import replay
-from queries.tree import decode_query, query_sha256
+from queries.rounds.admission import check_admit, make_admit, offer, plan_of, read_question
+from queries.rounds.messages import Question
 
 
 def question(

@@ -17,8 +17,8 @@ from ledger.canonical import encode
 from ledger.errors import ProofInvalid
 from policies.governance import approve
 from policies.replay import MemoryConsents, State, step
-from queries.messages import Question, Word
 from queries.replay import replay
+from queries.rounds.messages import Question, Word
 
 Make = Callable[[LogBuilder], e.AnyEntry]
 
@@ -213,7 +213,7 @@ def sign(builder: LogBuilder, signer: str = PARTNER, **changes: Any) -> str:
 
 def other_query(**changes: Any) -> dict[str, Any]:
     """Return the fields of an admit that name another query."""
-    from queries.tree import decode_query, query_sha256
+    from queries.question.tree import decode_query, query_sha256
 
     data = encode(QUERY | changes)
     return {"query": Raw(data), "query_sha256": query_sha256(decode_query(data))}
@@ -321,7 +321,7 @@ def test_an_admit_past_the_policys_limit_for_one_question_is_refused() -> None:
     said = jws.read_unverified(token, Question)
     at = builder.now()
     from policies.in_force import in_force_root
-    from queries.tree import decode_query, query_sha256
+    from queries.question.tree import decode_query, query_sha256
 
     too_much = structs.replace(
         entry,

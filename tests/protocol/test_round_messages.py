@@ -13,11 +13,11 @@ from protocol_histories import ready
 from ledger import canonical, jws
 from ledger.errors import Malformed, MusubiError, ProofInvalid, SignatureInvalid
 from policies.bundle import Bundle, Leaf, disclose
-from queries import messages as m
-from queries.admission import plan_of
-from queries.combine import MAX_NUMBER, combine
-from queries.plan import Plan
+from queries.question.plan import Plan
 from queries.replay import check_word
+from queries.rounds import messages as m
+from queries.rounds.admission import plan_of
+from queries.rounds.local import MAX_NUMBER, combine
 
 H = "ab" * 32
 LEAF = disclose(Bundle(leaves=[Leaf(salt=H, body="none"), Leaf(salt=H, body="x")]), 1)

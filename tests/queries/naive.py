@@ -12,8 +12,8 @@ from typing import Any
 from msgspec import UNSET
 
 from policies.document import Category, Measure, View
-from queries.plan import Plan, Primitive
-from queries.tree import Filter
+from queries.question.plan import Plan, Primitive
+from queries.question.tree import Filter
 
 Row = dict[str, Any]
 

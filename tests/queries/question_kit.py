@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View, check_document
-from queries.check import make_plan
-from queries.plan import Plan
-from queries.tree import Filter, MeasureAsked, Query, Spend
+from queries.question.check import make_plan
+from queries.question.plan import Plan
+from queries.question.tree import Filter, MeasureAsked, Query, Spend
 
 BOTH = {"ja": "題", "en": "title"}
 WARDS = ["east", "west", "north"]

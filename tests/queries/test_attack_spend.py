@@ -9,11 +9,11 @@ from question_kit import ALL_MEASURES, make_policy, plan_of, queries
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid
-from queries.check import make_plan
-from queries.mechanism import decimal_text
-from queries.plan import Plan
-from queries.pricing import check_charge, check_spend, price
-from queries.tree import MeasureAsked, Query, Spend, Within
+from queries.price.cost import decimal_text
+from queries.price.pricing import check_charge, check_spend, price
+from queries.question.check import make_plan
+from queries.question.plan import Plan
+from queries.question.tree import MeasureAsked, Query, Spend, Within
 
 POLICY = make_policy()
 DELTA = POLICY.budget.delta

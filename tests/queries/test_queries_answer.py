@@ -10,10 +10,10 @@ from question_kit import ALL_MEASURES, make_policy, plan_of
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
-from queries.answer import Cell, finish
-from queries.mechanism import half_width, make_measurement
-from queries.plan import Plan
-from queries.tree import MeasureAsked
+from queries.answers.finish import Cell, finish
+from queries.price.cost import half_width, make_measurement
+from queries.question.plan import Plan
+from queries.question.tree import MeasureAsked
 
 POLICY = make_policy()
 MEAN = MeasureAsked(as_="mean_fare", mean="fare")

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from question_kit import ALL_MEASURES, make_policy, make_query, plan_of
 
 from ledger.errors import PolicyNotCurrent, QueryInvalid
-from queries.check import make_plan, measure_primitives
-from queries.plan import Plan
-from queries.tree import Filter, MeasureAsked, Query, Spend, Within
+from queries.question.check import make_plan, measure_primitives
+from queries.question.plan import Plan
+from queries.question.tree import Filter, MeasureAsked, Query, Spend, Within
 
 COUNT = MeasureAsked(as_="n", count="rows")
 POLICY = make_policy()

@@ -11,9 +11,9 @@ from question_kit import make_policy, plan_of
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
-from queries import mechanism
-from queries.mechanism import epsilon_of, half_width, largest_cost, make_measurement, nano_rho, scale_within
-from queries.tree import MeasureAsked
+from queries.price import cost as mechanism
+from queries.price.cost import epsilon_of, half_width, largest_cost, make_measurement, nano_rho, scale_within
+from queries.question.tree import MeasureAsked
 
 DELTA = "0.000001"
 COUNT = MeasureAsked(as_="n", count="rows")

@@ -9,12 +9,12 @@ from question_kit import ALL_MEASURES, make_policy, plan_of, queries
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
-from queries import mechanism
-from queries.check import make_plan
-from queries.mechanism import half_width, nano_rho
-from queries.plan import Plan
-from queries.pricing import Price, check_charge, epsilon_of, price
-from queries.tree import MeasureAsked, Query, Spend, Within
+from queries.price import cost as mechanism
+from queries.price.cost import half_width, nano_rho
+from queries.price.pricing import Price, check_charge, epsilon_of, price
+from queries.question.check import make_plan
+from queries.question.plan import Plan
+from queries.question.tree import MeasureAsked, Query, Spend, Within
 
 POLICY = make_policy()
 COUNT = MeasureAsked(as_="rides", count="rows")

@@ -8,10 +8,10 @@ from naive import naive_vector
 from question_kit import ALL_MEASURES, make_policy, plan_of, queries, values
 
 from policies.document import Measure
-from queries.check import make_plan
-from queries.plan import Plan
-from queries.sensitivity import squared_residents, squared_sum
-from queries.tree import MeasureAsked
+from queries.question.check import make_plan
+from queries.question.plan import Plan
+from queries.question.sensitivity import squared_residents, squared_sum
+from queries.question.tree import MeasureAsked
 
 
 def squared_distances(plan: Plan, left: list[int], right: list[int]) -> list[int]:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from question_kit import make_policy
 
 from ledger.errors import MusubiError, QueryInvalid
-from queries.check import make_plan
-from queries.sql import parse_sql
-from queries.tree import Query, Spend, decode_query, encode_query
+from queries.question.check import make_plan
+from queries.question.sql import parse_sql
+from queries.question.tree import Query, Spend, decode_query, encode_query
 
 POLICY = make_policy()
 SPEND = Spend(epsilon="0.2")

@@ -36,7 +36,8 @@ from policies.document import Budget, Category, Limits, Measure, Policy, Range, 
 from policies.governance import approve
 from policies.keys import SERVICE, pairwise_key, public_hex
 from policies.replay import MemoryConsents, State
-from queries.messages import (
+from queries.replay import replay
+from queries.rounds.messages import (
     AskAnswer,
     CaughtUp,
     Countersign,
@@ -50,7 +51,6 @@ from queries.messages import (
     WorkAnswer,
     transcript_sha256,
 )
-from queries.replay import replay
 from trust.audit.witness import create_witness
 from trust.audit.witness_folder import make_witness
 from trust.files.keys import new_key, write_secret

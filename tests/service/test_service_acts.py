@@ -37,10 +37,10 @@ from policies.budgets import charges_for
 from policies.consent import Promise, check_sub_grant
 from policies.document import Budget, document_sha256
 from policies.in_force import count_in_force
-from queries.check import make_plan
-from queries.messages import LeavesAnswer, OfferAnswer
-from queries.pricing import price
-from queries.tree import decode_query
+from queries.price.pricing import price
+from queries.question.check import make_plan
+from queries.question.tree import decode_query
+from queries.rounds.messages import LeavesAnswer, OfferAnswer
 from trust.service.acts.ask import ask
 from trust.service.acts.grant import grant
 from trust.service.database import tables as t

@@ -38,7 +38,7 @@ from policies.consent import General, SubGrant
 from policies.document import Budget, Policy
 from policies.governance import approve
 from policies.keys import pairwise_key, public_hex
-from queries.messages import Countersign, Share, Word
+from queries.rounds.messages import Countersign, Share, Word
 from trust.service.acts.intake import SMALL
 
 pytestmark = pytest.mark.anyio

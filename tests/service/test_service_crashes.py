@@ -14,7 +14,7 @@ from processes import ServiceProcess, free_port, process_of
 from running import Resident, lay_out, query, question, replay_log
 
 from ledger import entries as e
-from queries.messages import transcript_sha256
+from queries.rounds.messages import transcript_sha256
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 STORE = ("service:before-commit", "service:committed")

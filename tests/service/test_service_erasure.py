@@ -23,7 +23,7 @@ from policies.bundle import Bundle
 from policies.erasure import ErasedWord, ErasureOrder, Farewell, make_erasure
 from policies.keys import public_hex
 from policies.replay import entry_sha256
-from queries.messages import LeavesAnswer
+from queries.rounds.messages import LeavesAnswer
 from trust.service.acts.retention import sweep, time_come
 from trust.service.database import tables as t
 from trust.service.keys.record_keys import RecordKeys

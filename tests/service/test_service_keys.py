@@ -22,7 +22,7 @@ from ledger.tree import merkle_root
 from ledger.witness_protocol import AddCheckpoint, UntrustedSignature
 from policies.consent import Promise
 from policies.log_keys import make_log_key_body
-from queries.messages import Countersign, OfferAnswer, Share, WorkAnswer
+from queries.rounds.messages import Countersign, OfferAnswer, Share, WorkAnswer
 from trust.audit.witness import open_witness
 from trust.audit.witness_folder import change_log_keys, trusted_log_keys
 from trust.files.keys import new_key, new_post_quantum_key, write_secret

@@ -18,9 +18,9 @@ from policies.document import document_sha256
 from policies.erasure import make_erasure
 from policies.in_force import check_in_force
 from policies.replay import MemoryConsents, State
-from queries.messages import CaughtUp
+from queries.answers.uses import InForceAt, Stopped, Uses, check_caught_up, check_use
 from queries.replay import replay
-from queries.resident_proofs import InForceAt, Stopped, Uses, check_caught_up, check_use
+from queries.rounds.messages import CaughtUp
 from trust.service.rounds import past_sets
 
 pytestmark = pytest.mark.anyio

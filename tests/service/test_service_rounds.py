@@ -14,11 +14,11 @@ from ledger import canonical, jws
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotPermitted
 from policies.budgets import Account
-from queries.answer import finish
-from queries.check import make_plan
-from queries.mechanism import make_measurement
-from queries.messages import Go, Share, Task, token_sha256
-from queries.tree import decode_query
+from queries.answers.finish import finish
+from queries.price.cost import make_measurement
+from queries.question.check import make_plan
+from queries.question.tree import decode_query
+from queries.rounds.messages import Go, Share, Task, token_sha256
 
 dp.enable_features("contrib")
 pytestmark = pytest.mark.anyio

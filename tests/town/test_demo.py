@@ -19,8 +19,8 @@ import pytest
 
 from ledger.errors import Unavailable
 from policies.document import Category
-from queries.check import make_plan
-from queries.tree import Spend
+from queries.question.check import make_plan
+from queries.question.tree import Spend
 from trust.partner.asking import to_query
 from trust.town.loader import Town, load_town
 from trust.town.up import free_ports

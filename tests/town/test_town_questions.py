@@ -6,10 +6,10 @@ import pytest
 
 from ledger.errors import QueryInvalid
 from policies.document import Policy
-from queries.check import make_plan
-from queries.pricing import price
-from queries.sql import parse_sql
-from queries.tree import Spend
+from queries.price.pricing import price
+from queries.question.check import make_plan
+from queries.question.sql import parse_sql
+from queries.question.tree import Spend
 from trust.town.document import Question, Town
 from trust.town.loader import load_town
 

@@ -14,7 +14,7 @@ from ledger.errors import ProofInvalid
 from policies.bundle import Bundle, commitment
 from policies.consent import General
 from policies.document import document_sha256
-from queries.messages import MyConsent
+from queries.rounds.messages import MyConsent
 from trust.client.service import RevokedAnswer
 from trust.resident import device as resident_device
 

@@ -12,8 +12,8 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import NotPermitted, ProofInvalid, SignatureInvalid
 from policies.governance import approve
-from queries.messages import CaughtUp
-from queries.resident_proofs import HolderStopped, Stopped
+from queries.answers.uses import HolderStopped, Stopped
+from queries.rounds.messages import CaughtUp
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.resident.proofs import StoppedAt, check_stopped

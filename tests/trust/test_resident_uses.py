@@ -13,9 +13,9 @@ from msgspec import structs
 from ledger import entries as e
 from ledger.errors import ProofInvalid
 from policies.replay import MemoryConsents, State
-from queries.messages import MyConsent
+from queries.answers.uses import InForceAt, PossibleUse, Uses
 from queries.replay import replay
-from queries.resident_proofs import InForceAt, PossibleUse, Uses
+from queries.rounds.messages import MyConsent
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.resident.proofs import AsOfThen, Use, check_as_of, find_uses

@@ -29,8 +29,8 @@ from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
 from ledger.notes import VerifierKey
 from policies.replay import State, entry_sha256
-from queries.admission import plan_of
 from queries.replay import replay
+from queries.rounds.admission import plan_of
 from trust.audit.comparison import View, compare
 from trust.audit.memory import Memory, check_same_town
 from trust.audit.report import AuditReport

@@ -12,9 +12,9 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import Malformed, NotFound, ProofInvalid
 from policies.replay import OpenRound, State
-from queries.combine import combine
-from queries.messages import Share, token_sha256
-from queries.plan import Plan
+from queries.question.plan import Plan
+from queries.rounds.local import combine
+from queries.rounds.messages import Share, token_sha256
 from trust.log.source import HttpLog
 
 MAX_SHARES_BYTES = 8_000_000

@@ -4,10 +4,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from queries.answer import Cell
-from queries.messages import OfferAnswer
-from queries.pricing import epsilon_of
-from queries.tree import Query
+from queries.answers.finish import Cell
+from queries.price.pricing import epsilon_of
+from queries.question.tree import Query
+from queries.rounds.messages import OfferAnswer
 
 console = Console(highlight=False, soft_wrap=False)
 

@@ -19,8 +19,8 @@ from ledger.receipts import Receipt, check_receipt
 from policies.bundle import Bundle
 from policies.document import Policy, decode_document, document_sha256
 from policies.keys import SERVICE, pairwise_key, public_hex
-from queries.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Question
-from queries.tree import Query, encode_query
+from queries.question.tree import Query, encode_query
+from queries.rounds.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Question
 from trust.log.keys import check_log_keys, decode_log_keys
 from trust.log.pins import Trust
 from trust.runtime.problems import MEDIA_TYPE, error_of

@@ -10,7 +10,7 @@ from nacl.signing import SigningKey
 
 from ledger import canonical, jws
 from ledger.errors import SignatureInvalid, Unavailable
-from queries.messages import CaughtUp, LeavesAnswer, LeavesWanted, Work, WorkAnswer
+from queries.rounds.messages import CaughtUp, LeavesAnswer, LeavesWanted, Work, WorkAnswer
 from trust.runtime.problems import MEDIA_TYPE, error_of
 
 Answer = TypeVar("Answer", WorkAnswer, LeavesAnswer)

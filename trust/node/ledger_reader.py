@@ -21,10 +21,10 @@ from policies.budgets import window_of
 from policies.chunk_tree import CHUNK_BITS, Chunks
 from policies.consent import check_sub_grant
 from policies.replay import State, entry_sha256
-from queries.admission import plan_of
-from queries.messages import HeldLeaf
-from queries.plan import Plan
+from queries.question.plan import Plan
 from queries.replay import replay
+from queries.rounds.admission import plan_of
+from queries.rounds.messages import HeldLeaf
 from trust.log.follower import LogFollower
 from trust.log.pins import Trust
 from trust.node.books import Books, Gone

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ledger.entries import RefuseRule, Text
 from policies.document import ServiceGroup, View
-from queries.tree import Query
+from queries.question.tree import Query
 
 
 class Cell(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ledger.entries import Text
-from queries.tree import Query, encode_query
+from queries.question.tree import Query, encode_query
 from trust.pages import wording
 from trust.pages.answers import MANY_CELLS, make_answer
 from trust.pages.cards import QuestionCard, TownPage

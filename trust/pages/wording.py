@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from policies.document import Category, Column, View
 from policies.document import Measure as MeasureColumn
-from queries.tree import Filter, MeasureAsked, Query
+from queries.question.tree import Filter, MeasureAsked, Query
 from trust.pages.languages import Language
 
 

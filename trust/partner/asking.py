@@ -10,12 +10,12 @@ from nacl.signing import SigningKey
 from ledger import entries as e
 from ledger.errors import Malformed, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
 from policies.document import Policy
-from queries.answer import Cell, finish
-from queries.check import make_plan
-from queries.messages import OfferAnswer
-from queries.pricing import check_charge, check_spend, epsilon_of
-from queries.sql import parse_sql
-from queries.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
+from queries.answers.finish import Cell, finish
+from queries.price.pricing import check_charge, check_spend, epsilon_of
+from queries.question.check import make_plan
+from queries.question.sql import parse_sql
+from queries.question.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
+from queries.rounds.messages import OfferAnswer
 from trust.client.service import Proven, ServiceClient
 
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)

@@ -25,9 +25,7 @@ from ledger.tiles import TILE_WIDTH
 from ledger.verified_tiles import VerifiedTiles
 from policies.governance import check_quorum
 from policies.replay import MemoryConsents, State, entry_sha256
-from queries.messages import MyConsent
-from queries.replay import replay
-from queries.resident_proofs import (
+from queries.answers.uses import (
     HolderStopped,
     InForceAt,
     Stopped,
@@ -36,6 +34,8 @@ from queries.resident_proofs import (
     check_in_force_at,
     check_use,
 )
+from queries.replay import replay
+from queries.rounds.messages import MyConsent
 from trust.client.service import ServiceClient
 from trust.log.follower import LogFollower
 

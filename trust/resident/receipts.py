@@ -10,7 +10,7 @@
       state-4000.txt                 the checkpoint of the newest receipt that lay there before
       history-4000-to-5000.txt       consistency from that one to the new one, as a request to a witness (C2SP tlog-witness)
       receipt-4890.tlog-proof …      the question asked about, the same way
-      in-force-4711-in-4890.json     whether the grant could be counted in it (``queries.resident_proofs``)
+      in-force-4711-in-4890.json     whether the grant could be counted in it (``queries.answers.uses``)
 
 Everything is checked before it is written. A second receipt into the same folder therefore also shows that the log still
 continues the history that the first one saw.
@@ -28,7 +28,7 @@ from ledger.receipts import Receipt
 from ledger.tiles import TileReader
 from ledger.tree import prove_consistency
 from ledger.witness_protocol import AddCheckpoint
-from queries.resident_proofs import InForceAt, check_use
+from queries.answers.uses import InForceAt, check_use
 from trust.client.service import Proven, ServiceClient
 from trust.log.keys import ProvenLogKeys, check_log_keys
 from trust.log.pins import save_trust, write_whole

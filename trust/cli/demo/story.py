@@ -25,9 +25,9 @@ from ledger.notes import parse_note
 from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle
 from policies.in_force import indices_in_force
 from policies.replay import MemoryConsents, State
-from queries.messages import OfferAnswer
+from queries.question.tree import Spend
 from queries.replay import replay
-from queries.tree import Spend
+from queries.rounds.messages import OfferAnswer
 from trust.cli.asking import answer_document, show_answer
 from trust.cli.demo.report import DemoReport
 from trust.cli.tables import budget_table, nano

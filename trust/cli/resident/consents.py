@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ledger.errors import NotFound
-from queries.messages import MyConsent
+from queries.rounds.messages import MyConsent
 from trust.cli.hints import program
 from trust.cli.tables import console
 from trust.client.service import ServiceClient

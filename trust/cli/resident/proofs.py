@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ledger.errors import MusubiError, NotFound, ProofInvalid
-from queries.messages import MyConsent
+from queries.rounds.messages import MyConsent
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console, nano
 from trust.client.service import ServiceClient

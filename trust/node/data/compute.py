@@ -17,8 +17,8 @@ from msgspec import UNSET
 
 from ledger.errors import QueryInvalid
 from policies.document import Category, Column, View
-from queries.plan import Key, Plan, Primitive
-from queries.tree import Filter
+from queries.question.plan import Key, Plan, Primitive
+from queries.question.tree import Filter
 from trust.node.data.bounding import SLOT, stored
 
 LARGEST = 2**62
@@ -29,7 +29,7 @@ def exact_vector(bounded: Any, counted: Any, plan: Plan) -> list[int]:
     """Return the plan's vector over the rows of ``bounded`` whose slot is in ``counted``.
 
     Both are Ibis tables of one engine; ``counted`` has each ``slot`` at most once. Raises QueryInvalid where the plan
-    does not fit its view (which ``queries.check.make_plan`` never makes).
+    does not fit its view (which ``queries.question.check.make_plan`` never makes).
     """
     rows = bounded.inner_join(counted, bounded[SLOT] == counted[SLOT])
     conditions = [_condition(bounded, filter_, plan.view) for filter_ in plan.filters]

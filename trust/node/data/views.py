@@ -31,7 +31,7 @@ from msgspec import Struct
 
 from ledger.errors import ConsentMismatch, NotFound, Unavailable
 from policies.document import View
-from queries.plan import Plan
+from queries.question.plan import Plan
 from trust.node.data.bounding import CUSTOMER, FEW, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
 from trust.node.data.sources import SourceFile

@@ -24,9 +24,9 @@ from ledger.errors import (
 )
 from policies.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks
 from policies.replay import OpenRound
-from queries.combine import fit
-from queries.mechanism import make_measurement
-from queries.messages import Countersign, Go, Share, Task, Word, transcript_sha256
+from queries.price.cost import make_measurement
+from queries.rounds.local import fit
+from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.node.books import Books, OwnRound
 from trust.node.client import ServiceClient
 from trust.node.data.views import ViewStore

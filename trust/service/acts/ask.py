@@ -20,8 +20,8 @@ from ledger.errors import (
     QueryInvalid,
     RateLimited,
 )
-from queries.admission import Asked, Offer, make_admit, offer, read_question
-from queries.messages import OfferAnswer, Question
+from queries.rounds.admission import Asked, Offer, make_admit, offer, read_question
+from queries.rounds.messages import OfferAnswer, Question
 from trust.runtime.problems import error_of, problem
 from trust.service import metrics
 from trust.service.database import tables as t
@@ -71,7 +71,7 @@ async def ask(
 ) -> Admitted:
     """Let a question in, or refuse it; return where it stands once that is durable.
 
-    Raises what ``queries.admission`` raises. A refusal of a well-signed question is in the ledger before it is raised
+    Raises what ``queries.rounds.admission`` raises. A refusal of a well-signed question is in the ledger before it is raised
     (at most ``max_refusals`` a day for each partner). At most ``max_open`` questions are open at once, and
     ``max_open_each`` of one partner, so that none can keep the others out.
     """

@@ -1,6 +1,6 @@
 """What each holder's node has signed that it is caught up with, and so when an ended consent is stopped everywhere.
 
-With each poll a node signs its newest statement (``queries.messages.CaughtUp``). Its size is kept, it never goes back, and
+With each poll a node signs its newest statement (``queries.rounds.messages.CaughtUp``). Its size is kept, it never goes back, and
 of the statements those that were the first to cover the end, or the erasure, of some consent given for that holder: of
 each end, so, the first statement of every holder. They are kept for ever; they are the proof that the end was final.
 
@@ -16,8 +16,8 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import ClockSkew, Malformed, NotFound
 from policies.replay import PolicyRecord, State
-from queries.messages import CaughtUp
-from queries.resident_proofs import HolderStopped, Stopped, check_caught_up
+from queries.answers.uses import HolderStopped, Stopped, check_caught_up
+from queries.rounds.messages import CaughtUp
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.store.store import MAX_SKEW_SECONDS, Store, Transaction

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.errors import NotFound, RateLimited, Unavailable
 from policies.in_force import InForce
 from policies.replay import PolicyRecord
-from queries.resident_proofs import PAGE, InForceAt, PossibleUse, Uses
+from queries.answers.uses import PAGE, InForceAt, PossibleUse, Uses
 from trust.service.database import tables as t
 from trust.service.store.store import Store
 

@@ -16,9 +16,9 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import NotPermitted, ProofInvalid, Replayed, RoundClosed
 from policies.replay import OpenRound, State
-from queries.admission import plan_of
-from queries.combine import combine
-from queries.messages import Countersign, Go, Share, Task, Word, token_sha256, transcript_sha256
+from queries.rounds.admission import plan_of
+from queries.rounds.local import combine
+from queries.rounds.messages import Countersign, Go, Share, Task, Word, token_sha256, transcript_sha256
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner

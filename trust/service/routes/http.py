@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 
 from ledger import canonical, jws
 from ledger.errors import Malformed, MusubiError, SignatureInvalid
-from queries.messages import LeavesWanted, Work
+from queries.rounds.messages import LeavesWanted, Work
 from trust.runtime.problems import MEDIA_TYPE, PROBLEM_TYPE, kind_of, problem
 from trust.service import metrics
 from trust.service.service import Service

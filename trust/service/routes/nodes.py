@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from ledger.errors import Malformed
 from policies.bundle import disclose
-from queries.messages import HeldLeaf, LeavesAnswer, LeavesWanted, Work, WorkAnswer
+from queries.rounds.messages import HeldLeaf, LeavesAnswer, LeavesWanted, Work, WorkAnswer
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record
 from trust.service.routes.http import ApiRequest, from_node, json_answer, read_token, service_of, signed_answer

@@ -5,7 +5,7 @@ from litestar.params import FromPath, FromQuery
 from sqlalchemy import select
 
 from ledger.errors import NotFound
-from queries.messages import AskAnswer
+from queries.rounds.messages import AskAnswer
 from trust.service.acts.ask import ask, preview
 from trust.service.acts.govern import MemberRequest, PolicyRequest, publish_policy, register_member
 from trust.service.database import tables as t

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from ledger import jws
 from ledger.errors import SignatureInvalid
 from policies.consent import General
-from queries.messages import Mine, MyConsent
+from queries.rounds.messages import Mine, MyConsent
 from trust.service.acts.enrol import EnrolmentRequest, EnrolmentRequests, enrol, refuse_lost
 from trust.service.acts.grant import grant
 from trust.service.acts.lost_device import replace_device

@@ -15,11 +15,11 @@ from ledger.witness_policy import WitnessPolicy
 from policies import budgets
 from policies.document import Policy
 from policies.replay import PolicyRecord, State
-from queries import answer
-from queries.admission import plan_of
-from queries.answer import finish
-from queries.pricing import epsilon_of
-from queries.tree import decode_query
+from queries.answers import finish as answer
+from queries.answers.finish import finish
+from queries.price.pricing import epsilon_of
+from queries.question.tree import decode_query
+from queries.rounds.admission import plan_of
 from trust.pages.cards import (
     Cell,
     CheckpointCard,

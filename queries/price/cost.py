@@ -1,7 +1,7 @@
 """Everything that OpenDP does for us: the discrete Gaussian mechanism, its zCDP cost, and the conversion for people.
 
 **Privacy argument of the mechanism.** Precondition: two neighbouring integer vectors (one resident at one holder) of a
-primitive are within L2 distance d = sqrt(``squared_sensitivity``) (``queries.sensitivity``). Claim: adding
+primitive are within L2 distance d = sqrt(``squared_sensitivity``) (``queries.question.sensitivity``). Claim: adding
 independent discrete Gaussian noise of parameter sigma to every number costs d^2 / (2 sigma^2) of rho-zCDP.
 Source: Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy" (2020), theorem 14 with its
 multivariate corollary. OpenDP's ``make_gaussian`` samples exactly and its ``map`` rounds the cost up.
@@ -22,7 +22,7 @@ import opendp.prelude as dp
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
-from queries.plan import Plan
+from queries.question.plan import Plan
 
 dp.enable_features("contrib")
 

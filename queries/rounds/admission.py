@@ -12,11 +12,11 @@ from ledger import jws
 from ledger.errors import ClockSkew, NotPermitted, PolicyNotCurrent, ProofInvalid, QueryInvalid, Replayed
 from policies import budgets
 from policies.replay import QUESTION_SECONDS, PolicyRecord, State
-from queries.check import make_plan
-from queries.messages import Question, token_sha256
-from queries.plan import Plan
-from queries.pricing import Price, check_charge, check_spend, epsilon_of, price
-from queries.tree import Query, decode_query, query_sha256
+from queries.price.pricing import Price, check_charge, check_spend, epsilon_of, price
+from queries.question.check import make_plan
+from queries.question.plan import Plan
+from queries.question.tree import Query, decode_query, query_sha256
+from queries.rounds.messages import Question, token_sha256
 
 
 class Asked(Struct, frozen=True, kw_only=True):

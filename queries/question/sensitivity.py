@@ -4,7 +4,7 @@
 one holder: present in one, absent in the other. Bounding comes first and does not look at the question: each holder
 keeps at most R = ``rows_per_resident`` rows of each resident, by a keyed rule that looks at that resident alone, so the
 kept rows of everybody else are the same in both data sets. Filters (on the clipped values) and grouping then look at
-one row at a time. A row falls in at most one cell, because the cells of ``queries.plan`` are the points of a public key
+one row at a time. A row falls in at most one cell, because the cells of ``queries.question.plan`` are the points of a public key
 domain.
 
 So for every primitive the difference of the two vectors is the contribution of at most R rows of one resident, and
@@ -12,7 +12,7 @@ So for every primitive the difference of the two vectors is the contribution of 
 bounding forbids it, so none of the bounds below is sqrt(R), except where it is written why.
 
 A resident who is at several of a view's holders is a neighbour at each of them; that is priced in
-``queries.pricing`` (the charge counts every holder), not here.
+``queries.price.pricing`` (the charge counts every holder), not here.
 """
 
 from policies.document import Measure

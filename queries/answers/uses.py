@@ -18,7 +18,7 @@ from ledger import jws
 from ledger.entries import Alias, Day, Hex32, Index, NanoRho, Seconds, Token
 from ledger.errors import ProofInvalid
 from policies.in_force import InForceProof, check_in_force
-from queries.messages import CaughtUp
+from queries.rounds.messages import CaughtUp
 
 PAGE = 100
 """The most questions on one page of ``Uses``."""

@@ -7,8 +7,8 @@ themselves are private releases that anyone may see and add up again.
 from collections.abc import Sequence
 
 from ledger.errors import ProofInvalid
-from queries.messages import Share
-from queries.plan import Plan
+from queries.question.plan import Plan
+from queries.rounds.messages import Share
 
 MAX_NUMBER = 2**53 - 1
 """What a release may hold (``ledger.entries.Whole``)."""

@@ -14,9 +14,9 @@ from msgspec import UNSET
 
 from ledger.errors import PolicyNotCurrent, QueryInvalid
 from policies.document import Category, Column, Measure, Policy, Range, View
-from queries.plan import Key, Plan, Primitive
-from queries.sensitivity import squared_residents, squared_rows, squared_sum
-from queries.tree import Filter, MeasureAsked, Query, Spend
+from queries.question.plan import Key, Plan, Primitive
+from queries.question.sensitivity import squared_residents, squared_rows, squared_sum
+from queries.question.tree import Filter, MeasureAsked, Query, Spend
 
 MAX_VECTOR = 4_096
 """The most numbers that one answer may have, whatever the policy allows: an entry of the ledger must hold them."""

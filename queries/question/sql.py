@@ -1,4 +1,4 @@
-"""Questions in SQL: one allow-listed ``SELECT``, read into the same tree as the JSON form (``queries.tree``).
+"""Questions in SQL: one allow-listed ``SELECT``, read into the same tree as the JSON form (``queries.question.tree``).
 
 ::
 
@@ -18,7 +18,7 @@ What may be said:
   ``HISTOGRAM(column, edge, edge, …)``, each with ``AS name`` or under a name such as ``rows`` or ``sum_fare``.
 
 Names without double quotes are read in lower case. SQL text is never executed and never given to a database: sqlglot
-parses it, this module and ``queries.sql_conditions`` walk the tree, and every node and every part of a node that is not
+parses it, this module and ``queries.question.sql_conditions`` walk the tree, and every node and every part of a node that is not
 listed here is refused. No error repeats a literal of the text.
 """
 
@@ -31,9 +31,16 @@ from sqlglot.tokenizer_core import TokenType
 
 from ledger.errors import Malformed, QueryInvalid
 from policies.document import Policy, View
-from queries.check import shown
-from queries.sql_conditions import column_name, only_parts, read_column, read_conditions, read_integer, read_name
-from queries.tree import MeasureAsked, Query, Spend, decode_query, encode_query
+from queries.question.check import shown
+from queries.question.sql_conditions import (
+    column_name,
+    only_parts,
+    read_column,
+    read_conditions,
+    read_integer,
+    read_name,
+)
+from queries.question.tree import MeasureAsked, Query, Spend, decode_query, encode_query
 
 MAX_TEXT = 10_000
 MAX_DEPTH = 32
@@ -42,7 +49,7 @@ MAX_DEPTH = 32
 def parse_sql(text: str, policy: Policy, spend: Spend) -> Query:
     """Read one SELECT as a question under ``policy`` that spends ``spend``.
 
-    Raises QueryInvalid, naming what is not allowed. The result still goes through ``queries.check.make_plan``.
+    Raises QueryInvalid, naming what is not allowed. The result still goes through ``queries.question.check.make_plan``.
     """
     query = _query(_parse(text), policy, spend)
     try:

@@ -1,4 +1,4 @@
-"""The conditions of the SQL subset (``queries.sql``), and the columns and literals that every part of it is made of.
+"""The conditions of the SQL subset (``queries.question.sql``), and the columns and literals that every part of it is made of.
 
 Each function takes a node of sqlglot's tree and refuses, with QueryInvalid, every type of node and every part of a node
 that it does not name. No error repeats a literal.
@@ -10,8 +10,8 @@ from sqlglot import exp
 
 from ledger.errors import QueryInvalid
 from policies.document import Category, Column, View
-from queries.check import no_such_column
-from queries.tree import Filter
+from queries.question.check import no_such_column
+from queries.question.tree import Filter
 
 _INTEGER = re.compile(r"[0-9]{1,10}", re.ASCII)
 

@@ -22,7 +22,7 @@ from typing import Literal
 from msgspec import Struct
 
 from policies.document import View
-from queries.tree import Filter, MeasureAsked
+from queries.question.tree import Filter, MeasureAsked
 
 
 class Key(Struct, frozen=True):
@@ -36,7 +36,7 @@ class Primitive(Struct, frozen=True, kw_only=True):
     """One block of the vector.
 
     ``squared_sensitivity`` is an upper bound of the square of the L2 distance that all rows of one resident at one
-    holder, present or absent, can move this block; always a whole number (``queries.sensitivity`` argues each).
+    holder, present or absent, can move this block; always a whole number (``queries.question.sensitivity`` argues each).
     """
 
     kind: Literal["rows", "residents", "sum", "values", "bins"]

@@ -1,7 +1,7 @@
 """From the released vector to what a person reads: values with intervals. Post-processing only; nothing is charged.
 
 All intervals of one answer hold at the same time with the stated confidence (the union bound over the numbers of the
-vector; ``queries.mechanism.half_width`` says why each holds). They cover the noise. They do not cover what bounding
+vector; ``queries.price.cost.half_width`` says why each holds). They cover the noise. They do not cover what bounding
 and clipping leave out, which the policy decided before any question.
 
 Counts and sums are shown as they were released: unbiased, so a small count may come out negative. A mean is the
@@ -19,11 +19,11 @@ from msgspec import UNSET, Struct
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid
 from policies.document import Measure
-from queries.check import measure_primitives
-from queries.mechanism import check_scales, half_width
-from queries.plan import Plan
-from queries.pricing import check_confidence
-from queries.tree import MeasureAsked
+from queries.price.cost import check_scales, half_width
+from queries.price.pricing import check_confidence
+from queries.question.check import measure_primitives
+from queries.question.plan import Plan
+from queries.question.tree import MeasureAsked
 
 
 class Cell(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """What a question costs: noise scales and one exact charge in nano-rho (zero-concentrated DP, Bun and Steinke 2016).
 
 **Privacy argument of the charge** (mode ``local``). Precondition: each primitive's squared sensitivity bounds what one
-resident at one holder can move it (``queries.sensitivity``). Claim: the whole release, to everyone, is
+resident at one holder can move it (``queries.question.sensitivity``). Claim: the whole release, to everyone, is
 (charge / 10^9)-zCDP for one resident. Proof: at one holder, the primitives' noised blocks compose to the sum of their
 costs; a resident may be at all k of the view's holders, and each adds the whole noise by itself, so k such releases
 compose: k times the sum. Sums, means and intervals are post-processing. Every cost is rounded up to whole nano-rho.
@@ -21,8 +21,7 @@ from msgspec import UNSET, Struct
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
 from policies.document import Budget
-from queries.check import measure_primitives, parse_decimal
-from queries.mechanism import (
+from queries.price.cost import (
     MAX_SCALE,
     MIN_SCALE,
     NANO,
@@ -35,8 +34,9 @@ from queries.mechanism import (
     round_digits,
     scale_within,
 )
-from queries.plan import Plan
-from queries.tree import Spend, Within
+from queries.question.check import measure_primitives, parse_decimal
+from queries.question.plan import Plan
+from queries.question.tree import Spend, Within
 
 __all__ = ["MAX_EPSILON", "Price", "check_charge", "check_confidence", "check_spend", "epsilon_of", "price"]
 
@@ -58,7 +58,7 @@ def price(plan: Plan, spend: Spend, budget: Budget) -> Price:
     """Find the noise and the exact charge of a checked question; the same on every machine.
 
     ``epsilon`` is for the whole question, all holders together, at the policy's delta. ``within`` gives its measure
-    the asked interval simultaneously with all other numbers of the answer (as ``queries.answer`` shows them), and the
+    the asked interval simultaneously with all other numbers of the answer (as ``queries.answers.finish`` shows them), and the
     other primitives the same cost each. Raises QueryInvalid for an amount that is zero, negative, not a decimal, or
     out of reach.
     """

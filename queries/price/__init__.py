@@ -1,0 +1,1 @@
+"""What a question costs: noise, charge, epsilon."""
