@@ -14,8 +14,8 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.tiles import TileAppender
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.tlog.tiles import TileAppender
 from trust.log.tile_folder import TileFolder
 
 BATCH = 10_000

@@ -16,8 +16,8 @@ import httpx
 from nacl.bindings import crypto_sign_open
 
 from ledger import canonical, jws
-from policies.bundle import NONE, Bundle
-from policies.consent import General, SubGrant
+from policies.consents.bundle import NONE, Bundle
+from policies.consents.consent import General, SubGrant
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
 from trust.log.pins import load_trust

@@ -25,11 +25,11 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.notes import VerifierKey
-from ledger.proofs import check_consistency, check_inclusion
-from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, TileAppender, TileReader, encode_bundle
-from ledger.tree import Frontier, merkle_root, prove_consistency, prove_inclusion, root_hash, subtrees
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.note import VerifierKey
+from ledger.tlog.proofs import check_consistency, check_inclusion
+from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileAppender, TileReader, encode_bundle
+from ledger.tlog.tree import Frontier, merkle_root, prove_consistency, prove_inclusion, root_hash, subtrees
 from trust.log.follower import LogFollower
 from trust.log.tile_folder import TileFolder
 

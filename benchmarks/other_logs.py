@@ -20,8 +20,8 @@ from typing import Any
 from nacl.signing import SigningKey
 
 from benchmarks.append import BATCH
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.tiles import TileAppender
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.tlog.tiles import TileAppender
 from trust.log.tile_folder import TileFolder
 
 ORIGIN = "bench.example/log"

@@ -26,13 +26,13 @@ import ledger.jws
 from ledger import entries as e
 from ledger import jws
 from ledger.canonical import encode
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.tiles import TileAppender
-from ledger.witness_policy import PolicyLog, WitnessPolicy
-from policies.chunk_tree import CHUNK_BITS
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.witness_policy import PolicyLog, WitnessPolicy
+from ledger.tlog.tiles import TileAppender
 from policies.document import Policy
 from policies.governance import approve
-from policies.in_force import InForce, in_force_root
+from policies.in_force.chunk_tree import CHUNK_BITS
+from policies.in_force.sets import InForce, in_force_root
 from policies.replay import MemoryConsents, State
 from queries.replay import replay
 from queries.rounds.admission import make_admit, offer, plan_of, read_question

@@ -16,7 +16,7 @@ import httpx
 
 from benchmarks.intake import sign_all
 from ledger import canonical
-from ledger.receipts import Receipt
+from ledger.notes.receipts import Receipt
 from trust.client.service import ServiceClient
 from trust.log.pins import load_trust
 from trust.service.settings import ServiceSettings

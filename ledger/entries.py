@@ -102,7 +102,7 @@ class LogKeyBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class LogKey(Entry, frozen=True, kw_only=True, tag="log-key"):
-    """Every tree that holds this entry is signed with these keys (``ledger.log_keys``), and with no others."""
+    """Every tree that holds this entry is signed with these keys (``ledger.notes.log_keys``), and with no others."""
 
     log_key: LogKeyBody
     signatures: Annotated[list[Token], Meta(max_length=64)]
@@ -176,7 +176,7 @@ class Admit(Entry, frozen=True, kw_only=True, tag="admit"):
     """A question was let in and its charge reserved.
 
     ``question`` is the partner's signed question; ``query`` is the whole query inside it, readable;
-    ``in_force_root`` is the root of the in-force set at this entry's own index (``policies.in_force``);
+    ``in_force_root`` is the root of the in-force set at this entry's own index (``policies.in_force.sets``);
     ``expires`` is when a participant must no longer begin.
     """
 

@@ -35,7 +35,7 @@ SHA-256, and by 1 the signature.
 
 **What it does not say:** which of the two histories is the right one, or who else was shown which. Where ``log_keys``
 come from the file itself, it convicts whoever holds these keys; that they are your town's is for the reader to compare.
-A key that the log has laid down (``ledger.log_keys``) may have been stolen since: signed with it, a tree that already
+A key that the log has laid down (``ledger.notes.log_keys``) may have been stolen since: signed with it, a tree that already
 holds the change is the thief's, and the town answers by showing the ``log-key`` entry.
 """
 
@@ -45,12 +45,12 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from ledger import canonical
-from ledger.checkpoints import Checkpoint
 from ledger.errors import Malformed, MusubiError, ProofInvalid, SignatureInvalid, TooLarge
 from ledger.hashing import EMPTY_ROOT, HASH_BYTES
-from ledger.notes import MAX_NOTE_BYTES, TYPE_COSIGNATURE, VerifierKey, parse_note, verify_note
-from ledger.proofs import check_consistency, proven_prefix
-from ledger.tree import HashReader, prove_consistency, root_hash, subtrees
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import MAX_NOTE_BYTES, TYPE_COSIGNATURE, VerifierKey, parse_note, verify_note
+from ledger.tlog.proofs import check_consistency, proven_prefix
+from ledger.tlog.tree import HashReader, prove_consistency, root_hash, subtrees
 
 MAX_EVIDENCE_BYTES = 8_000_000
 MAX_LOG_KEYS = 8
@@ -59,7 +59,7 @@ MAX_PROOF_HASHES = 63
 Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 """32 bytes, in base64."""
 Note = Annotated[str, Meta(max_length=MAX_NOTE_BYTES)]
-"""A whole signed note (``ledger.notes``)."""
+"""A whole signed note (``ledger.notes.note``)."""
 LogKeys = Annotated[list[Annotated[str, Meta(max_length=4_000)]], Meta(min_length=1, max_length=MAX_LOG_KEYS)]
 """Verifier keys of one log, as text."""
 

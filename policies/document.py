@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 from ledger import canonical
 from ledger.entries import Alias, Day, Decimal, Hex32, NanoRho, Text
 from ledger.errors import Malformed
-from policies.keys import SERVICE
+from policies.pairwise_keys import SERVICE
 
 ServiceGroup = Literal["living", "health", "community", "excursion", "sdgs"]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from ledger import entries as e
 from ledger.canonical import encode
 from ledger.errors import ProofInvalid
-from ledger.log_keys import LogKeyHistory, LogKeys
+from ledger.notes.log_keys import LogKeyHistory, LogKeys
 from policies.governance import check_quorum
 
 

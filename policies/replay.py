@@ -19,12 +19,12 @@ from msgspec import Struct, field
 from ledger import entries as e
 from ledger.canonical import encode
 from ledger.errors import MusubiError, ProofInvalid
-from ledger.log_keys import LogKeyHistory
+from ledger.notes.log_keys import LogKeyHistory
 from policies import budgets
-from policies.chunk_tree import Chunks
 from policies.document import Policy, decode_document
 from policies.governance import check_quorum
-from policies.in_force import InForce
+from policies.in_force.chunk_tree import Chunks
+from policies.in_force.sets import InForce
 from policies.log_keys import change_log_keys, first_log_keys
 
 

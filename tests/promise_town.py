@@ -18,15 +18,15 @@ from audit.log_builder import ORIGIN, LogBuilder, key_of, mobility
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.notes import Note, NoteSignature, format_note, parse_note
-from ledger.receipts import Receipt
-from ledger.tiles import Tile, TileAppender, TileReader
-from ledger.tree import prove_consistency, prove_inclusion
-from ledger.witness_policy import PolicyGroup, WitnessPolicy
-from ledger.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
-from policies.bundle import commitment
-from policies.consent import PROMISE_SECONDS, Promise
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.note import Note, NoteSignature, format_note, parse_note
+from ledger.notes.receipts import Receipt
+from ledger.notes.witness_policy import PolicyGroup, WitnessPolicy
+from ledger.notes.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
+from ledger.tlog.tiles import Tile, TileAppender, TileReader
+from ledger.tlog.tree import prove_consistency, prove_inclusion
+from policies.consents.bundle import commitment
+from policies.consents.consent import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
 from queries.rounds.messages import MyConsent
 from trust.audit.witness import Witness

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ledger.notes import VerifierKey
+from ledger.notes.note import VerifierKey
 from trust.audit.witness_folder import make_witness
 
 FOREIGN = "aics-witness==0.1.0"

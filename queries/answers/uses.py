@@ -17,7 +17,7 @@ from ledger import entries as e
 from ledger import jws
 from ledger.entries import Alias, Day, Hex32, Index, NanoRho, Seconds, Token
 from ledger.errors import ProofInvalid
-from policies.in_force import InForceProof, check_in_force
+from policies.in_force.sets import InForceProof, check_in_force
 from queries.rounds.messages import CaughtUp
 
 PAGE = 100

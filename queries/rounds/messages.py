@@ -17,8 +17,8 @@ leaves        node               give me my own leaves of new grants
 mine          resident           show me my own consents
 ============  =================  =====================================================================================
 
-Links and enrolments are in ``policies.attestation``. The service signs its answers too: ``work-answer``,
-``leaves-answer``, ``offer`` and ``admitted`` (as is a revocation's ``promise``, in ``policies.consent``).
+Links and enrolments are in ``policies.consents.attestation``. The service signs its answers too: ``work-answer``,
+``leaves-answer``, ``offer`` and ``admitted`` (as is a revocation's ``promise``, in ``policies.consents.consent``).
 
 The **transcript** is the list of countersignatures in the order of the ``admit``'s participants; its hash is the
 SHA-256 of that list's canonical JSON. A share names it, so a share for other participants is a share for another round.
@@ -34,7 +34,7 @@ from msgspec import Meta, Raw, Struct
 
 from ledger import canonical
 from ledger.entries import Alias, Day, Decimal, Hex32, Index, NanoRho, Noise, Seconds, Token, Whole
-from policies.bundle import DisclosedLeaf
+from policies.consents.bundle import DisclosedLeaf
 
 _NAMES = {"for_": "for", "from_": "from"}
 

@@ -17,12 +17,12 @@ from nacl.signing import SigningKey
 from ledger import entries as e
 from ledger import jws
 from ledger.canonical import encode
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.cosignatures import cosign
-from ledger.log_keys import LogKeys
-from ledger.notes import Note, VerifierKey, format_note, parse_note
-from ledger.tiles import TileAppender
-from ledger.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.cosignatures import cosign
+from ledger.notes.log_keys import LogKeys
+from ledger.notes.note import Note, VerifierKey, format_note, parse_note
+from ledger.notes.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
+from ledger.tlog.tiles import TileAppender
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from policies.governance import approve
 from policies.log_keys import make_log_key_body

@@ -160,7 +160,7 @@ def one_question_admitted_twice(log: LogBuilder) -> e.AnyEntry:
     admit = log.make_admit(token)
     log.add(admit)
     chunks = log.state.eligible(admit.policy_sha256, log.at, admit.charge)
-    from policies.in_force import in_force_root
+    from policies.in_force.sets import in_force_root
 
     return replace(admit, in_force_root=in_force_root(chunks, len(log.entries)))
 

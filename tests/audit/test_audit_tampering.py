@@ -13,8 +13,8 @@ from log_builder import ORIGIN, LogBuilder, key_of
 from ledger import jws
 from ledger.errors import NotFound, Unavailable
 from ledger.evidence import SplitView
-from ledger.notes import VerifierKey
-from ledger.tiles import Tile
+from ledger.notes.note import VerifierKey
+from ledger.tlog.tiles import Tile
 from queries.rounds import messages as m
 from trust.audit import auditor
 from trust.audit.auditor import audit

@@ -19,7 +19,7 @@ from town_of_two import FOLDER, PARTNER, TownOfTwo, town_of_two
 
 from ledger import canonical, errors
 from ledger import entries as e
-from ledger.receipts import Receipt, check_receipt
+from ledger.notes.receipts import Receipt, check_receipt
 from policies.document import document_sha256
 from queries.answers.uses import Stopped
 from trust.cli import main

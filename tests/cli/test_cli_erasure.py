@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from town_of_two import PATIENCE, TownOfTwo, town_of_two
 
-from policies.keys import pairwise_key
+from policies.pairwise_keys import pairwise_key
 from trust.audit.report import OK
 from trust.cli import main
 from trust.files.keys import read_secret

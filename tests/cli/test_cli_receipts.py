@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from playwright.sync_api import Browser
 from town_of_two import TownOfTwo, town_of_two
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import NotFound, ProofInvalid, QueryInvalid
-from ledger.receipts import Receipt
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.receipts import Receipt
 from trust.cli import main
 from trust.files.keys import read_key, read_post_quantum_key
 from trust.runtime.problems import KINDS

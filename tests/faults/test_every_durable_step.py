@@ -41,7 +41,7 @@ from running import (
 )
 
 from ledger import entries as e
-from policies.erasure import make_erasure
+from policies.consents.erasure import make_erasure
 from policies.replay import entry_sha256
 from trust.audit.auditor import audit
 from trust.log.pins import Trust

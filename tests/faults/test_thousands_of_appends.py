@@ -24,11 +24,11 @@ from processes import ServiceProcess, free_port, process_of
 from running import HEALTH, Resident, lay_out
 
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint
-from ledger.notes import parse_note
-from ledger.receipts import Receipt, check_receipt
-from ledger.tiles import TileReader
-from ledger.tree import root_hash
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import parse_note
+from ledger.notes.receipts import Receipt, check_receipt
+from ledger.tlog.tiles import TileReader
+from ledger.tlog.tree import root_hash
 from policies.replay import entry_sha256
 from trust.audit.auditor import audit
 from trust.log.pins import Trust

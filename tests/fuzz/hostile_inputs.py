@@ -17,24 +17,25 @@ import msgspec
 from audit.log_builder import ORIGIN, LogBuilder, key_of
 from promise_town import WITNESSES, PromiseTown
 
-from ledger import canonical, jws, ml_dsa
+from ledger import canonical, jws
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
-from ledger.cosignatures import check_cosignature, cosign
 from ledger.errors import MusubiError
 from ledger.evidence import SplitView, make_split_view
 from ledger.hashing import leaf_hash
-from ledger.notes import Note, NoteSignature, VerifierKey, cosignature_time, format_note, parse_note
-from ledger.proofs import check_consistency, inclusion_root, proven_prefix
-from ledger.receipts import Receipt, check_receipt
+from ledger.notes import ml_dsa
+from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.cosignatures import check_cosignature, cosign
+from ledger.notes.note import Note, NoteSignature, VerifierKey, cosignature_time, format_note, parse_note
+from ledger.notes.receipts import Receipt, check_receipt
+from ledger.notes.witness_policy import WitnessPolicy
+from ledger.notes.witness_protocol import AddCheckpoint, decide
 from ledger.text_forms import from_base64, to_base64, to_number
-from ledger.tiles import ENTRIES, Tile, TileAppender, TileReader, decode_bundle, encode_bundle, split_hashes
-from ledger.tree import Frontier, prove_consistency, prove_inclusion, root_hash
-from ledger.verified_tiles import VerifiedTiles
-from ledger.witness_policy import WitnessPolicy
-from ledger.witness_protocol import AddCheckpoint, decide
-from policies.broken_promises import BrokenPromise
-from policies.consent import Promise
+from ledger.tlog.proofs import check_consistency, inclusion_root, proven_prefix
+from ledger.tlog.tiles import ENTRIES, Tile, TileAppender, TileReader, decode_bundle, encode_bundle, split_hashes
+from ledger.tlog.tree import Frontier, prove_consistency, prove_inclusion, root_hash
+from ledger.tlog.verified_tiles import VerifiedTiles
+from policies.consents.consent import Promise
+from policies.consents.promises import BrokenPromise
 from trust.files.evidence import check_evidence, parse_evidence
 from trust.log.pins import decode_trust
 from trust.log.source import FolderLog, cut

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from ledger import ml_dsa
-from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import Malformed, ProofInvalid, SignatureInvalid
-from ledger.log_keys import LogKeyHistory, LogKeys
-from ledger.notes import VerifierKey
+from ledger.notes import ml_dsa
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.log_keys import LogKeyHistory, LogKeys
+from ledger.notes.note import VerifierKey
 
 ORIGIN = "example.town/log"
 PRIVATE = [SigningKey(bytes([number]) * 32) for number in range(6)]

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from ledger import ml_dsa
-from ledger.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
-from ledger.cosignatures import check_cosignature, cosign
 from ledger.errors import Malformed, ProofInvalid, SignatureInvalid
-from ledger.log_keys import LogKeyHistory, LogKeys
-from ledger.notes import Note, NoteSignature, VerifierKey, format_note, parse_note, verify_note
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes import ml_dsa
+from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.cosignatures import check_cosignature, cosign
+from ledger.notes.log_keys import LogKeyHistory, LogKeys
+from ledger.notes.note import Note, NoteSignature, VerifierKey, format_note, parse_note, verify_note
+from ledger.notes.witness_policy import WitnessPolicy
 
 VECTOR = Path(__file__).parent / "ml_dsa_44"
 ORIGIN, NAME = "example.town/log", "witness.example/pq"

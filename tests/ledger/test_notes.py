@@ -11,9 +11,9 @@ from nacl.bindings import crypto_sign_open
 from nacl.signing import SigningKey
 
 from ledger import jws
-from ledger.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.errors import Malformed, MusubiError, SignatureInvalid, TooLarge
-from ledger.notes import (
+from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.note import (
     Note,
     NoteSignature,
     VerifierKey,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ledger import jws
 from ledger.errors import ProofInvalid, SignatureInvalid
-from ledger.notes import VerifierKey, cosignature_time, format_note, parse_note, verify_note
-from ledger.proofs import check_consistency, check_inclusion
+from ledger.notes.note import VerifierKey, cosignature_time, format_note, parse_note, verify_note
+from ledger.tlog.proofs import check_consistency, check_inclusion
 
 
 def hashes(case: dict[str, list[str] | None]) -> list[bytes]:

@@ -7,14 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.cosignatures import cosign
 from ledger.errors import Malformed, MusubiError, ProofInvalid, SignatureInvalid, TooLarge
 from ledger.hashing import leaf_hash
-from ledger.notes import VerifierKey
-from ledger.receipts import Receipt, check_receipt
-from ledger.tree import merkle_path, merkle_root
-from ledger.witness_policy import PolicyWitness, WitnessPolicy
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.cosignatures import cosign
+from ledger.notes.note import VerifierKey
+from ledger.notes.receipts import Receipt, check_receipt
+from ledger.notes.witness_policy import PolicyWitness, WitnessPolicy
+from ledger.tlog.tree import merkle_path, merkle_root
 
 LOG, WITNESS = SigningKey(bytes(32)), SigningKey(bytes([1]) * 32)
 LOG_KEY = VerifierKey.ed25519("example.town/log", bytes(LOG.verify_key))

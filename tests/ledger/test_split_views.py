@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import Malformed, MusubiError, ProofInvalid, SignatureInvalid, TooLarge
 from ledger.evidence import SplitView, check_split_view, make_split_view, parting, split_view_of_refused
 from ledger.hashing import leaf_hash
-from ledger.notes import VerifierKey
-from ledger.tree import merkle_root, prove_consistency
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.note import VerifierKey
+from ledger.tlog.tree import merkle_root, prove_consistency
 
 ORIGIN = "log.example/town"
 KEY, OTHER = SigningKey(bytes(range(32))), SigningKey(bytes(32))

@@ -8,8 +8,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from ledger.hashing import EMPTY_ROOT, leaf_hash
-from ledger.tile_recovery import RecoveredTiles
-from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, TileAppender, split_hashes, tiles_of_size
+from ledger.tlog.tile_recovery import RecoveredTiles
+from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileAppender, split_hashes, tiles_of_size
 
 LARGE = 2 * 65_536 + 700
 """Two whole tiles of level 1, and a right edge on three levels."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, TooLarge
 from ledger.hashing import leaf_hash
-from ledger.tiles import (
+from ledger.tlog.tiles import (
     Tile,
     TileAppender,
     TileReader,
@@ -19,7 +19,7 @@ from ledger.tiles import (
     tile_at,
     tiles_of_size,
 )
-from ledger.tree import Frontier, merkle_path, prove_consistency, prove_inclusion, root_hash
+from ledger.tlog.tree import Frontier, merkle_path, prove_consistency, prove_inclusion, root_hash
 
 tiles = st.builds(
     Tile, level=st.integers(-1, 63), index=st.integers(0, 2**55 - 1) | st.integers(0, 1001), width=st.integers(1, 256)

@@ -7,15 +7,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey, VerifyKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.cosignatures import check_cosignature, cosign
 from ledger.errors import Malformed, MusubiError, ProofInvalid, SignatureInvalid, TooLarge
 from ledger.hashing import EMPTY_ROOT, leaf_hash
-from ledger.notes import Note, NoteSignature, VerifierKey, parse_note, sign_text, verify_note
-from ledger.tiles import TileAppender, TileReader
-from ledger.tree import merkle_root, prove_consistency
-from ledger.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
-from ledger.witness_protocol import (
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.cosignatures import check_cosignature, cosign
+from ledger.notes.note import Note, NoteSignature, VerifierKey, parse_note, sign_text, verify_note
+from ledger.notes.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
+from ledger.notes.witness_protocol import (
     AddCheckpoint,
     BadRequest,
     InconsistentCheckpoint,
@@ -25,6 +23,8 @@ from ledger.witness_protocol import (
     WitnessRefusal,
     decide,
 )
+from ledger.tlog.tiles import TileAppender, TileReader
+from ledger.tlog.tree import merkle_root, prove_consistency
 
 ORIGIN = "example.town/log"
 LOG = SigningKey(bytes(32))

@@ -16,10 +16,10 @@ from msgspec import structs
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import Unavailable
-from policies.bundle import Bundle, commitment, disclose
-from policies.consent import make_consent
+from policies.consents.bundle import Bundle, commitment, disclose
+from policies.consents.consent import make_consent
 from policies.document import Policy
-from policies.keys import pairwise_key, public_hex
+from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import Countersign, Go, HeldLeaf, Share, Task
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog

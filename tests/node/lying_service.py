@@ -23,11 +23,11 @@ from pyarrow import parquet
 
 from ledger import canonical, jws
 from ledger.errors import ClockSkew, MusubiError, NotFound
-from ledger.tiles import Tile, TileAppender
-from policies.bundle import Bundle, commitment, disclose
-from policies.consent import make_consent
+from ledger.tlog.tiles import Tile, TileAppender
+from policies.consents.bundle import Bundle, commitment, disclose
+from policies.consents.consent import make_consent
 from policies.document import Policy
-from policies.keys import pairwise_key, public_hex
+from policies.pairwise_keys import pairwise_key, public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import (
     CaughtUp,

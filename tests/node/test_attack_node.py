@@ -16,8 +16,8 @@ from msgspec import structs
 from ledger import canonical
 from ledger import entries as e
 from ledger.errors import Unavailable
-from policies.attestation import make_challenge, make_link
-from policies.keys import pairwise_key, public_hex
+from policies.consents.attestation import make_challenge, make_link
+from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.local import MAX_NUMBER, combine
 from queries.rounds.messages import Task
 from trust.node import links as links_module

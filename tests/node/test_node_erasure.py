@@ -16,9 +16,9 @@ import trust.node.rounds.steps as rounds_module
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import NotPermitted
-from policies.bundle import disclose
-from policies.erasure import ErasedWord
-from policies.keys import pairwise_key, public_hex
+from policies.consents.bundle import disclose
+from policies.consents.erasure import ErasedWord
+from policies.pairwise_keys import pairwise_key, public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import HeldLeaf, Share, Task
 from trust.node.backup import back_up, restore

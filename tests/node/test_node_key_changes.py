@@ -9,9 +9,9 @@ from lying_service import ME, OPERATOR, OTHER, PLACE, Stage, consent_bundle, see
 from ledger import jws
 from ledger.canonical import encode
 from ledger.errors import ProofInvalid, SignatureInvalid
-from policies.attestation import make_challenge, make_link
-from policies.bundle import commitment, disclose
-from policies.keys import pairwise_key, public_hex
+from policies.consents.attestation import make_challenge, make_link
+from policies.consents.bundle import commitment, disclose
+from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import HeldLeaf, Share
 from trust.files.keys import read_secret, write_secret
 

@@ -13,7 +13,7 @@ from msgspec import structs
 import trust.node.rounds.steps as rounds_module
 from ledger import jws
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
-from policies.bundle import Leaf, commitment, disclose
+from policies.consents.bundle import Leaf, commitment, disclose
 from queries.rounds.messages import HeldLeaf, Share, Task
 from trust.node import process
 

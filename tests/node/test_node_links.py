@@ -8,8 +8,8 @@ import pytest
 import structlog
 from lying_service import ME, OTHER, SECRETS, Stage, seed_of, staged
 
-from policies.attestation import CHALLENGE_SECONDS, make_challenge, make_link
-from policies.keys import pairwise_key, public_hex
+from policies.consents.attestation import CHALLENGE_SECONDS, make_challenge, make_link
+from policies.pairwise_keys import pairwise_key, public_hex
 
 Line = Callable[[int], dict[str, str]]
 

@@ -10,7 +10,7 @@ from lying_service import ME, OTHER, Stage, seed_of, staged
 import trust.node.rounds.steps as rounds_module
 from ledger import entries as e
 from ledger import jws
-from policies.keys import pairwise_key, public_hex
+from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 
 Lie = Callable[[Stage, int, int], str]

@@ -2,11 +2,11 @@
 
 from nacl.signing import SigningKey
 
-from ledger import ml_dsa
-from ledger.checkpoints import Checkpoint
-from ledger.cosignatures import cosign
-from ledger.notes import Note, VerifierKey
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes import ml_dsa
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.cosignatures import cosign
+from ledger.notes.note import Note, VerifierKey
+from ledger.notes.witness_policy import WitnessPolicy
 from trust.pages.cards import Cosigner
 from trust.service.pages.town.gather import cosigners_of
 

@@ -30,10 +30,10 @@ from verify_cases import (
 )
 
 from ledger import canonical
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.receipts import Receipt
-from ledger.tree import merkle_path, merkle_root
-from ledger.witness_protocol import AddCheckpoint
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.receipts import Receipt
+from ledger.notes.witness_protocol import AddCheckpoint
+from ledger.tlog.tree import merkle_path, merkle_root
 from trust.pages import verify_page
 from trust.pages.cards import TownPage
 from trust.pages.verify_page import VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256

@@ -13,20 +13,21 @@ from typing import Any
 from msgspec import Raw
 from nacl.signing import SigningKey
 
-from ledger import canonical, jws, ml_dsa
+from ledger import canonical, jws
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
-from ledger.cosignatures import cosign
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid
 from ledger.hashing import leaf_hash, node_hash
-from ledger.log_keys import LogKeys
-from ledger.notes import NoteSignature, VerifierKey, parse_note
-from ledger.proofs import check_consistency, check_inclusion
-from ledger.receipts import Receipt, check_receipt
+from ledger.notes import ml_dsa
+from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.cosignatures import cosign
+from ledger.notes.log_keys import LogKeys
+from ledger.notes.note import NoteSignature, VerifierKey, parse_note
+from ledger.notes.receipts import Receipt, check_receipt
+from ledger.notes.witness_policy import WitnessPolicy
+from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.text_forms import to_base64
-from ledger.tree import merkle_path, merkle_root
-from ledger.witness_policy import WitnessPolicy
-from ledger.witness_protocol import AddCheckpoint
+from ledger.tlog.proofs import check_consistency, check_inclusion
+from ledger.tlog.tree import merkle_path, merkle_root
 from policies.governance import approve
 from policies.log_keys import make_log_key_body
 from queries.answers.uses import InForceAt, check_in_force_at, check_use

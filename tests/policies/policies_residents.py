@@ -9,10 +9,10 @@ from msgspec import structs
 
 from ledger import jws
 from ledger.entries import Grant
-from policies.bundle import NONE, Bundle, Leaf, commitment, leaf_digest
-from policies.consent import General, SubGrant, make_consent
+from policies.consents.bundle import NONE, Bundle, Leaf, commitment, leaf_digest
+from policies.consents.consent import General, SubGrant, make_consent
 from policies.document import Policy, document_sha256
-from policies.keys import SERVICE, pairwise_key
+from policies.pairwise_keys import SERVICE, pairwise_key
 
 SHOWN_AT = 1_790_000_000
 UNTIL = "2027-03-31"

@@ -11,7 +11,7 @@ from policies_residents import seed_of
 
 from ledger import jws
 from ledger.errors import ClockSkew, ConsentMismatch, Malformed, MusubiError, SignatureInvalid
-from policies.attestation import (
+from policies.consents.attestation import (
     CHALLENGE_SECONDS,
     Attestation,
     Enrolment,
@@ -22,7 +22,7 @@ from policies.attestation import (
     make_enrolment,
     make_link,
 )
-from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 
 ANN = pairwise_key(seed_of("ann"), SERVICE)
 EVE = pairwise_key(seed_of("eve"), SERVICE)

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from ledger.canonical import encode
 from ledger.errors import MusubiError, ProofInvalid
-from policies.bundle import (
+from policies.consents.bundle import (
     NONE,
     Bundle,
     DisclosedLeaf,

@@ -21,8 +21,8 @@ from policies_residents import (
 
 from ledger import jws
 from ledger.errors import ConsentMismatch, Malformed, MusubiError, ProofInvalid, SignatureInvalid
-from policies.bundle import NONE, Bundle, Leaf, disclose, leaf_digest
-from policies.consent import (
+from policies.consents.bundle import NONE, Bundle, Leaf, disclose, leaf_digest
+from policies.consents.consent import (
     Consent,
     General,
     SubGrant,
@@ -32,7 +32,7 @@ from policies.consent import (
     read_revocation,
 )
 from policies.document import document_sha256, notice_sha256
-from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 
 POLICY = mobility()
 SHA256 = document_sha256(POLICY)

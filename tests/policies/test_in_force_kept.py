@@ -9,10 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-import policies.chunk_tree
+import policies.in_force.chunk_tree
 from ledger.entries import Grant
-from policies.chunk_tree import CHUNK_BITS, ChunkTree
-from policies.in_force import KEPT_SETS, InForce, check_in_force
+from policies.in_force.chunk_tree import CHUNK_BITS, ChunkTree
+from policies.in_force.sets import KEPT_SETS, InForce, check_in_force
 
 UNTILS = ("2026-12-31", "2027-03-31", "2028-03-31")
 CAPS = (10, 25, 60)
@@ -170,9 +170,9 @@ def test_one_grant_costs_one_chunk_and_its_path(chunks: int, monkeypatch: pytest
     tree = ChunkTree(dict.fromkeys(range(chunks), (1 << CHUNK_BITS) - 1))
     tree.root(chunks * CHUNK_BITS)
     leaves, nodes = [], []
-    real_leaf, real_node = policies.chunk_tree.leaf_hash, policies.chunk_tree.node_hash
-    monkeypatch.setattr(policies.chunk_tree, "leaf_hash", lambda data: leaves.append(1) or real_leaf(data))
-    monkeypatch.setattr(policies.chunk_tree, "node_hash", lambda *two: nodes.append(1) or real_node(*two))
+    real_leaf, real_node = policies.in_force.chunk_tree.leaf_hash, policies.in_force.chunk_tree.node_hash
+    monkeypatch.setattr(policies.in_force.chunk_tree, "leaf_hash", lambda data: leaves.append(1) or real_leaf(data))
+    monkeypatch.setattr(policies.in_force.chunk_tree, "node_hash", lambda *two: nodes.append(1) or real_node(*two))
     tree.put(chunks // 2, 7)
     assert tree.root(chunks * CHUNK_BITS) == ChunkTree(dict(tree.chunks)).root(chunks * CHUNK_BITS)
     del leaves[len(leaves) - chunks :], nodes[:]  # those of the tree made anew

@@ -11,8 +11,8 @@ from msgspec import structs
 
 from ledger.entries import Grant
 from ledger.errors import ProofInvalid
-from policies.chunk_tree import CHUNK_BITS
-from policies.in_force import (
+from policies.in_force.chunk_tree import CHUNK_BITS
+from policies.in_force.sets import (
     InForce,
     InForceProof,
     check_in_force,

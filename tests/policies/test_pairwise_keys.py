@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 
 seeds = st.binary(min_size=32, max_size=32)
 aliases = st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True)

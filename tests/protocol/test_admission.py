@@ -23,7 +23,7 @@ from ledger.errors import (
     SignatureInvalid,
 )
 from policies import budgets
-from policies.in_force import in_force_root
+from policies.in_force.sets import in_force_root
 from policies.replay import QUESTION_SECONDS
 from queries.question.tree import decode_query, query_sha256
 from queries.replay import replay

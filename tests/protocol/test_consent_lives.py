@@ -16,7 +16,7 @@ from protocol_histories import Frozen, freeze, thaw
 from ledger import entries as e
 from ledger.errors import ProofInvalid
 from policies.document import Policy, document_sha256
-from policies.in_force import check_in_force, indices_in_force, prove_in_force
+from policies.in_force.sets import check_in_force, indices_in_force, prove_in_force
 from policies.replay import step
 
 UNTILS = ["2026-10-31", "2027-03-31", "2028-03-31"]

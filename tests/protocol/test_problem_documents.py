@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import ledger
 from ledger import errors
 from ledger.errors import BudgetExceeded, MusubiError
-from ledger.witness_protocol import WitnessRefusal
+from ledger.notes.witness_protocol import WitnessRefusal
 from trust.runtime.problems import KINDS, PROBLEM_TYPE, error_of, kind_of, problem
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, MusubiError)]

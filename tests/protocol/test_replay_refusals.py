@@ -320,7 +320,7 @@ def test_an_admit_past_the_policys_limit_for_one_question_is_refused() -> None:
     token = builder.ask(version=2)
     said = jws.read_unverified(token, Question)
     at = builder.now()
-    from policies.in_force import in_force_root
+    from policies.in_force.sets import in_force_root
     from queries.question.tree import decode_query, query_sha256
 
     too_much = structs.replace(
@@ -341,7 +341,7 @@ def test_nothing_is_admitted_under_a_policy_that_has_ended() -> None:
     builder = ready()
     entry = builder.make_admit()
     at = START + 3 * 365 * 86_400
-    from policies.in_force import in_force_root
+    from policies.in_force.sets import in_force_root
 
     token = sign(builder, at=at)
     late = structs.replace(

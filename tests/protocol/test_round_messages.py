@@ -12,7 +12,7 @@ from protocol_histories import ready
 
 from ledger import canonical, jws
 from ledger.errors import Malformed, MusubiError, ProofInvalid, SignatureInvalid
-from policies.bundle import Bundle, Leaf, disclose
+from policies.consents.bundle import Bundle, Leaf, disclose
 from queries.question.plan import Plan
 from queries.replay import check_word
 from queries.rounds import messages as m

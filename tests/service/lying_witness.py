@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint
-from ledger.cosignatures import cosign
 from ledger.hashing import EMPTY_ROOT
-from ledger.notes import parse_note
-from ledger.witness_protocol import AddCheckpoint
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.cosignatures import cosign
+from ledger.notes.note import parse_note
+from ledger.notes.witness_protocol import AddCheckpoint
 
 HONEST = "honest"
 LIES = (

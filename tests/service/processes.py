@@ -20,7 +20,7 @@ import httpx
 from running import PATIENCE, Clock, Running, Town
 
 from ledger.errors import NotFound
-from ledger.witness_protocol import WitnessRefusal
+from ledger.notes.witness_protocol import WitnessRefusal
 from trust.audit.witness import open_witness
 
 _forks = multiprocessing.get_context("forkserver")

@@ -25,16 +25,16 @@ from sqlalchemy import select
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.hashing import leaf_hash
-from ledger.notes import VerifierKey
-from ledger.receipts import Receipt, check_receipt
-from ledger.tree import merkle_root
-from ledger.witness_policy import WitnessPolicy
-from policies.attestation import Attestation, make_enrolment
-from policies.bundle import Bundle
-from policies.consent import make_consent, make_revocation
+from ledger.notes.note import VerifierKey
+from ledger.notes.receipts import Receipt, check_receipt
+from ledger.notes.witness_policy import WitnessPolicy
+from ledger.tlog.tree import merkle_root
+from policies.consents.attestation import Attestation, make_enrolment
+from policies.consents.bundle import Bundle
+from policies.consents.consent import make_consent, make_revocation
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from policies.governance import approve
-from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.replay import MemoryConsents, State
 from queries.replay import replay
 from queries.rounds.messages import (

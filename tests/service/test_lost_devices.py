@@ -8,9 +8,9 @@ from running import HEALTH, Resident, Running, refused, replay_log
 from ledger import entries as e
 from ledger import jws
 from ledger.jws import unb64url
-from policies.bundle import Bundle, commitment
-from policies.consent import Promise
-from policies.keys import public_hex
+from policies.consents.bundle import Bundle, commitment
+from policies.consents.consent import Promise
+from policies.pairwise_keys import public_hex
 from policies.replay import grant_in_force
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record

@@ -34,9 +34,9 @@ from sqlalchemy import update
 from ledger import canonical, jws
 from ledger import entries as e
 from policies.budgets import charges_for
-from policies.consent import Promise, check_sub_grant
+from policies.consents.consent import Promise, check_sub_grant
 from policies.document import Budget, document_sha256
-from policies.in_force import count_in_force
+from policies.in_force.sets import count_in_force
 from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.tree import decode_query

@@ -33,11 +33,11 @@ from running import (
 )
 
 from ledger import canonical, jws
-from policies.bundle import NONE, Bundle, Leaf, leaf_digest
-from policies.consent import General, SubGrant
+from policies.consents.bundle import NONE, Bundle, Leaf, leaf_digest
+from policies.consents.consent import General, SubGrant
 from policies.document import Budget, Policy
 from policies.governance import approve
-from policies.keys import pairwise_key, public_hex
+from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import Countersign, Share, Word
 from trust.service.acts.intake import SMALL
 

@@ -19,9 +19,9 @@ from running import ORIGIN, Resident, Running, consent_of, refused, replay_log
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import Unavailable
-from policies.bundle import Bundle
-from policies.erasure import ErasedWord, ErasureOrder, Farewell, make_erasure
-from policies.keys import public_hex
+from policies.consents.bundle import Bundle
+from policies.consents.erasure import ErasedWord, ErasureOrder, Farewell, make_erasure
+from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import LeavesAnswer
 from trust.service.acts.retention import sweep, time_come

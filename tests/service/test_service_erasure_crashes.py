@@ -10,7 +10,7 @@ import pytest
 from processes import ServiceProcess, free_port, process_of
 from running import ORIGIN, Resident, consent_of, lay_out, replay_log
 
-from policies.erasure import make_erasure
+from policies.consents.erasure import make_erasure
 from trust.service.keys.record_keys import RecordKeys
 
 pytestmark = pytest.mark.anyio

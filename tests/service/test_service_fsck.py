@@ -21,12 +21,12 @@ from running import ORIGIN, Town, lay_out
 from sqlalchemy import insert
 
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.cosignatures import cosign
 from ledger.errors import HistoryForked, Unavailable
-from ledger.log_keys import LogKeys
-from ledger.notes import Note, VerifierKey, format_note, parse_note
-from ledger.tiles import Tile, TileAppender, tiles_of_size
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.cosignatures import cosign
+from ledger.notes.log_keys import LogKeys
+from ledger.notes.note import Note, VerifierKey, format_note, parse_note
+from ledger.tlog.tiles import Tile, TileAppender, tiles_of_size
 from policies.log_keys import make_log_key_body
 from policies.replay import entry_sha256
 from trust.cli import main

@@ -15,9 +15,9 @@ from running import ORIGIN, Resident, Town, lay_out
 from witness_processes import PATIENCE, WitnessProcess, foreign_witness, own_witness, policy_of
 
 from ledger import entries as e
-from ledger.checkpoints import open_checkpoint
-from ledger.receipts import Receipt, check_receipt
-from ledger.tiles import Tile, partial_tiles, tiles_of_size
+from ledger.notes.checkpoints import open_checkpoint
+from ledger.notes.receipts import Receipt, check_receipt
+from ledger.tlog.tiles import Tile, partial_tiles, tiles_of_size
 from policies.replay import entry_sha256
 from trust.audit.auditor import audit
 from trust.cli import main

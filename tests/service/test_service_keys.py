@@ -11,16 +11,16 @@ from running import Resident, Running, Town, lay_out, query, question, refused, 
 
 from ledger import entries as e
 from ledger import jws
-from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import SignatureInvalid, Unavailable
 from ledger.hashing import leaf_hash
-from ledger.log_keys import LogKeyHistory, LogKeys
-from ledger.ml_dsa import public_bytes
-from ledger.notes import VerifierKey, parse_note
-from ledger.receipts import Receipt, check_receipt
-from ledger.tree import merkle_root
-from ledger.witness_protocol import AddCheckpoint, UntrustedSignature
-from policies.consent import Promise
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.log_keys import LogKeyHistory, LogKeys
+from ledger.notes.ml_dsa import public_bytes
+from ledger.notes.note import VerifierKey, parse_note
+from ledger.notes.receipts import Receipt, check_receipt
+from ledger.notes.witness_protocol import AddCheckpoint, UntrustedSignature
+from ledger.tlog.tree import merkle_root
+from policies.consents.consent import Promise
 from policies.log_keys import make_log_key_body
 from queries.rounds.messages import Countersign, OfferAnswer, Share, WorkAnswer
 from trust.audit.witness import open_witness

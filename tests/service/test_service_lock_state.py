@@ -28,8 +28,8 @@ from running import (
 from sqlalchemy import delete, insert, update
 
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import HistoryForked, Unavailable
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from policies.replay import SeenConsents, State
 from queries.replay import replay
 from trust.audit.witness import create_witness

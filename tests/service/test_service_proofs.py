@@ -14,9 +14,9 @@ from running import HEALTH, MOBILITY, Resident, Running, query, question, refuse
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.errors import ProofInvalid
+from policies.consents.erasure import make_erasure
 from policies.document import document_sha256
-from policies.erasure import make_erasure
-from policies.in_force import check_in_force
+from policies.in_force.sets import check_in_force
 from policies.replay import MemoryConsents, State
 from queries.answers.uses import InForceAt, Stopped, Uses, check_caught_up, check_use
 from queries.replay import replay

@@ -25,10 +25,10 @@ from sqlalchemy import select
 
 from ledger import jws
 from ledger.errors import HistoryForked, Malformed, NotFound, NotPermitted, Unavailable
-from policies.bundle import Bundle
-from policies.erasure import Farewell, make_erasure
-from policies.in_force import indices_in_force
-from policies.keys import public_hex
+from policies.consents.bundle import Bundle
+from policies.consents.erasure import Farewell, make_erasure
+from policies.in_force.sets import indices_in_force
+from policies.pairwise_keys import public_hex
 from trust.files.backups import MANIFEST, read_backup
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record

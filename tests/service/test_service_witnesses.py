@@ -16,7 +16,7 @@ from processes import ServiceProcess, free_port, service_alone
 from running import PATIENCE, Resident, lay_out
 from witness_processes import WitnessProcess, own_witness, policy_of
 
-from ledger.receipts import Receipt
+from ledger.notes.receipts import Receipt
 from trust.files.keys import read_key
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

@@ -11,8 +11,8 @@ from msgspec import structs
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import ProofInvalid
-from policies.bundle import Bundle, commitment
-from policies.consent import General
+from policies.consents.bundle import Bundle, commitment
+from policies.consents.consent import General
 from policies.document import document_sha256
 from queries.rounds.messages import MyConsent
 from trust.client.service import RevokedAnswer

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
-from ledger.notes import VerifierKey
-from ledger.tiles import TileAppender, encode_bundle, tiles_of_size
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.note import VerifierKey
+from ledger.tlog.tiles import TileAppender, encode_bundle, tiles_of_size
 from trust.cli import main
 from trust.log.export import Exported, export_log
 from trust.log.pins import Trust, save_trust

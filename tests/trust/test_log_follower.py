@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import (
     ClockSkew,
     HistoryForked,
@@ -24,10 +23,11 @@ from ledger.errors import (
 )
 from ledger.evidence import SplitView, check_split_view
 from ledger.hashing import leaf_hash
-from ledger.notes import VerifierKey
-from ledger.tiles import ENTRIES, Tile, TileAppender, tiles_of_size
-from ledger.tree import Frontier, merkle_root, prove_consistency, prove_inclusion
-from ledger.verified_tiles import VerifiedTiles
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.note import VerifierKey
+from ledger.tlog.tiles import ENTRIES, Tile, TileAppender, tiles_of_size
+from ledger.tlog.tree import Frontier, merkle_root, prove_consistency, prove_inclusion
+from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.log.follower import BATCH_ENTRIES, LogFollower
 from trust.log.source import FolderLog, HttpLog, cut, open_log
 from trust.log.tile_folder import TileFolder

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from ledger import entries as e
 from ledger.errors import MusubiError, NotPermitted, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.evidence import make_split_view
-from ledger.notes import VerifierKey
-from ledger.receipts import Receipt, check_receipt
-from ledger.tiles import TileAppender, TileReader
-from ledger.tree import prove_inclusion
+from ledger.notes.note import VerifierKey
+from ledger.notes.receipts import Receipt, check_receipt
+from ledger.tlog.tiles import TileAppender, TileReader
+from ledger.tlog.tree import prove_inclusion
 from trust.audit.auditor import audit
 from trust.cli import main
 from trust.client.service import ServiceClient

@@ -14,12 +14,12 @@ from promise_town import WITNESSES, PromiseTown, quorum_policy
 
 from ledger import entries as e
 from ledger.canonical import encode
-from ledger.cosignatures import cosign
 from ledger.errors import Malformed, MusubiError, NotPermitted, ProofInvalid, SignatureInvalid
-from ledger.notes import Note, VerifierKey, format_note, parse_note
-from policies.broken_promises import BrokenPromise, Included, are_late, check_broken_promise
-from policies.bundle import commitment
-from policies.consent import PROMISE_SECONDS, Promise
+from ledger.notes.cosignatures import cosign
+from ledger.notes.note import Note, VerifierKey, format_note, parse_note
+from policies.consents.bundle import commitment
+from policies.consents.consent import PROMISE_SECONDS, Promise
+from policies.consents.promises import BrokenPromise, Included, are_late, check_broken_promise
 from trust.cli import main
 from trust.files.evidence import check_evidence, keep_evidence, read_evidence
 from trust.files.keys import write_secret

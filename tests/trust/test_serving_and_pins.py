@@ -14,7 +14,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
-from ledger.notes import VerifierKey
+from ledger.notes.note import VerifierKey
 from trust.log.pins import Trust, decode_trust, load_trust, save_trust, write_whole
 
 KEY = VerifierKey.ed25519("log.example/town", bytes(SigningKey(bytes(32)).verify_key))

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.errors import Malformed, NotFound, Unavailable
 from ledger.hashing import EMPTY_ROOT, leaf_hash
-from ledger.notes import VerifierKey
-from ledger.tiles import Tile, TileAppender, TileReader, encode_bundle, tiles_of_size
-from ledger.tree import Frontier, root_hash
+from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.note import VerifierKey
+from ledger.tlog.tiles import Tile, TileAppender, TileReader, encode_bundle, tiles_of_size
+from ledger.tlog.tree import Frontier, root_hash
 from trust.log import tile_folder
 from trust.log.tile_folder import TileFolder
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from litestar.testing import TestClient
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.cosignatures import check_cosignature
 from ledger.errors import Malformed, NotFound, NotPermitted, SignatureInvalid, Unavailable
 from ledger.hashing import EMPTY_ROOT
-from ledger.notes import Note, NoteSignature, VerifierKey, format_note, parse_note, sign_text
-from ledger.tiles import Tile, TileAppender, TileReader
-from ledger.tree import prove_consistency
-from ledger.witness_protocol import AddCheckpoint, SizeConflict, UntrustedSignature, WitnessRefusal
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.cosignatures import check_cosignature
+from ledger.notes.note import Note, NoteSignature, VerifierKey, format_note, parse_note, sign_text
+from ledger.notes.witness_protocol import AddCheckpoint, SizeConflict, UntrustedSignature, WitnessRefusal
+from ledger.tlog.tiles import Tile, TileAppender, TileReader
+from ledger.tlog.tree import prove_consistency
 from trust.audit.witness import Witness, create_witness, open_witness
 from trust.audit.witness_folder import make_witness
 from trust.files.evidence import check_evidence, read_evidence

@@ -15,13 +15,13 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
-from ledger.cosignatures import cosign
-from ledger.notes import Note, VerifierKey, parse_note
-from ledger.tiles import Tile, TileAppender, TileReader
-from ledger.tree import prove_consistency
-from ledger.witness_policy import PolicyGroup, PolicyWitness, WitnessPolicy
-from ledger.witness_protocol import AddCheckpoint
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.cosignatures import cosign
+from ledger.notes.note import Note, VerifierKey, parse_note
+from ledger.notes.witness_policy import PolicyGroup, PolicyWitness, WitnessPolicy
+from ledger.notes.witness_protocol import AddCheckpoint
+from ledger.tlog.tiles import Tile, TileAppender, TileReader
+from ledger.tlog.tree import prove_consistency
 from trust.audit.witness_folder import make_witness
 from trust.log.witness_client import Cosigned, collect_cosignatures, fetch_latest
 

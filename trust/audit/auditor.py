@@ -27,7 +27,7 @@ from pathlib import Path
 
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
-from ledger.notes import VerifierKey
+from ledger.notes.note import VerifierKey
 from policies.replay import State, entry_sha256
 from queries.replay import replay
 from queries.rounds.admission import plan_of

@@ -17,11 +17,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import MusubiError, NotFound, TooLarge, Unavailable
 from ledger.evidence import MAX_EVIDENCE_BYTES, SplitView, make_split_view, open_signed, parting
-from ledger.notes import MAX_NOTE_BYTES, VerifierKey
-from ledger.verified_tiles import VerifiedTiles
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import MAX_NOTE_BYTES, VerifierKey
+from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.files.evidence import Evidence, check_evidence, parse_evidence
 from trust.log.source import LogSource, StaticLog, is_url, open_log
 

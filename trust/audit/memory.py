@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 from ledger.errors import HistoryForked, Malformed, NotFound, TooLarge, Unavailable
-from ledger.notes import MAX_NOTE_BYTES
+from ledger.notes.note import MAX_NOTE_BYTES
 from trust.files.evidence import Evidence, keep_evidence
 from trust.log.pins import Trust, load_trust, save_trust, write_whole
 

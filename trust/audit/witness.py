@@ -1,7 +1,7 @@
 """A witness (C2SP tlog-witness): it remembers the largest tree of each log that it has seen, and cosigns what extends it.
 
 A log whose checkpoints need a witness' cosignature cannot show two histories to two people without showing both to
-the witness, which signs only one of them. ``ledger.witness_protocol`` has the format, the statuses and the decision;
+the witness, which signs only one of them. ``ledger.notes.witness_protocol`` has the format, the statuses and the decision;
 this is the shell around it: one SQLite database, and two addresses.
 
 ==========================================  =====================================================================
@@ -38,12 +38,12 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint
-from ledger.cosignatures import cosign
 from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
 from ledger.evidence import split_view_of_refused
-from ledger.notes import Note, VerifierKey, format_note, parse_note
-from ledger.witness_protocol import (
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.cosignatures import cosign
+from ledger.notes.note import Note, VerifierKey, format_note, parse_note
+from ledger.notes.witness_protocol import (
     CONFLICT_TYPE,
     MAX_REQUEST_BYTES,
     AddCheckpoint,

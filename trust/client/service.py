@@ -14,11 +14,11 @@ from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import MemberBody
 from ledger.errors import ProofInvalid, SignatureInvalid, Unavailable
-from ledger.log_keys import LogKeyHistory
-from ledger.receipts import Receipt, check_receipt
-from policies.bundle import Bundle
+from ledger.notes.log_keys import LogKeyHistory
+from ledger.notes.receipts import Receipt, check_receipt
+from policies.consents.bundle import Bundle
 from policies.document import Policy, decode_document, document_sha256
-from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from queries.question.tree import Query, encode_query
 from queries.rounds.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Question
 from trust.log.keys import check_log_keys, decode_log_keys

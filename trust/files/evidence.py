@@ -1,7 +1,7 @@
 """Evidence on disk: files that convict a log or its operator on their own, made here and checked here.
 
 There are two kinds, told apart by ``kind``: ``split-view`` (``ledger.evidence``) and ``broken-promise``
-(``policies.broken_promises``); each module's docstring is its format. A file is named for its kind and the hash of its
+(``policies.consents.promises``); each module's docstring is its format. A file is named for its kind and the hash of its
 bytes, so the same evidence is kept once, and one file never overwrites another.
 """
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from ledger import canonical
 from ledger.errors import NotFound, Unavailable
 from ledger.evidence import MAX_EVIDENCE_BYTES, Conviction, SplitView, check_split_view, line_of
-from ledger.notes import VerifierKey
-from ledger.witness_policy import WitnessPolicy
-from policies.broken_promises import BrokenPromise, check_broken_promise
+from ledger.notes.note import VerifierKey
+from ledger.notes.witness_policy import WitnessPolicy
+from policies.consents.promises import BrokenPromise, check_broken_promise
 from trust.log.pins import write_whole
 
 Evidence = SplitView | BrokenPromise

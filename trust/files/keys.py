@@ -7,8 +7,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
-from ledger import ml_dsa
 from ledger.errors import Malformed, NotFound, NotPermitted
+from ledger.notes import ml_dsa
 
 
 def write_secret(path: Path, secret: bytes) -> None:

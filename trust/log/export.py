@@ -23,13 +23,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import HistoryForked, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.hashing import EMPTY_ROOT
-from ledger.notes import VerifierKey, parse_note
-from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
-from ledger.tree import root_hash
-from ledger.verified_tiles import VerifiedTiles
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import VerifierKey, parse_note
+from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
+from ledger.tlog.tree import root_hash
+from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.log.keys import FollowedKeys
 from trust.log.pins import Trust, save_trust, write_whole
 from trust.log.source import LogSource

@@ -8,7 +8,7 @@
    the root of the first ``frontier.size`` leaves, from tiles under the new root, must be the frontier's own.
 
 Then it reads on, one bundle of 256 entries after the other. Every tile is checked against the signed root before it is
-used (``ledger.verified_tiles``) and every entry against its tile. So what is yielded is already verified, each file is
+used (``ledger.tlog.verified_tiles``) and every entry against its tile. So what is yielded is already verified, each file is
 read once, and memory does not grow with the log.
 
 **Evidence.** Where two signed checkpoints contradict each other, the HistoryForked that is raised carries the file that
@@ -34,16 +34,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ledger.checkpoints import Checkpoint
-from ledger.cosignatures import median_time
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.evidence import make_split_view
-from ledger.log_keys import LogKeyHistory
-from ledger.notes import Note, VerifierKey, parse_note
-from ledger.tiles import TILE_WIDTH
-from ledger.tree import Frontier, root_hash
-from ledger.verified_tiles import VerifiedTiles
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.cosignatures import median_time
+from ledger.notes.log_keys import LogKeyHistory
+from ledger.notes.note import Note, VerifierKey, parse_note
+from ledger.notes.witness_policy import WitnessPolicy
+from ledger.tlog.tiles import TILE_WIDTH
+from ledger.tlog.tree import Frontier, root_hash
+from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.log.keys import FollowedKeys, PinnedLogKeys
 from trust.log.source import LogSource
 

@@ -25,12 +25,12 @@ from ledger import canonical
 from ledger import entries as e
 from ledger.entries import Index
 from ledger.errors import Malformed, MusubiError, ProofInvalid, SignatureInvalid
-from ledger.log_keys import LogKeyHistory
-from ledger.notes import VerifierKey
-from ledger.receipts import MAX_RECEIPT_BYTES, Receipt, check_receipt
-from ledger.tiles import TILE_WIDTH
-from ledger.verified_tiles import VerifiedTiles
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes.log_keys import LogKeyHistory
+from ledger.notes.note import VerifierKey
+from ledger.notes.receipts import MAX_RECEIPT_BYTES, Receipt, check_receipt
+from ledger.notes.witness_policy import WitnessPolicy
+from ledger.tlog.tiles import TILE_WIDTH
+from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.log_keys import change_log_keys, first_log_keys
 from policies.replay import entry_sha256
 

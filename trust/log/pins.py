@@ -8,7 +8,7 @@ r"""What a node or an auditor pins before it believes anything: one small public
 ``genesis_sha256`` is the plain SHA-256 of entry 0: stewards, quorum and all else follow from it. ``log_key`` is the
 verifier key that the log began with, ``log_key_pq`` its post-quantum one (left out where it has none). Both stay as they
 are when the log changes its keys: readers follow the change by its own entry (``trust.log.keys``). ``witness_policy`` is
-a whole tlog-policy file (``ledger.witness_policy``). The file holds no secret;
+a whole tlog-policy file (``ledger.notes.witness_policy``). The file holds no secret;
 what matters is that it comes from someone its reader trusts, such as a steward, and not from the service.
 """
 
@@ -22,9 +22,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ledger import canonical
 from ledger.entries import Hex32, LongKey
 from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
-from ledger.log_keys import LogKeyHistory, LogKeys
-from ledger.notes import TYPE_ED25519, VerifierKey
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes.log_keys import LogKeyHistory, LogKeys
+from ledger.notes.note import TYPE_ED25519, VerifierKey
+from ledger.notes.witness_policy import WitnessPolicy
 from trust.log.keys import PinnedLogKeys
 
 MAX_TRUST_BYTES = 1_200_000

@@ -13,8 +13,8 @@ import httpx
 
 from ledger.errors import Malformed, MusubiError, NotFound, TooLarge, Unavailable
 from ledger.hashing import HASH_BYTES
-from ledger.notes import MAX_NOTE_BYTES
-from ledger.tiles import ENTRIES, MAX_ENTRY_BYTES, Tile
+from ledger.notes.note import MAX_NOTE_BYTES
+from ledger.tlog.tiles import ENTRIES, MAX_ENTRY_BYTES, Tile
 
 TIMEOUT_SECONDS = 20.0
 ATTEMPTS = 3

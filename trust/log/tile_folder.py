@@ -1,4 +1,4 @@
-"""The log on disk: tiles, entry bundles and the checkpoint, as the files that are served (``ledger.tiles``).
+"""The log on disk: tiles, entry bundles and the checkpoint, as the files that are served (``ledger.tlog.tiles``).
 
 Everything a checkpoint commits to is on disk before the checkpoint is. In order: the tiles' bytes (fdatasync, on a slow
 disk from a few threads), the folders they are in and the parents of folders made for them (fsync), the new checkpoint under
@@ -27,11 +27,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import MusubiError, NotFound, Unavailable
 from ledger.hashing import HASH_BYTES
-from ledger.notes import parse_note
-from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, encode_bundle, hashes_at
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import parse_note
+from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, encode_bundle, hashes_at
 
 T = TypeVar("T")
 

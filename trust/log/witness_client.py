@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import Malformed, MusubiError, SignatureInvalid
-from ledger.notes import Note, NoteSignature, cosignature_time, parse_note
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import Note, NoteSignature, cosignature_time, parse_note
+from ledger.notes.witness_policy import NO_WITNESS, PolicyWitness, WitnessPolicy
+from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.text_forms import to_number
-from ledger.witness_policy import NO_WITNESS, PolicyWitness, WitnessPolicy
-from ledger.witness_protocol import AddCheckpoint
 
 MAX_ANSWER_BYTES = 20_000
 MAX_SKEW_SECONDS = 60
@@ -31,7 +31,7 @@ _PLAIN = {"accept-encoding": "identity"}
 _HAS_NONE = (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED)
 
 Prove = Callable[[int, int], list[bytes]]
-"""(old size, new size) to consistency proof: ``ledger.tree.prove_consistency`` over the log's tiles."""
+"""(old size, new size) to consistency proof: ``ledger.tlog.tree.prove_consistency`` over the log's tiles."""
 
 
 @dataclass(slots=True)

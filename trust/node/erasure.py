@@ -4,7 +4,7 @@ The leaf and the link have gone from the books with the ``erase`` entry itself (
 
 1. the view rows and the customer number go from memory (``ViewStore.forget``);
 2. the books' file is written anew (``Books.scrub``), so that no copy is left in its free space or write-ahead log;
-3. only then the node signs, for each consent, that nothing of it is left here, and sends that (``policies.erasure``);
+3. only then the node signs, for each consent, that nothing of it is left here, and sends that (``policies.consents.erasure``);
 4. that it was sent is noted. A crash before this sends the words once more, which changes nothing.
 
 A round that is open goes on without the erased consent. A share that was written before goes out as it is: it is a sum
@@ -18,7 +18,7 @@ from nacl.signing import SigningKey
 
 from ledger import jws
 from ledger.errors import MusubiError
-from policies.erasure import ErasedWord
+from policies.consents.erasure import ErasedWord
 from trust.node.books import Books, Gone
 from trust.node.client import ServiceClient
 from trust.node.data.views import ViewStore

@@ -16,10 +16,10 @@ import structlog
 from ledger import canonical
 from ledger import entries as e
 from ledger.errors import MusubiError, ProofInvalid
-from ledger.tree import Frontier
+from ledger.tlog.tree import Frontier
 from policies.budgets import window_of
-from policies.chunk_tree import CHUNK_BITS, Chunks
-from policies.consent import check_sub_grant
+from policies.consents.consent import check_sub_grant
+from policies.in_force.chunk_tree import CHUNK_BITS, Chunks
 from policies.replay import State, entry_sha256
 from queries.question.plan import Plan
 from queries.replay import replay

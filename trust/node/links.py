@@ -1,6 +1,6 @@
 """Links between this holder's customers and residents' pairwise keys, taken in from the holder's own website.
 
-The website, where the customer is logged in, gives a challenge (``policies.attestation.make_challenge`` with
+The website, where the customer is logged in, gives a challenge (``policies.consents.attestation.make_challenge`` with
 ``keys/link.key``) and drops the resident's answer as a line of canonical JSON into a file ``links/<name>.jsonl``:
 ``{"customer":"…","link":"<JWS>"}``. It writes under another ending first and renames, so that a file here is whole.
 Files are taken in and removed; lines that do not check are counted and dropped. Nothing of this leaves the holder.
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ledger import canonical
 from ledger.errors import MusubiError, Unavailable
-from policies.attestation import check_link
+from policies.consents.attestation import check_link
 from trust.node.books import Books
 
 log = structlog.get_logger()

@@ -20,8 +20,8 @@ from ledger.errors import (
     ProofInvalid,
     SignatureInvalid,
 )
-from policies.bundle import commitment
-from policies.consent import Language, make_consent, make_revocation
+from policies.consents.bundle import commitment
+from policies.consents.consent import Language, make_consent, make_revocation
 from policies.document import Policy, document_sha256
 from trust.client.service import ServiceClient
 from trust.resident.promises import KeptPromise, check_new

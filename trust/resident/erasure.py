@@ -14,8 +14,8 @@ from ledger import entries as e
 from ledger import jws
 from ledger.entries import Hex32, Token
 from ledger.errors import NotFound, ProofInvalid
-from policies.erasure import Farewell, check_erased_word, make_erasure
-from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.consents.erasure import Farewell, check_erased_word, make_erasure
+from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.replay import MemoryConsents, State, entry_sha256
 from queries.replay import replay
 from trust.client.service import ServiceClient

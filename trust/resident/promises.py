@@ -4,7 +4,7 @@ When a consent is taken back, the service promises at once where in the ledger t
 The device keeps that promise before it asks for anything else, and checks it: signed with the key of the operator, whom
 the ledger's own ``member`` entry names, about this very revocation, for a time within a minute. ``PromiseCheck`` later
 looks whether each kept promise was kept. One that was broken gives the file that convicts the service
-(``policies.broken_promises``), which needs nothing but itself.
+(``policies.consents.promises``), which needs nothing but itself.
 
 A service that simply stops shows no new tree, and so nobody has said yet what time it is. Anyone may ask: a witness that
 has seen no larger tree cosigns the same one again, with its own time (C2SP tlog-witness). So the device asks them.
@@ -28,12 +28,13 @@ from ledger import entries as e
 from ledger.entries import Index, Token
 from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.evidence import signers
-from ledger.notes import Note, NoteSignature, format_note, parse_note
-from ledger.tiles import TILE_WIDTH
-from ledger.tree import prove_consistency, prove_inclusion
-from ledger.verified_tiles import VerifiedTiles
-from ledger.witness_policy import NO_WITNESS
-from policies.broken_promises import (
+from ledger.notes.note import Note, NoteSignature, format_note, parse_note
+from ledger.notes.witness_policy import NO_WITNESS
+from ledger.tlog.tiles import TILE_WIDTH
+from ledger.tlog.tree import prove_consistency, prove_inclusion
+from ledger.tlog.verified_tiles import VerifiedTiles
+from policies.consents.consent import PROMISE_SECONDS, Promise
+from policies.consents.promises import (
     LATE_SECONDS,
     BrokenPromise,
     Included,
@@ -42,7 +43,6 @@ from policies.broken_promises import (
     keeps,
     open_promise,
 )
-from policies.consent import PROMISE_SECONDS, Promise
 from policies.replay import entry_sha256
 from trust.client.service import ServiceClient
 from trust.log.follower import MAX_SKEW_SECONDS, LogFollower

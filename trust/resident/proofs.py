@@ -20,9 +20,9 @@ from ledger import canonical
 from ledger import entries as e
 from ledger.entries import Text
 from ledger.errors import Malformed, NotFound, NotPermitted, ProofInvalid, SignatureInvalid
-from ledger.receipts import Receipt
-from ledger.tiles import TILE_WIDTH
-from ledger.verified_tiles import VerifiedTiles
+from ledger.notes.receipts import Receipt
+from ledger.tlog.tiles import TILE_WIDTH
+from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.governance import check_quorum
 from policies.replay import MemoryConsents, State, entry_sha256
 from queries.answers.uses import (

@@ -20,14 +20,14 @@ from pathlib import Path
 
 from ledger import canonical
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint
 from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, QueryInvalid
-from ledger.log_keys import LogKeyHistory
-from ledger.proofs import check_consistency
-from ledger.receipts import Receipt
-from ledger.tiles import TileReader
-from ledger.tree import prove_consistency
-from ledger.witness_protocol import AddCheckpoint
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.log_keys import LogKeyHistory
+from ledger.notes.receipts import Receipt
+from ledger.notes.witness_protocol import AddCheckpoint
+from ledger.tlog.proofs import check_consistency
+from ledger.tlog.tiles import TileReader
+from ledger.tlog.tree import prove_consistency
 from queries.answers.uses import InForceAt, check_use
 from trust.client.service import Proven, ServiceClient
 from trust.log.keys import ProvenLogKeys, check_log_keys

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from ledger import entries as e
 from ledger.errors import Malformed, NotFound
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes.witness_policy import WitnessPolicy
 
 SETTINGS = "service.toml"
 

@@ -31,9 +31,9 @@ from nacl.signing import SigningKey
 from ledger import entries as e
 from ledger.entries import MemberBody
 from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted
-from ledger.ml_dsa import public_bytes
-from ledger.notes import VerifierKey
-from policies.keys import public_hex
+from ledger.notes.ml_dsa import public_bytes
+from ledger.notes.note import VerifierKey
+from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from trust.audit.witness_folder import make_witness
 from trust.files.keys import new_key, new_post_quantum_key, read_key, write_secret

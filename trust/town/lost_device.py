@@ -12,8 +12,8 @@ from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import Index, Token
 from ledger.errors import ProofInvalid
-from policies.attestation import Attestation, make_challenge, make_enrolment, make_link
-from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.consents.attestation import Attestation, make_challenge, make_enrolment, make_link
+from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
 from trust.town.layout import Layout

@@ -21,10 +21,10 @@ from msgspec import Struct
 from nacl.signing import SigningKey
 
 from ledger import canonical, jws
-from policies.attestation import Attestation, make_challenge, make_enrolment, make_link
-from policies.consent import make_consent
+from policies.consents.attestation import Attestation, make_challenge, make_enrolment, make_link
+from policies.consents.consent import make_consent
 from policies.document import Policy
-from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
 from trust.town.document import Town

@@ -19,11 +19,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint
 from ledger.errors import BudgetExceeded, Unavailable
-from ledger.notes import parse_note
-from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle
-from policies.in_force import indices_in_force
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import parse_note
+from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle
+from policies.in_force.sets import indices_in_force
 from policies.replay import MemoryConsents, State
 from queries.question.tree import Spend
 from queries.replay import replay

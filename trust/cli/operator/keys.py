@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 from nacl.public import PrivateKey
 
-from ledger.ml_dsa import public_bytes
-from ledger.notes import VerifierKey
-from policies.keys import public_hex
+from ledger.notes.ml_dsa import public_bytes
+from ledger.notes.note import VerifierKey
+from policies.pairwise_keys import public_hex
 from trust.audit.witness_folder import change_log_keys, trusted_log_keys
 from trust.cli.steward.log_keys import rotate_log
 from trust.files.keys import new_key, new_post_quantum_key, read_key, read_post_quantum_key, write_secret

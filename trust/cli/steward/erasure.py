@@ -8,7 +8,7 @@ import click
 
 from ledger.entries import Token
 from ledger.errors import Malformed
-from policies.erasure import ErasureOrder
+from policies.consents.erasure import ErasureOrder
 from policies.governance import approve
 from trust.cli.tables import console
 from trust.client.service import ServiceClient

@@ -8,9 +8,9 @@ import click
 from ledger import canonical
 from ledger.entries import LogKeyBody
 from ledger.errors import NotPermitted
-from ledger.log_keys import LogKeys
-from ledger.ml_dsa import public_bytes
-from ledger.notes import VerifierKey
+from ledger.notes.log_keys import LogKeys
+from ledger.notes.ml_dsa import public_bytes
+from ledger.notes.note import VerifierKey
 from policies.governance import approve
 from policies.log_keys import make_log_key_body
 from trust.cli.operator.processes import PRIVATE

@@ -22,7 +22,7 @@ from ledger.errors import (
     SignatureInvalid,
     Unavailable,
 )
-from policies.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks
+from policies.in_force.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks
 from policies.replay import OpenRound
 from queries.price.cost import make_measurement
 from queries.rounds.local import fit

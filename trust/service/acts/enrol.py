@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.entries import Token
 from ledger.errors import NotPermitted, Replayed, SignatureInvalid
-from policies.attestation import AttestedFor, check_enrolment
+from policies.consents.attestation import AttestedFor, check_enrolment
 from policies.replay import State
 from trust.service.database import tables as t
 from trust.service.store.store import Store, Transaction

@@ -23,7 +23,7 @@ from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import Token
 from ledger.errors import AlreadyEnded, ConsentMismatch, NotFound, NotPermitted, ProofInvalid, SignatureInvalid
-from policies.erasure import ErasedWord, ErasureOrder, Farewell, check_erased_word, read_erasure
+from policies.consents.erasure import ErasedWord, ErasureOrder, Farewell, check_erased_word, read_erasure
 from policies.governance import check_quorum
 from trust.service import metrics
 from trust.service.acts.govern import Tokens

@@ -17,8 +17,8 @@ from msgspec import Meta, Raw, Struct
 
 from ledger import canonical, jws
 from ledger.errors import MusubiError, PolicyNotCurrent, RateLimited, Unavailable
-from policies.bundle import Bundle, commitment
-from policies.consent import General, read_consent
+from policies.consents.bundle import Bundle, commitment
+from policies.consents.consent import General, read_consent
 from policies.document import Policy
 from trust.runtime.problems import error_of, problem
 from trust.service.keys.records import seal_record
@@ -31,7 +31,7 @@ SMALL = 8
 
 
 class GrantRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Consents to take in, each a whole bundle (``policies.bundle.Bundle``)."""
+    """Consents to take in, each a whole bundle (``policies.consents.bundle.Bundle``)."""
 
     bundles: Annotated[list[Raw], Meta(min_length=1, max_length=MAX_BATCH)]
 

@@ -23,7 +23,7 @@ from sqlalchemy import insert, or_, select, update
 from ledger import canonical
 from ledger import entries as e
 from ledger.errors import NotFound, Replayed
-from policies.bundle import NONE, Bundle, Leaf, commitment
+from policies.consents.bundle import NONE, Bundle, Leaf, commitment
 from policies.replay import State, grant_in_force
 from trust.service import metrics
 from trust.service.acts.enrol import EnrolmentRequest, attested_row, providers_of, refuse_lost

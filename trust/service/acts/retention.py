@@ -15,9 +15,9 @@ from secrets import SystemRandom
 from sqlalchemy import select
 
 from ledger import entries as e
-from ledger.cosignatures import median_time
-from ledger.notes import parse_note
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes.cosignatures import median_time
+from ledger.notes.note import parse_note
+from ledger.notes.witness_policy import WitnessPolicy
 from policies.budgets import local_day
 from trust.service.acts.erase import Erased, erase_records, finish
 from trust.service.database import tables as t

@@ -14,8 +14,15 @@ from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import Index
 from ledger.errors import AlreadyEnded, NotFound
-from policies.bundle import Bundle, commitment
-from policies.consent import PROMISE_SECONDS, Promise, Revocation, read_consent, read_lone_revocation, read_revocation
+from policies.consents.bundle import Bundle, commitment
+from policies.consents.consent import (
+    PROMISE_SECONDS,
+    Promise,
+    Revocation,
+    read_consent,
+    read_lone_revocation,
+    read_revocation,
+)
 from policies.replay import State
 from trust.service import metrics
 from trust.service.acts.enrol import refuse_lost

@@ -12,10 +12,10 @@ from typing import Generic, TypeVar
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
-from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import NotFound
-from ledger.log_keys import LogKeyHistory, LogKeys
-from ledger.ml_dsa import public_bytes
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.log_keys import LogKeyHistory, LogKeys
+from ledger.notes.ml_dsa import public_bytes
 from policies.replay import State
 from trust.files.keys import read_key, read_post_quantum_key
 

@@ -8,7 +8,7 @@ from nacl.secret import SecretBox
 from nacl.utils import random as random_bytes
 
 from ledger import canonical
-from policies.bundle import Bundle
+from policies.consents.bundle import Bundle
 from trust.service.keys.record_keys import KEY_BYTES
 
 

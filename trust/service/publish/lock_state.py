@@ -26,11 +26,11 @@ from dataclasses import dataclass
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import HistoryForked, MusubiError, Unavailable
-from ledger.notes import parse_note
-from ledger.tiles import TileReader
-from ledger.tree import root_hash
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import parse_note
+from ledger.tlog.tiles import TileReader
+from ledger.tlog.tree import root_hash
 from trust.log.tile_folder import TileFolder
 from trust.service.database import tables as t
 from trust.service.database.engine import STARTING, Databases

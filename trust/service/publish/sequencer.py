@@ -34,14 +34,14 @@ import structlog
 from sqlalchemy import select
 
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint
-from ledger.cosignatures import median_time
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, Unavailable
-from ledger.log_keys import LogKeyHistory
-from ledger.notes import Note, format_note, parse_note
-from ledger.tiles import TileAppender, TileReader
-from ledger.tree import prove_consistency, root_hash
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.cosignatures import median_time
+from ledger.notes.log_keys import LogKeyHistory
+from ledger.notes.note import Note, format_note, parse_note
+from ledger.notes.witness_policy import WitnessPolicy
+from ledger.tlog.tiles import TileAppender, TileReader
+from ledger.tlog.tree import prove_consistency, root_hash
 from trust.log.tile_folder import TileFolder
 from trust.log.witness_client import collect_cosignatures, fetch_latest
 from trust.runtime.crash_points import reached

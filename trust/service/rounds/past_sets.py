@@ -23,7 +23,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import NotFound, RateLimited, Unavailable
-from policies.in_force import InForce
+from policies.in_force.sets import InForce
 from policies.replay import PolicyRecord
 from queries.answers.uses import PAGE, InForceAt, PossibleUse, Uses
 from trust.service.database import tables as t

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from ledger import jws
 from ledger.entries import Token
 from ledger.errors import NotFound, SignatureInvalid
-from policies.erasure import Farewell
+from policies.consents.erasure import Farewell
 from trust.service.acts.erase import OrderRequest, erase_ordered, erase_own, farewell, take_erased_words
 from trust.service.database import tables as t
 from trust.service.routes.http import ApiRequest, json_answer, read_json, read_token, service_of

@@ -13,12 +13,12 @@ import gzip
 from litestar import Response, get
 from litestar.params import FromPath
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import NotFound
-from ledger.notes import parse_note
-from ledger.receipts import Receipt
-from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, TileReader, hashes_at
-from ledger.tree import prove_inclusion
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import parse_note
+from ledger.notes.receipts import Receipt
+from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileReader, hashes_at
+from ledger.tlog.tree import prove_inclusion
 from trust.service.routes.http import ApiRequest, json_answer, service_of
 from trust.service.service import Service
 

@@ -4,7 +4,7 @@ from litestar import Response, post
 from sqlalchemy import select
 
 from ledger.errors import Malformed
-from policies.bundle import disclose
+from policies.consents.bundle import disclose
 from queries.rounds.messages import HeldLeaf, LeavesAnswer, LeavesWanted, Work, WorkAnswer
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from ledger import jws
 from ledger.errors import SignatureInvalid
-from policies.consent import General
+from policies.consents.consent import General
 from queries.rounds.messages import Mine, MyConsent
 from trust.service.acts.enrol import EnrolmentRequest, EnrolmentRequests, enrol, refuse_lost
 from trust.service.acts.grant import grant

@@ -5,9 +5,9 @@ import asyncio
 from litestar import Response, get, post
 from msgspec import Raw
 
-from ledger.receipts import Receipt
-from ledger.tiles import TileReader
-from ledger.tree import prove_inclusion
+from ledger.notes.receipts import Receipt
+from ledger.tlog.tiles import TileReader
+from ledger.tlog.tree import prove_inclusion
 from trust.log.keys import ProvenChange, ProvenLogKeys
 from trust.service.acts.govern import LogKeyRequest, change_log_key
 from trust.service.routes.http import ApiRequest, json_answer, read_json, service_of

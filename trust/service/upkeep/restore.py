@@ -28,13 +28,13 @@ from msgspec import Struct, structs
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.checkpoints import Checkpoint
-from ledger.cosignatures import check_cosignature
 from ledger.errors import HistoryForked, Malformed, MusubiError, NotPermitted, Unavailable
-from ledger.notes import parse_note
-from ledger.tiles import TileReader
-from ledger.tree import prove_consistency, root_hash
-from ledger.witness_policy import NO_WITNESS, WitnessPolicy
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.cosignatures import check_cosignature
+from ledger.notes.note import parse_note
+from ledger.notes.witness_policy import NO_WITNESS, WitnessPolicy
+from ledger.tlog.tiles import TileReader
+from ledger.tlog.tree import prove_consistency, root_hash
 from policies.replay import State
 from queries.replay import replay
 from trust.files.backups import Backup, put_file, put_large_file, read_backup

@@ -8,10 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from ledger.cosignatures import check_cosignature
 from ledger.entries import Text
-from ledger.notes import Note
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes.cosignatures import check_cosignature
+from ledger.notes.note import Note
+from ledger.notes.witness_policy import WitnessPolicy
 from policies import budgets
 from policies.document import Policy
 from policies.replay import PolicyRecord, State

@@ -1,7 +1,7 @@
 """Is the service's log at rest whole? Holds the database, the tiles and the checkpoint against the tree that was signed.
 
 What counts is the largest checkpoint that the log's keys signed and its witnesses cosigned (``checkpoints``). From its
-root down, every tile's true hashes are told (``ledger.tile_recovery``), and held against them are: each tile of hashes
+root down, every tile's true hashes are told (``ledger.tlog.tile_recovery``), and held against them are: each tile of hashes
 and bundle of entries that the checkpoint needs, each narrower one that is still kept for an earlier checkpoint, and each
 row of ``entries`` (``tree_check``). Then the rows ``published`` and ``head`` and the checkpoint's file. All that is wrong
 is named.
@@ -26,10 +26,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
-from ledger.log_keys import LogKeyHistory
-from ledger.notes import MAX_NOTE_BYTES
-from ledger.tile_recovery import RecoveredTiles, Source
-from ledger.tree import root_hash
+from ledger.notes.log_keys import LogKeyHistory
+from ledger.notes.note import MAX_NOTE_BYTES
+from ledger.tlog.tile_recovery import RecoveredTiles, Source
+from ledger.tlog.tree import root_hash
 from policies.log_keys import first_log_keys
 from trust.log.source import LogSource, open_log
 from trust.log.tile_folder import CHECKPOINT, TileFolder

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint
 from ledger.errors import MusubiError
-from ledger.log_keys import LogKeyHistory
-from ledger.witness_policy import WitnessPolicy
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.log_keys import LogKeyHistory
+from ledger.notes.witness_policy import WitnessPolicy
 from policies.log_keys import change_log_keys
 
 Place = Literal["published", "log/checkpoint", "mirror"]

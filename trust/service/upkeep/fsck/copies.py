@@ -1,4 +1,4 @@
-"""The copies of the log that a check compares: files, rows and a mirror, as sources of hashes (``ledger.tile_recovery``).
+"""The copies of the log that a check compares: files, rows and a mirror, as sources of hashes (``ledger.tlog.tile_recovery``).
 
 The 256 entries under one tile of leaf hashes are read together, once: the tile's file, the bundle's and the rows.
 """
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ledger.errors import MusubiError, Unavailable
 from ledger.hashing import HASH_BYTES, leaf_hash
-from ledger.tile_recovery import Source
-from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, hashes_at
+from ledger.tlog.tile_recovery import Source
+from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, hashes_at
 from trust.log.source import LogSource, cut, most_bytes
 from trust.service.upkeep.fsck.rows import LogRows
 

@@ -4,8 +4,17 @@ from collections.abc import Callable, Iterator
 
 from ledger.errors import Malformed, Unavailable
 from ledger.hashing import leaf_hash
-from ledger.tile_recovery import RecoveredTiles
-from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, encode_bundle, hashes_at, levels_of_size, tile_at
+from ledger.tlog.tile_recovery import RecoveredTiles
+from ledger.tlog.tiles import (
+    ENTRIES,
+    TILE_WIDTH,
+    Tile,
+    decode_bundle,
+    encode_bundle,
+    hashes_at,
+    levels_of_size,
+    tile_at,
+)
 from trust.log.tile_folder import TileFolder
 from trust.service.upkeep.fsck.copies import Files, Group, Groups, Mirror
 from trust.service.upkeep.fsck.report import Fault, FsckReport

@@ -16,7 +16,7 @@ because both decide for whole groups:
 
 **What is kept.** Which grants were given, by group, and which were ended: two bitmaps of which neither ever loses a bit, so
 the set as it was at any earlier tree size can be made from them (``copy_grants``). And the in-force sets last asked for, with
-their trees (``policies.chunk_tree``): between two questions, only the chunks that a grant, a revocation or a cap touched
+their trees (``policies.in_force.chunk_tree``): between two questions, only the chunks that a grant, a revocation or a cap touched
 are hashed again. Sets are told apart by the groups that count in them; the few last ones are kept.
 """
 
@@ -28,9 +28,9 @@ from msgspec import Struct
 from ledger.entries import Grant, Hex32
 from ledger.errors import ProofInvalid
 from ledger.hashing import leaf_hash
-from ledger.proofs import check_inclusion
-from policies.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks, ChunkTree
-from policies.yearly_charges import YearlyCharges
+from ledger.tlog.proofs import check_inclusion
+from policies.in_force.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks, ChunkTree
+from policies.in_force.yearly_charges import YearlyCharges
 
 Group = tuple[str, int]
 """The last day and the yearly cap: both decide for whole groups."""

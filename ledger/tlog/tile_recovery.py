@@ -21,8 +21,8 @@ from itertools import islice, product
 
 from ledger.errors import ProofInvalid
 from ledger.hashing import EMPTY_ROOT
-from ledger.tiles import ENTRIES, TILE_HEIGHT, TILE_WIDTH, Tile, partial_tiles, tile_at
-from ledger.tree import fold, merkle_root, subtrees
+from ledger.tlog.tiles import ENTRIES, TILE_HEIGHT, TILE_WIDTH, Tile, partial_tiles, tile_at
+from ledger.tlog.tree import fold, merkle_root, subtrees
 
 Source = Callable[[Tile], Sequence[bytes | None]]
 """Gives a tile's hashes, one for each place: None where the source does not know it; an empty sequence for none at all."""

@@ -25,9 +25,9 @@ from msgspec import Struct
 from ledger import canonical, jws
 from ledger.entries import Alias, Day, Grant, Hex32, Index, NanoRho, Seconds
 from ledger.errors import ConsentMismatch
-from policies.bundle import NONE, Bundle, DisclosedLeaf, Leaf, check_disclosed, leaf_digest
+from policies.consents.bundle import NONE, Bundle, DisclosedLeaf, Leaf, check_disclosed, leaf_digest
 from policies.document import Policy, document_sha256, notice_sha256
-from policies.keys import SERVICE, pairwise_key, public_hex
+from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 
 DPV = "https://w3id.org/dpv#"
 Language = Literal["ja", "en", "ja-easy"]

@@ -1,6 +1,6 @@
 """Checkpoints (C2SP tlog-checkpoint): what a log signs to commit to all its entries.
 
-A checkpoint is a signed note (``ledger.notes``) whose text has exactly three lines: the log's origin, the number of
+A checkpoint is a signed note (``ledger.notes.note``) whose text has exactly three lines: the log's origin, the number of
 entries in decimal, and the base64 of the 32-byte RFC 6962 root. The name of the log's key is the origin. ::
 
     example.town/log
@@ -12,8 +12,8 @@ entries in decimal, and the base64 of the 32-byte RFC 6962 root. The name of the
 The format allows further lines, and advises against them, since nobody audits them. None are written and none taken,
 but by a witness, which has to serve other logs too (``Checkpoint.parse_extended``).
 
-A log may sign with a post-quantum key as well, a line of type 0x06 under the same name (``ledger.ml_dsa``), with the
-time 0: a log says nothing of when. Which keys a reader asks for is in ``ledger.log_keys``.
+A log may sign with a post-quantum key as well, a line of type 0x06 under the same name (``ledger.notes.ml_dsa``), with the
+time 0: a log says nothing of when. Which keys a reader asks for is in ``ledger.notes.log_keys``.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
-from ledger import ml_dsa
 from ledger.errors import Malformed, SignatureInvalid
 from ledger.hashing import HASH_BYTES
-from ledger.notes import (
+from ledger.notes import ml_dsa
+from ledger.notes.note import (
     Note,
     NoteSignature,
     VerifierKey,
@@ -86,7 +86,7 @@ def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey, post_quantum: MLDSA
 
 
 def open_checkpoint(data: bytes, log_key: VerifierKey) -> tuple[Checkpoint, Note]:
-    """Read a signed checkpoint and check the log's own signature; cosignatures are left to ``ledger.cosignatures``.
+    """Read a signed checkpoint and check the log's own signature; cosignatures are left to ``ledger.notes.cosignatures``.
 
     Raises Malformed, TooLarge, or SignatureInvalid when the log did not sign it or it is another log's.
     """

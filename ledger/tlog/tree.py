@@ -8,7 +8,7 @@ A tree over more than one leaf splits at k, the largest power of two *below* its
 part is complete, and any right part ``[begin, end)`` starts at a multiple of a power of two that is at least
 ``end - begin``: it falls into complete subtrees of falling size, one for each bit of ``end - begin``.
 
-The counterpart that checks these proofs is ``ledger.proofs``.
+The counterpart that checks these proofs is ``ledger.tlog.proofs``.
 """
 
 from collections.abc import Iterable, Sequence

@@ -17,14 +17,14 @@ whoever checks brings it. At most 63 hashes are taken, enough for 2^63 entries.
 
 from dataclasses import dataclass
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import Malformed, TooLarge
 from ledger.hashing import HASH_BYTES, leaf_hash
-from ledger.log_keys import LogKeyHistory, LogKeys
-from ledger.notes import VerifierKey, parse_note
-from ledger.proofs import check_inclusion
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.log_keys import LogKeyHistory, LogKeys
+from ledger.notes.note import VerifierKey, parse_note
+from ledger.notes.witness_policy import WitnessPolicy
 from ledger.text_forms import MAX_SIZE, from_base64, to_base64, to_hash, to_number
-from ledger.witness_policy import WitnessPolicy
+from ledger.tlog.proofs import check_inclusion
 
 HEADER = "c2sp.org/tlog-proof@v1"
 MAX_PROOF_HASHES = 63

@@ -27,7 +27,7 @@ from nacl.signing import SigningKey
 from ledger import jws
 from ledger.entries import Alias, Hex32, Index, Seconds
 from ledger.errors import ConsentMismatch, ProofInvalid, SignatureInvalid
-from policies.keys import public_hex
+from policies.pairwise_keys import public_hex
 
 
 class Erasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

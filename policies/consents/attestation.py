@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 from ledger import jws
 from ledger.entries import Alias, Day, Hex32, Seconds
 from ledger.errors import ClockSkew, ConsentMismatch, SignatureInvalid
-from policies.keys import pairwise_key, public_hex
+from policies.pairwise_keys import pairwise_key, public_hex
 
 Level = Literal["low", "substantial", "high"]
 AttestedFor = Literal["attestation", "lost-device"]

@@ -15,8 +15,17 @@ from collections.abc import Callable, Sequence
 
 from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid
 from ledger.hashing import EMPTY_ROOT, leaf_hash
-from ledger.tiles import ENTRIES, TILE_HEIGHT, TILE_WIDTH, Tile, decode_bundle, partial_tiles, split_hashes, tile_at
-from ledger.tree import fold, merkle_root, subtrees
+from ledger.tlog.tiles import (
+    ENTRIES,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Tile,
+    decode_bundle,
+    partial_tiles,
+    split_hashes,
+    tile_at,
+)
+from ledger.tlog.tree import fold, merkle_root, subtrees
 
 _CACHED_TILES = 64
 

@@ -31,9 +31,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ledger.cosignatures import check_cosignature
 from ledger.errors import Malformed, ProofInvalid, TooLarge
-from ledger.notes import TYPE_COSIGNATURE, TYPE_ED25519, TYPE_ML_DSA_44, Note, VerifierKey
+from ledger.notes.cosignatures import check_cosignature
+from ledger.notes.note import TYPE_COSIGNATURE, TYPE_ED25519, TYPE_ML_DSA_44, Note, VerifierKey
 from ledger.text_forms import to_number
 
 NO_WITNESS = "none"
@@ -139,7 +139,7 @@ class WitnessPolicy:
         return self.check_quorum(note)
 
     def check_quorum(self, note: Note) -> dict[str, int]:
-        """Return what ``check`` does, for a reader who has checked the log's own signature (``ledger.log_keys``).
+        """Return what ``check`` does, for a reader who has checked the log's own signature (``ledger.notes.log_keys``).
 
         A log's keys change and the file's log lines do not. Raises ProofInvalid or SignatureInvalid.
         """

@@ -11,9 +11,9 @@ it has both, a checkpoint bears both signatures; one alone is refused.
 
 from dataclasses import dataclass
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import Malformed, ProofInvalid, SignatureInvalid
-from ledger.notes import TYPE_ED25519, TYPE_ML_DSA_44, Note, VerifierKey, parse_note, verify_note
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import TYPE_ED25519, TYPE_ML_DSA_44, Note, VerifierKey, parse_note, verify_note
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ first two with a 32-byte Ed25519 key:
 
 - 0x01: the signature is 64 bytes, over the text.
 - 0x04: a cosignature, ``uint64be(time) || 64 bytes``, over ``cosignature/v1\ntime <time>\n<text>`` (C2SP
-  tlog-cosignature). ``ledger.cosignatures`` makes and checks these.
-- 0x06: a post-quantum cosignature, ``uint64be(time) || 2,420 bytes`` of ML-DSA-44 (``ledger.ml_dsa``), with a
+  tlog-cosignature). ``ledger.notes.cosignatures`` makes and checks these.
+- 0x06: a post-quantum cosignature, ``uint64be(time) || 2,420 bytes`` of ML-DSA-44 (``ledger.notes.ml_dsa``), with a
   1,312-byte key. Witnesses make them, and a log may sign its own checkpoints so.
 
 A verifier key is written ``<name>+<key ID, 8 hex digits>+<base64(type || public key)>``.
@@ -35,8 +35,9 @@ from hashlib import sha256
 
 from nacl.signing import SigningKey
 
-from ledger import jws, ml_dsa
+from ledger import jws
 from ledger.errors import Malformed, SignatureInvalid, TooLarge
+from ledger.notes import ml_dsa
 from ledger.text_forms import MAX_SIZE, from_base64, to_base64
 
 TYPE_ED25519 = 0x01

@@ -11,7 +11,7 @@ A cosignature is one more signature line on a checkpoint's note. Under type 0x04
 
 It says: at that time, this was the largest tree of this log that I had seen, and it extended every one before it.
 The message does not name the witness, so a key serves one witness only. Under type 0x06 it is ML-DSA-44 over a message
-of its own, which does name it (``ledger.ml_dsa``). A witness with both keys gives both lines, under one name.
+of its own, which does name it (``ledger.notes.ml_dsa``). A witness with both keys gives both lines, under one name.
 """
 
 from collections.abc import Iterable
@@ -19,10 +19,10 @@ from collections.abc import Iterable
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
-from ledger import ml_dsa
-from ledger.checkpoints import Checkpoint
 from ledger.errors import Malformed
-from ledger.notes import (
+from ledger.notes import ml_dsa
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import (
     TYPE_ED25519,
     Note,
     NoteSignature,

@@ -26,7 +26,7 @@ from hashlib import sha256
 from ledger.errors import Malformed, NotFound, ProofInvalid, TooLarge
 from ledger.hashing import EMPTY_ROOT, HASH_BYTES, LEAF_PREFIX, NODE_PREFIX, node_hash
 from ledger.text_forms import MAX_SIZE
-from ledger.tree import fold, merkle_root, subtrees
+from ledger.tlog.tree import fold, merkle_root, subtrees
 
 TILE_WIDTH = 256
 TILE_HEIGHT = 8

@@ -1,6 +1,6 @@
 r"""Evidence that the service broke its signed promise to put a revocation into the ledger.
 
-When a resident takes a consent back, the service answers at once with a ``policies.consent.Promise``: this revocation
+When a resident takes a consent back, the service answers at once with a ``policies.consents.consent.Promise``: this revocation
 stands at this index, and the ledger shows it by this time. A **broken promise** is one line of canonical JSON that holds
 the promise, who the promiser is, and a signed tree in which it is not kept::
 
@@ -49,15 +49,15 @@ from msgspec import Meta, Struct
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.checkpoints import Checkpoint
 from ledger.entries import MAX_ENTRY_BYTES, Index, Token
 from ledger.errors import MusubiError, ProofInvalid
 from ledger.evidence import MAX_PROOF_HASHES, Conviction, Hash, LogKeys, Note, choose_keys, line_of, open_signed
 from ledger.hashing import leaf_hash
-from ledger.notes import VerifierKey, parse_note
-from ledger.proofs import check_inclusion
-from ledger.witness_policy import NO_WITNESS, WitnessPolicy
-from policies.consent import Promise
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import VerifierKey, parse_note
+from ledger.notes.witness_policy import NO_WITNESS, WitnessPolicy
+from ledger.tlog.proofs import check_inclusion
+from policies.consents.consent import Promise
 from policies.governance import check_quorum
 
 LATE_SECONDS = 60

@@ -1,4 +1,4 @@
-"""Checking what ``ledger.tree`` proves: inclusion and consistency (RFC 9162, sections 2.1.3.2 and 2.1.4.2).
+"""Checking what ``ledger.tlog.tree`` proves: inclusion and consistency (RFC 9162, sections 2.1.3.2 and 2.1.4.2).
 
 RFC 9162 computes the same tree as RFC 6962 and spells the checks out. Both raise ProofInvalid and return nothing, so
 a result cannot be forgotten. Hashes that are not 32 bytes long never verify.

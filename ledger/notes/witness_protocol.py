@@ -32,12 +32,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, SignatureInvalid, TooLarge
 from ledger.hashing import EMPTY_ROOT, HASH_BYTES
-from ledger.notes import VerifierKey, parse_note, verify_note
-from ledger.proofs import check_consistency
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import VerifierKey, parse_note, verify_note
 from ledger.text_forms import MAX_SIZE, to_base64, to_hash, to_number
+from ledger.tlog.proofs import check_consistency
 
 MAX_PROOF_HASHES = 63
 MAX_REQUEST_BYTES = 1_000_000

@@ -10,7 +10,7 @@ A bundle has one leaf more than the policy has holders. Leaf 0 is the general pa
 policy's i-th holder, or the body ``none`` where that holder was not chosen. The salt hides a body from whoever sees
 only hashes; the leaf count keeps a small tree from passing for a large one.
 
-The tree is built by ``merkletools``; paths are checked by ``ledger.proofs``, because merkletools' own check accepts
+The tree is built by ``merkletools``; paths are checked by ``ledger.tlog.proofs``, because merkletools' own check accepts
 an empty proof for the root itself.
 """
 
@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 
 from ledger.entries import Hex32
 from ledger.errors import Malformed, ProofInvalid
-from ledger.proofs import check_inclusion
+from ledger.tlog.proofs import check_inclusion
 
 with warnings.catch_warnings():
     # merkletools looks for SHA-3, which we do not use, and warns where it is not found.

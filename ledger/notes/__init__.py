@@ -1,0 +1,1 @@
+"""Signed notes (C2SP): checkpoints, cosignatures, receipts, keys and witnesses."""
