@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from log_builder import ORIGIN, LogBuilder
 
 from ledger.evidence import SplitView
+from tests.kit.log_builder import ORIGIN, LogBuilder
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
 from trust.cli import main

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, consent_of, key_of, mobility
 from msgspec import Raw
 
 from ledger import entries as e
 from ledger import jws
+from tests.kit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, consent_of, key_of, mobility
 from trust.audit.auditor import audit
 
 replace = msgspec.structs.replace

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from audit.log_builder import HOLDERS, LogBuilder, key_of
 
 from ledger import jws
 from ledger.errors import ProofInvalid, SignatureInvalid
@@ -11,6 +10,7 @@ from policies.replay import MemoryConsents, State
 from queries.replay import replay
 from queries.rounds.admission import plan_of
 from queries.rounds.messages import Share
+from tests.kit.log_builder import HOLDERS, LogBuilder, key_of
 from trust.audit.auditor import audit
 from trust.audit.shares import AnswerBasis, check_shares
 

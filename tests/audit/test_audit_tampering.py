@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log_builder import ORIGIN, LogBuilder, key_of
 
 from ledger import jws
 from ledger.errors import NotFound, Unavailable
@@ -16,6 +15,7 @@ from ledger.evidence import SplitView
 from ledger.notes.note import VerifierKey
 from ledger.tlog.tiles import Tile
 from queries.rounds import messages as m
+from tests.kit.log_builder import ORIGIN, LogBuilder, key_of
 from trust.audit import auditor
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport

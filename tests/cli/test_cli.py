@@ -15,13 +15,13 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from town_of_two import FOLDER, PARTNER, TownOfTwo, town_of_two
 
 from ledger import canonical, errors
 from ledger import entries as e
 from ledger.notes.receipts import Receipt, check_receipt
 from policies.document import document_sha256
 from queries.answers.uses import Stopped
+from tests.kit.town_of_two import FOLDER, PARTNER, TownOfTwo, town_of_two
 from trust.cli import main
 from trust.cli.steward.policy import read_policy
 from trust.cli.tables import nano

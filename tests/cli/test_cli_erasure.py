@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from town_of_two import PATIENCE, TownOfTwo, town_of_two
 
 from policies.pairwise_keys import pairwise_key
+from tests.kit.town_of_two import PATIENCE, TownOfTwo, town_of_two
 from trust.audit.report import OK
 from trust.cli import main
 from trust.files.keys import read_secret

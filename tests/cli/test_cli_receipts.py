@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import launch
 from click.testing import CliRunner, Result
 from playwright.sync_api import Browser
-from town_of_two import TownOfTwo, town_of_two
 
 from ledger.errors import NotFound, ProofInvalid, QueryInvalid
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.receipts import Receipt
+from tests.kit.chromium import launch
+from tests.kit.town_of_two import TownOfTwo, town_of_two
 from trust.cli import main
 from trust.files.keys import read_key, read_post_quantum_key
 from trust.runtime.problems import KINDS

@@ -28,12 +28,12 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from docs_pages import PAGES, REPO, Block, blocks, name_of
 
 from ledger import canonical
 from ledger import entries as e
 from policies.document import Policy, check_document
 from queries.question.tree import decode_query
+from tests.docs.docs_pages import PAGES, REPO, Block, blocks, name_of
 from trust.audit.witness_folder import WitnessFile
 from trust.node.settings import NodeSettings
 from trust.service.database.engine import Databases

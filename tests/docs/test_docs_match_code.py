@@ -8,11 +8,11 @@ from typing import Any, get_args
 import click
 import msgspec
 import pytest
-from docs_pages import PAGES, REPO, anchors, blocks, code_words, headings, links, name_of, table_rows
 from litestar import Litestar
 
 from ledger import entries as e
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
+from tests.docs.docs_pages import PAGES, REPO, anchors, blocks, code_words, headings, links, name_of, table_rows
 from trust.audit.report import AuditReport
 from trust.cli import main
 from trust.cli.demo.report import DemoReport

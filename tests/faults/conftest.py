@@ -1,14 +1,10 @@
 """The fault tests use the kit of the service's tests: a tiny town, real processes, two databases."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "service"))
-
-from databases import postgresql_server
+from tests.kit.databases import postgresql_server
 
 
 @pytest.fixture(scope="session")

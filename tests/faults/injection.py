@@ -27,13 +27,13 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from running import Running, WitnessLine
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 import trust.log.tile_folder
 from ledger.errors import Unavailable
+from tests.kit.running import Running, WitnessLine
 
 How = Literal["lost", "unsaid", "torn"]
 WRITES = ("INSERT", "UPDATE", "DELETE")

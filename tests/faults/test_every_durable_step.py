@@ -22,9 +22,13 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from databases import new_database
-from injection import Faults, How
-from running import (
+
+from ledger import entries as e
+from policies.consents.erasure import make_erasure
+from policies.replay import entry_sha256
+from tests.faults.injection import Faults, How
+from tests.kit.databases import new_database
+from tests.kit.running import (
     HEALTH,
     ORIGIN,
     PATIENCE,
@@ -39,10 +43,6 @@ from running import (
     replay_log,
     run,
 )
-
-from ledger import entries as e
-from policies.consents.erasure import make_erasure
-from policies.replay import entry_sha256
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
 from trust.service.database import tables as t

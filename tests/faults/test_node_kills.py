@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from town_of_two import TownOfTwo, town_of_two
 
 from ledger import entries as e
+from tests.kit.town_of_two import TownOfTwo, town_of_two
 
 pytestmark = pytest.mark.slow
 CRASHES = {

@@ -19,9 +19,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from databases import new_database
-from processes import ServiceProcess, free_port, process_of
-from running import HEALTH, Resident, lay_out
 
 from ledger import entries as e
 from ledger.notes.checkpoints import Checkpoint
@@ -30,6 +27,9 @@ from ledger.notes.receipts import Receipt, check_receipt
 from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import root_hash
 from policies.replay import entry_sha256
+from tests.kit.databases import new_database
+from tests.kit.processes import ServiceProcess, free_port, process_of
+from tests.kit.running import HEALTH, Resident, lay_out
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
 from trust.log.tile_folder import TileFolder

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import atheris
 
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS.parent), str(TESTS), str(TESTS / "fuzz")]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 with atheris.instrument_imports(include=["ledger", "policies", "trust"]):
-    from hostile_inputs import meet, parsers
+    from tests.fuzz.hostile_inputs import meet, parsers
 
 
 def one_input(data: bytes) -> None:

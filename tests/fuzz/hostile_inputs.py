@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from audit.log_builder import ORIGIN, LogBuilder, key_of
-from promise_town import WITNESSES, PromiseTown
 
 from ledger import canonical, jws
 from ledger import entries as e
@@ -36,6 +34,8 @@ from ledger.tlog.tree import Frontier, prove_consistency, prove_inclusion, root_
 from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.consents.consent import Promise
 from policies.consents.promises import BrokenPromise
+from tests.kit.log_builder import ORIGIN, LogBuilder, key_of
+from tests.kit.promise_town import WITNESSES, PromiseTown
 from trust.files.evidence import check_evidence, parse_evidence
 from trust.log.pins import decode_trust
 from trust.log.source import FolderLog, cut

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hostile_inputs import Parser, meet, parsers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.fuzz.hostile_inputs import Parser, meet, parsers
 
 TOKENS = [
     *(bytes([byte]) for byte in (0, 7, 9, 10, 13, 27, 32, 34, 43, 45, 48, 61, 92, 123, 125, 127, 128, 0xC0, 0xFF)),

@@ -4,13 +4,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from attack_kit import LyingService
-from audit.log_builder import LogBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import jws
 from queries.rounds.messages import Countersign, Share, Task
+from tests.kit.attacked_node import LyingService
+from tests.kit.log_builder import LogBuilder
 
 EXPIRED = [("clock", 601), ("poll", 0), ("clock", 0)]
 """The question expires, the node signs past it, and its clock is put back."""

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attack_kit import NODE, OTHER, LyingService, entry_of
-from audit.log_builder import LogBuilder
 from msgspec import structs
 
 from ledger import canonical
@@ -20,6 +18,8 @@ from policies.consents.attestation import make_challenge, make_link
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.local import MAX_NUMBER, combine
 from queries.rounds.messages import Task
+from tests.kit.attacked_node import NODE, OTHER, LyingService, entry_of
+from tests.kit.log_builder import LogBuilder
 from trust.node import links as links_module
 from trust.node.books import Books
 from trust.node.links import LinkDesk

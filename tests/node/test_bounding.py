@@ -7,9 +7,9 @@ import ibis
 import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from node_tables import LINKED, tables, views, write_rows
 
 from policies.document import View
+from tests.kit.node_tables import LINKED, tables, views, write_rows
 from trust.node.data.bounding import bounded
 from trust.node.data.sources import SourceFile
 

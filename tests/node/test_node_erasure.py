@@ -7,10 +7,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from audit.log_builder import ORIGIN, key_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lying_service import ME, Stage, customer, quick_folder, seed_of, staged
 
 import trust.node.rounds.steps as rounds_module
 from ledger import entries as e
@@ -21,6 +19,8 @@ from policies.consents.erasure import ErasedWord
 from policies.pairwise_keys import pairwise_key, public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import HeldLeaf, Share, Task
+from tests.kit.log_builder import ORIGIN, key_of
+from tests.kit.lying_service import ME, Stage, customer, quick_folder, seed_of, staged
 from trust.node.backup import back_up, restore
 from trust.node.books import Books, Gone
 

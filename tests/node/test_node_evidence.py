@@ -1,9 +1,9 @@
 """A node that is shown two histories stops, and leaves the file that convicts the log."""
 
 import pytest
-from lying_service import staged
 
 from ledger.errors import HistoryForked
+from tests.kit.lying_service import staged
 from trust.files.evidence import check_evidence, read_evidence
 
 

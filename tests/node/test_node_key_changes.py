@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from audit.log_builder import key_of
-from lying_service import ME, OPERATOR, OTHER, PLACE, Stage, consent_bundle, seed_of, staged
 
 from ledger import jws
 from ledger.canonical import encode
@@ -13,6 +11,8 @@ from policies.consents.attestation import make_challenge, make_link
 from policies.consents.bundle import commitment, disclose
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import HeldLeaf, Share
+from tests.kit.log_builder import key_of
+from tests.kit.lying_service import ME, OPERATOR, OTHER, PLACE, Stage, consent_bundle, seed_of, staged
 from trust.files.keys import read_secret, write_secret
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from audit.log_builder import LogBuilder
-from lying_service import ME, PLACE, LeafLie, Stage, consent_bundle, staged
 from msgspec import structs
 
 import trust.node.rounds.steps as rounds_module
@@ -15,6 +13,8 @@ from ledger import jws
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
 from policies.consents.bundle import Leaf, commitment, disclose
 from queries.rounds.messages import HeldLeaf, Share, Task
+from tests.kit.log_builder import LogBuilder
+from tests.kit.lying_service import ME, PLACE, LeafLie, Stage, consent_bundle, staged
 from trust.node import process
 
 
@@ -124,7 +124,7 @@ def test_a_checkpoint_without_the_witnesses_quorum_is_not_followed(stage: Stage)
 
 def test_a_checkpoint_by_another_log_key_is_not_followed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     admit = stage.admit()
-    import audit.log_builder as builder_module
+    import tests.kit.log_builder as builder_module
 
     true = builder_module.key_of
     monkeypatch.setattr(builder_module, "key_of", lambda name: true("stranger" if name == "log" else name))
@@ -241,7 +241,7 @@ def _of_another(person: int, number: int = 0) -> LeafLie:
 
 
 def _policy() -> Any:
-    from audit.log_builder import mobility
+    from tests.kit.log_builder import mobility
 
     return mobility()
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import structlog
-from lying_service import ME, OTHER, SECRETS, Stage, seed_of, staged
 
 from policies.consents.attestation import CHALLENGE_SECONDS, make_challenge, make_link
 from policies.pairwise_keys import pairwise_key, public_hex
+from tests.kit.lying_service import ME, OTHER, SECRETS, Stage, seed_of, staged
 
 Line = Callable[[int], dict[str, str]]
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
-from audit.log_builder import key_of
-from lying_service import ME, OTHER, Stage, seed_of, staged
 
 import trust.node.rounds.steps as rounds_module
 from ledger import entries as e
 from ledger import jws
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
+from tests.kit.log_builder import key_of
+from tests.kit.lying_service import ME, OTHER, Stage, seed_of, staged
 
 Lie = Callable[[Stage, int, int], str]
 

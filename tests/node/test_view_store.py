@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from node_tables import SECRET, TITLE, hourly_plan, policy_of, write_rows
 
 from ledger.errors import ConsentMismatch, NotFound, Unavailable
 from policies.document import Category, Measure, View
 from queries.question.check import make_plan
 from queries.question.plan import Plan
 from queries.question.tree import MeasureAsked, Query, Spend
+from tests.kit.node_tables import SECRET, TITLE, hourly_plan, policy_of, write_rows
 from trust.node.data.views import ViewStore
 
 POLICY = "ab" * 32

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from node_tables import LINKED, ODD_TEXTS, SECRET, hourly_plan, naive_vector, plans, tables, views, write_rows
 
 from queries.question.plan import Plan
+from tests.kit.node_tables import LINKED, ODD_TEXTS, SECRET, hourly_plan, naive_vector, plans, tables, views, write_rows
 from trust.node.data.views import ViewStore
 
 POLICY = "ab" * 32

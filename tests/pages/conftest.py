@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from chromium import launch
 from playwright.sync_api import Browser
+
+from tests.kit.chromium import launch
 
 
 @pytest.fixture(scope="module")  # the driver's event loop must not outlive the module: others run their own

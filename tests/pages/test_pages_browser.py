@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from chromium import violations
 from litestar import Litestar, get
 from litestar.testing import TestClient
-from pages_sample import empty_town, sample_town
 from playwright.sync_api import Browser, Page, Route
 
+from tests.kit.chromium import violations
+from tests.pages.pages_sample import empty_town, sample_town
 from trust.pages.cards import TownPage
 from trust.service.pages.routes import page_routes
 

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 from msgspec.structs import replace
-from pages_sample import HALLS, MOBILITY, NOW, RIDES, empty_town, many_cells, question, sample_town
 
+from tests.pages.pages_sample import HALLS, MOBILITY, NOW, RIDES, empty_town, many_cells, question, sample_town
 from trust.pages.cards import Cell, Cosigner, Spending, TownPage
 from trust.pages.languages import LANGUAGES
 from trust.pages.render import render_town

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
-from pages_sample import sample_town
 
+from tests.pages.pages_sample import sample_town
 from trust.pages.cards import TownPage
 from trust.service.pages.routes import page_routes
 

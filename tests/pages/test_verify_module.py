@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser
-from verify_cases import ENTRIES, INDEX, POLICY, TIME, Case, World, all_cases, judge, receipt_case
 
 from ledger.notes import ml_dsa
 from ledger.notes.cosignatures import cosign
 from ledger.notes.note import VerifierKey
+from tests.pages.verify_cases import ENTRIES, INDEX, POLICY, TIME, Case, World, all_cases, judge, receipt_case
 from trust.pages.render import STATIC_FILES
 
 SITE = "http://localhost:8000"

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from chromium import violations
 from litestar import Litestar
 from litestar.testing import TestClient
-from pages_sample import sample_town
 from playwright.sync_api import Browser, Page, Route
-from verify_cases import ENTRIES as SAMPLES
-from verify_cases import (
+
+from ledger import canonical
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.receipts import Receipt
+from ledger.notes.witness_protocol import AddCheckpoint
+from ledger.tlog.tree import merkle_path, merkle_root
+from tests.kit.chromium import violations
+from tests.pages.pages_sample import sample_town
+from tests.pages.verify_cases import ENTRIES as SAMPLES
+from tests.pages.verify_cases import (
     LOG,
     LOG_KEY,
     NEW_LOG,
@@ -28,12 +34,6 @@ from verify_cases import (
     consistency_path,
     in_force_proof,
 )
-
-from ledger import canonical
-from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
-from ledger.notes.receipts import Receipt
-from ledger.notes.witness_protocol import AddCheckpoint
-from ledger.tlog.tree import merkle_path, merkle_root
 from trust.pages import verify_page
 from trust.pages.cards import TownPage
 from trust.pages.verify_page import VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256

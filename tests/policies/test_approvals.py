@@ -3,7 +3,6 @@
 from itertools import combinations
 
 import pytest
-from audit.log_builder import ORIGIN, STEWARDS, TEXT, key_of, mobility, public
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from ledger.canonical import encode
 from ledger.entries import Genesis, Steward
 from ledger.errors import Malformed, NotPermitted, SignatureInvalid
 from policies.governance import Approval, approve, check_quorum
+from tests.kit.log_builder import ORIGIN, STEWARDS, TEXT, key_of, mobility, public
 
 POLICY = mobility()
 DATA = encode(POLICY)

@@ -3,11 +3,9 @@
 from typing import Any
 
 import pytest
-from audit.log_builder import ORIGIN, key_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from policies_residents import seed_of
 
 from ledger import jws
 from ledger.errors import ClockSkew, ConsentMismatch, Malformed, MusubiError, SignatureInvalid
@@ -23,6 +21,8 @@ from policies.consents.attestation import (
     make_link,
 )
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from tests.kit.log_builder import ORIGIN, key_of
+from tests.kit.residents import seed_of
 
 ANN = pairwise_key(seed_of("ann"), SERVICE)
 EVE = pairwise_key(seed_of("eve"), SERVICE)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from audit.log_builder import mobility
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,6 +14,7 @@ from msgspec import structs
 from ledger.errors import BudgetExceeded, Malformed
 from policies import budgets
 from policies.document import Policy
+from tests.kit.log_builder import mobility
 
 ZONE = "Asia/Tokyo"
 START = 1_790_000_000

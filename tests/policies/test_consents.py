@@ -3,21 +3,9 @@
 from typing import Any
 
 import pytest
-from audit.log_builder import HOLDERS, ORIGIN, TEXT, mobility
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from policies_residents import (
-    CAP,
-    SHOWN_AT,
-    consent_bundle,
-    entry_for,
-    general_of,
-    salts_for,
-    seed_of,
-    signed_anew,
-    with_leaf,
-)
 
 from ledger import jws
 from ledger.errors import ConsentMismatch, Malformed, MusubiError, ProofInvalid, SignatureInvalid
@@ -33,6 +21,18 @@ from policies.consents.consent import (
 )
 from policies.document import document_sha256, notice_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from tests.kit.log_builder import HOLDERS, ORIGIN, TEXT, mobility
+from tests.kit.residents import (
+    CAP,
+    SHOWN_AT,
+    consent_bundle,
+    entry_for,
+    general_of,
+    salts_for,
+    seed_of,
+    signed_anew,
+    with_leaf,
+)
 
 POLICY = mobility()
 SHA256 = document_sha256(POLICY)

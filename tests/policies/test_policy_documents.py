@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from audit.log_builder import mobility
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.canonical import encode
 from ledger.errors import Malformed
 from policies.document import Policy, decode_document, document_sha256
+from tests.kit.log_builder import mobility
 
 DATA = encode(mobility())
 Change = Callable[[dict[str, Any]], Any]

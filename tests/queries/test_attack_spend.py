@@ -5,7 +5,6 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from question_kit import ALL_MEASURES, make_policy, plan_of, queries
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid
@@ -14,6 +13,7 @@ from queries.price.pricing import check_charge, check_spend, price
 from queries.question.check import make_plan
 from queries.question.plan import Plan
 from queries.question.tree import MeasureAsked, Query, Spend, Within
+from tests.kit.questions import ALL_MEASURES, make_policy, plan_of, queries
 
 POLICY = make_policy()
 DELTA = POLICY.budget.delta

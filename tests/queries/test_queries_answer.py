@@ -6,7 +6,6 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from question_kit import ALL_MEASURES, make_policy, plan_of
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
@@ -14,6 +13,7 @@ from queries.answers.finish import Cell, finish
 from queries.price.cost import half_width, make_measurement
 from queries.question.plan import Plan
 from queries.question.tree import MeasureAsked
+from tests.kit.questions import ALL_MEASURES, make_policy, plan_of
 
 POLICY = make_policy()
 MEAN = MeasureAsked(as_="mean_fare", mean="fare")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from question_kit import ALL_MEASURES, make_policy, make_query, plan_of
 
 from ledger.errors import PolicyNotCurrent, QueryInvalid
 from queries.question.check import make_plan, measure_primitives
 from queries.question.plan import Plan
 from queries.question.tree import Filter, MeasureAsked, Query, Spend, Within
+from tests.kit.questions import ALL_MEASURES, make_policy, make_query, plan_of
 
 COUNT = MeasureAsked(as_="n", count="rows")
 POLICY = make_policy()

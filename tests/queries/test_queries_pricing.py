@@ -5,7 +5,6 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from question_kit import ALL_MEASURES, make_policy, plan_of, queries
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
@@ -15,6 +14,7 @@ from queries.price.pricing import Price, check_charge, epsilon_of, price
 from queries.question.check import make_plan
 from queries.question.plan import Plan
 from queries.question.tree import MeasureAsked, Query, Spend, Within
+from tests.kit.questions import ALL_MEASURES, make_policy, plan_of, queries
 
 POLICY = make_policy()
 COUNT = MeasureAsked(as_="rides", count="rows")

@@ -4,14 +4,14 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from naive import naive_vector
-from question_kit import ALL_MEASURES, make_policy, plan_of, queries, values
 
 from policies.document import Measure
 from queries.question.check import make_plan
 from queries.question.plan import Plan
 from queries.question.sensitivity import squared_residents, squared_sum
 from queries.question.tree import MeasureAsked
+from tests.kit.questions import ALL_MEASURES, make_policy, plan_of, queries, values
+from tests.queries.naive import naive_vector
 
 
 def squared_distances(plan: Plan, left: list[int], right: list[int]) -> list[int]:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from question_kit import make_policy
 
 from ledger.errors import MusubiError, QueryInvalid
 from queries.question.check import make_plan
 from queries.question.sql import parse_sql
 from queries.question.tree import Query, Spend, decode_query, encode_query
+from tests.kit.questions import make_policy
 
 POLICY = make_policy()
 SPEND = Spend(epsilon="0.2")

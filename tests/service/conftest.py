@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from databases import new_database, postgresql_server
-from running import Running, Town, lay_out, run
+
+from tests.kit.databases import new_database, postgresql_server
+from tests.kit.running import Running, Town, lay_out, run
 
 MakeTown = Callable[..., Town]
 

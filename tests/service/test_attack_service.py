@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 from msgspec import structs
-from running import MOBILITY, Resident, Running, lay_out, query, question, refused, run
 
 from ledger import jws
+from tests.kit.running import MOBILITY, Resident, Running, lay_out, query, question, refused, run
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from running import HEALTH, Resident, Running, refused, replay_log
 
 from ledger import entries as e
 from ledger import jws
@@ -12,6 +11,7 @@ from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import Promise
 from policies.pairwise_keys import public_hex
 from policies.replay import grant_in_force
+from tests.kit.running import HEALTH, Resident, Running, refused, replay_log
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record
 

@@ -12,7 +12,19 @@ import httpx
 import pytest
 import structlog
 from msgspec import structs
-from running import (
+from sqlalchemy import update
+
+from ledger import canonical, jws
+from ledger import entries as e
+from policies.budgets import charges_for
+from policies.consents.consent import Promise, check_sub_grant
+from policies.document import Budget, document_sha256
+from policies.in_force.sets import count_in_force
+from queries.price.pricing import price
+from queries.question.check import make_plan
+from queries.question.tree import decode_query
+from queries.rounds.messages import LeavesAnswer, OfferAnswer
+from tests.kit.running import (
     HOLDERS,
     MOBILITY,
     ORIGIN,
@@ -29,18 +41,6 @@ from running import (
     replay_log,
     run,
 )
-from sqlalchemy import update
-
-from ledger import canonical, jws
-from ledger import entries as e
-from policies.budgets import charges_for
-from policies.consents.consent import Promise, check_sub_grant
-from policies.document import Budget, document_sha256
-from policies.in_force.sets import count_in_force
-from queries.price.pricing import price
-from queries.question.check import make_plan
-from queries.question.tree import decode_query
-from queries.rounds.messages import LeavesAnswer, OfferAnswer
 from trust.service.acts.ask import ask
 from trust.service.acts.grant import grant
 from trust.service.database import tables as t

@@ -15,7 +15,15 @@ import pytest
 from msgspec import Raw, structs
 from nacl.bindings import crypto_core_ed25519_scalar_add
 from nacl.signing import SigningKey
-from running import (
+
+from ledger import canonical, jws
+from policies.consents.bundle import NONE, Bundle, Leaf, leaf_digest
+from policies.consents.consent import General, SubGrant
+from policies.document import Budget, Policy
+from policies.governance import approve
+from policies.pairwise_keys import pairwise_key, public_hex
+from queries.rounds.messages import Countersign, Share, Word
+from tests.kit.running import (
     HOLDERS,
     MOBILITY,
     ORIGIN,
@@ -31,14 +39,6 @@ from running import (
     run,
     text,
 )
-
-from ledger import canonical, jws
-from policies.consents.bundle import NONE, Bundle, Leaf, leaf_digest
-from policies.consents.consent import General, SubGrant
-from policies.document import Budget, Policy
-from policies.governance import approve
-from policies.pairwise_keys import pairwise_key, public_hex
-from queries.rounds.messages import Countersign, Share, Word
 from trust.service.acts.intake import SMALL
 
 pytestmark = pytest.mark.anyio

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from processes import ServiceProcess, free_port, process_of
-from running import Resident, lay_out, query, question, replay_log
 
 from ledger import entries as e
 from queries.rounds.messages import transcript_sha256
+from tests.kit.processes import ServiceProcess, free_port, process_of
+from tests.kit.running import Resident, lay_out, query, question, replay_log
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 STORE = ("service:before-commit", "service:committed")

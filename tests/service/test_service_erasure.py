@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from nacl.signing import SigningKey
-from running import ORIGIN, Resident, Running, consent_of, refused, replay_log
 
 from ledger import entries as e
 from ledger import jws
@@ -24,6 +23,7 @@ from policies.consents.erasure import ErasedWord, ErasureOrder, Farewell, make_e
 from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import LeavesAnswer
+from tests.kit.running import ORIGIN, Resident, Running, consent_of, refused, replay_log
 from trust.service.acts.retention import sweep, time_come
 from trust.service.database import tables as t
 from trust.service.keys.record_keys import RecordKeys

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import ServiceProcess, free_port, process_of
-from running import ORIGIN, Resident, consent_of, lay_out, replay_log
 
 from policies.consents.erasure import make_erasure
+from tests.kit.processes import ServiceProcess, free_port, process_of
+from tests.kit.running import ORIGIN, Resident, consent_of, lay_out, replay_log
 from trust.service.keys.record_keys import RecordKeys
 
 pytestmark = pytest.mark.anyio

@@ -15,11 +15,23 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import ServiceProcess, free_port, process_of, witness_at
-from running import HOLDERS, PATIENCE, Resident, Running, consent_of, lay_out, query, question, refused, replay_log, run
 
 from ledger import entries as e
 from ledger import jws
+from tests.kit.processes import ServiceProcess, free_port, process_of, witness_at
+from tests.kit.running import (
+    HOLDERS,
+    PATIENCE,
+    Resident,
+    Running,
+    consent_of,
+    lay_out,
+    query,
+    question,
+    refused,
+    replay_log,
+    run,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,6 @@ from click.testing import CliRunner
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
-from running import ORIGIN, Town, lay_out
 from sqlalchemy import insert
 
 from ledger import entries as e
@@ -29,6 +28,7 @@ from ledger.notes.note import Note, VerifierKey, format_note, parse_note
 from ledger.tlog.tiles import Tile, TileAppender, tiles_of_size
 from policies.log_keys import make_log_key_body
 from policies.replay import entry_sha256
+from tests.kit.running import ORIGIN, Town, lay_out
 from trust.cli import main
 from trust.files.keys import read_key
 from trust.log.export import export_log

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import httpx
 import pytest
-from go_client import build_go_client, run_go_client
-from processes import ServiceProcess, free_port, service_alone
-from running import ORIGIN, Resident, Town, lay_out
-from witness_processes import PATIENCE, WitnessProcess, foreign_witness, own_witness, policy_of
 
 from ledger import entries as e
 from ledger.notes.checkpoints import open_checkpoint
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.tlog.tiles import Tile, partial_tiles, tiles_of_size
 from policies.replay import entry_sha256
+from tests.kit.go_client import build_go_client, run_go_client
+from tests.kit.processes import ServiceProcess, free_port, service_alone
+from tests.kit.running import ORIGIN, Resident, Town, lay_out
+from tests.kit.witness_processes import PATIENCE, WitnessProcess, foreign_witness, own_witness, policy_of
 from trust.audit.auditor import audit
 from trust.cli import main
 from trust.log.pins import Trust, save_trust

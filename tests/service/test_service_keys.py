@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from nacl.signing import SigningKey
-from running import Resident, Running, Town, lay_out, query, question, refused, replay_log, run
 
 from ledger import entries as e
 from ledger import jws
@@ -23,6 +22,7 @@ from ledger.tlog.tree import merkle_root
 from policies.consents.consent import Promise
 from policies.log_keys import make_log_key_body
 from queries.rounds.messages import Countersign, OfferAnswer, Share, WorkAnswer
+from tests.kit.running import Resident, Running, Town, lay_out, query, question, refused, replay_log, run
 from trust.audit.witness import open_witness
 from trust.audit.witness_folder import change_log_keys, trusted_log_keys
 from trust.files.keys import new_key, new_post_quantum_key, write_secret

@@ -10,8 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
-from processes import free_port, service_alone, witness_at
-from running import (
+from sqlalchemy import delete, insert, update
+
+from ledger import entries as e
+from ledger.errors import HistoryForked, Unavailable
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from policies.replay import SeenConsents, State
+from queries.replay import replay
+from tests.kit.processes import free_port, service_alone, witness_at
+from tests.kit.running import (
     ORIGIN,
     PATIENCE,
     Resident,
@@ -25,13 +32,6 @@ from running import (
     replay_log,
     run,
 )
-from sqlalchemy import delete, insert, update
-
-from ledger import entries as e
-from ledger.errors import HistoryForked, Unavailable
-from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
-from policies.replay import SeenConsents, State
-from queries.replay import replay
 from trust.audit.witness import create_witness
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases

@@ -9,7 +9,6 @@ import httpx
 import pytest
 from msgspec import structs
 from nacl.signing import SigningKey
-from running import HEALTH, MOBILITY, Resident, Running, query, question, refused, replay_log
 
 from ledger import canonical, jws
 from ledger import entries as e
@@ -21,6 +20,7 @@ from policies.replay import MemoryConsents, State
 from queries.answers.uses import InForceAt, Stopped, Uses, check_caught_up, check_use
 from queries.replay import replay
 from queries.rounds.messages import CaughtUp
+from tests.kit.running import HEALTH, MOBILITY, Resident, Running, query, question, refused, replay_log
 from trust.service.rounds import past_sets
 
 pytestmark = pytest.mark.anyio

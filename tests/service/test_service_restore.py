@@ -19,8 +19,6 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from processes import free_port, witness_at
-from running import ORIGIN, Resident, Running, Town, consent_of, lay_out, query, question, refused, replay_log, run
 from sqlalchemy import select
 
 from ledger import jws
@@ -29,6 +27,20 @@ from policies.consents.bundle import Bundle
 from policies.consents.erasure import Farewell, make_erasure
 from policies.in_force.sets import indices_in_force
 from policies.pairwise_keys import public_hex
+from tests.kit.processes import free_port, witness_at
+from tests.kit.running import (
+    ORIGIN,
+    Resident,
+    Running,
+    Town,
+    consent_of,
+    lay_out,
+    query,
+    question,
+    refused,
+    replay_log,
+    run,
+)
 from trust.files.backups import MANIFEST, read_backup
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record

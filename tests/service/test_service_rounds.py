@@ -8,7 +8,6 @@ import httpx
 import opendp.prelude as dp
 import pytest
 from msgspec import structs
-from running import MOBILITY, Running, Town, query, question, refused, replay_log, run
 
 from ledger import canonical, jws
 from ledger import entries as e
@@ -19,6 +18,7 @@ from queries.price.cost import make_measurement
 from queries.question.check import make_plan
 from queries.question.tree import decode_query
 from queries.rounds.messages import Go, Share, Task, token_sha256
+from tests.kit.running import MOBILITY, Running, Town, query, question, refused, replay_log, run
 
 dp.enable_features("contrib")
 pytestmark = pytest.mark.anyio

@@ -11,15 +11,15 @@ from typing import Any
 
 import httpx
 import pytest
-from databases import new_database
-from processes import ServiceProcess, free_port, service_alone, witness_at
-from running import PATIENCE, Resident, Town, lay_out, query, question, refused, replay_log, run
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from ledger import entries as e
 from ledger.errors import Unavailable
 from policies.replay import entry_sha256
+from tests.kit.databases import new_database
+from tests.kit.processes import ServiceProcess, free_port, service_alone, witness_at
+from tests.kit.running import PATIENCE, Resident, Town, lay_out, query, question, refused, replay_log, run
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
 from trust.service.database import tables as t

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from lying_witness import HONEST, LIES, LyingWitness, lying_witness
-from processes import ServiceProcess, free_port, service_alone
-from running import PATIENCE, Resident, lay_out
-from witness_processes import WitnessProcess, own_witness, policy_of
 
 from ledger.notes.receipts import Receipt
+from tests.kit.lying_witness import HONEST, LIES, LyingWitness, lying_witness
+from tests.kit.processes import ServiceProcess, free_port, service_alone
+from tests.kit.running import PATIENCE, Resident, lay_out
+from tests.kit.witness_processes import WitnessProcess, own_witness, policy_of
 from trust.files.keys import read_key
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

@@ -27,7 +27,7 @@ from trust.town.loader import load_town
 from trust.town.processes import Processes, running
 from trust.town.up import client_of, prepare, settle_in
 
-FOLDER = Path(__file__).parent / "towns" / "pair"
+FOLDER = Path(__file__).parents[1] / "towns" / "pair"
 PARTNER = "planner"
 SQL = "SELECT ward, COUNT(DISTINCT resident) AS people, SUM(age) AS years FROM {policy}.people GROUP BY ward"
 PATIENCE = 60

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from audit.log_builder import ORIGIN, LogBuilder, consent_of
 from msgspec import structs
 
 from ledger import entries as e
@@ -16,6 +15,7 @@ from policies.replay import MemoryConsents, State
 from queries.answers.uses import InForceAt, PossibleUse, Uses
 from queries.replay import replay
 from queries.rounds.messages import MyConsent
+from tests.kit.log_builder import ORIGIN, LogBuilder, consent_of
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.resident.proofs import AsOfThen, Use, check_as_of, find_uses

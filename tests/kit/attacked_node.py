@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, key_of, mobility
 from msgspec import structs
 
 from ledger import entries as e
@@ -21,6 +20,7 @@ from policies.consents.consent import make_consent
 from policies.document import Policy
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import Countersign, Go, HeldLeaf, Share, Task
+from tests.kit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, key_of, mobility
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.node.books import Books

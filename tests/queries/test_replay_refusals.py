@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from audit.log_builder import ORIGIN, PARTNER, QUERY, START, TEXT, LogBuilder, key_of, mobility, public
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, structs
-from protocol_histories import freeze, ready, thaw, town
 
 from ledger import entries as e
 from ledger import jws
@@ -19,6 +17,8 @@ from policies.governance import approve
 from policies.replay import MemoryConsents, State, step
 from queries.replay import replay
 from queries.rounds.messages import Question, Word
+from tests.kit.histories import freeze, ready, thaw, town
+from tests.kit.log_builder import ORIGIN, PARTNER, QUERY, START, TEXT, LogBuilder, key_of, mobility, public
 
 Make = Callable[[LogBuilder], e.AnyEntry]
 

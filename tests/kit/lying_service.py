@@ -1,7 +1,7 @@
 """A real node under a service that may lie: everything but the wire is the product's own, and every key is real.
 
 ``Stage`` lays out a node's folder and opens the node of ``bus_co``, whose two HTTP connections end in a ``LyingService``
-on the spot. The service serves a log by ``audit.log_builder``, gives the tasks it is told to, and keeps what the node
+on the spot. The service serves a log by ``tests.kit.log_builder``, gives the tasks it is told to, and keeps what the node
 sends. The clock stands where the stage says.
 """
 
@@ -18,7 +18,6 @@ from unittest import mock
 import httpx
 import pyarrow as pa
 import structlog
-from audit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, key_of, mobility
 from pyarrow import parquet
 
 from ledger import canonical, jws
@@ -41,6 +40,7 @@ from queries.rounds.messages import (
     Work,
     WorkAnswer,
 )
+from tests.kit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, key_of, mobility
 from trust.files.keys import write_secret
 from trust.log.pins import Trust, save_trust
 from trust.log.source import HttpLog

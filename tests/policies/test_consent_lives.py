@@ -6,18 +6,18 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import pytest
-from audit.log_builder import PARTNER, START, LogBuilder, mobility
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from msgspec import Raw, structs
-from protocol_histories import Frozen, freeze, thaw
 
 from ledger import entries as e
 from ledger.errors import ProofInvalid
 from policies.document import Policy, document_sha256
 from policies.in_force.sets import check_in_force, indices_in_force, prove_in_force
 from policies.replay import step
+from tests.kit.histories import Frozen, freeze, thaw
+from tests.kit.log_builder import PARTNER, START, LogBuilder, mobility
 
 UNTILS = ["2026-10-31", "2027-03-31", "2028-03-31"]
 CAPS = [30, 60, 200]

@@ -4,11 +4,9 @@ import hashlib
 from typing import Any, get_args
 
 import pytest
-from audit.log_builder import HOLDERS, ORIGIN, key_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, Struct, structs
-from protocol_histories import ready
 
 from ledger import canonical, jws
 from ledger.errors import Malformed, MusubiError, ProofInvalid, SignatureInvalid
@@ -18,6 +16,8 @@ from queries.replay import check_word
 from queries.rounds import messages as m
 from queries.rounds.admission import plan_of
 from queries.rounds.local import MAX_NUMBER, combine
+from tests.kit.histories import ready
+from tests.kit.log_builder import HOLDERS, ORIGIN, key_of
 
 H = "ab" * 32
 LEAF = disclose(Bundle(leaves=[Leaf(salt=H, body="none"), Leaf(salt=H, body="x")]), 1)

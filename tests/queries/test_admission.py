@@ -3,11 +3,9 @@
 from typing import Any
 
 import pytest
-from audit.log_builder import PARTNER, QUERY, START, LogBuilder, key_of, mobility
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, structs
-from protocol_histories import freeze, ready
 
 from ledger import entries as e
 from ledger import jws
@@ -29,6 +27,8 @@ from queries.question.tree import decode_query, query_sha256
 from queries.replay import replay
 from queries.rounds.admission import check_admit, make_admit, offer, plan_of, read_question
 from queries.rounds.messages import Question
+from tests.kit.histories import freeze, ready
+from tests.kit.log_builder import PARTNER, QUERY, START, LogBuilder, key_of, mobility
 
 
 def question(

@@ -1,6 +1,6 @@
 """A hand-made town whose operator promises revocations, keeps them or lies; real witnesses over real HTTP.
 
-``PromiseTown`` has a log by ``audit.log_builder``, three real witnesses with a clock that the test sets, and a service
+``PromiseTown`` has a log by ``tests.kit.log_builder``, three real witnesses with a clock that the test sets, and a service
 that answers a resident's device: it takes a revocation, signs its promise, and appends what it is told to append.
 """
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from audit.log_builder import ORIGIN, LogBuilder, key_of, mobility
 
 from ledger import canonical, jws
 from ledger import entries as e
@@ -29,6 +28,7 @@ from policies.consents.bundle import commitment
 from policies.consents.consent import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
 from queries.rounds.messages import MyConsent
+from tests.kit.log_builder import ORIGIN, LogBuilder, key_of, mobility
 from trust.audit.witness import Witness
 from trust.log.pins import Trust, save_trust
 from trust.log.tile_folder import TileFolder

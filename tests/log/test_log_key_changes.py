@@ -6,7 +6,6 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from audit.log_builder import LogBuilder, key_of
 from click.testing import CliRunner
 
 from ledger import entries as e
@@ -16,6 +15,7 @@ from ledger.notes.note import VerifierKey
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.tlog.tiles import TileAppender, TileReader
 from ledger.tlog.tree import prove_inclusion
+from tests.kit.log_builder import LogBuilder, key_of
 from trust.audit.auditor import audit
 from trust.cli import main
 from trust.client.service import ServiceClient

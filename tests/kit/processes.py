@@ -17,14 +17,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
-from running import PATIENCE, Clock, Running, Town
 
 from ledger.errors import NotFound
 from ledger.notes.witness_protocol import WitnessRefusal
+from tests.kit.running import PATIENCE, Clock, Running, Town
 from trust.audit.witness import open_witness
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["trust.cli", "trust.service.app", "trust.runtime.serving", "running"])
+_forks.set_forkserver_preload(["trust.cli", "trust.service.app", "trust.runtime.serving", "tests.kit.running"])
 
 
 def free_port() -> int:

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from audit.log_builder import ORIGIN, mobility
 from msgspec import structs
 
 from ledger import jws
@@ -13,6 +12,7 @@ from policies.consents.bundle import NONE, Bundle, Leaf, commitment, leaf_digest
 from policies.consents.consent import General, SubGrant, make_consent
 from policies.document import Policy, document_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key
+from tests.kit.log_builder import ORIGIN, mobility
 
 SHOWN_AT = 1_790_000_000
 UNTIL = "2027-03-31"

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from audit.log_builder import HOLDERS, ORIGIN, STEWARDS, LogBuilder, key_of
 from msgspec import structs
 
 from ledger import entries as e
@@ -14,6 +13,7 @@ from ledger.errors import NotPermitted, ProofInvalid, SignatureInvalid
 from policies.governance import approve
 from queries.answers.uses import HolderStopped, Stopped
 from queries.rounds.messages import CaughtUp
+from tests.kit.log_builder import HOLDERS, ORIGIN, STEWARDS, LogBuilder, key_of
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.resident.proofs import StoppedAt, check_stopped

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from audit.log_builder import ORIGIN, mobility
 from msgspec import structs
 
 from ledger import entries as e
@@ -15,6 +14,7 @@ from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General
 from policies.document import document_sha256
 from queries.rounds.messages import MyConsent
+from tests.kit.log_builder import ORIGIN, mobility
 from trust.client.service import RevokedAnswer
 from trust.resident import device as resident_device
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from audit.log_builder import ORIGIN, LogBuilder, key_of
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from promise_town import WITNESSES, PromiseTown, quorum_policy
 
 from ledger import entries as e
 from ledger.canonical import encode
@@ -20,6 +18,8 @@ from ledger.notes.note import Note, VerifierKey, format_note, parse_note
 from policies.consents.bundle import commitment
 from policies.consents.consent import PROMISE_SECONDS, Promise
 from policies.consents.promises import BrokenPromise, Included, are_late, check_broken_promise
+from tests.kit.log_builder import ORIGIN, LogBuilder, key_of
+from tests.kit.promise_town import WITNESSES, PromiseTown, quorum_policy
 from trust.cli import main
 from trust.files.evidence import check_evidence, keep_evidence, read_evidence
 from trust.files.keys import write_secret

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent / "interop" / "go_client"
+SOURCE = Path(__file__).parents[1] / "interop" / "go_client"
 GOPATH = Path("/usr/share/gocode")
 
 

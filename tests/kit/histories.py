@@ -3,10 +3,9 @@
 import pickle
 from functools import cache
 
-from audit.log_builder import LogBuilder
-
 from policies.replay import MemoryConsents, State
 from queries.replay import replay
+from tests.kit.log_builder import LogBuilder
 
 Frozen = bytes
 
