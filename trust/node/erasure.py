@@ -26,7 +26,7 @@ from trust.node.ledger_reader import LedgerReader
 from trust.runtime.crash_points import reached
 
 WORDS_AT_ONCE = 256
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class Erasing:
@@ -74,10 +74,10 @@ class Erasing:
             try:
                 self._client.say_erased([self._word(each) for each in part])
             except MusubiError as error:  # whatever the service says of it, the node's own work goes on
-                log.warning("erased-unsaid", code=error.code)
+                logger.warning("erased-unsaid", code=error.code)
                 return
             self._books.said(part)
-        log.info("erased", consents=len(gone))
+        logger.info("erased", consents=len(gone))
 
     def _word(self, gone: Gone) -> str:
         word = ErasedWord(

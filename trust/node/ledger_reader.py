@@ -31,7 +31,7 @@ from trust.node.books import Books, Gone
 
 FetchLeaves = Callable[[int, int], list[HeldLeaf]]
 LEAVES_AT_ONCE = 1_024
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class LedgerReader:
@@ -185,7 +185,7 @@ class LedgerReader:
         try:
             sub_grant = check_sub_grant(held.leaf, grant, policy, self.state.log, self._holder)
         except MusubiError as error:
-            log.warning("leaf-refused", code=error.code)
+            logger.warning("leaf-refused", code=error.code)
             return None
         key = sub_grant.key if sub_grant else None
         return held.index, grant.policy_sha256, key, canonical.encode(held.leaf)

@@ -19,7 +19,7 @@ from ledger.errors import MusubiError, Unavailable
 from policies.consents.attestation import check_link
 from trust.node.books import Books
 
-log = structlog.get_logger()
+logger = structlog.get_logger()
 EVERY_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 
@@ -67,7 +67,7 @@ class LinkDesk:
                 try:
                     self.take(path)
                 except (sqlite3.Error, OSError) as error:  # a full disk, say: the file stays, and is taken in later
-                    log.warning("links-failed", kind=type(error).__name__)
+                    logger.warning("links-failed", kind=type(error).__name__)
                     self._stop.wait(RETRY_SECONDS)
 
     def take(self, path: Path) -> int:
@@ -90,5 +90,5 @@ class LinkDesk:
         with self._books.transaction():
             new = self._books.link(good)
         path.unlink()
-        log.info("links", new=new, bad=bad)
+        logger.info("links", new=new, bad=bad)
         return new

@@ -23,7 +23,7 @@ from trust.node.rounds.steps import NodeRounds
 from trust.node.settings import load_node_settings
 
 RETRY_SECONDS = 0.5
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class _Stopped(Exception):
@@ -102,10 +102,10 @@ class Node:
                     self._keep_evidence(error)
                     raise
                 except MusubiError as error:
-                    log.info("waiting", code=error.code)
+                    logger.info("waiting", code=error.code)
                     self._stopping.wait(RETRY_SECONDS)
                 except sqlite3.Error as error:  # a full disk, say: nothing half-written, so try again
-                    log.warning("books-failed", kind=type(error).__name__)
+                    logger.warning("books-failed", kind=type(error).__name__)
                     self._stopping.wait(RETRY_SECONDS)
         finally:
             self.links.stop()
@@ -118,7 +118,7 @@ class Node:
         evidence = error.details.get("evidence")
         if isinstance(evidence, str):
             keep_evidence(self._folder / "evidence", parse_evidence(evidence.encode()))
-            log.error("evidence-kept")
+            logger.error("evidence-kept")
 
     def turn(self) -> None:
         """Poll once, read what is new, do what is asked, and make ready what will be asked."""

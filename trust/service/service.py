@@ -32,7 +32,7 @@ from trust.service.store.store import Clock, Store, system_clock
 
 PAUSE_SECONDS = 0.02
 """Between two looks at what other processes did: many notices become one look."""
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class Service:
@@ -157,9 +157,9 @@ class Service:
             except MusubiError as error:
                 if isinstance(error, HistoryForked):
                     self.store.halt(error)
-                log.warning("follow-failed", code=error.code)
+                logger.warning("follow-failed", code=error.code)
             except Exception as error:  # noqa: BLE001 - whatever the database raises: the next beat looks again
-                log.warning("follow-failed", kind=type(error).__name__)
+                logger.warning("follow-failed", kind=type(error).__name__)
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _ring_at_expiry(self) -> None:
@@ -177,9 +177,9 @@ class Service:
                 now = time_come(self.clock(), self.tiles.read_checkpoint(), self.witnesses)
                 erased = await sweep(self.store, self.settings.service.retention_days, now)
                 if erased:
-                    log.info("retention", erased=erased)
+                    logger.info("retention", erased=erased)
             except MusubiError as error:  # what was not erased now is due at the next turn
-                log.warning("retention-failed", code=error.code)
+                logger.warning("retention-failed", code=error.code)
             except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
-                log.warning("retention-failed", kind=type(error).__name__)
+                logger.warning("retention-failed", kind=type(error).__name__)
             await asyncio.sleep(EVERY_SECONDS)

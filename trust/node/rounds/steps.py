@@ -34,7 +34,7 @@ from trust.node.ledger_reader import LedgerReader
 from trust.runtime.crash_points import reached
 
 MAX_SKEW_SECONDS = 60
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class NodeRounds:
@@ -79,7 +79,7 @@ class NodeRounds:
                 case "word":
                     self._word(task.admit, opened)
         except MusubiError as error:
-            log.warning("task-refused", step=task.step, admit=task.admit, code=error.code)
+            logger.warning("task-refused", step=task.step, admit=task.admit, code=error.code)
             return False
         return True
 
@@ -180,7 +180,7 @@ class NodeRounds:
             vector=fit(plan, noised),
         )
         token = jws.sign(message, self._key)
-        log.info("computed", admit=index, milliseconds=round(1_000 * (time.perf_counter() - began)))
+        logger.info("computed", admit=index, milliseconds=round(1_000 * (time.perf_counter() - began)))
         reached("node:computed")  # a crash here leaves nothing of the noise; nothing has left, so fresh noise is fine
         self._books.send(index, token)
         reached("node:sending")  # a crash here leaves the share's bytes; only these are ever sent

@@ -55,7 +55,7 @@ from trust.service.store.store import MAX_SKEW_SECONDS, Store, read_entries
 
 MAX_BATCH = 20_000
 RETRY_SECONDS = 1.0
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class Sequencer:
@@ -172,7 +172,7 @@ class Sequencer:
                 # nothing was lost: the entries are in the store, and the next turn begins at what is published
                 self._in_hand = False
                 metrics.publish_failures.inc()
-                log.warning("publish-failed", kind=type(error).__name__)
+                logger.warning("publish-failed", kind=type(error).__name__)
                 self.store.committed.set()
                 await asyncio.sleep(RETRY_SECONDS)
             await asyncio.sleep(max(0.0, self._interval - (time.monotonic() - began)))
@@ -250,10 +250,10 @@ class Sequencer:
         try:
             come = median_time(self.witnesses.check_quorum(complete).values())
         except ProofInvalid:
-            log.warning("witness-quorum-missing", failures=sorted(cosigned.failures))
+            logger.warning("witness-quorum-missing", failures=sorted(cosigned.failures))
             raise Unavailable("The witnesses' quorum did not cosign; nothing is published until it does.") from None
         if come is not None and at - come > MAX_SKEW_SECONDS:
-            log.warning("clock-ahead-of-witnesses")
+            logger.warning("clock-ahead-of-witnesses")
             raise Unavailable("The ledger's last time is ahead of the witnesses' clocks; nothing is published yet.")
         return format_note(complete)
 
@@ -271,7 +271,7 @@ class Sequencer:
                 try:
                     checkpoint, _ = self._log_keys().open(note, of_witness=True)
                 except MusubiError as error:
-                    log.warning("witness-shows-no-checkpoint-of-ours", witness=name, code=error.code)
+                    logger.warning("witness-shows-no-checkpoint-of-ours", witness=name, code=error.code)
                     continue
                 await self._check_against_entries(checkpoint)
             heard.append(name)

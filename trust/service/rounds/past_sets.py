@@ -32,7 +32,7 @@ from trust.service.store.store import Store
 KEPT_SETS = 8
 MOST_WAITING = 32
 ROWS = 5_000
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class _EntryPart(Struct):
@@ -148,7 +148,7 @@ class PastSets:
         day = state.day(moment.at)
         root = past.in_force.root(day, moment.charge, past.size)
         if moment.root and root != moment.root:
-            log.error("past-set-differs", admit=past.size)
+            logger.error("past-set-differs", admit=past.size)
             raise Unavailable(
                 "The store does not give the in-force root that the ledger has; tell the town's stewards."
             )

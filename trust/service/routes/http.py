@@ -24,7 +24,7 @@ JOSE = "application/jose"
 JSON = "application/json"
 NOT_KEPT = {"Cache-Control": "no-store"}
 """No cache may keep an error: a tile that is not there now may be there in a moment."""
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 def service_of(request: ApiRequest) -> Service:
@@ -104,7 +104,7 @@ def http_problem(_: ApiRequest, error: HTTPException) -> Response[bytes]:
 
 def fault(_: ApiRequest, error: Exception) -> Response[bytes]:
     """Answer a fault of our own without saying anything about it; the log names its kind and nothing of its data."""
-    log.error("fault", kind=type(error).__name__)
+    logger.error("fault", kind=type(error).__name__)
     document = {
         "type": PROBLEM_TYPE + "fault",
         "title": "Fault",

@@ -45,7 +45,7 @@ ANSWER_SECONDS = 2.0
 LOCK = 0x6D7573756269
 """The advisory lock's number, in this database alone: ``musubi`` in ASCII."""
 CHANNEL = "musubi"
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class Election(Protocol):
@@ -200,10 +200,10 @@ class AdvisoryLock:
                     elif self._connection is not None:
                         await self._connection.execute(text("SELECT 1"))
             except Exception as error:  # noqa: BLE001 - whatever it was, the session cannot be relied on
-                log.warning("election-connection-lost", kind=type(error).__name__)
+                logger.warning("election-connection-lost", kind=type(error).__name__)
                 await self._drop()
             if led != self.leads:
-                log.info("sequencing" if self.leads else "sequencing-no-more")
+                logger.info("sequencing" if self.leads else "sequencing-no-more")
 
     async def _connect(self) -> None:
         self._connection = await self._engine.connect()

@@ -55,7 +55,7 @@ MOST_FAILURES = 3
 """After so many acts of one group have failed unforeseen, it is not the acts: the whole group fails."""
 RETRY_SECONDS = 0.5
 """How long until the state is rebuilt again, where the database does not let it be."""
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 def system_clock() -> int:
@@ -174,7 +174,7 @@ class Store:
         """Take no more acts: whatever is appended now would fork the history. What is published can still be read."""
         if self.halted is None:
             self.halted = error
-            log.error("halted", code=error.code)
+            logger.error("halted", code=error.code)
 
     async def follow(self) -> None:
         """Take in what other processes have appended. Raises HistoryForked where the store has gone back."""
@@ -220,7 +220,7 @@ class Store:
                     found = await self._write([acts[place] for place in places])
                 except _ActFailed as failed:
                     self._state = None  # it may be ahead of the store
-                    log.error("act-failed", kind=failed.kind)  # noqa: TRY400 - a trace could hold rows
+                    logger.error("act-failed", kind=failed.kind)  # noqa: TRY400 - a trace could hold rows
                     del places[failed.place]
                     continue
                 except MusubiError as error:
@@ -229,7 +229,7 @@ class Store:
                     found = [error] * len(places)
                 except Exception as error:  # noqa: BLE001 - whatever it was, its outcome is not known: rebuild the state
                     self._state = None
-                    log.error("commit-failed", kind=type(error).__name__, acts=len(acts))  # noqa: TRY400 - as above
+                    logger.error("commit-failed", kind=type(error).__name__, acts=len(acts))  # noqa: TRY400 - as above
                     break
                 for place, outcome in zip(places, found, strict=True):
                     outcomes[place] = outcome
