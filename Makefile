@@ -12,10 +12,10 @@ unexport VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench lint lock clean
+.PHONY: help demo serve test check fix hooks bench lint lock clean
 
 help: ## list what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	@echo "Setting up $(VENV) (once)"
@@ -44,6 +44,13 @@ test: lint ## everything: lint, types, contracts, all tests on SQLite and Postgr
 
 check: lint ## the fast loop: lint and the quick tests
 	@$(BIN)/pytest -n $(WORKERS) -q -m "not slow"
+
+fix: $(VENV)/ready ## format, and mend what the linter can mend by itself
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+hooks: $(VENV)/ready ## from now on git checks formatting, lint, types and contracts before each commit
+	@git config core.hooksPath .githooks
 
 bench: $(VENV)/ready ## measure, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks $(ONLY)
