@@ -31,6 +31,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
+import trust.files.durable
 import trust.log.tile_folder
 from ledger.errors import Unavailable
 from tests.kit.running import Running, WitnessLine
@@ -201,6 +202,7 @@ class Faults:
             return self.step("disk rename checkpoint", lambda: real_replace(path, target), _disk_error)
 
         patch.setattr(trust.log.tile_folder, "os", layer)
+        patch.setattr(trust.files.durable, "os", layer)
         patch.setattr(trust.log.tile_folder, "_sync_data", layer.sync_data)
         patch.setattr(Path, "mkdir", mkdir)
         patch.setattr(Path, "replace", replace)
@@ -219,7 +221,7 @@ class _Disk:
 
     def open(self, path: Any, flags: int, mode: int = 0o777) -> int:
         kind = "checkpoint" if "checkpoint" in Path(path).name else "tile"
-        if flags == os.O_RDONLY:
+        if flags & os.O_DIRECTORY:
             kind = "folder"
         handle: int = self._faults.step(f"disk open {kind}", lambda: os.open(path, flags, mode), _disk_error)
         self._kinds[handle] = kind

@@ -117,7 +117,7 @@ class Disk:
         self.checkpoint: bytes | None = None
         monkeypatch.setattr(tile_folder, "_WRITERS", 1)  # steps come in one order
         self._wrap(monkeypatch, tile_folder, "_write_durably", self._half_written)
-        self._wrap(monkeypatch, tile_folder, "_sync_folder", lambda *_: None)
+        self._wrap(monkeypatch, tile_folder, "sync_folder", lambda *_: None)
         self._wrap(monkeypatch, Path, "replace", lambda *_: None)
         self._wrap(monkeypatch, Path, "mkdir", lambda *_: None)
 
@@ -134,7 +134,7 @@ class Disk:
                     torn(*args)
                 raise PowerCutError if self.how == "cut" else OSError(errno.ENOSPC, "No space left on device")
             result = real(*args, **kwargs)
-            if name == "_sync_folder":
+            if name == "sync_folder":
                 self._note(Path(str(args[0])))
             if failing:
                 raise OSError(errno.EIO, "Input/output error")

@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 
 from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
 from ledger.notes.note import VerifierKey
-from trust.log.pins import Trust, decode_trust, load_trust, save_trust, write_whole
+from trust.log.pins import Trust, decode_trust, load_trust, save_trust
 
 KEY = VerifierKey.ed25519("log.example/town", bytes(SigningKey(bytes(32)).verify_key))
 OTHER = VerifierKey.ed25519("other.example/log", bytes(SigningKey(bytes(32)).verify_key))
@@ -206,18 +206,3 @@ def test_a_trust_file_that_is_absent_huge_or_not_canonical_is_refused(tmp_path: 
         decode_trust(msgspec.json.format(msgspec.json.encode(TRUST, order="sorted")))
     with pytest.raises(Unavailable):
         load_trust(tmp_path)
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_whole(path, b"old")
-    assert path.stat().st_mode & 0o777 == 0o600
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("trust.log.pins.os.fsync", full)
-    with pytest.raises(Unavailable):
-        write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]

@@ -370,7 +370,7 @@ async def test_a_restore_that_broke_off_is_begun_anew_and_one_into_a_service_is_
 
 
 def _fails_at(name: str) -> Callable[..., None]:
-    from trust.log.pins import write_whole
+    from trust.files.durable import write_whole
 
     def write(path: Path, data: bytes, mode: int = 0o600) -> None:
         if path.name == name:

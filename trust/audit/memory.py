@@ -11,8 +11,9 @@ from pathlib import Path
 
 from ledger.errors import HistoryForked, Malformed, NotFound, TooLarge, Unavailable
 from ledger.notes.note import MAX_NOTE_BYTES
+from trust.files.durable import write_whole
 from trust.files.evidence import Evidence, keep_evidence
-from trust.log.pins import Trust, load_trust, save_trust, write_whole
+from trust.log.pins import Trust, load_trust, save_trust
 
 
 class Memory:

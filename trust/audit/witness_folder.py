@@ -16,8 +16,8 @@ from msgspec import Meta, Struct
 from ledger.errors import Malformed, NotFound
 from ledger.notes.ml_dsa import public_bytes
 from ledger.notes.note import TYPE_COSIGNATURE, VerifierKey, check_name
+from trust.files.durable import write_whole
 from trust.files.keys import new_key, new_post_quantum_key
-from trust.log.pins import write_whole
 
 CONFIG = "witness.toml"
 KEY = "witness.key"

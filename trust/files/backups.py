@@ -23,7 +23,7 @@ from msgspec import Struct
 from ledger import canonical
 from ledger.entries import Hex32, Seconds
 from ledger.errors import Malformed, NotFound, NotPermitted, Unavailable
-from trust.log.pins import write_whole
+from trust.files.durable import write_whole
 
 MANIFEST = "backup.json"
 Kind = Literal["service", "node"]

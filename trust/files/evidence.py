@@ -15,7 +15,7 @@ from ledger.evidence import MAX_EVIDENCE_BYTES, Conviction, SplitView, check_spl
 from ledger.notes.note import VerifierKey
 from ledger.notes.witness_policy import WitnessPolicy
 from policies.consents.promises import BrokenPromise, check_broken_promise
-from trust.log.pins import write_whole
+from trust.files.durable import write_whole
 
 Evidence = SplitView | BrokenPromise
 

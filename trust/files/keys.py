@@ -1,7 +1,5 @@
 """Private keys on disk: a file of one hexadecimal line, mode 0600, written whole or not at all."""
 
-import os
-import secrets
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
@@ -9,28 +7,15 @@ from nacl.signing import SigningKey
 
 from ledger.errors import Malformed, NotFound, NotPermitted
 from ledger.notes import ml_dsa
+from trust.files.durable import write_new
 
 
 def write_secret(path: Path, secret: bytes) -> None:
     """Write a new secret file; raise NotPermitted if one is there. A crash leaves it whole, or no file of that name."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secret.hex().encode("ascii") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)  # fails where the name is taken, unlike a rename
+        write_new(path, secret.hex().encode("ascii") + b"\n")
     except FileExistsError:
         raise NotPermitted(f"The key file '{path.name}' is there already; keys are never overwritten.") from None
-    finally:
-        temporary.unlink()  # also where the disk was full: no part of a secret stays behind
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # a key that is in use must not be gone after a power cut
-    finally:
-        os.close(folder)
 
 
 def read_secret(path: Path) -> bytes:

@@ -30,8 +30,9 @@ from ledger.notes.note import VerifierKey, parse_note
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
 from ledger.tlog.tree import root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
+from trust.files.durable import write_whole
 from trust.log.keys import FollowedKeys
-from trust.log.pins import Trust, save_trust, write_whole
+from trust.log.pins import Trust, save_trust
 from trust.log.source import LogSource
 from trust.log.tile_folder import TileFolder
 

@@ -12,8 +12,6 @@ a whole tlog-policy file (``ledger.notes.witness_policy``). The file holds no se
 what matters is that it comes from someone its reader trusts, such as a steward, and not from the service.
 """
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +23,7 @@ from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
 from ledger.notes.log_keys import LogKeyHistory, LogKeys
 from ledger.notes.note import TYPE_ED25519, VerifierKey
 from ledger.notes.witness_policy import WitnessPolicy
+from trust.files.durable import write_whole
 from trust.log.keys import PinnedLogKeys
 
 MAX_TRUST_BYTES = 1_200_000
@@ -87,30 +86,3 @@ def load_trust(path: Path) -> Trust:
 def save_trust(trust: Trust, path: Path) -> None:
     """Write a trust file whole or not at all; raise Unavailable where the disk does not take it."""
     write_whole(path, canonical.encode(trust) + b"\n", mode=0o644)
-
-
-def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file durably: temporary file, fsync, rename, fsync of the folder; raise Unavailable.
-
-    A crash leaves the old file or the new one, never a mixture; at worst a ``.new-…`` file that nobody reads.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                os.fchmod(file.fileno(), mode)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError:
-        raise Unavailable("The disk did not take a file; free some space or check the folder's permissions.") from None

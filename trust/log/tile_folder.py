@@ -32,6 +32,7 @@ from ledger.hashing import HASH_BYTES
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import parse_note
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, encode_bundle, hashes_at
+from trust.files.durable import sync_folder
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class TileFolder:
             self._do_all(lambda file: _write_durably(file[1], file[2]), files)
             # A crash up to here leaves some tiles whole, some torn and some missing. No checkpoint commits to them,
             # and the next batch writes each of them anew.
-            self._do_all(_sync_folder, sorted({*folders, *(name.parent for name in new_names)}))
+            self._do_all(sync_folder, sorted({*folders, *(name.parent for name in new_names)}))
             # A crash up to here leaves tiles whose bytes are on disk under names that a power cut may take. As above.
         except OSError as error:
             raise Unavailable("The log's folder cannot be written; free some space or mend the disk.") from error
@@ -100,7 +101,7 @@ class TileFolder:
             new.replace(self._root / CHECKPOINT)
             # A crash here leaves the new checkpoint; a power cut leaves the old or the new one, whole. The tiles of
             # both are on disk.
-            self._do_all(_sync_folder, sorted({self._root, *(name.parent for name in new_names)}))
+            self._do_all(sync_folder, sorted({self._root, *(name.parent for name in new_names)}))
         except OSError as error:
             raise Unavailable("The log's checkpoint cannot be written; free some space or mend the disk.") from error
         # A crash here leaves the new checkpoint durable, and some partial tiles that nobody needs any more.
@@ -217,6 +218,7 @@ def _remove(folders: list[Path]) -> None:
 
 
 def _write_durably(path: Path, data: bytes) -> None:
+    """Write over a file in place, unlike ``trust.files.durable``: a tile's bytes are the same whoever writes them."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)  # the umask says who may read
     try:
         left = memoryview(data)
@@ -225,13 +227,5 @@ def _write_durably(path: Path, data: bytes) -> None:
         if os.fstat(handle).st_size > len(data):  # left over from a batch that was given up: of other entries, longer
             os.ftruncate(handle, len(data))
         _sync_data(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)

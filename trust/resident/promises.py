@@ -45,8 +45,9 @@ from policies.consents.promises import (
 )
 from policies.replay import entry_sha256
 from trust.client.service import ServiceClient
+from trust.files.durable import write_whole
 from trust.log.follower import MAX_SKEW_SECONDS, LogFollower
-from trust.log.pins import Trust, write_whole
+from trust.log.pins import Trust
 from trust.log.source import LogSource
 from trust.log.witness_client import collect_cosignatures
 

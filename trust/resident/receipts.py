@@ -30,8 +30,9 @@ from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import prove_consistency
 from queries.answers.uses import InForceAt, check_use
 from trust.client.service import Proven, ServiceClient
+from trust.files.durable import write_whole
 from trust.log.keys import ProvenLogKeys, check_log_keys
-from trust.log.pins import save_trust, write_whole
+from trust.log.pins import save_trust
 from trust.log.source import LogSource
 
 PUBLIC = 0o644

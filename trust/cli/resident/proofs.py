@@ -17,8 +17,8 @@ from queries.rounds.messages import MyConsent
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console, nano
 from trust.client.service import ServiceClient
+from trust.files.durable import write_whole
 from trust.log.follower import LogFollower
-from trust.log.pins import write_whole
 from trust.log.source import HttpLog
 from trust.resident.proofs import BAD_PROOFS, HolderAt, StoppedAt, Use, check_as_of, check_stopped, find_uses
 

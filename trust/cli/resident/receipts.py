@@ -8,7 +8,7 @@ import msgspec
 
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
-from trust.log.pins import write_whole
+from trust.files.durable import write_whole
 from trust.log.source import HttpLog
 from trust.resident.receipts import PUBLIC, save_receipts
 

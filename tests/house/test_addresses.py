@@ -1,0 +1,24 @@
+"""What must be right in one place is written in one place: each such thing has one address in the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = [path for room in ("ledger", "policies", "queries", "trust") for path in (ROOT / room).rglob("*.py")]
+
+
+@pytest.mark.parametrize(
+    ("what", "pattern", "addresses"),
+    [
+        (
+            "durable writing",  # the tile folder makes many files durable together, in an order of its own
+            r"\bfsync\(|\bfdatasync\b|\bmkstemp\b|\bos\.(link|replace|rename)\(",
+            {"trust/files/durable.py", "trust/log/tile_folder.py"},
+        ),
+    ],
+)
+def test_a_thing_is_written_at_its_own_address_alone(what: str, pattern: str, addresses: set[str]) -> None:
+    found = {str(path.relative_to(ROOT)) for path in MODULES if re.search(pattern, path.read_text("utf-8"))}
+    assert found == addresses, what
