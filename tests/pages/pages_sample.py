@@ -8,17 +8,8 @@ from msgspec.structs import replace
 
 from policies.document import View
 from queries.question.tree import Query
-from trust.pages.cards import (
-    Cell,
-    CheckpointCard,
-    Cosigner,
-    HolderCard,
-    PolicyCard,
-    QuestionCard,
-    RefusalCard,
-    Spending,
-    TownPage,
-)
+from trust.pages.cards import Cell, PolicyCard, QuestionCard, RefusalCard, Spending
+from trust.service.pages.town.model import CheckpointCard, Cosigner, HolderCard, TownPage
 
 NOW = 1_795_338_120  # 2026-11-22 18:02 in Tokyo
 DPV = "https://w3id.org/dpv#"

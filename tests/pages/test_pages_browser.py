@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, Route
 
 from tests.kit.chromium import violations
 from tests.pages.pages_sample import empty_town, sample_town
-from trust.pages.cards import TownPage
 from trust.service.pages.routes import page_routes
+from trust.service.pages.town.model import TownPage
 
 TOWN = "http://localhost:8000"
 UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)"

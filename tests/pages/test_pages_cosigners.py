@@ -7,8 +7,8 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.cosignatures import cosign
 from ledger.notes.note import Note, VerifierKey
 from ledger.notes.witness_policy import WitnessPolicy
-from trust.pages.cards import Cosigner
 from trust.service.pages.town.gather import cosigners_of
+from trust.service.pages.town.model import Cosigner
 
 TREE = Checkpoint("example.town/log", 7, bytes(range(32)))
 

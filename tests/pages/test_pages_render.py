@@ -7,9 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.pages.pages_sample import HALLS, MOBILITY, NOW, RIDES, empty_town, many_cells, question, sample_town
-from trust.pages.cards import Cell, Cosigner, Spending, TownPage
+from trust.pages.cards import Cell, Spending
 from trust.pages.languages import LANGUAGES
-from trust.pages.render import render_town
+from trust.service.pages.town.model import Cosigner, TownPage
+from trust.service.pages.town.render import render_town
 
 HOSTILE = "</text></svg><script>alert(1)</script><img src=x onerror='alert(2)'>\"&%(x)s{{ 7*7 }}"
 VOID = {"meta", "link", "img", "line", "rect", "circle", "br", "wbr"}

@@ -7,8 +7,8 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from tests.pages.pages_sample import sample_town
-from trust.pages.cards import TownPage
 from trust.service.pages.routes import page_routes
+from trust.service.pages.town.model import TownPage
 
 
 async def _gather() -> TownPage:

@@ -6,18 +6,21 @@ from pathlib import Path
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
+from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
 from trust.pages import languages
 from trust.pages.languages import LANGUAGES, LOCALES, choose_language, load_language
 
 PAGES = Path(languages.__file__).parent
-METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2"), ("**/verify/**.js", "javascript")]
-OPTIONS = {"**/templates/**.html": {"trimmed": "true", "newstyle_gettext": "true"}}
+FOLDERS = [PAGES, *sorted(PAGES.parent.glob("*/pages"))]
+"""What every process with pages shares, and each process's own pages."""
 
 
 def _extracted() -> set[str | tuple[str, ...]]:
-    return {message for _, _, message, _, _ in extract_from_dir(PAGES, METHODS, OPTIONS)}
+    with (LOCALES / "babel.cfg").open() as file:
+        methods, options = parse_mapping_cfg(file)
+    return {message for folder in FOLDERS for _, _, message, _, _ in extract_from_dir(folder, methods, options)}
 
 
 def _catalog(tag: str) -> Catalog:

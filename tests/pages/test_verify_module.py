@@ -15,7 +15,7 @@ from ledger.notes import ml_dsa
 from ledger.notes.cosignatures import cosign
 from ledger.notes.note import VerifierKey
 from tests.pages.verify_cases import ENTRIES, INDEX, POLICY, TIME, Case, World, all_cases, judge, receipt_case
-from trust.pages.render import STATIC_FILES
+from trust.pages.static_files import STATIC_FILES
 
 SITE = "http://localhost:8000"
 JUDGE = (Path(__file__).parent / "verify_judge.js").read_text("utf-8")

@@ -34,10 +34,10 @@ from tests.pages.verify_cases import (
     consistency_path,
     in_force_proof,
 )
-from trust.pages import verify_page
-from trust.pages.cards import TownPage
-from trust.pages.verify_page import VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
+from trust.pages.verify import page as verify_page
+from trust.pages.verify.page import VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
 from trust.service.pages.routes import page_routes
+from trust.service.pages.town.model import TownPage
 
 GRANT = {
     "at": TIME,
@@ -366,8 +366,6 @@ def test_the_page_is_made_alike_every_time_and_loads_nothing() -> None:
     assert verify_page._build() == (VERIFY_PAGE, VERIFY_POLICY)
     text = VERIFY_PAGE.decode()
     assert not re.search(r"<(?:script|img|link|iframe)[^>]+(?:src|href)=\"(?!data:)", text)
-    marked = set(
-        re.findall(r'N_\("([^"]+)"\)', (Path(verify_page.__file__).parent / "verify" / "page.js").read_text("utf-8"))
-    )
+    marked = set(re.findall(r'N_\("([^"]+)"\)', (Path(verify_page.__file__).parent / "page.js").read_text("utf-8")))
     assert len(marked) > 60
     assert {message for message in marked if f'"{message}":' not in text} == set()

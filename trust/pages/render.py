@@ -1,12 +1,12 @@
-"""The pages as HTML: one Jinja environment for each language, with everything escaped and nothing undefined.
+"""Templates as HTML: one Jinja environment for each language, with everything escaped and nothing undefined.
 
-Further pages are a template that extends ``base.html`` and a function like ``render_town`` here.
+A process with pages has a folder of templates of its own, which extend ``base.html`` and use the ``parts/`` here, and
+one ``Templates`` for it. Every template finds ``language``, ``say``, ``purpose``, ``service_group`` and ``refusal``.
 """
 
-import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +16,43 @@ from markupsafe import Markup, escape
 from ledger.entries import Text
 from queries.question.tree import Query, encode_query
 from trust.pages import wording
-from trust.pages.answers import MANY_CELLS, make_answer
-from trust.pages.cards import QuestionCard, TownPage
+from trust.pages.answers import MANY_CELLS
 from trust.pages.interface import Operation
 from trust.pages.languages import LANGUAGES, Language, load_language
+from trust.pages.static_files import static_tag
 
-FOLDER = Path(__file__).parent
-STATIC_FILES = {path.name: path.read_bytes() for path in sorted((FOLDER / "static").iterdir()) if path.is_file()}
-"""Every file under ``/static``, by name, read once at start."""
-
+FOLDER = Path(__file__).parent / "templates"
 LANGUAGE_NAMES = {"ja": "日本語", "en": "English"}
 
 
-def static_tag(name: str) -> str:
-    """Return the short hash that changes an address when the file changes."""
-    return hashlib.sha256(STATIC_FILES[name]).hexdigest()[:16]
+class Templates:
+    """The templates of one process, which may build on the shared ones.
+
+    ``folders`` are its own. Raises ValueError where one of them holds a name that another has too: the shared pages
+    look the same in every process.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        loader = FileSystemLoader([FOLDER, *folders])
+        names = [
+            path.relative_to(folder).as_posix()
+            for folder in (FOLDER, *folders)
+            for path in folder.rglob("*")
+            if path.is_file()
+        ]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"Templates of two folders have one name: {', '.join(sorted(twice))}.")
+        self._environments = {language: _environment(loader, load_language(language)) for language in LANGUAGES}
+
+    def render(self, name: str, language: Language, **shown: Any) -> str:
+        """Return the template of that name in a reader's language, with what it is to show."""
+        return self._environments[language.tag].get_template(name).render(**shown, **_words(language))
 
 
-def render_town(page: TownPage, language: str) -> str:
-    """Return the town's public page in one of LANGUAGES."""
-    speech = load_language(language).in_zone(page.time_zone)
-    answers = {card.admit_index: _question(speech, card) for card in page.questions}
-    newest_answer = next((card.admit_index for card in page.questions if card.cells), None)
-    template = _environment(language).get_template("town.html")
-    return template.render(page=page, asked=answers, newest_answer=newest_answer, **_helpers(speech))
+def _words(language: Language) -> dict[str, Language | Callable[..., str]]:
+    """Return what a template says things with: a time zone belongs to a reader's language, so each time anew."""
 
-
-def render_interface(operations: list[Operation], language: str) -> str:
-    """Return the page of the HTTP interface in one of LANGUAGES."""
-    template = _environment(language).get_template("interface.html")
-    return template.render(operations=operations, **_helpers(load_language(language)))
-
-
-def _question(language: Language, card: QuestionCard) -> dict[str, Any]:
-    words = wording.question(language, card.query, card.views)
-    return {"words": words, "answer": make_answer(language, words, card.cells)}
-
-
-def _helpers(language: Language) -> dict[str, Any]:
     def say(text: Text) -> Markup:
         """A text, marked with its own language where that is not the page's."""
         words, tag = language.text(text)
@@ -70,10 +69,9 @@ def _helpers(language: Language) -> dict[str, Any]:
     }
 
 
-@cache
-def _environment(language: str) -> Environment:
+def _environment(loader: FileSystemLoader, language: Language) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
+        loader=loader,
         extensions=["jinja2.ext.i18n"],
         autoescape=True,
         undefined=StrictUndefined,
@@ -82,7 +80,7 @@ def _environment(language: str) -> Environment:
         auto_reload=False,
     )
     environment.policies["ext.i18n.trimmed"] = True
-    environment.install_gettext_translations(load_language(language).translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
     environment.globals.update(
         languages=[(tag, LANGUAGE_NAMES[tag]) for tag in LANGUAGES],
         many_cells=MANY_CELLS,
@@ -105,3 +103,11 @@ def _opening(words: str) -> str:
 
 def _query_json(query: Query) -> str:
     return json.dumps(json.loads(encode_query(query)), ensure_ascii=False, indent=2)
+
+
+_SHARED = Templates()
+
+
+def render_interface(operations: list[Operation], language: str) -> str:
+    """Return the page of the HTTP interface in one of LANGUAGES."""
+    return _SHARED.render("interface.html", load_language(language), operations=operations)

@@ -1,9 +1,8 @@
 """The web application: routes, limits, errors as problems, metrics, health, OpenAPI."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from litestar import Litestar, Response, get
@@ -18,7 +17,7 @@ from ledger.errors import MusubiError, Unavailable
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.pages.routes import page_routes
-from trust.service.pages.town.gather import gather_town_page
+from trust.service.pages.town.gather import TownPageGatherer
 from trust.service.routes import erasure as erasure_routes
 from trust.service.routes import log as log_routes
 from trust.service.routes import nodes as node_routes
@@ -96,9 +95,8 @@ def create_app(service: Service) -> Litestar:
         *key_routes.routes,
         *node_routes.routes,
     ]
-    gather: Callable[[], Awaitable[Any]] = partial(gather_town_page, service)
     return Litestar(
-        route_handlers=[*api, health, ready, prometheus, page_routes(gather)],
+        route_handlers=[*api, health, ready, prometheus, page_routes(TownPageGatherer(service).gather)],
         lifespan=[lifespan],
         middleware=[rate_limit.middleware],
         request_max_body_size=options.max_body_bytes,

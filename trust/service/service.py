@@ -11,7 +11,6 @@ from ledger.errors import HistoryForked, MusubiError, Unavailable
 from policies.replay import entry_sha256
 from trust.log.pins import Trust
 from trust.log.tile_folder import TileFolder
-from trust.pages.cards import TownPage
 from trust.service.acts.govern import found
 from trust.service.acts.intake import Workers
 from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come
@@ -69,8 +68,6 @@ class Service:
             witness_timeout=options.witness_timeout_seconds,
         )
         self.genesis = settings.genesis()
-        self.page: tuple[tuple[int, int], TownPage] | None = None
-        """The public page's model as last gathered, with the tree size and minute that it is for."""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

@@ -28,7 +28,7 @@ def receipt(device: Device, index: int, folder: Path, question: int | None, *, a
     \b
     Example:  musubi resident --town-dir .town/momijidai receipt 1234 --out my-receipts
     """
-    from trust.pages.verify_page import FILE_NAME, VERIFY_PAGE  # noqa: PLC0415 - it is put together on import
+    from trust.pages.verify.page import FILE_NAME, VERIFY_PAGE  # noqa: PLC0415 - it is put together on import
 
     log = HttpLog(device.layout.url)
     try:

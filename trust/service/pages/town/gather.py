@@ -20,18 +20,9 @@ from queries.answers.finish import finish
 from queries.price.pricing import epsilon_of
 from queries.question.tree import decode_query
 from queries.rounds.admission import plan_of
-from trust.pages.cards import (
-    Cell,
-    CheckpointCard,
-    Cosigner,
-    HolderCard,
-    PolicyCard,
-    QuestionCard,
-    RefusalCard,
-    Spending,
-    TownPage,
-)
+from trust.pages.cards import Cell, PolicyCard, QuestionCard, RefusalCard, Spending
 from trust.service.database import tables as t
+from trust.service.pages.town.model import CheckpointCard, Cosigner, HolderCard, TownPage
 from trust.service.rounds.caught_up import LAGGING_SECONDS, has_gone
 from trust.service.service import Service
 
@@ -39,16 +30,25 @@ LATEST_QUESTIONS = 8
 LATEST_REFUSALS = 10
 
 
-async def gather_town_page(service: Service) -> TownPage:
-    """Return the page's model, from published entries only.
+class TownPageGatherer:
+    """Gathers the page's model of one service, from published entries only.
 
     It is gathered once for each tree size and minute; only how far the holders are is asked anew for each view.
     """
-    state, now = service.store.state, service.clock()
-    key = (service.sequencer.size, now // 60)
-    if service.page is None or service.page[0] != key:
-        service.page = (key, await _gather(service, state, now))
-    return structs.replace(service.page[1], holders=await _holders(service, state, now))
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._newest: tuple[tuple[int, int], TownPage] | None = None
+        """The model as last gathered, with the tree size and minute that it is for."""
+
+    async def gather(self) -> TownPage:
+        """Return the page's model for one view."""
+        service = self._service
+        state, now = service.store.state, service.clock()
+        key = (service.sequencer.size, now // 60)
+        if self._newest is None or self._newest[0] != key:
+            self._newest = (key, await _gather(service, state, now))
+        return structs.replace(self._newest[1], holders=await _holders(service, state, now))
 
 
 async def _holders(service: Service, state: State, now: int) -> tuple[HolderCard, ...]:

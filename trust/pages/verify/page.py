@@ -1,12 +1,11 @@
 """The page that checks receipts: one HTML file that works alone, from a disk, without a network.
 
-It is put together once, from ``templates/verify.html``, ``static/style.css``, ``verify/page.css``, ``static/verify.js`` and
-``verify/page.js``. Its own Content-Security-Policy allows exactly that style and that script, by their hashes, and no
+It is put together once, from ``verify.html``, ``page.css`` and ``page.js`` beside this module, ``static/style.css`` and
+``static/verify.js``. Its own Content-Security-Policy allows exactly that style and that script, by their hashes, and no
 connection at all. It holds every language. The same version of Musubi makes the same bytes everywhere, so that anyone can
 compare the SHA-256 of a copy with somebody else's.
 """
 
-import base64
 import hashlib
 import json
 import re
@@ -17,21 +16,19 @@ from babel.messages.extract import extract
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from trust.pages.csp import one_file_policy
 from trust.pages.languages import LANGUAGES, load_language
-from trust.pages.render import LANGUAGE_NAMES, STATIC_FILES
+from trust.pages.render import LANGUAGE_NAMES
+from trust.pages.static_files import STATIC_FILES
 
 FILE_NAME = "musubi-verify.html"
 _FOLDER = Path(__file__).parent
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\.\./static/verify\.js\";\n", re.MULTILINE)
 
 
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
 def _script() -> str:
     """Return the module and the page's script as one module: an inline module cannot import from a file."""
-    page, count = _IMPORT.subn("", (_FOLDER / "verify" / "page.js").read_text("utf-8"))
+    page, count = _IMPORT.subn("", (_FOLDER / "page.js").read_text("utf-8"))
     script = STATIC_FILES["verify.js"].decode() + page
     if count != 1 or "</script" in script or "<!--" in script:
         raise ValueError("The verify page's script cannot be put into one HTML file.")
@@ -48,12 +45,9 @@ def _words(messages: set[str]) -> str:
 
 
 def _build() -> tuple[bytes, str]:
-    script, style = _script(), STATIC_FILES["style.css"].decode() + (_FOLDER / "verify" / "page.css").read_text("utf-8")
-    policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
-        "connect-src 'none'; base-uri 'none'; form-action 'none'"
-    )
-    source = BytesIO((_FOLDER / "verify" / "page.js").read_bytes())
+    script, style = _script(), STATIC_FILES["style.css"].decode() + (_FOLDER / "page.css").read_text("utf-8")
+    policy = one_file_policy(script, style)
+    source = BytesIO((_FOLDER / "page.js").read_bytes())
     messages = {str(message) for _, message, _, _ in extract("javascript", source)}
     first = load_language(LANGUAGES[0]).translations
 
@@ -62,7 +56,7 @@ def _build() -> tuple[bytes, str]:
         return Markup('<span data-words="{}">{}</span>').format(message, first.gettext(message))
 
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     template = environment.get_template("verify.html")
     shown = {"policy": policy, "languages": [(tag, LANGUAGE_NAMES[tag]) for tag in LANGUAGES], "_": spoken}
