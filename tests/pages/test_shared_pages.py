@@ -1,0 +1,55 @@
+"""A process of its own can have pages: its templates build on the shared ones, and it needs nothing of the service."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trust.pages.languages import LANGUAGES
+from trust.pages.render import FOLDER, Templates
+
+ROOT = Path(__file__).parents[2]
+PAGES = FOLDER.parent
+DESK = """{% extends "base.html" %}
+{% from "parts/words.html" import moment with context %}
+{% block title %}{{ _("Language") }}{% endblock %}
+{% block main %}<h1>{{ say({"ja": "窓口", "en": "Front desk"}) }}</h1><p>{{ moment(open_until) }}</p>{% endblock %}
+"""
+
+
+def test_another_processes_page_works_in_every_language_with_nothing_of_the_service_imported(tmp_path: Path) -> None:
+    (tmp_path / "desk.html").write_text(DESK, encoding="utf-8")
+    command = [sys.executable, "-m", "tests.pages.front_desk", str(tmp_path)]
+    ran = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True, text=True
+    )
+    found = json.loads(ran.stdout.splitlines()[-1])
+    assert set(found["shown"]) == set(LANGUAGES)
+    for tag, answer in found["shown"].items():
+        assert f'<html lang="{tag}">' in answer["text"]
+        assert {"ja": "<h1>窓口</h1>", "en": "<h1>Front desk</h1>"}[tag] in answer["text"]
+        assert {"ja": "2026年11月22日 09:02", "en": "22 November 2026 09:02"}[tag] in answer["text"]
+        assert answer["text"].count('hreflang="') == len(LANGUAGES)
+        assert answer["headers"]["content-language"] == tag
+        assert answer["headers"]["set-cookie"].startswith(f"lang={tag};")
+        assert "script-src 'self'; style-src 'self'" in answer["headers"]["content-security-policy"]
+        assert answer["headers"]["x-content-type-options"] == "nosniff"
+    assert set(found["codes"].values()) == {200}
+    others = ("service", "node", "partner", "resident", "town", "cli", "audit", "client")
+    assert [name for name in found["modules"] if name.startswith(tuple(f"trust.{each}" for each in others))] == []
+    assert "trust.pages.render" in found["modules"]
+
+
+def test_a_process_cannot_replace_a_shared_template(tmp_path: Path) -> None:
+    (tmp_path / "base.html").write_text("<p>mine</p>", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"one name: base\.html"):
+        Templates(tmp_path)
+
+
+def test_no_folder_of_the_shared_pages_holds_more_than_a_dozen_files() -> None:
+    folders = [path for path in [PAGES, *PAGES.rglob("*")] if path.is_dir() and path.name != "__pycache__"]
+    counts = {str(folder): sum(path.is_file() for path in folder.iterdir()) for folder in folders}
+    assert {folder: count for folder, count in counts.items() if count > 12} == {}
