@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -13,7 +14,7 @@ from nacl.signing import SigningKey
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import MemberBody
-from ledger.errors import ProofInvalid, SignatureInvalid, Unavailable
+from ledger.errors import ProofInvalid, SignatureInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.receipts import Receipt, check_receipt
 from policies.consents.bundle import Bundle
@@ -21,9 +22,9 @@ from policies.document import Policy, decode_document, document_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from queries.question.tree import Query, encode_query
 from queries.rounds.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Question
+from trust.client.http import call, open_http
 from trust.log.keys import check_log_keys, decode_log_keys
 from trust.log.pins import Trust
-from trust.runtime.problems import MEDIA_TYPE, error_of
 
 T = TypeVar("T")
 WAIT_SECONDS = 60
@@ -63,10 +64,10 @@ class _Published(Struct, frozen=True, kw_only=True):
 class ServiceClient:
     """One service, and the pins by which its word is checked."""
 
-    def __init__(self, url: str, trust: Trust) -> None:
+    def __init__(self, url: str, trust: Trust, *, ca_file: Path | None = None, proxy: str | None = None) -> None:
         self.trust = trust
         self._log_keys = trust.log_keys.history
-        self._http = httpx.Client(base_url=url, timeout=WAIT_SECONDS)
+        self._http = open_http(url, seconds=WAIT_SECONDS, ca_file=ca_file, proxy=proxy)
 
     def __enter__(self) -> Self:
         return self
@@ -100,15 +101,7 @@ class ServiceClient:
         return canonical.decode(self.send(path, token).encode(), type_, "answer")
 
     def _call(self, method: str, path: str, **how: Any) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **how)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"The service does not answer ({type(error).__name__}); is the town up?") from None
-        if response.is_success:
-            return response
-        if response.headers.get("content-type", "").startswith(MEDIA_TYPE):
-            raise error_of(response.json())
-        raise Unavailable(f"The service answered with status {response.status_code}.")
+        return call(self._http, method, path, **how)
 
     # What anyone may read
 

@@ -3,15 +3,15 @@
 import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
-import httpx
 from nacl.signing import SigningKey
 
 from ledger import canonical, jws
-from ledger.errors import SignatureInvalid, Unavailable
+from ledger.errors import SignatureInvalid
 from queries.rounds.messages import CaughtUp, LeavesAnswer, LeavesWanted, Work, WorkAnswer
-from trust.runtime.problems import MEDIA_TYPE, error_of
+from trust.client.http import call, open_http
 
 Answer = TypeVar("Answer", WorkAnswer, LeavesAnswer)
 SLACK_SECONDS = 15
@@ -22,7 +22,7 @@ def system_clock() -> int:
     return int(time.time())
 
 
-class ServiceClient:
+class NodeClient:
     """Talks to one service as one holder. ``operator`` gives the operator's public key once the ledger has told it."""
 
     def __init__(
@@ -33,8 +33,11 @@ class ServiceClient:
         log: str,
         operator: Callable[[], bytes | None],
         clock: Callable[[], int],
+        *,
+        ca_file: Path | None = None,
+        proxy: str | None = None,
     ) -> None:
-        self._client = httpx.Client(base_url=url, timeout=SLACK_SECONDS)
+        self._client = open_http(url, seconds=SLACK_SECONDS, ca_file=ca_file, proxy=proxy)
         self._alias = alias
         self._key = key
         self._log = log
@@ -74,15 +77,7 @@ class ServiceClient:
         return self._send(path, jws.sign(message, self._key), seconds)
 
     def _send(self, path: str, body: str, seconds: float, kind: str = "application/jose") -> str:
-        try:
-            response = self._client.post(path, content=body, headers={"Content-Type": kind}, timeout=seconds)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"The service does not answer ({type(error).__name__}).") from None
-        if response.is_success:
-            return response.text
-        if response.headers.get("content-type", "").startswith(MEDIA_TYPE):
-            raise error_of(response.json())
-        raise Unavailable(f"The service answered with status {response.status_code}.")
+        return call(self._client, "POST", path, content=body, headers={"Content-Type": kind}, timeout=seconds).text
 
     def _open(self, body: str, type_: type[Answer], nonce: str) -> Answer:
         """Check the operator's signature, and that this answers our own request."""

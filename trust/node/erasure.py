@@ -20,7 +20,7 @@ from ledger import jws
 from ledger.errors import MusubiError
 from policies.consents.erasure import ErasedWord
 from trust.node.books import Books, Gone
-from trust.node.client import ServiceClient
+from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
 from trust.runtime.crash_points import reached
@@ -37,7 +37,7 @@ class Erasing:
         reader: LedgerReader,
         books: Books,
         views: ViewStore,
-        client: ServiceClient,
+        client: NodeClient,
         *,
         alias: str,
         key: SigningKey,

@@ -8,13 +8,14 @@ from pathlib import Path
 import structlog
 
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
+from trust.client.http import open_http
 from trust.files.evidence import keep_evidence, parse_evidence
 from trust.files.keys import read_key, read_secret
 from trust.log.follower import LogFollower
 from trust.log.pins import load_trust
-from trust.log.source import HttpLog
+from trust.log.source import TIMEOUT_SECONDS, HttpLog
 from trust.node.books import Books
-from trust.node.client import ServiceClient, system_clock
+from trust.node.client import NodeClient, system_clock
 from trust.node.data.views import ViewStore
 from trust.node.erasure import Erasing
 from trust.node.ledger_reader import LedgerReader
@@ -42,9 +43,20 @@ class Node:
         self._folder = folder
         self.books = Books(folder / "books.sqlite")
         self.views = ViewStore(folder / "views.tmp", sources, read_secret(folder / "keys" / "rows.key"))
-        self.client = ServiceClient(settings.service, settings.alias, key, trust.origin, self._operator_key, clock)
+        ca_file = folder / settings.ca_file if settings.ca_file is not None else None
+        self.client = NodeClient(
+            settings.service,
+            settings.alias,
+            key,
+            trust.origin,
+            self._operator_key,
+            clock,
+            ca_file=ca_file,
+            proxy=settings.proxy,
+        )
+        self._log_http = open_http(settings.service, seconds=TIMEOUT_SECONDS, ca_file=ca_file, proxy=settings.proxy)
         follower = LogFollower(
-            HttpLog(settings.service),
+            HttpLog(settings.service, self._log_http),
             trust.log_keys,
             trust.witnesses,
             latest=self.books.noted("checkpoint"),
@@ -110,6 +122,7 @@ class Node:
         finally:
             self.links.stop()
             self.client.close()
+            self._log_http.close()
             self.books.close()
             self.views.close()
 

@@ -5,6 +5,8 @@
     alias = "bus_co"                        # this holder among the members
     service = "http://127.0.0.1:8700"       # the only address that the node ever calls
     data_cap_nano_rho = 20000000000         # what each source may spend in a calendar year, over all policies
+    ca_file = "ca.pem"                      # if the service's certificate is by an authority of your own
+    proxy = "http://proxy.example:3128"     # if nothing leaves the office but through it
 
     [sources]
     rides = "data/rides.parquet"            # Parquet or CSV, relative to this folder
@@ -25,12 +27,14 @@ from ledger.errors import Malformed, NotFound
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a holder may set; ``poll_seconds`` is how long the service may hold a poll."""
+    """What a holder may set; ``poll_seconds`` is how long the service may hold a poll. ``ca_file`` lies in the folder."""
 
     alias: Alias
     service: str
     data_cap_nano_rho: int = 20_000_000_000
     poll_seconds: int = 10
+    ca_file: str | None = None
+    proxy: str | None = None
     sources: dict[str, str]
 
 

@@ -28,7 +28,7 @@ from queries.price.cost import make_measurement
 from queries.rounds.local import fit
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.node.books import Books, OwnRound
-from trust.node.client import ServiceClient
+from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
 from trust.runtime.crash_points import reached
@@ -45,7 +45,7 @@ class NodeRounds:
         reader: LedgerReader,
         books: Books,
         views: ViewStore,
-        client: ServiceClient,
+        client: NodeClient,
         *,
         alias: str,
         key: SigningKey,

@@ -1,0 +1,74 @@
+"""How every role calls the service over HTTP: one way, whoever calls and from wherever.
+
+An office often lets nothing out but through its proxy, and vouches for its own servers with a certificate authority of its
+own. So whoever calls may name a proxy and a file with the authority's certificates. Without them the environment counts, as
+``httpx`` reads it: ``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
+"""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ledger.errors import Malformed, NotFound, Unavailable
+from trust.runtime.problems import MEDIA_TYPE, error_of
+
+
+def open_http(url: str, *, seconds: float, ca_file: Path | None = None, proxy: str | None = None) -> httpx.Client:
+    """Return a client for the service at ``url``, which waits ``seconds`` for an answer.
+
+    With ``ca_file`` only certificates by that file's authorities count (PEM). Raises NotFound, Malformed or Unavailable
+    for a file that is none, and Malformed where an address is none.
+    """
+    try:
+        if ca_file is None:
+            return httpx.Client(base_url=url, timeout=seconds, proxy=proxy)
+        return httpx.Client(base_url=url, timeout=seconds, proxy=proxy, verify=_authorities(ca_file))
+    except (httpx.InvalidURL, ValueError):
+        raise Malformed("The address of the service, or of the proxy, is no http or https address.") from None
+
+
+def _authorities(ca_file: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except FileNotFoundError:
+        raise NotFound(f"There is no file '{ca_file}' with the authority's certificates; correct ca_file.") from None
+    except ssl.SSLError:
+        raise Malformed(f"The file '{ca_file}' holds no certificate in PEM form; correct ca_file.") from None
+    except OSError:
+        raise Unavailable(f"The file '{ca_file}' cannot be read; check its permissions.") from None
+
+
+def call(client: httpx.Client, method: str, path: str, **how: Any) -> httpx.Response:
+    """Return the service's answer to one request; raise the service's own problem, or Unavailable."""
+    try:
+        response = client.request(method, path, **how)
+    except httpx.HTTPError as error:
+        raise Unavailable(_why_not(error)) from None
+    if response.is_success:
+        return response
+    if response.headers.get("content-type", "").startswith(MEDIA_TYPE):
+        raise error_of(response.json())
+    raise Unavailable(f"The service answered with status {response.status_code}.")
+
+
+def _why_not(error: httpx.HTTPError) -> str:
+    """Say in one sentence why no answer came; it names no address, for a proxy's may hold a password."""
+    if _is_about_certificate(error):
+        return (
+            "The service's certificate is by no authority that is trusted here; "
+            "name the file with your authority's certificates as ca_file."
+        )
+    if isinstance(error, httpx.ProxyError):
+        return "The proxy does not let the call through; ask whoever runs it, or correct its address."
+    return f"The service does not answer ({type(error).__name__}); check that it runs, its address, and the way to it."
+
+
+def _is_about_certificate(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
