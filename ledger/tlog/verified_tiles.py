@@ -109,6 +109,13 @@ class VerifiedTiles:
             raise ProofInvalid("An entry bundle holds more than its entries.", tile=tile.path, index=tile.index * 256)
         return entries
 
+    def entry(self, index: int) -> bytes:
+        """Return the checked entry at ``index``. Raises NotFound where the tree has none, and what ``bundle`` does."""
+        if not 0 <= index < self.size:
+            raise NotFound("The tree has no such entry.")
+        number, place = divmod(index, TILE_WIDTH)
+        return self.bundle(number)[place]
+
     def _split(self, tile: Tile) -> list[bytes]:
         try:
             return split_hashes(self._read_tile(tile), tile)

@@ -17,6 +17,12 @@ MODULES = [path for room in ("ledger", "policies", "queries", "trust") for path 
             r"\bfsync\(|\bfdatasync\b|\bmkstemp\b|\bos\.(link|replace|rename)\(",
             {"trust/files/durable.py", "trust/log/tile_folder.py"},
         ),
+        (
+            "the check of the genesis entry against its pin",
+            r"entry_sha256\(\w+\) [!=]= |[!=]= \S*genesis_sha256",
+            {"trust/log/pins.py"},
+        ),
+        ("pins made of a genesis entry", r"genesis_sha256=", {"trust/log/pins.py"}),
     ],
 )
 def test_a_thing_is_written_at_its_own_address_alone(what: str, pattern: str, addresses: set[str]) -> None:

@@ -93,6 +93,7 @@ def test_what_is_read_from_spoilt_tiles_is_the_logs_own_or_refused(way: Spoil, d
         tiles = VerifiedTiles(read, log.size, log.root)
         bundle = index // 256
         assert tiles.bundle(bundle) == log.entries[bundle * 256 : bundle * 256 + 256]
+        assert tiles.entry(index) == log.entries[index]
         assert root_hash(log.old, tiles) == log.old_root
         check_inclusion(
             leaf_hash(log.entries[index]), index, log.size, prove_inclusion(index, log.size, tiles), log.root
@@ -143,3 +144,11 @@ def test_an_appender_restored_from_spoilt_tiles_has_the_logs_root_or_is_refused(
         reference = TileAppender()
         reference.append(whole[:-1])
         assert restored.append(grown) == reference.append(grown)
+
+
+@pytest.mark.parametrize("index", [-1, LOGS[1].size])
+def test_an_entry_that_the_tree_does_not_have_is_not_found(index: int) -> None:
+    log = LOGS[1]
+    tiles = VerifiedTiles(lambda tile: log.files[tile], log.size, log.root)
+    with pytest.raises(NotFound):
+        tiles.entry(index)

@@ -27,7 +27,8 @@ from trust.audit.witness import open_witness
 from trust.audit.witness_folder import change_log_keys, trusted_log_keys
 from trust.files.keys import new_key, new_post_quantum_key, write_secret
 from trust.log.follower import LogFollower
-from trust.log.keys import PinnedLogKeys, check_log_keys, decode_log_keys
+from trust.log.keys import check_log_keys, decode_log_keys
+from trust.log.pins import PinnedLogKeys
 from trust.log.source import FolderLog
 
 pytestmark = pytest.mark.anyio

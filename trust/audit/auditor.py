@@ -28,7 +28,7 @@ from pathlib import Path
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
 from ledger.notes.note import VerifierKey
-from policies.replay import State, entry_sha256
+from policies.replay import State
 from queries.replay import replay
 from queries.rounds.admission import plan_of
 from trust.audit.comparison import View, compare
@@ -39,7 +39,7 @@ from trust.audit.seen_consents import SeenConsents
 from trust.audit.shares import AnswerBasis, check_shares, fetch_shares
 from trust.files.evidence import parse_evidence
 from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
-from trust.log.pins import MAX_TRUST_BYTES, Trust, decode_trust, load_trust
+from trust.log.pins import MAX_TRUST_BYTES, TRUST_FILE, Trust, decode_trust, load_trust, open_genesis
 from trust.log.source import FolderLog, HttpLog, StaticLog, open_log
 
 Progress = Callable[[int, int], None]
@@ -153,10 +153,10 @@ class _Audit:
             if isinstance(self._log, HttpLog):
                 return decode_trust(self._log.get("/v1/trust", MAX_TRUST_BYTES))
             if isinstance(self._log, StaticLog):
-                return decode_trust(self._log.get("/trust.json", MAX_TRUST_BYTES))
+                return decode_trust(self._log.get(f"/{TRUST_FILE}", MAX_TRUST_BYTES))
             for folder in (self._log.path, self._log.path.parent):
-                if (folder / "trust.json").is_file():
-                    return load_trust(folder / "trust.json")
+                if (folder / TRUST_FILE).is_file():
+                    return load_trust(folder / TRUST_FILE)
         except NotFound:
             pass
         return None
@@ -171,8 +171,8 @@ class _Audit:
     def _check(self, batch: VerifiedBatch, trust: Trust) -> None:
         for place, data in enumerate(batch.entries):
             index = batch.first + place
-            if index == 0 and entry_sha256(data) != trust.genesis_sha256:
-                raise HistoryForked("Entry 0: the genesis entry is not the pinned one.", index=0)
+            if index == 0:
+                self._check_genesis(data, trust)
             entry = replay(self._state, index, data, self._seen)
             self._counts[type(entry)] += 1
             match entry:
@@ -192,6 +192,14 @@ class _Audit:
         self._second.add(batch.hashes)
         if self._progress is not None:
             self._progress(self.report.entries, batch.checkpoint.size)
+
+    @staticmethod
+    def _check_genesis(data: bytes, trust: Trust) -> None:
+        """Raise HistoryForked where entry 0 is not the pinned one: to an auditor, that is another history of the town."""
+        try:
+            open_genesis(data, trust.genesis_sha256)
+        except ProofInvalid:
+            raise HistoryForked("Entry 0: the genesis entry is not the pinned one.", index=0) from None
 
     def _open_round(self, index: int, admit: e.Admit) -> None:
         self._basis[index] = AnswerBasis(opened=self._state.rounds[index], plan=plan_of(self._state, admit))

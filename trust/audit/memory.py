@@ -13,7 +13,7 @@ from ledger.errors import HistoryForked, Malformed, NotFound, TooLarge, Unavaila
 from ledger.notes.note import MAX_NOTE_BYTES
 from trust.files.durable import write_whole
 from trust.files.evidence import Evidence, keep_evidence
-from trust.log.pins import Trust, load_trust, save_trust
+from trust.log.pins import TRUST_FILE, Trust, load_trust, save_trust
 
 
 class Memory:
@@ -27,7 +27,7 @@ class Memory:
         if self._folder is None:
             return None
         try:
-            return load_trust(self._folder / "trust.json")
+            return load_trust(self._folder / TRUST_FILE)
         except NotFound:
             return None
         except (Malformed, TooLarge):
@@ -44,7 +44,7 @@ class Memory:
         if kept is not None:
             check_same_town(kept, trust)
         if kept != trust:
-            save_trust(trust, self._folder / "trust.json")
+            save_trust(trust, self._folder / TRUST_FILE)
 
     def checkpoint(self) -> bytes | None:
         """Return the last note seen, or None."""

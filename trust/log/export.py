@@ -32,7 +32,7 @@ from ledger.tlog.tree import root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.files.durable import write_whole
 from trust.log.keys import FollowedKeys
-from trust.log.pins import Trust, save_trust
+from trust.log.pins import TRUST_FILE, Trust, save_trust
 from trust.log.source import LogSource
 from trust.log.tile_folder import TileFolder
 
@@ -41,7 +41,6 @@ Progress = Callable[[int, int], None]
 
 VKEY = "log.vkey"
 POLICY = "witnesses.txt"
-TRUST = "trust.json"
 BATCH_BUNDLES = 64
 """How many bundles are made durable together."""
 
@@ -169,4 +168,4 @@ def _new_files(
 def _write_pins(trust: Trust, key: VerifierKey, out: Path) -> None:
     write_whole(out / VKEY, f"{key}\n".encode(), mode=0o644)
     write_whole(out / POLICY, trust.witness_policy.encode(), mode=0o644)
-    save_trust(trust, out / TRUST)
+    save_trust(trust, out / TRUST_FILE)

@@ -44,7 +44,8 @@ from ledger.notes.witness_policy import WitnessPolicy
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Frontier, root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
-from trust.log.keys import FollowedKeys, PinnedLogKeys
+from trust.log.keys import FollowedKeys
+from trust.log.pins import PinnedLogKeys
 from trust.log.source import LogSource
 
 MAX_SKEW_SECONDS = 60

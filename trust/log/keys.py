@@ -16,7 +16,7 @@ document is public and may be kept beside one's receipts: with ``trust.json`` it
 and hides the change is stopped by the witnesses alone, which have removed that key.
 """
 
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct
@@ -32,18 +32,10 @@ from ledger.notes.witness_policy import WitnessPolicy
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.log_keys import change_log_keys, first_log_keys
-from policies.replay import entry_sha256
+from trust.log.pins import PinnedLogKeys, open_genesis
 
 _LOG_KEY = b'"kind":"log-key"'
 """In every entry that changes the log's key, and in hardly any other."""
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedLogKeys:
-    """The keys that a reader begins with, and the hash of the genesis entry, whose stewards may change them."""
-
-    history: LogKeyHistory
-    genesis_sha256: str
 
 
 class FollowedKeys:
@@ -107,9 +99,8 @@ class FollowedKeys:
     def _read_genesis(self, tiles: VerifiedTiles) -> e.Genesis | None:
         """Return the pinned genesis entry, or None where the tree begins with another or nothing is pinned."""
         if self._genesis is None and self._genesis_sha256 is not None:
-            data = tiles.bundle(0)[0]
-            entry = e.decode(data) if entry_sha256(data) == self._genesis_sha256 else None
-            self._genesis = entry if isinstance(entry, e.Genesis) else None
+            with suppress(ProofInvalid):
+                self._genesis = open_genesis(tiles.entry(0), self._genesis_sha256)
         return self._genesis
 
 
@@ -134,12 +125,7 @@ def check_log_keys(proven: ProvenLogKeys, pinned: PinnedLogKeys, witnesses: Witn
 
     Raises ProofInvalid, SignatureInvalid, NotPermitted (no quorum) or Malformed for the first thing wrong.
     """
-    data = bytes(proven.genesis)
-    if entry_sha256(data) != pinned.genesis_sha256:
-        raise ProofInvalid("The key history does not begin with the pinned genesis entry.")
-    genesis = e.decode(data)
-    if not isinstance(genesis, e.Genesis):
-        raise Malformed("The key history does not begin with a genesis entry.")
+    genesis = open_genesis(bytes(proven.genesis), pinned.genesis_sha256)
     history = first_log_keys(genesis)
     for change in proven.changes:
         entry = e.decode(bytes(change.entry))

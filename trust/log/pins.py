@@ -12,21 +12,32 @@ a whole tlog-policy file (``ledger.notes.witness_policy``). The file holds no se
 what matters is that it comes from someone its reader trusts, such as a steward, and not from the service.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ledger import canonical
+from ledger import entries as e
 from ledger.entries import Hex32, LongKey
-from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
+from ledger.errors import Malformed, NotFound, ProofInvalid, TooLarge, Unavailable
 from ledger.notes.log_keys import LogKeyHistory, LogKeys
 from ledger.notes.note import TYPE_ED25519, VerifierKey
 from ledger.notes.witness_policy import WitnessPolicy
+from policies.replay import entry_sha256
 from trust.files.durable import write_whole
-from trust.log.keys import PinnedLogKeys
 
+TRUST_FILE = "trust.json"
 MAX_TRUST_BYTES = 1_200_000
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedLogKeys:
+    """The keys that a reader begins with, and the hash of the genesis entry, whose stewards may change them."""
+
+    history: LogKeyHistory
+    genesis_sha256: str
 
 
 class Trust(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +72,28 @@ class Trust(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if policy.logs and self.verifier not in policy.log_keys:
             raise Malformed("The trust file's witness policy does not name its own log.")
         return policy
+
+
+def pins_of(genesis: e.Genesis, witness_policy: str) -> Trust:
+    """Return the pins of a log that begins with this entry, with a whole tlog-policy of its witnesses."""
+    return Trust(
+        origin=genesis.origin,
+        log_key=genesis.log_key,
+        log_key_pq=genesis.log_key_pq,
+        genesis_sha256=entry_sha256(e.encode(genesis)),
+        witness_policy=witness_policy,
+    )
+
+
+def open_genesis(data: bytes, pinned_sha256: str) -> e.Genesis:
+    """Return the genesis entry that these bytes of entry 0 are; raise ProofInvalid unless they have the pinned hash.
+
+    It names the stewards and the first keys, so nothing that a log says of itself counts before this.
+    """
+    entry = e.decode(data) if entry_sha256(data) == pinned_sha256 else None
+    if not isinstance(entry, e.Genesis):
+        raise ProofInvalid("The ledger's genesis entry is not the pinned one.", index=0)
+    return entry
 
 
 def decode_trust(data: bytes) -> Trust:

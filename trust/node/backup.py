@@ -15,13 +15,12 @@ from pathlib import Path
 
 from ledger.errors import Malformed, NotFound, NotPermitted, Unavailable
 from trust.files.backups import Backup, begin_backup, end_backup, put_file, put_large_file, read_backup, take_file
-from trust.log.pins import load_trust
+from trust.log.pins import TRUST_FILE, load_trust
 from trust.node.books import Books
 from trust.node.settings import load_node_settings
 
 BOOKS = "books.sqlite"
 SETTINGS = "node.toml"
-TRUST = "trust.json"
 
 
 def back_up(folder: Path, out: Path, *, signing_keys: bool = False) -> Backup:
@@ -30,7 +29,7 @@ def back_up(folder: Path, out: Path, *, signing_keys: bool = False) -> Backup:
     Raises NotFound, NotPermitted where ``out`` holds something, and Unavailable; ``out`` is then no whole backup.
     """
     load_node_settings(folder)
-    origin = load_trust(folder / TRUST).origin
+    origin = load_trust(folder / TRUST_FILE).origin
     if not (folder / BOOKS).exists():
         raise NotFound("The node has no books yet; was it ever started?")
     begin_backup(out)
@@ -43,7 +42,7 @@ def back_up(folder: Path, out: Path, *, signing_keys: bool = False) -> Backup:
             db.close()
     except sqlite3.Error:
         raise Unavailable("The books could not be copied; look at their disk and at the backup's.") from None
-    for name in (SETTINGS, TRUST):
+    for name in (SETTINGS, TRUST_FILE):
         take_file(folder / name, out, name)
     if signing_keys:
         for path in sorted((folder / "keys").iterdir()):

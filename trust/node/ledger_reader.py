@@ -26,7 +26,7 @@ from queries.replay import replay
 from queries.rounds.admission import plan_of
 from queries.rounds.messages import HeldLeaf
 from trust.log.follower import LogFollower
-from trust.log.pins import Trust
+from trust.log.pins import Trust, open_genesis
 from trust.node.books import Books, Gone
 
 FetchLeaves = Callable[[int, int], list[HeldLeaf]]
@@ -110,8 +110,8 @@ class LedgerReader:
             kept.clear()
 
     def _apply(self, index: int, data: bytes) -> None:
-        if index == 0 and entry_sha256(data) != self._trust.genesis_sha256:
-            raise ProofInvalid("The ledger's genesis entry is not the pinned one.", index=0)
+        if index == 0:
+            open_genesis(data, self._trust.genesis_sha256)
         try:
             entry = e.decode(data)
         except MusubiError as error:

@@ -12,7 +12,7 @@ from trust.client.http import open_http
 from trust.files.evidence import keep_evidence, parse_evidence
 from trust.files.keys import read_key, read_secret
 from trust.log.follower import LogFollower
-from trust.log.pins import load_trust
+from trust.log.pins import TRUST_FILE, load_trust
 from trust.log.source import TIMEOUT_SECONDS, HttpLog
 from trust.node.books import Books
 from trust.node.client import NodeClient, system_clock
@@ -36,7 +36,7 @@ class Node:
 
     def __init__(self, folder: Path, clock: Callable[[], int] = system_clock) -> None:
         settings = load_node_settings(folder)
-        trust = load_trust(folder / "trust.json")
+        trust = load_trust(folder / TRUST_FILE)
         key = read_key(folder / "keys" / "node.key")
         sources = {name: folder / path for name, path in settings.sources.items()}
         self.settings = settings

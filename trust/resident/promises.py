@@ -30,7 +30,6 @@ from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, Signat
 from ledger.evidence import signers
 from ledger.notes.note import Note, NoteSignature, format_note, parse_note
 from ledger.notes.witness_policy import NO_WITNESS
-from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import prove_consistency, prove_inclusion
 from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.consents.consent import PROMISE_SECONDS, Promise
@@ -43,11 +42,10 @@ from policies.consents.promises import (
     keeps,
     open_promise,
 )
-from policies.replay import entry_sha256
 from trust.client.service import ServiceClient
 from trust.files.durable import write_whole
 from trust.log.follower import MAX_SKEW_SECONDS, LogFollower
-from trust.log.pins import Trust
+from trust.log.pins import Trust, open_genesis
 from trust.log.source import LogSource
 from trust.log.witness_client import collect_cosignatures
 
@@ -114,10 +112,8 @@ def check_new(client: ServiceClient, kept: KeptPromise, revoke: e.Revoke, index:
     """
     if kept.operator is None:
         raise SignatureInvalid("The service does not say whose the promise is.")
-    genesis = client.prove(0)
-    if entry_sha256(genesis.data) != client.trust.genesis_sha256 or not isinstance(genesis.entry, e.Genesis):
-        raise ProofInvalid("The ledger's genesis entry is not the pinned one.")
-    promise = open_promise(kept.promise, genesis.entry, client.prove(kept.operator).entry)
+    genesis = open_genesis(client.prove(0).data, client.trust.genesis_sha256)
+    promise = open_promise(kept.promise, genesis, client.prove(kept.operator).entry)
     if (promise.grant, promise.commitment, promise.index) != (revoke.grant, revoke.commitment, index):
         raise ProofInvalid("The service's promise is about something else than this revocation.")
     now = int(time.time())
@@ -187,21 +183,15 @@ class PromiseCheck:
         return _state("broken", promise, conviction.says), evidence
 
     def _open(self, kept: KeptPromise) -> Promise:
-        genesis = self._entry(0)
-        if entry_sha256(genesis) != self._trust.genesis_sha256:
-            raise ProofInvalid("The ledger's genesis entry is not the pinned one.")
+        genesis = open_genesis(self._entry(0), self._trust.genesis_sha256)
         if kept.operator is None:
             raise SignatureInvalid("the service did not say whose it is.")
-        first = e.decode(genesis)
-        if not isinstance(first, e.Genesis):
-            raise ProofInvalid("The ledger has no genesis entry.")
-        return open_promise(kept.promise, first, e.decode(self._entry(kept.operator)))
+        return open_promise(kept.promise, genesis, e.decode(self._entry(kept.operator)))
 
     def _entry(self, index: int) -> bytes:
         if index >= self._checkpoint.size:
             raise NotFound("The ledger does not reach the entry that names its operator.")
-        number, place = divmod(index, TILE_WIDTH)
-        return self._tiles.bundle(number)[place]
+        return self._tiles.entry(index)
 
     def _include(self, index: int) -> Included:
         proof = prove_inclusion(index, self._checkpoint.size, self._tiles)

@@ -24,7 +24,7 @@ from ledger.notes.receipts import Receipt
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.governance import check_quorum
-from policies.replay import MemoryConsents, State, entry_sha256
+from policies.replay import MemoryConsents, State
 from queries.answers.uses import (
     HolderStopped,
     InForceAt,
@@ -38,6 +38,7 @@ from queries.replay import replay
 from queries.rounds.messages import MyConsent
 from trust.client.service import ServiceClient
 from trust.log.follower import LogFollower
+from trust.log.pins import open_genesis
 
 Progress = Callable[[int, int], None]
 """Called with (entries read, entries in all)."""
@@ -274,7 +275,7 @@ def check_stopped(client: ServiceClient, follower: LogFollower, index: int, gran
     policy = client.policy(answer.policy_sha256)
     if [each.holder for each in answer.holders] != list(policy.holders):
         raise ProofInvalid("The service does not name exactly the policy's holders.")
-    genesis = _genesis(client)
+    genesis = open_genesis(client.prove(0).data, client.trust.genesis_sha256)  # it names the stewards
     checked = [_check_holder(client, each, index, genesis) for each in answer.holders]
     for said, (holder, _) in zip(answer.holders, checked, strict=True):
         if holder.has_left:
@@ -309,14 +310,6 @@ def _grant_of(client: ServiceClient, entry: e.AnyEntry) -> int:
             return erased.grant if isinstance(erased, e.Revoke) else entry.index
         case _:
             raise ProofInvalid("The entry there ends no consent.")
-
-
-def _genesis(client: ServiceClient) -> e.Genesis:
-    """Return the pinned genesis entry, which names the stewards."""
-    proven = client.prove(0)
-    if entry_sha256(proven.data) != client.trust.genesis_sha256 or not isinstance(proven.entry, e.Genesis):
-        raise ProofInvalid("The ledger's genesis entry is not the pinned one.")
-    return proven.entry
 
 
 def _check_holder(

@@ -32,7 +32,7 @@ from queries.answers.uses import InForceAt, check_use
 from trust.client.service import Proven, ServiceClient
 from trust.files.durable import write_whole
 from trust.log.keys import ProvenLogKeys, check_log_keys
-from trust.log.pins import save_trust
+from trust.log.pins import TRUST_FILE, save_trust
 from trust.log.source import LogSource
 
 PUBLIC = 0o644
@@ -62,7 +62,7 @@ def save_receipts(
     if document.changes:
         written.append(folder / "log-keys.json")
         write_whole(written[-1], canonical.encode(document), PUBLIC)
-    written.append(folder / "trust.json")
+    written.append(folder / TRUST_FILE)
     save_trust(client.trust, written[-1])
     return written
 

@@ -6,10 +6,8 @@ from contextlib import suppress
 import structlog
 from nacl.signing import SigningKey
 
-from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, Unavailable
-from policies.replay import entry_sha256
-from trust.log.pins import Trust
+from trust.log.pins import Trust, pins_of
 from trust.log.tile_folder import TileFolder
 from trust.service.acts.govern import found
 from trust.service.acts.intake import Workers
@@ -83,13 +81,7 @@ class Service:
     @property
     def trust(self) -> Trust:
         """What a node or auditor may pin; it should come from someone its reader trusts, and not from here."""
-        return Trust(
-            origin=self.settings.service.origin,
-            log_key=self.genesis.log_key,
-            log_key_pq=self.genesis.log_key_pq,
-            genesis_sha256=entry_sha256(e.encode(self.genesis)),
-            witness_policy=self.witnesses.format(),
-        )
+        return pins_of(self.genesis, self.witnesses.format())
 
     async def start(self) -> None:
         """Migrate, see whether we may go on from what is here, rebuild the state by replay, begin to sequence.

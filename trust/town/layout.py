@@ -34,10 +34,9 @@ from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted
 from ledger.notes.ml_dsa import public_bytes
 from ledger.notes.note import VerifierKey
 from policies.pairwise_keys import public_hex
-from policies.replay import entry_sha256
 from trust.audit.witness_folder import make_witness
 from trust.files.keys import new_key, new_post_quantum_key, read_key, write_secret
-from trust.log.pins import Trust, save_trust
+from trust.log.pins import Trust, pins_of, save_trust
 from trust.town.document import MemberRow, Town
 from trust.town.loader import generate, load_town, source_path
 
@@ -147,13 +146,7 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
     )
     witnesses = _lay_out_witness(layout, genesis, witness_port)
     _lay_out_service(layout, town, genesis, witnesses, port)
-    trust = Trust(
-        origin=town.origin,
-        log_key=genesis.log_key,
-        log_key_pq=genesis.log_key_pq,
-        genesis_sha256=entry_sha256(e.encode(genesis)),
-        witness_policy=witnesses,
-    )
+    trust = pins_of(genesis, witnesses)
     save_trust(trust, folder / "trust.json")
     for member in town.members:
         _lay_out_member(layout, member, data, trust, port)

@@ -19,10 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger.errors import NotFound, Unavailable
-from policies.replay import entry_sha256
 from trust.files.backups import Backup, begin_backup, end_backup, take_file
 from trust.log.export import copy_log
-from trust.log.pins import Trust
+from trust.log.pins import pins_of
 from trust.log.source import FolderLog
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
@@ -31,17 +30,6 @@ from trust.service.settings import SETTINGS, Settings, load_settings
 DATABASE = "service.sqlite"
 GENESIS = "genesis.json"
 ROWS_AT_ONCE = 1_000
-
-
-def pins_of(settings: Settings, genesis: e.Genesis) -> Trust:
-    """Return what the service's own folder pins."""
-    return Trust(
-        origin=genesis.origin,
-        log_key=genesis.log_key,
-        log_key_pq=genesis.log_key_pq,
-        genesis_sha256=entry_sha256(e.encode(genesis)),
-        witness_policy=settings.witnesses().format(),
-    )
 
 
 def read_genesis(path: Path) -> e.Genesis:
@@ -65,7 +53,7 @@ async def back_up(folder: Path, out: Path, *, signing_keys: bool = False) -> Bac
     begin_backup(out)
     await _copy_database(settings, out / DATABASE)
     if (folder / "log" / "checkpoint").exists():
-        copy_log(FolderLog(folder / "log"), pins_of(settings, genesis), out / "log")
+        copy_log(FolderLog(folder / "log"), pins_of(genesis, settings.witnesses().format()), out / "log")
     for name in (SETTINGS, GENESIS, settings.service.witness_policy):
         take_file(folder / name, out, name)
     if signing_keys:

@@ -41,7 +41,7 @@ from trust.files.backups import Backup, put_file, put_large_file, read_backup
 from trust.files.durable import write_whole
 from trust.log.export import copy_log
 from trust.log.follower import LogFollower, VerifiedBatch
-from trust.log.pins import Trust
+from trust.log.pins import Trust, pins_of
 from trust.log.source import FolderLog, open_log
 from trust.log.tile_folder import TileFolder
 from trust.log.witness_client import collect_cosignatures, fetch_latest
@@ -51,7 +51,7 @@ from trust.service.database.engine import Databases
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.settings import SETTINGS, Settings, load_settings
 from trust.service.store.store import UniqueByTable, read_entries
-from trust.service.upkeep.backup import DATABASE, GENESIS, copy_rows, pins_of, read_genesis
+from trust.service.upkeep.backup import DATABASE, GENESIS, copy_rows, read_genesis
 from trust.service.upkeep.rows_from_log import LogRows
 
 MARK = "restore-under-way"
@@ -92,7 +92,7 @@ async def restore(
         raise Malformed("That is a backup of a node.")
     _put_files(backup, made, folder, record_keys)
     settings = _settings(backup, folder, database_url)
-    trust = pins_of(settings, read_genesis(folder / GENESIS))
+    trust = pins_of(read_genesis(folder / GENESIS), settings.witnesses().format())
     if (backup / "log").exists():
         copy_log(FolderLog(backup / "log"), trust, folder / "log")
     backed_up = _size(folder / "log")

@@ -1,4 +1,4 @@
-"""A served application ends in order and says why it cannot start; a trust file is read strictly and written whole."""
+"""A served application ends in order and says why it cannot start."""
 
 import signal
 import socket
@@ -9,22 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import msgspec
 import pytest
-from nacl.signing import SigningKey
 
-from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
-from ledger.notes.note import VerifierKey
-from trust.log.pins import Trust, decode_trust, load_trust, save_trust
-
-KEY = VerifierKey.ed25519("log.example/town", bytes(SigningKey(bytes(32)).verify_key))
-OTHER = VerifierKey.ed25519("other.example/log", bytes(SigningKey(bytes(32)).verify_key))
-TRUST = Trust(
-    origin="log.example/town",
-    log_key=str(KEY),
-    genesis_sha256="ab" * 32,
-    witness_policy=f"log {KEY}\nquorum none\n",
-)
 APP = """
 import asyncio, atexit, sys
 from litestar import Litestar, Request, get, post
@@ -167,42 +153,3 @@ def test_a_taken_port_and_a_failing_start_are_said() -> None:
     _, said = process.communicate(timeout=30)
     assert process.returncode != 0
     assert "did not start" in said
-
-
-def test_a_trust_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "trust.json"
-    save_trust(TRUST, path)
-    save_trust(TRUST, path)
-    assert load_trust(path) == TRUST
-    assert path.read_bytes() == msgspec.json.encode(TRUST, order="sorted") + b"\n"
-    assert [each.name for each in path.parent.iterdir()] == ["trust.json"]
-    assert (load_trust(path).verifier, load_trust(path).witnesses.quorum) == (KEY, "none")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"log_key": str(OTHER)},
-        {"log_key": "nonsense"},
-        {"log_key": str(VerifierKey.cosignature("log.example/town", KEY.public_key))},
-        {"witness_policy": ""},
-        {"witness_policy": f"log {OTHER}\nquorum none\n"},
-        {"genesis_sha256": "AB" * 32},
-        {"v": 2},
-    ],
-)
-def test_a_trust_file_whose_parts_do_not_fit_is_malformed(change: dict[str, object]) -> None:
-    data = msgspec.json.encode(msgspec.to_builtins(TRUST) | change, order="sorted")
-    with pytest.raises(Malformed):
-        decode_trust(data)
-
-
-def test_a_trust_file_that_is_absent_huge_or_not_canonical_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound):
-        load_trust(tmp_path / "trust.json")
-    with pytest.raises(TooLarge):
-        decode_trust(b"x" * 1_300_000)
-    with pytest.raises(Malformed):
-        decode_trust(msgspec.json.format(msgspec.json.encode(TRUST, order="sorted")))
-    with pytest.raises(Unavailable):
-        load_trust(tmp_path)
