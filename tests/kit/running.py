@@ -56,6 +56,7 @@ from trust.audit.witness_folder import make_witness
 from trust.files.keys import new_key, write_secret
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
+from trust.runtime.clock import system_clock
 from trust.runtime.problems import KINDS, PROBLEM_TYPE
 from trust.service.app import create_app
 from trust.service.database import tables as t
@@ -554,7 +555,7 @@ async def run(
 
 
 def replay_log(
-    town: Town, receipts: dict[int, tuple[bytes, bytes]] | None = None, clock: Callable[[], float] = time.time
+    town: Town, receipts: dict[int, tuple[bytes, bytes]] | None = None, clock: Callable[[], int] = system_clock
 ) -> tuple[State, list[e.AnyEntry]]:
     """Read the log's files as an auditor would: signatures, witnesses, tree, and a replay of every entry.
 

@@ -41,6 +41,7 @@ from trust.files.evidence import parse_evidence
 from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
 from trust.log.pins import MAX_TRUST_BYTES, TRUST_FILE, Trust, decode_trust, load_trust, open_genesis
 from trust.log.source import FolderLog, HttpLog, StaticLog, open_log
+from trust.runtime.clock import Clock, system_clock
 
 Progress = Callable[[int, int], None]
 """Called with (entries checked, entries in all) after each batch."""
@@ -53,7 +54,7 @@ def audit(
     state_folder: Path | None = None,
     compare_with: Sequence[str] = (),
     progress: Progress | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Clock = system_clock,
 ) -> AuditReport:
     """Audit the log at a service's address or in a folder; return what was found, also where that is a fault.
 
@@ -80,9 +81,7 @@ def audit(
 
 
 class _Audit:
-    def __init__(
-        self, log: StaticLog | FolderLog, memory: Memory, progress: Progress | None, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, log: StaticLog | FolderLog, memory: Memory, progress: Progress | None, clock: Clock) -> None:
         self.report = AuditReport()
         self._log = log
         self._memory = memory

@@ -28,8 +28,6 @@ import asyncio
 import hashlib
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
@@ -56,6 +54,7 @@ from ledger.notes.witness_protocol import (
 from trust.audit.witness_folder import KEY, POST_QUANTUM_KEY, read_config
 from trust.files.evidence import keep_evidence
 from trust.files.keys import read_key, read_post_quantum_key
+from trust.runtime.clock import Clock, system_clock
 from trust.runtime.serving import serve
 
 DATABASE = "witness.sqlite"
@@ -79,7 +78,7 @@ class Witness:
         name: str,
         key: SigningKey,
         log_keys: list[VerifierKey],
-        clock: Callable[[], float] = time.time,
+        clock: Clock = system_clock,
         evidence: Path | None = None,
         post_quantum: MLDSA44PrivateKey | None = None,
     ) -> None:
@@ -141,7 +140,7 @@ class Witness:
             if stored is not None:
                 self._keep_evidence(row[2], request, self._log_keys[origin])
             raise
-        now = int(self._clock())
+        now = self._clock()
         # An ML-DSA-44 cosignature says nothing of extension lines, so a checkpoint that has some gets none.
         keys = self._keys if note.text == checkpoint.text else self._keys[:1]
         lines = [cosign(note.text, self.name, key, now) for key in keys]

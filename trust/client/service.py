@@ -1,7 +1,6 @@
 """The service as its clients see it: residents, counters, partners and stewards. Answers are checked, not believed."""
 
 import secrets
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -25,6 +24,7 @@ from queries.rounds.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Que
 from trust.client.http import call, open_http
 from trust.log.keys import check_log_keys, decode_log_keys
 from trust.log.pins import Trust
+from trust.runtime.clock import system_clock
 
 T = TypeVar("T")
 WAIT_SECONDS = 60
@@ -159,7 +159,7 @@ class ServiceClient:
             from_=partner,
             log=self.trust.origin,
             id=secrets.token_hex(32),
-            at=int(time.time()),
+            at=system_clock(),
             fresh=fresh,
             query=Raw(encode_query(query)),
         )
@@ -196,6 +196,6 @@ class ServiceClient:
     def my_consents(self, seed: bytes) -> list[MyConsent]:
         """Return a resident's own consents."""
         key = pairwise_key(seed, SERVICE)
-        message = Mine(log=self.trust.origin, key=public_hex(key), at=int(time.time()), nonce=secrets.token_hex(32))
+        message = Mine(log=self.trust.origin, key=public_hex(key), at=system_clock(), nonce=secrets.token_hex(32))
         answer = self.send("/v1/residents/consents", jws.sign(message, key))
         return msgspec.json.decode(answer, type=list[MyConsent])

@@ -14,7 +14,6 @@ The folder is open to its own user alone. What it holds and what not is said by 
 
 import hashlib
 import shutil
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -61,14 +60,14 @@ def take_file(source: Path, out: Path, name: str) -> None:
     write_whole(out / name, data)
 
 
-def end_backup(out: Path, kind: Kind, origin: str) -> Backup:
-    """Hash all files but the log's, write ``backup.json``, and return it."""
+def end_backup(out: Path, kind: Kind, origin: str, at: Seconds) -> Backup:
+    """Hash all files but the log's, write ``backup.json`` as of ``at``, and return it."""
     files = {
         str(path.relative_to(out)): file_sha256(path)
         for path in sorted(out.rglob("*"))
         if path.is_file() and path.relative_to(out).parts[0] != "log"
     }
-    backup = Backup(kind=kind, at=int(time.time()), origin=origin, files=files)
+    backup = Backup(kind=kind, at=at, origin=origin, files=files)
     write_whole(out / MANIFEST, canonical.encode(backup) + b"\n")
     return backup
 

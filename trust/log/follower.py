@@ -27,8 +27,7 @@ median counts (the lower one of two), so that one witness's clock alone decides 
 stands in. A cosignature time more than 60 seconds ahead of our own clock is refused: one of the two is off.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -47,8 +46,8 @@ from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.log.keys import FollowedKeys
 from trust.log.pins import PinnedLogKeys
 from trust.log.source import LogSource
+from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 
-MAX_SKEW_SECONDS = 60
 BATCH_ENTRIES = 4_096
 """The most entries in one batch."""
 
@@ -114,7 +113,7 @@ class LogFollower:
         frontier: Frontier | None = None,
         *,
         latest: bytes | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = system_clock,
     ) -> None:
         self.source = source
         self._keys = FollowedKeys(log_keys)
@@ -169,7 +168,7 @@ class LogFollower:
         if not self._extends_frontier(tiles) or not self._extends_latest(tiles):
             raise self._forked(seen, "The log does not extend the history that was read from it before.", tiles)
         self._accept(seen)
-        bound = (seen.time if seen.time is not None else int(self._clock())) + MAX_SKEW_SECONDS
+        bound = (seen.time if seen.time is not None else self._clock()) + MAX_SKEW_SECONDS
         while self.frontier.size < checkpoint.size:
             first = self.frontier.size
             entries, hashes = self._read_batch(tiles, bound)

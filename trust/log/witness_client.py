@@ -19,9 +19,9 @@ from ledger.notes.note import Note, NoteSignature, cosignature_time, parse_note
 from ledger.notes.witness_policy import NO_WITNESS, PolicyWitness, WitnessPolicy
 from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.text_forms import to_number
+from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 
 MAX_ANSWER_BYTES = 20_000
-MAX_SKEW_SECONDS = 60
 _Names = dict[str, PolicyWitness]
 """One witness's lines of the policy, by their names: all have its address."""
 LATE_SECONDS = 0.1
@@ -59,7 +59,7 @@ class _Asking:
     checkpoint: Checkpoint
     prove: Prove
     known: dict[str, int]
-    clock: Callable[[], float]
+    clock: Clock
 
     async def ask(self, names: _Names) -> dict[str, "NoteSignature | _Refused"]:
         """Ask one witness, a second time from the size it names; return the checked line of each of its names.
@@ -147,7 +147,7 @@ async def collect_cosignatures(
     prove: Prove,
     known: dict[str, int],
     timeout: float,  # noqa: ASYNC109 - for each witness by itself; one slow witness must not cancel the others
-    clock: Callable[[], float] = time.time,
+    clock: Clock = system_clock,
 ) -> Cosigned:
     """Ask every witness of ``policy`` to cosign ``note``, the log's signed ``checkpoint``; never raise for one of them.
 

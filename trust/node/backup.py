@@ -18,6 +18,7 @@ from trust.files.backups import Backup, begin_backup, end_backup, put_file, put_
 from trust.log.pins import TRUST_FILE, load_trust
 from trust.node.books import Books
 from trust.node.settings import load_node_settings
+from trust.runtime.clock import system_clock
 
 BOOKS = "books.sqlite"
 SETTINGS = "node.toml"
@@ -47,7 +48,7 @@ def back_up(folder: Path, out: Path, *, signing_keys: bool = False) -> Backup:
     if signing_keys:
         for path in sorted((folder / "keys").iterdir()):
             take_file(path, out, f"keys/{path.name}")
-    return end_backup(out, "node", origin)
+    return end_backup(out, "node", origin, system_clock())
 
 
 def restore(backup: Path, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """The only calls that a node makes: signed messages to the service, and signed answers back."""
 
 import secrets
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,14 +11,10 @@ from ledger import canonical, jws
 from ledger.errors import SignatureInvalid
 from queries.rounds.messages import CaughtUp, LeavesAnswer, LeavesWanted, Work, WorkAnswer
 from trust.client.http import call, open_http
+from trust.runtime.clock import Clock
 
 Answer = TypeVar("Answer", WorkAnswer, LeavesAnswer)
 SLACK_SECONDS = 15
-
-
-def system_clock() -> int:
-    """Return the time in whole UTC seconds."""
-    return int(time.time())
 
 
 class NodeClient:
@@ -32,7 +27,7 @@ class NodeClient:
         key: SigningKey,
         log: str,
         operator: Callable[[], bytes | None],
-        clock: Callable[[], int],
+        clock: Clock,
         *,
         ca_file: Path | None = None,
         proxy: str | None = None,

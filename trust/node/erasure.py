@@ -11,8 +11,6 @@ A round that is open goes on without the erased consent. A share that was writte
 with noise on it, as after a revocation.
 """
 
-from collections.abc import Callable
-
 import structlog
 from nacl.signing import SigningKey
 
@@ -23,6 +21,7 @@ from trust.node.books import Books, Gone
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
+from trust.runtime.clock import Clock
 from trust.runtime.crash_points import reached
 
 WORDS_AT_ONCE = 256
@@ -41,7 +40,7 @@ class Erasing:
         *,
         alias: str,
         key: SigningKey,
-        clock: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._reader = reader
         self._books = books

@@ -8,7 +8,6 @@ Files are taken in and removed; lines that do not check are counted and dropped.
 
 import sqlite3
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -18,6 +17,7 @@ from ledger import canonical
 from ledger.errors import MusubiError, Unavailable
 from policies.consents.attestation import check_link
 from trust.node.books import Books
+from trust.runtime.clock import Clock
 
 logger = structlog.get_logger()
 EVERY_SECONDS = 0.2
@@ -34,7 +34,7 @@ class AnsweredChallenge(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class LinkDesk:
     """Takes answered challenges in, on a thread of its own with ``books`` of its own (a connection has one thread)."""
 
-    def __init__(self, folder: Path, books: Books, secret: bytes, holder: str, clock: Callable[[], int]) -> None:
+    def __init__(self, folder: Path, books: Books, secret: bytes, holder: str, clock: Clock) -> None:
         self._folder = folder
         self._books = books
         self._secret = secret

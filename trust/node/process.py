@@ -2,7 +2,6 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -15,13 +14,14 @@ from trust.log.follower import LogFollower
 from trust.log.pins import TRUST_FILE, load_trust
 from trust.log.source import TIMEOUT_SECONDS, HttpLog
 from trust.node.books import Books
-from trust.node.client import NodeClient, system_clock
+from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.erasure import Erasing
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
 from trust.node.rounds.steps import NodeRounds
 from trust.node.settings import load_node_settings
+from trust.runtime.clock import Clock, system_clock
 
 RETRY_SECONDS = 0.5
 logger = structlog.get_logger()
@@ -34,7 +34,7 @@ class _Stopped(Exception):
 class Node:
     """One holder's node, in its own folder."""
 
-    def __init__(self, folder: Path, clock: Callable[[], int] = system_clock) -> None:
+    def __init__(self, folder: Path, clock: Clock = system_clock) -> None:
         settings = load_node_settings(folder)
         trust = load_trust(folder / TRUST_FILE)
         key = read_key(folder / "keys" / "node.key")

@@ -4,7 +4,6 @@ The device trusts no answer: what was signed must stand in the ledger, with a re
 """
 
 import secrets
-import time
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -25,6 +24,7 @@ from policies.consents.consent import Language, make_consent, make_revocation
 from policies.document import Policy, document_sha256
 from trust.client.service import ServiceClient
 from trust.resident.promises import KeptPromise, check_new
+from trust.runtime.clock import system_clock
 
 
 def grant(
@@ -61,7 +61,7 @@ def grant(
         until=last_day,
         cap=yearly_cap,
         language=language,
-        shown_at=int(time.time()),
+        shown_at=system_clock(),
     )
     index = client.grant([bundle])[0]
     proven = client.prove(index).entry
@@ -118,7 +118,7 @@ def revoke(client: ServiceClient, seed: bytes, index: int, keep: Callable[[KeptP
         grant=index,
         salts=[secrets.token_bytes(32) for _ in range(len(policy.holders) + 1)],
         holders=consent.holders,
-        said_at=int(time.time()),
+        said_at=system_clock(),
     )
     answer = client.revoke(index, bundle)
     kept = KeptPromise(promise=answer.promise, operator=answer.operator)

@@ -6,7 +6,6 @@ and its policy, both read from the log. A holder that has not said so yet is nam
 """
 
 import secrets
-import time
 
 from msgspec import Struct
 
@@ -20,6 +19,7 @@ from policies.replay import MemoryConsents, State, entry_sha256
 from queries.replay import replay
 from trust.client.service import ServiceClient
 from trust.log.follower import LogFollower
+from trust.runtime.clock import system_clock
 
 
 class Erased(Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ def erase(client: ServiceClient, seed: bytes, index: int) -> list[Erased]:
     if index not in mine:
         raise NotFound("None of your consents is at that place of the ledger; `musubi resident show` lists them.")
     key = pairwise_key(seed, SERVICE)
-    said_at = int(time.time())
+    said_at = system_clock()
     token = make_erasure(key, log=client.trust.origin, consent=mine[index].consent, grant=index, said_at=said_at)
     erased = client.send_for("/v1/erasures", token, _Answer).erased
     check_entries(client, index, erased, "requested")
@@ -92,7 +92,7 @@ def check_entries(client: ServiceClient, index: int, erased: list[Erased], reaso
 def farewell(client: ServiceClient, seed: bytes) -> None:
     """Have one's enrolment forgotten. Raises NotPermitted while consents are left."""
     key = pairwise_key(seed, SERVICE)
-    said = Farewell(log=client.trust.origin, key=public_hex(key), at=int(time.time()), nonce=secrets.token_hex(32))
+    said = Farewell(log=client.trust.origin, key=public_hex(key), at=system_clock(), nonce=secrets.token_hex(32))
     client.send("/v1/residents/farewell", jws.sign(said, key))
 
 

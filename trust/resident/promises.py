@@ -14,8 +14,6 @@ Files: ``<SHA-256 of the promise, 16 digits>.json``, one promise each, mode 0600
 
 import asyncio
 import hashlib
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -44,10 +42,11 @@ from policies.consents.promises import (
 )
 from trust.client.service import ServiceClient
 from trust.files.durable import write_whole
-from trust.log.follower import MAX_SKEW_SECONDS, LogFollower
+from trust.log.follower import LogFollower
 from trust.log.pins import Trust, open_genesis
 from trust.log.source import LogSource
 from trust.log.witness_client import collect_cosignatures
+from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 
 MAX_FILE_BYTES = 100_000
 WITNESS_SECONDS = 10.0
@@ -116,7 +115,7 @@ def check_new(client: ServiceClient, kept: KeptPromise, revoke: e.Revoke, index:
     promise = open_promise(kept.promise, genesis, client.prove(kept.operator).entry)
     if (promise.grant, promise.commitment, promise.index) != (revoke.grant, revoke.commitment, index):
         raise ProofInvalid("The service's promise is about something else than this revocation.")
-    now = int(time.time())
+    now = system_clock()
     if promise.by > min(promise.promised_at, now + MAX_SKEW_SECONDS) + PROMISE_SECONDS:
         raise ProofInvalid("The service's promise is for later than within a minute.")
 
@@ -127,7 +126,7 @@ class PromiseCheck:
     Raises what ``LogFollower.fetch`` and ``VerifiedTiles`` do where the log cannot be read or believed.
     """
 
-    def __init__(self, source: LogSource, trust: Trust, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, source: LogSource, trust: Trust, clock: Clock = system_clock) -> None:
         self._trust = trust
         self._clock = clock
         self._witnesses = trust.witnesses

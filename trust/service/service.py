@@ -9,6 +9,7 @@ from nacl.signing import SigningKey
 from ledger.errors import HistoryForked, MusubiError, Unavailable
 from trust.log.pins import Trust, pins_of
 from trust.log.tile_folder import TileFolder
+from trust.runtime.clock import Clock, system_clock
 from trust.service.acts.govern import found
 from trust.service.acts.intake import Workers
 from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come
@@ -25,7 +26,7 @@ from trust.service.store.bell import Bell
 from trust.service.store.election import make_election
 from trust.service.store.idempotency import forget_old
 from trust.service.store.nonces import Nonces
-from trust.service.store.store import Clock, Store, system_clock
+from trust.service.store.store import Store
 
 PAUSE_SECONDS = 0.02
 """Between two looks at what other processes did: many notices become one look."""

@@ -20,7 +20,6 @@ another process, and a node is told nothing of the other holders.
 import json
 import secrets
 import shutil
-import time
 from pathlib import Path
 
 import msgspec
@@ -37,6 +36,7 @@ from policies.pairwise_keys import public_hex
 from trust.audit.witness_folder import make_witness
 from trust.files.keys import new_key, new_post_quantum_key, read_key, write_secret
 from trust.log.pins import Trust, pins_of, save_trust
+from trust.runtime.clock import system_clock
 from trust.town.document import MemberRow, Town
 from trust.town.loader import generate, load_town, source_path
 
@@ -135,7 +135,7 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
     log_key = new_key(layout.service / "keys" / "log.key")
     log_key_pq = new_post_quantum_key(layout.service / "keys" / "log.pq.key")
     genesis = e.Genesis(
-        at=int(time.time()),
+        at=system_clock(),
         origin=town.origin,
         title=town.title,
         log_key=str(VerifierKey.ed25519(town.origin, bytes(log_key.verify_key))),

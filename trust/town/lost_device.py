@@ -16,6 +16,7 @@ from policies.consents.attestation import Attestation, make_challenge, make_enro
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
+from trust.runtime.clock import system_clock
 from trust.town.layout import Layout
 from trust.town.loader import read_residents
 from trust.town.play_residents import drop_links, subject_of
@@ -41,7 +42,7 @@ def attest_lost_device(layout: Layout, person: int, seed: bytes) -> tuple[str, s
         key=public_hex(key),
         subject=subject_of(read_secret(layout.people / "seeds.key"), person),
         level="high",
-        date=time.strftime("%Y-%m-%d", time.gmtime()),
+        date=time.strftime("%Y-%m-%d", time.gmtime(system_clock())),
     )
     token = jws.sign(attestation, layout.member_key(identity))
     return token, make_enrolment(key, token, origin)
@@ -71,7 +72,7 @@ def replace_device(layout: Layout, client: ServiceClient, person: int, seed: byt
 def link_again(layout: Layout, person: int, seed: bytes) -> list[str]:
     """Play the resident, logged in at each holder as its customer, who links the new device; return the holders."""
     customers = read_residents(layout.town, layout.people)[person]
-    now = int(time.time())
+    now = system_clock()
     for holder, customer in customers.items():
         challenge = make_challenge(read_secret(layout.node(holder) / "keys" / "link.key"), customer, now)
         line = {"customer": customer, "link": make_link(seed, holder, challenge, now)}

@@ -27,6 +27,7 @@ from policies.document import Policy
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
+from trust.runtime.clock import system_clock
 from trust.town.document import Town
 from trust.town.layout import Layout
 from trust.town.loader import read_residents
@@ -144,7 +145,7 @@ def play_residents(layout: Layout, town: Town, client: ServiceClient, progress: 
     """Enrol every resident, link them at their holders, and hand their consents in; return (residents, consents)."""
     people = read_residents(town, layout.people)
     identity = town.with_role("identity")[0].alias
-    now = int(time.time())
+    now = system_clock()
     shared = {
         "origin": town.origin,
         "identity": identity,

@@ -5,7 +5,6 @@ Each step is written down durably before anything leaves; what a crash leaves be
 
 import secrets
 import time
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -31,9 +30,9 @@ from trust.node.books import Books, OwnRound
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
+from trust.runtime.clock import MAX_SKEW_SECONDS, Clock
 from trust.runtime.crash_points import reached
 
-MAX_SKEW_SECONDS = 60
 logger = structlog.get_logger()
 
 
@@ -50,7 +49,7 @@ class NodeRounds:
         alias: str,
         key: SigningKey,
         data_cap: int,
-        clock: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._reader = reader
         self._books = books

@@ -44,6 +44,7 @@ from ledger.tlog.tiles import TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency, root_hash
 from trust.log.tile_folder import TileFolder
 from trust.log.witness_client import collect_cosignatures, fetch_latest
+from trust.runtime.clock import MAX_SKEW_SECONDS
 from trust.runtime.crash_points import reached
 from trust.service import metrics
 from trust.service.database import tables as t
@@ -51,7 +52,7 @@ from trust.service.keys.own_keys import LogSigner
 from trust.service.publish.lock_state import RESTORE, check_root
 from trust.service.store.bell import Bell
 from trust.service.store.election import BEAT_SECONDS, Election
-from trust.service.store.store import MAX_SKEW_SECONDS, Store, read_entries
+from trust.service.store.store import Store, read_entries
 
 MAX_BATCH = 20_000
 RETRY_SECONDS = 1.0

@@ -18,9 +18,10 @@ from ledger.errors import ClockSkew, Malformed, NotFound
 from policies.replay import PolicyRecord, State
 from queries.answers.uses import HolderStopped, Stopped, check_caught_up
 from queries.rounds.messages import CaughtUp
+from trust.runtime.clock import MAX_SKEW_SECONDS
 from trust.service import metrics
 from trust.service.database import tables as t
-from trust.service.store.store import MAX_SKEW_SECONDS, Store, Transaction
+from trust.service.store.store import Store, Transaction
 
 LAGGING_SECONDS = 60
 """An entry that waits longer for a node makes it one that lags; it may wait for an open question to end, too."""

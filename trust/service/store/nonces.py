@@ -12,9 +12,9 @@ from sqlalchemy import CursorResult, delete, text
 from sqlalchemy.dialects.postgresql import insert
 
 from ledger.errors import ClockSkew, Replayed
+from trust.runtime.clock import MAX_SKEW_SECONDS, Clock
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
-from trust.service.store.store import MAX_SKEW_SECONDS, Clock
 
 MOST = 100_000
 KEPT_SECONDS = 2 * MAX_SKEW_SECONDS

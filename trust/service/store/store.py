@@ -22,7 +22,6 @@ transaction (``trust.service.database.engine``), and nothing of its group stands
 
 import asyncio
 import copy
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -35,6 +34,7 @@ from ledger import entries as e
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, RateLimited, Unavailable
 from policies.replay import State
 from queries.replay import replay
+from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 from trust.runtime.crash_points import reached
 from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
@@ -43,10 +43,8 @@ from trust.service.keys.record_keys import RecordKeys
 from trust.service.store.election import Election
 
 T = TypeVar("T")
-Clock = Callable[[], int]
 Act = Callable[["Transaction"], Awaitable[Any]]
 
-MAX_SKEW_SECONDS = 60
 GROUP = 64
 CHUNK = 2_000
 COPY_EVERY = 20_000
@@ -56,11 +54,6 @@ MOST_FAILURES = 3
 RETRY_SECONDS = 0.5
 """How long until the state is rebuilt again, where the database does not let it be."""
 logger = structlog.get_logger()
-
-
-def system_clock() -> int:
-    """Return the time in whole UTC seconds."""
-    return int(time.time())
 
 
 class _ActFailed(Exception):

@@ -23,6 +23,7 @@ from trust.files.backups import Backup, begin_backup, end_backup, take_file
 from trust.log.export import copy_log
 from trust.log.pins import pins_of
 from trust.log.source import FolderLog
+from trust.runtime.clock import system_clock
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
 from trust.service.settings import SETTINGS, Settings, load_settings
@@ -59,7 +60,7 @@ async def back_up(folder: Path, out: Path, *, signing_keys: bool = False) -> Bac
     if signing_keys:
         for path in sorted((folder / "keys").iterdir()):
             take_file(path, out, f"keys/{path.name}")
-    return end_backup(out, "service", genesis.origin)
+    return end_backup(out, "service", genesis.origin, system_clock())
 
 
 def back_up_record_keys(folder: Path, out: Path) -> None:
