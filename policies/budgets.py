@@ -16,8 +16,9 @@ new version resets nothing. The window is the day, month or year, in the town's 
 Between reserve and settle a charge counts in full: a crash can strand a charge, it can never free one.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -64,6 +65,19 @@ def local_day(at: int, time_zone: str) -> str:
 def window_of(at: int, window: str, time_zone: str) -> str:
     """Return the window's label: ``2026-11-21``, ``2026-11`` or ``2026``."""
     return local_day(at, time_zone)[: {"day": 10, "month": 7, "year": 4}[window]]
+
+
+def window_ends(at: int, window: Literal["day", "month", "year"], time_zone: str) -> int:
+    """Return when the window that a moment (UTC seconds) lies in ends and the next one begins, in UTC seconds."""
+    local = datetime.fromtimestamp(at, ZoneInfo(time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    match window:
+        case "day":
+            following = local + timedelta(days=1)
+        case "month":
+            following = (local.replace(day=1) + timedelta(days=32)).replace(day=1)
+        case "year":
+            following = local.replace(year=local.year + 1, month=1, day=1)
+    return int(following.timestamp())
 
 
 def charges_for(policy: Policy, partner: str, at: int, time_zone: str) -> list[Charge]:

@@ -168,6 +168,20 @@ class WitnessPolicy:
         return signed
 
 
+def cosigners_of(note: Note, policy: WitnessPolicy) -> dict[str, int]:
+    """Return who cosigned a note, by their names in the policy, and when (seconds since 1970): each witness once.
+
+    One that signs with two keys stands on two lines of the policy; the first that is there names it. Raises
+    SignatureInvalid when a line by a known key does not verify.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    for name, witness in policy.witnesses.items():
+        time = check_cosignature(note, witness.key)
+        if time is not None:
+            found.setdefault(witness.key.name, (name, time))
+    return dict(found.values())
+
+
 class _Reader:
     """Collects the lines of a policy file; what stands on earlier lines is what later ones may name."""
 

@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -147,6 +147,18 @@ TestBudgetBooks.settings = settings(max_examples=60, stateful_step_count=40, dea
 @given(st.integers(0, 2**37), st.sampled_from(["day", "month", "year"]))
 def test_windows_are_of_the_towns_own_days(at: int, window: str) -> None:
     assert budgets.window_of(at, window, ZONE) == tokyo_window(at, window)
+
+
+@given(
+    st.integers(0, 2**37), st.sampled_from(["day", "month", "year"]), st.sampled_from([ZONE, "Europe/London", "UTC"])
+)
+def test_a_window_ends_at_the_first_second_of_the_next_one(
+    at: int, window: Literal["day", "month", "year"], zone: str
+) -> None:
+    ends = budgets.window_ends(at, window, zone)
+    assert at < ends
+    assert budgets.window_of(ends - 1, window, zone) == budgets.window_of(at, window, zone)
+    assert budgets.window_of(ends, window, zone) != budgets.window_of(at, window, zone)
 
 
 def test_a_window_turns_at_the_towns_midnight_and_not_at_londons() -> None:

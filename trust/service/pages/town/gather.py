@@ -1,17 +1,12 @@
 """Gathering what the public page shows: from the state, the latest rounds and refusals, and the checkpoint."""
 
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
-
 from msgspec import structs
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger.entries import Text
-from ledger.notes.cosignatures import check_cosignature
-from ledger.notes.note import Note
-from ledger.notes.witness_policy import WitnessPolicy
+from ledger.notes.witness_policy import cosigners_of
 from policies import budgets
 from policies.document import Policy
 from policies.replay import PolicyRecord, State
@@ -85,16 +80,6 @@ async def _gather(service: Service, state: State, now: int) -> TownPage:
     )
 
 
-def cosigners_of(note: Note, policy: WitnessPolicy) -> tuple[Cosigner, ...]:
-    """Return who cosigned, each witness once: one that signs with two keys stands on two lines of the policy."""
-    found: dict[str, Cosigner] = {}
-    for name, witness in policy.witnesses.items():
-        time = check_cosignature(note, witness.key)
-        if time is not None:
-            found.setdefault(witness.key.name, Cosigner(name=name, time=time))
-    return tuple(found.values())
-
-
 def _checkpoint(service: Service, now: int) -> CheckpointCard | None:
     data = service.tiles.read_checkpoint()
     if data is None:
@@ -103,7 +88,7 @@ def _checkpoint(service: Service, now: int) -> CheckpointCard | None:
     if keys is None:
         return None
     checkpoint, note = keys.open(data)
-    cosigners = cosigners_of(note, service.witnesses)
+    cosigners = tuple(Cosigner(name=name, time=time) for name, time in cosigners_of(note, service.witnesses).items())
     published_at = max((cosigner.time for cosigner in cosigners), default=now)
     return CheckpointCard(
         size=checkpoint.size,
@@ -133,7 +118,7 @@ def _policy_card(state: State, record: PolicyRecord, now: int) -> PolicyCard:
         in_force=state.count_eligible(record.sha256, now, 0),
         delta=policy.budget.delta,
         window=policy.budget.window,
-        window_ends=_window_ends(now, policy, zone),
+        window_ends=budgets.window_ends(now, policy.budget.window, zone),
         window_spending=_spending(state, window, policy),
         life_spending=_spending(state, life, policy),
     )
@@ -147,19 +132,6 @@ def _spending(state: State, charge: budgets.Charge, policy: Policy) -> Spending:
         epsilon_spent=epsilon_of(spent, policy.budget.delta),
         epsilon_cap=epsilon_of(charge.cap, policy.budget.delta),
     )
-
-
-def _window_ends(now: int, policy: Policy, time_zone: str) -> int:
-    """Return when the next window begins, in UTC seconds."""
-    local = datetime.fromtimestamp(now, ZoneInfo(time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
-    match policy.budget.window:
-        case "day":
-            following = local + timedelta(days=1)
-        case "month":
-            following = (local.replace(day=1) + timedelta(days=32)).replace(day=1)
-        case "year":
-            following = local.replace(year=local.year + 1, month=1, day=1)
-    return int(following.timestamp())
 
 
 async def _entry(connection: AsyncConnection, index: int) -> e.AnyEntry:
