@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from ledger import canonical
 from ledger.entries import Alias, Day, Decimal, Hex32, NanoRho, Text
 from ledger.errors import Malformed
+from policies.languages import BY_TAG, NOTICE_LANGUAGES, TITLE_LANGUAGES
 from policies.pairwise_keys import SERVICE
 
 ServiceGroup = Literal["living", "health", "community", "excursion", "sdgs"]
@@ -114,7 +115,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole document. ``notice`` is what a resident reads and agrees to, in ``ja``, ``en`` and ``ja-easy``."""
+    """The whole document. ``notice`` is what a resident reads and agrees to, in all NOTICE_LANGUAGES."""
 
     v: Literal[1] = 1
     id: Alias
@@ -143,11 +144,12 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def check_document(policy: Policy) -> None:
     """Raise Malformed, saying where, unless the document's parts fit each other."""
     for text_name, text in (("title", policy.title), ("notice", policy.notice)):
-        for language in ("ja", "en"):
+        for language in TITLE_LANGUAGES:
             if not text.get(language):
                 raise Malformed(f"The policy's {text_name} lacks the language '{language}'.")
-    if not policy.notice.get("ja-easy"):
-        raise Malformed("The policy's notice lacks plain Japanese ('ja-easy').")
+    for language in NOTICE_LANGUAGES:
+        if not policy.notice.get(language):
+            raise Malformed(f"The policy's notice lacks {BY_TAG[language].english} ('{language}').")
     _check_distinct("holders", policy.holders)
     if SERVICE in policy.holders:
         raise Malformed("No holder is called 'service': that name gives the resident's key at the service itself.")
@@ -182,8 +184,9 @@ def _check_view(policy: Policy, view: View) -> None:
                 raise Malformed(f"The column '{column.name}' labels a value with a character above U+FFFF.")
             if not set(column.labels) <= set(column.values):
                 raise Malformed(f"The column '{column.name}' labels a value that it does not list.")
-            if any(not label.get(language) for label in column.labels.values() for language in ("ja", "en")):
-                raise Malformed(f"The column '{column.name}' has a label that lacks 'ja' or 'en'.")
+            if any(not label.get(language) for label in column.labels.values() for language in TITLE_LANGUAGES):
+                asked = " or ".join(f"'{language}'" for language in TITLE_LANGUAGES)
+                raise Malformed(f"The column '{column.name}' has a label that lacks {asked}.")
         elif column.lo > column.hi:
             raise Malformed(f"The column '{column.name}' has lo above hi.")
         elif isinstance(column, Measure) and column.squares:

@@ -27,10 +27,10 @@ from ledger.entries import Alias, Day, Grant, Hex32, Index, NanoRho, Seconds
 from ledger.errors import ConsentMismatch
 from policies.consents.bundle import NONE, Bundle, DisclosedLeaf, Leaf, check_disclosed, leaf_digest
 from policies.document import Policy, document_sha256, notice_sha256
+from policies.languages import NoticeLanguage
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 
 DPV = "https://w3id.org/dpv#"
-Language = Literal["ja", "en", "ja-easy"]
 Signed = tuple[bytes, bytes, bytes]
 """A signature still to be checked: (signed bytes, 64-byte signature, 32-byte public key)."""
 
@@ -58,7 +58,7 @@ class General(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "https://w3id.org/dpv#ConsentGiven"
     )
     notice_sha256: Hex32
-    language: Language
+    language: NoticeLanguage
     shown_at: Seconds
 
 
@@ -98,7 +98,7 @@ def make_consent(
     holders: list[str],
     until: str,
     cap: int,
-    language: Language,
+    language: NoticeLanguage,
     shown_at: int,
 ) -> Bundle:
     """Sign a consent with the resident's seed.

@@ -10,8 +10,8 @@ from pathlib import Path
 from litestar import Litestar, Response, Router, get
 from litestar.testing import TestClient
 
+from policies.languages import PAGE_LANGUAGES
 from trust.pages.csp import page_policy, security_headers
-from trust.pages.languages import LANGUAGES, load_language
 from trust.pages.render import Templates
 from trust.pages.shared_routes import (
     PageRequest,
@@ -21,6 +21,7 @@ from trust.pages.shared_routes import (
     verify_file_route,
     verify_route,
 )
+from trust.pages.translations import load_language
 
 TEMPLATES = Templates(Path(sys.argv[1]))
 
@@ -43,7 +44,7 @@ pages = Router(
 if __name__ == "__main__":
     with TestClient(Litestar([pages])) as client:
         shown = {}
-        for tag in LANGUAGES:
+        for tag in PAGE_LANGUAGES:
             answer = client.get("/", params={"lang": tag})
             shown[tag] = {"headers": dict(answer.headers), "text": answer.text}
         codes = {path: client.get(path).status_code for path in ("/interface", "/verify", "/static/style.css")}

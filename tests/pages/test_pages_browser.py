@@ -8,6 +8,7 @@ from litestar import Litestar, get
 from litestar.testing import TestClient
 from playwright.sync_api import Browser, Page, Route
 
+from policies.languages import BY_TAG, PAGE_LANGUAGES
 from tests.kit.chromium import violations
 from tests.pages.pages_sample import empty_town, sample_town
 from trust.service.pages.routes import page_routes
@@ -59,7 +60,7 @@ def open_town(browser: Browser) -> Iterator[Opener]:
         context = browser.new_context(
             viewport={"width": width, "height": 1000},
             color_scheme="dark" if scheme == "dark" else "light",
-            locale={"ja": "ja-JP", "en": "en-GB"}[language],
+            locale=BY_TAG[language].formats.replace("_", "-"),
         )
         contexts.append(context)
         context.route("**/*", answer)
@@ -77,7 +78,7 @@ def open_town(browser: Browser) -> Iterator[Opener]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
 def test_axe_finds_no_fault_at_any_width_folded_or_open(open_town: Opener, language: str, scheme: str) -> None:
     for width, unfold in ((320, True), (768, False), (1280, True)):
         page = open_town(width, language=language, scheme=scheme)
@@ -87,12 +88,12 @@ def test_axe_finds_no_fault_at_any_width_folded_or_open(open_town: Opener, langu
         assert violations(page) == [], width
 
 
-@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
 def test_axe_finds_no_fault_in_a_town_where_nothing_happened_yet(open_town: Opener, language: str) -> None:
     assert violations(open_town(768, language=language, town=empty_town)) == []
 
 
-@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
 def test_axe_finds_no_fault_in_the_page_of_the_interface(open_town: Opener, language: str) -> None:
     page = open_town(320, language=language, path="/interface")
     assert page.locator("tbody tr").count() >= 1
@@ -106,7 +107,7 @@ def test_axe_would_find_a_fault(open_town: Opener) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
 @pytest.mark.parametrize("width", [320, 768, 1280])
 def test_nothing_makes_the_page_scroll_sideways_and_the_type_is_large(
     open_town: Opener, language: str, width: int

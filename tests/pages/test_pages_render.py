@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pytest
 from msgspec.structs import replace
 
+from policies.languages import PAGE_LANGUAGES
 from tests.pages.pages_sample import HALLS, MOBILITY, NOW, RIDES, empty_town, many_cells, question, sample_town
 from trust.pages.cards import Cell, Spending
-from trust.pages.languages import LANGUAGES
 from trust.service.pages.town.model import Cosigner, TownPage
 from trust.service.pages.town.render import render_town
 
@@ -54,7 +54,7 @@ class Outline(HTMLParser):
         self.text += data
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
 @pytest.mark.parametrize("town", [sample_town, empty_town])
 def test_the_page_is_well_formed_with_unique_ids_and_no_script_or_style_of_its_own(language: str, town: object) -> None:
     outline = Outline(render_town(town(), language))  # type: ignore[operator]
@@ -64,7 +64,7 @@ def test_the_page_is_well_formed_with_unique_ids_and_no_script_or_style_of_its_o
     assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.ids)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
 def test_every_answers_numbers_stand_in_a_table_beside_the_chart(language: str) -> None:
     outline = Outline(render_town(sample_town(), language))
     for shown in ("1,284 ± 71", "-4 ± 29", "269,640 ± 14,200", "210.0 ± 18.4", "655 ± 44", "2,481 ± 20"):
@@ -89,14 +89,14 @@ def test_the_japanese_page_says_who_asked_why_what_and_what_is_left() -> None:
 
 def test_the_english_page_is_english_and_marks_what_stays_japanese() -> None:
     page = render_town(sample_town(), "en")
-    assert '<html lang="en">' in page
+    assert '<html lang="en" dir="ltr">' in page
     assert "Number of records, for each ward and time of day" in Outline(page).text
     assert '<span lang="ja">もみじ台東</span>' in page
     apart = re.sub(r"<(svg|pre|li|dd|span|figure|desc|title|th|a)\b.*?</\1>", "", page, flags=re.DOTALL)
     assert not re.search(r"[ぁ-んァ-ン一-龥]", apart)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
 def test_a_town_where_nothing_happened_yet_says_so_in_plain_words(language: str) -> None:
     text = Outline(render_town(empty_town(), language)).text
     for ja, en in (
@@ -129,7 +129,7 @@ def _hostile_town() -> TownPage:
     )
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
 def test_hostile_titles_names_and_keys_come_out_as_text_and_nothing_else(language: str) -> None:
     page = render_town(_hostile_town(), language)
     outline = Outline(page)

@@ -47,8 +47,8 @@ def test_the_page_is_html_in_the_browsers_language_and_says_what_it_varies_on(cl
     assert {name.strip() for name in answer.headers["vary"].split(",")} == {"Accept-Language", "Cookie"}
     assert answer.headers["cache-control"] == "private, no-cache"
     assert "set-cookie" not in answer.headers
-    assert '<html lang="en">' in answer.text
-    assert '<html lang="ja">' in client.get("/").text
+    assert '<html lang="en" dir="ltr">' in answer.text
+    assert '<html lang="ja" dir="ltr">' in client.get("/").text
 
 
 def test_the_language_link_works_without_script_and_is_remembered(client: TestClient[Litestar]) -> None:
@@ -57,17 +57,17 @@ def test_the_language_link_works_without_script_and_is_remembered(client: TestCl
     assert cookie.startswith("lang=en;")
     assert "samesite=lax" in cookie
     assert "httponly" in cookie
-    assert '<html lang="en">' in answer.text
-    assert '<html lang="en">' in client.get("/", headers={"Accept-Language": "ja"}).text
-    assert '<html lang="ja">' in client.get("/?lang=ja").text
-    assert '<html lang="ja">' in client.get("/", headers={"Accept-Language": "en"}).text
+    assert '<html lang="en" dir="ltr">' in answer.text
+    assert '<html lang="en" dir="ltr">' in client.get("/", headers={"Accept-Language": "ja"}).text
+    assert '<html lang="ja" dir="ltr">' in client.get("/?lang=ja").text
+    assert '<html lang="ja" dir="ltr">' in client.get("/", headers={"Accept-Language": "en"}).text
 
 
 def test_a_language_that_is_not_ours_changes_nothing_and_sets_nothing(client: TestClient[Litestar]) -> None:
     answer = client.get("/", params={"lang": "en\r\nX: y" + "z" * 5000}, headers={"Accept-Language": "en"})
     assert answer.status_code == 200
     assert "set-cookie" not in answer.headers
-    assert '<html lang="en">' in answer.text
+    assert '<html lang="en" dir="ltr">' in answer.text
 
 
 def test_a_static_file_is_cached_by_its_content(client: TestClient[Litestar]) -> None:

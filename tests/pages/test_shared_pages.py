@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from trust.pages.languages import LANGUAGES
+from policies.languages import PAGE_LANGUAGES
 from trust.pages.render import FOLDER, Templates
+from trust.pages.translations import load_language
 
 ROOT = Path(__file__).parents[2]
 PAGES = FOLDER.parent
 DESK = """{% extends "base.html" %}
 {% from "parts/words.html" import moment with context %}
 {% block title %}{{ _("Language") }}{% endblock %}
-{% block main %}<h1>{{ say({"ja": "窓口", "en": "Front desk"}) }}</h1><p>{{ moment(open_until) }}</p>{% endblock %}
+{% block main %}<h1>{{ say({"ja": "窓口", "en": "Front desk"}) }}</h1><p>{{ _("Your files") }}</p><p>{{ moment(open_until) }}</p>{% endblock %}
 """
 
 
@@ -27,12 +28,14 @@ def test_another_processes_page_works_in_every_language_with_nothing_of_the_serv
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True, text=True
     )
     found = json.loads(ran.stdout.splitlines()[-1])
-    assert set(found["shown"]) == set(LANGUAGES)
+    assert set(found["shown"]) == set(PAGE_LANGUAGES)
     for tag, answer in found["shown"].items():
-        assert f'<html lang="{tag}">' in answer["text"]
-        assert {"ja": "<h1>窓口</h1>", "en": "<h1>Front desk</h1>"}[tag] in answer["text"]
-        assert {"ja": "2026年11月22日 09:02", "en": "22 November 2026 09:02"}[tag] in answer["text"]
-        assert answer["text"].count('hreflang="') == len(LANGUAGES)
+        language = load_language(tag)
+        assert f'<html lang="{tag}" dir="{language.direction}">' in answer["text"]
+        assert f"{language.plain({'ja': '窓口', 'en': 'Front desk'})}</" in answer["text"]
+        assert f"<p>{language.gettext('Your files')}</p>" in answer["text"]
+        assert f">{language.moment(1_795_338_120)}</time>" in answer["text"]
+        assert answer["text"].count('hreflang="') == len(PAGE_LANGUAGES)
         assert answer["headers"]["content-language"] == tag
         assert answer["headers"]["set-cookie"].startswith(f"lang={tag};")
         assert "script-src 'self'; style-src 'self'" in answer["headers"]["content-security-policy"]

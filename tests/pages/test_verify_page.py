@@ -16,6 +16,7 @@ from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.receipts import Receipt
 from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.tlog.tree import merkle_path, merkle_root
+from policies.languages import LANGUAGES, PAGE_LANGUAGES
 from tests.kit.chromium import violations
 from tests.pages.pages_sample import sample_town
 from tests.pages.verify_cases import ENTRIES as SAMPLES
@@ -104,7 +105,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
         context = browser.new_context(
             viewport={"width": width, "height": 1000},
             color_scheme="dark" if scheme == "dark" else "light",
-            locale={"ja": "ja-JP", "en": "en-GB", "fr": "fr-FR"}[language],
+            locale={"fr": "fr-FR", **{row.tag: row.formats.replace("_", "-") for row in LANGUAGES}}[language],
             timezone_id="Asia/Tokyo",
         )
         contexts.append(context)
@@ -289,7 +290,7 @@ def test_files_can_be_dropped_and_the_keyboard_reaches_everything(open_page: Ope
     page.get_by_text("Everything holds.").wait_for()
 
 
-@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault_and_nothing_is_too_wide_or_too_small(open_page: Opener, language: str, scheme: str) -> None:
     visitor = open_page(language, 320, scheme)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from trust.pages.cards import Cell
 from trust.pages.charts import Chart, Number, make_chart
-from trust.pages.languages import Language
+from trust.pages.translations import Language
 from trust.pages.wording import MeasureWords, QuestionWords
 
 MANY_CELLS = 24

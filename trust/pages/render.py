@@ -14,15 +14,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ledger.entries import Text
+from policies.languages import BY_TAG, PAGE_LANGUAGES
 from queries.question.tree import Query, encode_query
 from trust.pages import wording
 from trust.pages.answers import MANY_CELLS
 from trust.pages.interface import Operation
-from trust.pages.languages import LANGUAGES, Language, load_language
 from trust.pages.static_files import static_tag
+from trust.pages.translations import Language, load_language
 
 FOLDER = Path(__file__).parent / "templates"
-LANGUAGE_NAMES = {"ja": "日本語", "en": "English"}
 
 
 class Templates:
@@ -43,7 +43,7 @@ class Templates:
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"Templates of two folders have one name: {', '.join(sorted(twice))}.")
-        self._environments = {language: _environment(loader, load_language(language)) for language in LANGUAGES}
+        self._environments = {language: _environment(loader, load_language(language)) for language in PAGE_LANGUAGES}
 
     def render(self, name: str, language: Language, **shown: Any) -> str:
         """Return the template of that name in a reader's language, with what it is to show."""
@@ -82,7 +82,7 @@ def _environment(loader: FileSystemLoader, language: Language) -> Environment:
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
     environment.globals.update(
-        languages=[(tag, LANGUAGE_NAMES[tag]) for tag in LANGUAGES],
+        languages=[BY_TAG[tag] for tag in PAGE_LANGUAGES],
         many_cells=MANY_CELLS,
         static=lambda name: f"/static/{name}?v={static_tag(name)}",
         iso_time=_iso_time,
@@ -109,5 +109,5 @@ _SHARED = Templates()
 
 
 def render_interface(operations: list[Operation], language: str) -> str:
-    """Return the page of the HTTP interface in one of LANGUAGES."""
+    """Return the page of the HTTP interface in one of PAGE_LANGUAGES."""
     return _SHARED.render("interface.html", load_language(language), operations=operations)

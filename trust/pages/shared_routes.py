@@ -17,11 +17,12 @@ from litestar import Request, Response, get
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
 
+from policies.languages import PAGE_LANGUAGES
 from trust.pages.csp import NO_FRAMES
 from trust.pages.interface import list_operations
-from trust.pages.languages import LANGUAGES, choose_language
 from trust.pages.render import render_interface
 from trust.pages.static_files import STATIC_FILES, static_tag
+from trust.pages.translations import choose_language
 from trust.pages.verify.page import FILE_NAME, VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
 
 PageRequest = Request[Any, Any, Any]
@@ -40,7 +41,7 @@ def in_language(request: PageRequest, render: Callable[[str], str]) -> Response[
         "Cache-Control": "private, no-cache",
     }
     response = Response(render(language), media_type="text/html", headers=headers)
-    if lang in LANGUAGES:
+    if lang in PAGE_LANGUAGES:
         response.set_cookie(
             Cookie(key=LANGUAGE_COOKIE, value=language, path="/", max_age=YEAR, samesite="lax", httponly=True)
         )

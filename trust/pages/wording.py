@@ -12,7 +12,7 @@ from msgspec import UNSET
 from policies.document import Category, Column, View
 from policies.document import Measure as MeasureColumn
 from queries.question.tree import Filter, MeasureAsked, Query
-from trust.pages.languages import Language
+from trust.pages.translations import Language
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from ledger.errors import (
     SignatureInvalid,
 )
 from policies.consents.bundle import commitment
-from policies.consents.consent import Language, make_consent, make_revocation
+from policies.consents.consent import make_consent, make_revocation
 from policies.document import Policy, document_sha256
+from policies.languages import NoticeLanguage
 from trust.client.service import ServiceClient
 from trust.resident.promises import KeptPromise, check_new
 from trust.runtime.clock import system_clock
@@ -35,7 +36,7 @@ def grant(
     holders: list[str],
     until: str | None,
     cap: int | None,
-    language: Language,
+    language: NoticeLanguage,
 ) -> tuple[int, str]:
     """Sign and hand in one consent; return its ledger index and its last day, once the receipt was checked.
 

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct, field
 from ledger.entries import Alias, Decimal, Role, Text
 from ledger.errors import Malformed
 from policies.document import Name, Policy
+from policies.languages import TITLE_LANGUAGES
 
 
 class StewardRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,7 +98,7 @@ class Town(TownFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def _check_titles(what: str, title: Text) -> None:
-    for language in ("ja", "en"):
+    for language in TITLE_LANGUAGES:
         if not title.get(language):
             raise Malformed(f"The title of {what} lacks the language '{language}'.")
 

@@ -24,6 +24,7 @@ from ledger import canonical, jws
 from policies.consents.attestation import Attestation, make_challenge, make_enrolment, make_link
 from policies.consents.consent import make_consent
 from policies.document import Policy
+from policies.languages import DEFAULT_LANGUAGE
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
@@ -128,7 +129,7 @@ def sign_chunk(work: Work) -> Signed:
                     holders=holders,
                     until=policy.until[-1],
                     cap=policy.caps[-1],
-                    language="ja",
+                    language=DEFAULT_LANGUAGE,
                     shown_at=work.now,
                 )
             )

@@ -24,6 +24,7 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import parse_note
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle
 from policies.in_force.sets import indices_in_force
+from policies.languages import SOURCE_LANGUAGE
 from policies.replay import MemoryConsents, State
 from queries.question.tree import Spend
 from queries.replay import replay
@@ -143,7 +144,7 @@ class Story:
             self.say(f"  … and {more} more questions, answered in the same way; the town's page shows them all.")
 
     def _partner(self, question: Question) -> str:
-        titles = {member.alias: member.title["en"] for member in self.town.members}
+        titles = {member.alias: member.title[SOURCE_LANGUAGE] for member in self.town.members}
         return titles[question.as_]
 
     def _ask(self, question: Question, *, loud: bool, fresh: bool = False) -> Answered:
@@ -152,7 +153,7 @@ class Story:
         offer = preview(self.client, query, question.as_, key)
         if loud:
             self.say()
-            self.say(f"  {self._partner(question)} asks. What for: {question.title['en']}")
+            self.say(f"  {self._partner(question)} asks. What for: {question.title[SOURCE_LANGUAGE]}")
             self.say(f"  [cyan]{question.sql}[/]")
             self.say(
                 f"  Price: {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}), {offer.in_force:,} consents in force."
@@ -186,7 +187,7 @@ class Story:
         if not ended or set(ended) & set(after) or not set(ended) <= set(before):
             raise DemoFailed("A revoked consent was still in force at the next question.")
         self.say(
-            f"  {len(ended)} residents revoked '{policy.title['en']}'. Each got a signed promise at once, and a receipt."
+            f"  {len(ended)} residents revoked '{policy.title[SOURCE_LANGUAGE]}'. Each got a signed promise at once, and a receipt."
         )
         self.say(
             f"  Within {self.report.stopped['seconds']} s all {len(stopped.holders)} holders of that data had signed that "

@@ -14,6 +14,7 @@ import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger.errors import MusubiError
+from policies.languages import DEFAULT_LANGUAGE, SOURCE_LANGUAGE
 from trust.cli.demo.story import Story
 from trust.cli.hints import program
 from trust.cli.operator.processes import PRIVATE
@@ -53,7 +54,7 @@ def up(town: Path, folder: Path | None, port: int | None, residents: int | None)
     """
     os.umask(PRIVATE)
     loaded = load_town(town)
-    console.print(f"Bringing up {loaded.title['en']} ({loaded.title['ja']}) …")
+    console.print(f"Bringing up {loaded.title[SOURCE_LANGUAGE]} ({loaded.title[DEFAULT_LANGUAGE]}) …")
     place = folder or Path(".town") / loaded.name
     fresh = not Layout(place).exists
     layout = prepare(loaded, place, residents=residents, port=port or (DEFAULT_PORT if fresh else None))
@@ -96,7 +97,7 @@ def demo(
     """
     os.umask(PRIVATE)
     loaded = load_town(town)
-    console.rule(f"[bold]Musubi[/] — {loaded.title['en']} {loaded.title['ja']}")
+    console.rule(f"[bold]Musubi[/] — {loaded.title[SOURCE_LANGUAGE]} {loaded.title[DEFAULT_LANGUAGE]}")
     console.print("A city, its firms and its residents share answers, not data.")
     with place_of(folder) as place:
         tell(loaded, place, residents=residents, port=port, json_file=json_file, stay=bool(stay))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ledger.errors import NotFound
+from policies.languages import DEFAULT_LANGUAGE, NOTICE_LANGUAGES
 from queries.rounds.messages import MyConsent
 from trust.cli.hints import program
 from trust.cli.tables import console
@@ -116,8 +117,8 @@ def resident(ctx: click.Context, town_dir: Path | None, seed_file: Path | None, 
 @click.option("--cap", type=int, help="One of the policy's yearly caps, in nano-rho; its largest otherwise.")
 @click.option(
     "--language",
-    type=click.Choice(["ja", "en", "ja-easy"]),
-    default="ja",
+    type=click.Choice(NOTICE_LANGUAGES),
+    default=DEFAULT_LANGUAGE,
     show_default=True,
     help="The language of the notice that you read.",
 )
@@ -147,7 +148,7 @@ def grant(
             holders=list(holders),
             until=until,
             cap=cap,
-            language=language,  # type: ignore[arg-type]
+            language=language,
         )
     if as_json:
         click.echo(json.dumps({"index": index, "until": last_day}))

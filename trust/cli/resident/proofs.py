@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ledger.errors import MusubiError, NotFound, ProofInvalid
+from policies.languages import SOURCE_LANGUAGE
 from queries.rounds.messages import MyConsent
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console, nano
@@ -61,7 +62,7 @@ def show(device: Device, *, as_json: bool) -> None:
         if as_json:
             click.echo(msgspec.json.encode(mine).decode())
             return
-        titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
+        titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
         with _follower(device) as follower:
             states = [_state_of(device, client, follower, consent) for consent in mine]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -92,7 +93,7 @@ def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
     """
     with device.client() as client, _follower(device) as follower, _reading(as_json=as_json) as progress:
         found = find_uses(client, follower, client.my_consents(device.seed), progress)
-        titles = {policy.id: policy.title.get("en", policy.id) for policy in client.policies().values()}
+        titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
     faults = [use for use in found if use.fault]
     shown = [use for use in found if show_all or use.counted or use.fault]
     if as_json:
@@ -192,7 +193,7 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
     for column in ("holder", "stopped"):
         table.add_column(column, overflow="fold")
     for holder in found.holders:
-        table.add_row(holder.title.get("en", holder.holder), _state(device, holder, found.at))
+        table.add_row(holder.title.get(SOURCE_LANGUAGE, holder.holder), _state(device, holder, found.at))
     console.print(f"Your consent {found.grant} ended at {found.index}, on {_moment(device, found.at)}.")
     console.print(table)
     console.print(_summary(device, found), soft_wrap=True)

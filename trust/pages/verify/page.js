@@ -468,8 +468,9 @@ function whether(error) {
 
 // The page
 
-const WORDS = /** @type {Record<string, Record<string, string>>} */ (JSON.parse(element("words").textContent ?? ""));
-const LANGUAGES = Object.keys(WORDS);
+/** @typedef {{formats: string, direction: string, words: Record<string, string>}} Spoken a language: its locale and translations */
+const SPOKEN = /** @type {Record<string, Spoken>} */ (JSON.parse(element("words").textContent ?? ""));
+const LANGUAGES = Object.keys(SPOKEN);
 let language = LANGUAGES[0];
 /** @type {Chosen[]} */
 let chosen = [];
@@ -504,7 +505,7 @@ function make(tag, text = "", className = "") {
  * @returns {string}
  */
 function say(message, values = {}) {
-  const words = WORDS[language][message] ?? message;
+  const words = SPOKEN[language].words[message] ?? message;
   return words.replace(/%\((\w+)\)s/g, (whole, name) => (Object.hasOwn(values, name) ? write(values[name]) : whole));
 }
 
@@ -515,12 +516,7 @@ function say(message, values = {}) {
 function write(value) {
   if (typeof value !== "string") return new Intl.NumberFormat(language).format(value);
   if (!/^[0-9]{4}-[0-9]{2}-[0-9]{2}$/.test(value) || Number.isNaN(Date.parse(value))) return value;
-  return new Intl.DateTimeFormat(locale(), { dateStyle: "long", timeZone: "UTC" }).format(Date.parse(value));
-}
-
-/** @returns {string} how the reader's language writes dates */
-function locale() {
-  return language === "en" ? "en-GB" : language;
+  return new Intl.DateTimeFormat(SPOKEN[language].formats, { dateStyle: "long", timeZone: "UTC" }).format(Date.parse(value));
 }
 
 /**
@@ -531,7 +527,7 @@ function locale() {
 function writeTime(seconds) {
   if (seconds > 10n ** 11n) return String(seconds);
   const style = /** @type {const} */ ({ dateStyle: "long", timeStyle: "long" });
-  return new Intl.DateTimeFormat(locale(), style).format(new Date(Number(seconds) * 1000));
+  return new Intl.DateTimeFormat(SPOKEN[language].formats, style).format(new Date(Number(seconds) * 1000));
 }
 
 const STATES = {
@@ -620,6 +616,7 @@ function show() {
 function speak(tag) {
   language = tag;
   document.documentElement.lang = tag;
+  document.documentElement.dir = SPOKEN[tag].direction;
   document.title = say(N_("Check a receipt yourself"));
   for (const each of document.querySelectorAll("[data-words]")) {
     if (each instanceof HTMLElement && each.dataset.words) each.textContent = say(each.dataset.words);

@@ -16,10 +16,10 @@ from babel.messages.extract import extract
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from policies.languages import BY_TAG, PAGE_LANGUAGES, LanguageRow
 from trust.pages.csp import one_file_policy
-from trust.pages.languages import LANGUAGES, load_language
-from trust.pages.render import LANGUAGE_NAMES
 from trust.pages.static_files import STATIC_FILES
+from trust.pages.translations import load_language
 
 FILE_NAME = "musubi-verify.html"
 _FOLDER = Path(__file__).parent
@@ -36,10 +36,14 @@ def _script() -> str:
 
 
 def _words(messages: set[str]) -> str:
-    """Return the translations of ``messages`` as JSON that can stand inside a script element."""
+    """Return each language with its translations of ``messages``, as JSON that can stand inside a script element."""
     table = {
-        tag: {message: load_language(tag).translations.gettext(message) for message in sorted(messages)}
-        for tag in LANGUAGES
+        tag: {
+            "formats": BY_TAG[tag].formats.replace("_", "-"),
+            "direction": BY_TAG[tag].direction,
+            "words": {message: load_language(tag).gettext(message) for message in sorted(messages)},
+        }
+        for tag in PAGE_LANGUAGES
     }
     return json.dumps(table, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
@@ -49,7 +53,11 @@ def _build() -> tuple[bytes, str]:
     policy = one_file_policy(script, style)
     source = BytesIO((_FOLDER / "page.js").read_bytes())
     messages = {str(message) for _, message, _, _ in extract("javascript", source)}
-    first = load_language(LANGUAGES[0]).translations
+    first = load_language(PAGE_LANGUAGES[0])
+
+    def in_each(message: str) -> list[tuple[LanguageRow, str]]:
+        """A message for a reader without scripts, in every language at once."""
+        return [(BY_TAG[tag], load_language(tag).gettext(message)) for tag in PAGE_LANGUAGES]
 
     def spoken(message: str) -> Markup:
         messages.add(message)
@@ -59,7 +67,14 @@ def _build() -> tuple[bytes, str]:
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     template = environment.get_template("verify.html")
-    shown = {"policy": policy, "languages": [(tag, LANGUAGE_NAMES[tag]) for tag in LANGUAGES], "_": spoken}
+    shown = {
+        "policy": policy,
+        "languages": [BY_TAG[tag] for tag in PAGE_LANGUAGES],
+        "label": first.gettext("Language"),
+        "in_each": in_each,
+        "N_": str,
+        "_": spoken,
+    }
     # Texts are collected while the page is rendered; the words stand at its end.
     template.render(shown, style="", script="", words="")
     whole = template.render(shown, style=Markup(style), script=Markup(script), words=Markup(_words(messages)))  # noqa: S704 - our own files

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from litestar import Response, Router, get
 
+from policies.languages import PAGE_LANGUAGES
 from trust.pages.csp import page_policy, security_headers
-from trust.pages.languages import LANGUAGES, load_language
 from trust.pages.shared_routes import (
     PageRequest,
     in_language,
@@ -18,13 +18,14 @@ from trust.pages.shared_routes import (
     verify_file_route,
     verify_route,
 )
+from trust.pages.translations import load_language
 from trust.service.pages.town.model import TownPage
 from trust.service.pages.town.render import render_town
 
 
 def page_routes(gather: Callable[[], Awaitable[TownPage]]) -> Router:
     """Return the routes of the public page and of its static files; ``gather`` is awaited for each view of ``/``."""
-    for language in LANGUAGES:
+    for language in PAGE_LANGUAGES:
         load_language(language)
 
     @get("/")

@@ -9,6 +9,7 @@ from ledger.entries import Text
 from ledger.notes.witness_policy import cosigners_of
 from policies import budgets
 from policies.document import Policy
+from policies.languages import TITLE_LANGUAGES
 from policies.replay import PolicyRecord, State
 from queries.answers import finish as answer
 from queries.answers.finish import finish
@@ -101,7 +102,7 @@ def _checkpoint(service: Service, now: int) -> CheckpointCard | None:
 
 def _title(state: State, alias: str) -> Text:
     member = state.members.get(alias)
-    return member.title if member else {"ja": alias, "en": alias}
+    return member.title if member else dict.fromkeys(TITLE_LANGUAGES, alias)
 
 
 def _policy_card(state: State, record: PolicyRecord, now: int) -> PolicyCard:
@@ -209,7 +210,7 @@ async def _refusals(connection: AsyncConnection, service: Service) -> tuple[Refu
                 index=row.place,
                 at=entry.at,
                 by=_title(state, entry.by),
-                policy=record.document.title if record else {"ja": entry.policy, "en": entry.policy},
+                policy=record.document.title if record else dict.fromkeys(TITLE_LANGUAGES, entry.policy),
                 rule=entry.rule,
                 account=entry.account,
                 asked=entry.asked,

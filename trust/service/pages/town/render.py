@@ -6,15 +6,15 @@ from typing import Any
 from trust.pages import wording
 from trust.pages.answers import make_answer
 from trust.pages.cards import QuestionCard
-from trust.pages.languages import Language, load_language
 from trust.pages.render import Templates
+from trust.pages.translations import Language, load_language
 from trust.service.pages.town.model import TownPage
 
 TEMPLATES = Templates(Path(__file__).parent / "templates")
 
 
 def render_town(page: TownPage, language: str) -> str:
-    """Return the town's public page in one of LANGUAGES."""
+    """Return the town's public page in one of PAGE_LANGUAGES."""
     speech = load_language(language).in_zone(page.time_zone)
     answers = {card.admit_index: _question(speech, card) for card in page.questions}
     newest_answer = next((card.admit_index for card in page.questions if card.cells), None)

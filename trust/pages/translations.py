@@ -1,4 +1,4 @@
-"""The languages of the pages: which one a reader gets, its translations, and its numbers, dates and times.
+"""A page's language: which one a reader gets, its translations, and its numbers, dates and times.
 
 Translations are gettext catalogs, committed as ``locales/<language>/LC_MESSAGES/messages.po`` and read once at start;
 there are no compiled files to go stale. One catalog serves the pages of every process. To take in changed templates::
@@ -27,25 +27,22 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_compact_decimal, format_decimal
 
 from ledger.entries import Text
-
-LANGUAGES = ("ja", "en")
-"""The languages that the pages are written in, the default first."""
+from policies.languages import BY_TAG, LANGUAGES, PAGE_LANGUAGES, fallbacks
 
 LOCALES = Path(__file__).parent / "locales"
-_BABEL_LOCALES = {"ja": "ja", "en": "en_GB"}
 
 
 def choose_language(query: str | None, cookie: str | None, accept_language: str | None) -> str:
     """Return the reader's language. What is not one of ours is passed over, never an error."""
     for asked in (query, cookie):
-        if asked in LANGUAGES:
+        if asked in PAGE_LANGUAGES:
             return asked
-    best, best_weight = LANGUAGES[0], Decimal(0)
+    best, best_weight = PAGE_LANGUAGES[0], Decimal(0)
     for item in (accept_language or "")[:1000].split(","):
         tag, _, parameter = item.partition(";")
         language = tag.strip().lower().partition("-")[0]
         weight = _weight(parameter.strip())
-        if language in LANGUAGES and weight > best_weight:
+        if language in PAGE_LANGUAGES and weight > best_weight:
             best, best_weight = language, weight
     return best
 
@@ -73,13 +70,18 @@ class Language:
         """Return the same language with times in that IANA time zone."""
         return replace(self, time_zone=ZoneInfo(time_zone))
 
+    @property
+    def direction(self) -> str:
+        """Which way it is written: ``ltr`` or ``rtl``."""
+        return BY_TAG[self.tag].direction
+
     def gettext(self, message: str) -> str:
         """Return the translation of one of the catalog's messages."""
         return self.translations.gettext(message)
 
     def text(self, text: Text) -> tuple[str, str]:
-        """Return a text's wording and its language tag: this language's, else Japanese, English, or what there is."""
-        for tag in (self.tag, *LANGUAGES, *sorted(text)):
+        """Return a text's wording and its language tag: this language's, else its fallbacks', or what there is."""
+        for tag in (*fallbacks(self.tag), *sorted(text)):
             if text.get(tag):
                 return text[tag], tag
         return "—", self.tag
@@ -89,10 +91,12 @@ class Language:
         return self.text(text)[0]
 
     def foreign(self, wording: str) -> str:
-        """Return "ja" for Japanese wording on a page in another language, so that it can be marked; else ""."""
-        if self.tag == "ja":
-            return ""
-        return "ja" if any("CJK" in (name := unicodedata.name(c, "")) or "KANA" in name for c in wording) else ""
+        """Return the language of wording that has the letters of one, so that it can be marked; "" for the page's own."""
+        names = [unicodedata.name(character, "") for character in wording]
+        for row in LANGUAGES:
+            if any(part in name for part in row.letters for name in names):
+                return "" if row.tag == self.tag else row.tag
+        return ""
 
     def number(self, value: int) -> str:
         """Write a whole number with its grouping."""
@@ -129,9 +133,10 @@ class Language:
 @cache
 def load_language(tag: str) -> Language:
     """Read one language's catalog; raise OSError or ValueError at start if it is missing or broken."""
-    path = LOCALES / tag / "LC_MESSAGES" / "messages.po"
+    row = BY_TAG[tag]
+    path = LOCALES / str(row.catalog) / "LC_MESSAGES" / "messages.po"
     compiled = BytesIO()
     with path.open("rb") as file:
         write_mo(compiled, read_po(file, locale=tag, abort_invalid=True))
     compiled.seek(0)
-    return Language(tag, Locale.parse(_BABEL_LOCALES[tag]), gettext.GNUTranslations(compiled))
+    return Language(tag, Locale.parse(row.formats), gettext.GNUTranslations(compiled))
