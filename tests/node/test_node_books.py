@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ledger.errors import BudgetExceeded, RoundClosed
-from trust.node.books import Books, Gone, OwnRound
+from trust.node.books import Books, ErasedConsent, OwnRound
 
 ADMITS = st.integers(0, 6)
 ACCOUNTS = st.sampled_from(["data/rides/2026", "data/rides/2027", "data/visits/2026"])
@@ -182,7 +182,7 @@ class NodeBooks(RuleBasedStateMachine):
             expected = [self.slots.pop(self.links.pop(present))]
         before = self.books.version()
         with self.books.transaction():
-            assert self.books.erase([Gone(index=place, entry=100 + place, entry_sha256=h32("e"))]) == expected
+            assert self.books.erase([ErasedConsent(index=place, entry=100 + place, entry_sha256=h32("e"))]) == expected
         assert (self.books.version() == before) or self.books.version()[0] > before[0]
 
     @rule(clean=st.booleans())

@@ -22,7 +22,7 @@ from queries.rounds.messages import HeldLeaf, Share, Task
 from tests.kit.log_builder import ORIGIN, key_of
 from tests.kit.lying_service import ME, Stage, customer, quick_folder, seed_of, staged
 from trust.node.backup import back_up, restore
-from trust.node.books import Books, Gone
+from trust.node.books import Books, ErasedConsent
 
 
 @pytest.fixture
@@ -246,7 +246,9 @@ def test_scrubbed_books_hold_nothing_of_what_was_erased_in_any_order(seed: int, 
         version = books.version()
         slot_of = dict(books.linked(0))
         with books.transaction():
-            slots = books.erase(Gone(index=place, entry=1_000 + place, entry_sha256="00" * 32) for place in gone)
+            slots = books.erase(
+                ErasedConsent(index=place, entry=1_000 + place, entry_sha256="00" * 32) for place in gone
+            )
         books.scrub()
         disk = disk_of(folder)
         assert sorted(slots) == sorted(slot_of[f"customer {place:04}"] for place in gone)

@@ -55,12 +55,12 @@ def test_only_linked_and_counted_residents_count(store: ViewStore) -> None:
     assert [trips(store, counted) for counted in ([1, 1, 1], [0, 1, 0], [0, 0, 1], [0, 0, 0], [])] == [6, 3, 0, 0, 0]
 
 
-def test_a_forgotten_resident_no_longer_counts_and_leaves_no_customer_number(store: ViewStore, folder: Path) -> None:
+def test_an_erased_resident_no_longer_counts_and_leaves_no_customer_number(store: ViewStore, folder: Path) -> None:
     store.set_links([("0", 0), ("1", 1), ("2", 2)])
     assert trips(store) == 9
-    store.forget([1])
-    store.forget([1, 7])
-    store.forget([])
+    store.erase_rows([1])
+    store.erase_rows([1, 7])
+    store.erase_rows([])
     counted = [0, 1, 0]
     plan = hourly_plan()
     assert not any(store.vector(POLICY, plan, np.array(counted, dtype=bool)))  # at once, before anything is made anew
@@ -70,9 +70,9 @@ def test_a_forgotten_resident_no_longer_counts_and_leaves_no_customer_number(sto
     assert left[1][2] == 0
 
 
-def test_a_forgotten_slot_is_never_used_again_but_the_customer_may_link_anew(store: ViewStore) -> None:
+def test_an_erased_slot_is_never_used_again_but_the_customer_may_link_anew(store: ViewStore) -> None:
     store.set_links([("0", 0), ("1", 1)])
-    store.forget([1])
+    store.erase_rows([1])
     with pytest.raises(ConsentMismatch):
         store.set_links([("1", 1)])
     store.set_links([("1", 2)])

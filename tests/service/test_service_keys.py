@@ -24,7 +24,7 @@ from policies.log_keys import make_log_key_body
 from queries.rounds.messages import Countersign, OfferAnswer, Share, WorkAnswer
 from tests.kit.running import Resident, Running, Town, lay_out, query, question, refused, replay_log, run
 from trust.audit.witness import open_witness
-from trust.audit.witness_folder import change_log_keys, trusted_log_keys
+from trust.audit.witness_folder import change_trusted_keys, trusted_keys
 from trust.files.keys import new_key, new_post_quantum_key, write_secret
 from trust.log.follower import LogFollower
 from trust.log.keys import check_log_keys, decode_log_keys
@@ -62,7 +62,7 @@ def next_keys(town: Town, *, made: bool = True) -> LogKeys:
         VerifierKey.ed25519(town.genesis.origin, bytes(plain.verify_key)),
         VerifierKey.ml_dsa_44(town.genesis.origin, public_bytes(post_quantum)),
     )
-    change_log_keys(town.witness, add=[keys.key], remove=[])
+    change_trusted_keys(town.witness, add=[keys.key], remove=[])
     return keys
 
 
@@ -123,7 +123,7 @@ async def test_a_witness_that_does_not_know_the_new_key_holds_the_log_up_and_one
     hamlet: Town,
 ) -> None:
     keys = next_keys(hamlet)
-    change_log_keys(hamlet.witness, add=[], remove=[keys.key])
+    change_trusted_keys(hamlet.witness, add=[], remove=[keys.key])
     async with run(hamlet) as running:
         await running.found()
         await running.settle()
@@ -132,12 +132,12 @@ async def test_a_witness_that_does_not_know_the_new_key_holds_the_log_up_and_one
         with pytest.raises(Unavailable):
             await running.service.sequencer.wait_for(published + 1, 0.5)
         assert running.service.sequencer.size == published
-    change_log_keys(hamlet.witness, add=[keys.key], remove=[])
+    change_trusted_keys(hamlet.witness, add=[keys.key], remove=[])
     async with run(hamlet) as running:
         await running.settle()
         assert running.service.sequencer.size == published + 1
-    change_log_keys(hamlet.witness, add=[], remove=[hamlet.log_key])
-    assert trusted_log_keys(hamlet.witness) == [keys.key]
+    change_trusted_keys(hamlet.witness, add=[], remove=[hamlet.log_key])
+    assert trusted_keys(hamlet.witness) == [keys.key]
     witness = open_witness(hamlet.witness)
     try:
         tree = Checkpoint(hamlet.genesis.origin, published + 2, merkle_root([leaf_hash(b"forged")] * (published + 2)))

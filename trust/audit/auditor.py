@@ -31,11 +31,11 @@ from ledger.notes.note import VerifierKey
 from policies.replay import State
 from queries.replay import replay
 from queries.rounds.admission import plan_of
-from trust.audit.comparison import View, compare
+from trust.audit.comparison import ShownTree, compare
 from trust.audit.memory import Memory, check_same_town
 from trust.audit.report import AuditReport
 from trust.audit.second_opinion import MAX_LEAVES, SecondOpinion
-from trust.audit.seen_consents import SeenConsents
+from trust.audit.seen_consents import DiskConsents
 from trust.audit.shares import AnswerBasis, check_shares, fetch_shares
 from trust.files.evidence import parse_evidence
 from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
@@ -89,7 +89,7 @@ class _Audit:
         self._clock = clock
         self._state = State()
         self._counts: Counter[type[e.AnyEntry]] = Counter()
-        self._seen = SeenConsents()
+        self._seen = DiskConsents()
         self._second = SecondOpinion()
         self._basis: dict[int, AnswerBasis] = {}
 
@@ -112,7 +112,7 @@ class _Audit:
 
     def _compare(self, seen: SeenCheckpoint, keys: list[VerifierKey], place: str) -> None:
         try:
-            comparison, evidence = compare(View(note=seen.note, source=self._log), keys, place)
+            comparison, evidence = compare(ShownTree(note=seen.note, source=self._log), keys, place)
         except MusubiError as error:
             message = f"The history at {place} could not be compared with this one: {error.message}"
             raise ProofInvalid(message, rule=error.code) from None

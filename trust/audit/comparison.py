@@ -26,7 +26,7 @@ from trust.files.evidence import Evidence, check_evidence, parse_evidence
 from trust.log.source import LogSource, StaticLog, is_url, open_log
 
 
-class View(Struct, frozen=True, kw_only=True):
+class ShownTree(Struct, frozen=True, kw_only=True):
     """What someone was shown: a signed note, and where that tree's tiles may be read (or None)."""
 
     note: bytes
@@ -47,7 +47,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     parts_at: int | None = None
 
 
-def compare(own: View, keys: list[VerifierKey], place: str) -> tuple[Comparison, Evidence | None]:
+def compare(own: ShownTree, keys: list[VerifierKey], place: str) -> tuple[Comparison, Evidence | None]:
     """Compare one's own view with the one at ``place``; return how, and the evidence where they contradict.
 
     Raises Unavailable or NotFound where the other view, or the larger tree's tiles, cannot be had; Malformed, TooLarge,
@@ -59,10 +59,10 @@ def compare(own: View, keys: list[VerifierKey], place: str) -> tuple[Comparison,
         conviction = check_evidence(evidence, keys)
         return Comparison(place=place, outcome="contradiction", says=conviction.says), evidence
     if found is not None:
-        return _compare_views(own, View(note=found, source=None), keys, place)
+        return _compare_shown(own, ShownTree(note=found, source=None), keys, place)
     log = open_log(place)
     try:
-        return _compare_views(own, _read_view(log, keys[0].name), keys, place)
+        return _compare_shown(own, _read_shown(log, keys[0].name), keys, place)
     finally:
         log.close()
 
@@ -78,21 +78,23 @@ def _read_file(path: Path) -> bytes:
     return data
 
 
-def _read_view(log: LogSource, origin: str) -> View:
+def _read_shown(log: LogSource, origin: str) -> ShownTree:
     """Return the newest checkpoint of a log, or a witness's latest of the log with that origin."""
     try:
-        return View(note=log.read_checkpoint(), source=log)
+        return ShownTree(note=log.read_checkpoint(), source=log)
     except NotFound:
         if not isinstance(log, StaticLog):
             raise
     try:
         path = f"/{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint"
-        return View(note=log.get(path, MAX_NOTE_BYTES), source=None)
+        return ShownTree(note=log.get(path, MAX_NOTE_BYTES), source=None)
     except NotFound:
         raise NotFound("There is neither a log nor a witness of this log at the address to compare with.") from None
 
 
-def _compare_views(own: View, other: View, keys: list[VerifierKey], place: str) -> tuple[Comparison, SplitView | None]:
+def _compare_shown(
+    own: ShownTree, other: ShownTree, keys: list[VerifierKey], place: str
+) -> tuple[Comparison, SplitView | None]:
     mine, theirs = open_signed(own.note, keys), open_signed(other.note, keys)
     evidence = _contradiction(own, other, mine, theirs, keys)
     if evidence is None:
@@ -114,7 +116,7 @@ def _compare_views(own: View, other: View, keys: list[VerifierKey], place: str) 
 
 
 def _contradiction(
-    own: View, other: View, mine: Checkpoint, theirs: Checkpoint, keys: list[VerifierKey]
+    own: ShownTree, other: ShownTree, mine: Checkpoint, theirs: Checkpoint, keys: list[VerifierKey]
 ) -> SplitView | None:
     if mine.size == theirs.size or 0 in (mine.size, theirs.size):
         return make_split_view(own.note, other.note, keys)
@@ -132,7 +134,7 @@ def _contradiction(
     )
 
 
-def _parts_at(own: View, other: View, mine: Checkpoint, theirs: Checkpoint) -> int | None:
+def _parts_at(own: ShownTree, other: ShownTree, mine: Checkpoint, theirs: Checkpoint) -> int | None:
     """Return the first entry that differs, where both trees' tiles are there to look at."""
     if own.source is None or other.source is None:
         return None

@@ -12,7 +12,7 @@ BITS = 27
 BUFFERED = 4_096
 
 
-class SeenConsents:
+class DiskConsents:
     """A ``policies.replay.SeenConsents`` in a temporary SQLite database, which is gone when the audit ends.
 
     Nothing here need outlive a crash: the next audit starts at entry 0.

@@ -61,12 +61,12 @@ def _write_config(folder: Path, name: str, logs: list[VerifierKey]) -> None:
     write_whole(folder / CONFIG, f"name = {_toml(name)}\n{vkeys}".encode(), mode=0o644)
 
 
-def trusted_log_keys(folder: Path) -> list[VerifierKey]:
+def trusted_keys(folder: Path) -> list[VerifierKey]:
     """Return the keys of the logs that the witness of a folder cosigns; raise NotFound or Malformed."""
     return read_config(folder)[1]
 
 
-def change_log_keys(folder: Path, *, add: list[VerifierKey], remove: list[VerifierKey]) -> list[VerifierKey]:
+def change_trusted_keys(folder: Path, *, add: list[VerifierKey], remove: list[VerifierKey]) -> list[VerifierKey]:
     """Have the witness of a folder trust other keys from its next start on; return them.
 
     Raises NotFound for a key to be removed that is not there, Malformed where no key would be left.

@@ -80,7 +80,7 @@ class OwnRound(Struct, frozen=True, kw_only=True):
     token: str
 
 
-class Gone(Struct, frozen=True, kw_only=True):
+class ErasedConsent(Struct, frozen=True, kw_only=True):
     """One erased consent of ours, and the ``erase`` entry that says so."""
 
     index: int
@@ -257,14 +257,14 @@ class Books:
 
     # Erasure
 
-    def erase(self, gone: Iterable[Gone]) -> list[int]:
+    def erase(self, erased: Iterable[ErasedConsent]) -> list[int]:
         """Delete the leaves of erased consents, and the links whose last leaf that was; return those links' slots.
 
         For one of the caller's transactions. What was erased before stays as it is noted; its leaf goes again if a backup
         brought it back.
         """
         slots = []
-        for each in gone:
+        for each in erased:
             row = (each.index, each.entry, each.entry_sha256)
             self._db.execute("INSERT OR IGNORE INTO erased VALUES (?, ?, ?, 0)", row)
             held = self._db.execute("SELECT key FROM leaves WHERE place = ?", (each.index,)).fetchone()
@@ -291,14 +291,14 @@ class Books:
         self.note("slots", str(given).encode())
         return [int(row[0]) for row in rows]
 
-    def unsaid(self) -> list[Gone]:
+    def unsaid(self) -> list[ErasedConsent]:
         """Return the erased consents of which the service has not yet been told that they are gone from here."""
         rows = self._db.execute("SELECT place, entry, entry_sha256 FROM erased WHERE said = 0 ORDER BY place")
-        return [Gone(index=row[0], entry=row[1], entry_sha256=row[2]) for row in rows]
+        return [ErasedConsent(index=row[0], entry=row[1], entry_sha256=row[2]) for row in rows]
 
-    def said(self, gone: Iterable[Gone]) -> None:
+    def said(self, erased: Iterable[ErasedConsent]) -> None:
         """Note that the service has been told."""
-        self._db.executemany("UPDATE erased SET said = 1 WHERE place = ?", [(each.index,) for each in gone])
+        self._db.executemany("UPDATE erased SET said = 1 WHERE place = ?", [(each.index,) for each in erased])
 
     def scrub(self) -> None:
         """Write the file anew without what was deleted, and cut the write-ahead log; raise sqlite3.Error where it is in use.

@@ -1,8 +1,8 @@
 """What a node does once a consent is erased: its view rows go, its books are scrubbed, and the service gets a signed word.
 
-The leaf and the link have gone from the books with the ``erase`` entry itself (``trust.node.ledger_reader``). In order:
+The leaf and the link were erased from the books with the ``erase`` entry itself (``trust.node.ledger_reader``). In order:
 
-1. the view rows and the customer number go from memory (``ViewStore.forget``);
+1. the view rows and the customer number go from memory (``ViewStore.erase_rows``);
 2. the books' file is written anew (``Books.scrub``), so that no copy is left in its free space or write-ahead log;
 3. only then the node signs, for each consent, that nothing of it is left here, and sends that (``policies.consents.erasure``);
 4. that it was sent is noted. A crash before this sends the words once more, which changes nothing.
@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 from ledger import jws
 from ledger.errors import MusubiError
 from policies.consents.erasure import ErasedWord
-from trust.node.books import Books, Gone
+from trust.node.books import Books, ErasedConsent
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
@@ -28,7 +28,7 @@ WORDS_AT_ONCE = 256
 logger = structlog.get_logger()
 
 
-class Erasing:
+class NodeErasures:
     """What is still to be done and said of erased consents."""
 
     def __init__(
@@ -52,39 +52,39 @@ class Erasing:
         self._scrubbed: set[int] = set()
         """What was erased before the books' file was last written anew."""
 
-    def forget(self) -> None:
+    def erase_rows(self) -> None:
         """Drop the view rows of links that were erased; before any question is computed."""
-        self._views.forget(self._reader.take_forgotten())
+        self._views.erase_rows(self._reader.take_erased_slots())
 
     def finish(self) -> None:
         """Scrub the books and send the words that are due. What the service does not take is said again later.
 
         Raises sqlite3.Error where the books are in use or the disk is full.
         """
-        gone = self._books.unsaid()
-        if not gone:
+        erased = self._books.unsaid()
+        if not erased:
             return
-        if not self._scrubbed.issuperset(each.index for each in gone):
+        if not self._scrubbed.issuperset(each.index for each in erased):
             self._books.scrub()
-            self._scrubbed = {each.index for each in gone}
+            self._scrubbed = {each.index for each in erased}
         reached("node:scrubbed")  # a crash here leaves nothing of them, and the words unsaid: the next start says them
-        for at in range(0, len(gone), WORDS_AT_ONCE):
-            part = gone[at : at + WORDS_AT_ONCE]
+        for at in range(0, len(erased), WORDS_AT_ONCE):
+            part = erased[at : at + WORDS_AT_ONCE]
             try:
                 self._client.say_erased([self._word(each) for each in part])
             except MusubiError as error:  # whatever the service says of it, the node's own work goes on
                 logger.warning("erased-unsaid", code=error.code)
                 return
             self._books.said(part)
-        logger.info("erased", consents=len(gone))
+        logger.info("erased", consents=len(erased))
 
-    def _word(self, gone: Gone) -> str:
+    def _word(self, erased: ErasedConsent) -> str:
         word = ErasedWord(
             from_=self._alias,
             log=self._reader.state.log,
             at=self._clock(),
-            index=gone.index,
-            entry=gone.entry,
-            entry_sha256=gone.entry_sha256,
+            index=erased.index,
+            entry=erased.entry,
+            entry_sha256=erased.entry_sha256,
         )
         return jws.sign(word, self._key)

@@ -27,7 +27,7 @@ from queries.rounds.admission import plan_of
 from queries.rounds.messages import HeldLeaf
 from trust.log.follower import LogFollower
 from trust.log.pins import Trust, open_genesis
-from trust.node.books import Books, Gone
+from trust.node.books import Books, ErasedConsent
 
 FetchLeaves = Callable[[int, int], list[HeldLeaf]]
 LEAVES_AT_ONCE = 1_024
@@ -55,11 +55,11 @@ class LedgerReader:
         self._lacking: dict[int, e.Grant] = {}
         self._own: Chunks = {}
         """The indices of all grants of policies that name us, as bits."""
-        self._forget: set[int] = set()
+        self._erased_slots: set[int] = set()
 
-    def take_forgotten(self) -> set[int]:
+    def take_erased_slots(self) -> set[int]:
         """Return the slots whose links were erased since the last call: their view rows are to go."""
-        taken, self._forget = self._forget, set()
+        taken, self._erased_slots = self._erased_slots, set()
         return taken
 
     @property
@@ -138,8 +138,8 @@ class LedgerReader:
         elif isinstance(entry, e.Erase):
             number, bit = divmod(entry.index, CHUNK_BITS)
             if self._own.get(number, 0) >> bit & 1:
-                gone = Gone(index=entry.index, entry=index, entry_sha256=entry_sha256(data))
-                self._forget.update(self._books.erase([gone]))
+                erased = ErasedConsent(index=entry.index, entry=index, entry_sha256=entry_sha256(data))
+                self._erased_slots.update(self._books.erase([erased]))
                 self._lacking.pop(entry.index, None)
 
     def _is_ours(self, grant: e.Grant) -> bool:

@@ -16,7 +16,7 @@ from trust.log.source import TIMEOUT_SECONDS, HttpLog
 from trust.node.books import Books
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
-from trust.node.erasure import Erasing
+from trust.node.erasure import NodeErasures
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
 from trust.node.rounds.steps import NodeRounds
@@ -75,7 +75,7 @@ class Node:
             data_cap=settings.data_cap_nano_rho,
             clock=clock,
         )
-        self.erasing = Erasing(
+        self.erasures = NodeErasures(
             self.reader, self.books, self.views, self.client, alias=settings.alias, key=key, clock=clock
         )
         self.links = LinkDesk(
@@ -153,7 +153,7 @@ class Node:
         done = [self.rounds.do(task) for task in answer.tasks]
         if not all(done):
             self._stopping.wait(RETRY_SECONDS)  # the same task comes with the next poll: do not spin on it
-        self.erasing.finish()
+        self.erasures.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self._make_ready()
 
@@ -161,7 +161,7 @@ class Node:
         try:
             self.reader.read()
         finally:
-            self.erasing.forget()  # also of the entries that were read before it failed
+            self.erasures.erase_rows()  # also of the entries that were read before it failed
 
     def _make_ready(self) -> None:
         """Materialise the bounded views of our policies while nothing else is asked."""

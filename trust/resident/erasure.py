@@ -33,7 +33,7 @@ class _Answer(Struct, frozen=True, kw_only=True):
     erased: list[Erased]
 
 
-class Erasure(Struct, frozen=True, kw_only=True):
+class ErasureAnswer(Struct, frozen=True, kw_only=True):
     """What the service gives of one erased consent: each holder's word, or null."""
 
     index: int
@@ -75,11 +75,11 @@ def erase(client: ServiceClient, seed: bytes, index: int) -> list[Erased]:
     said_at = system_clock()
     token = make_erasure(key, log=client.trust.origin, consent=mine[index].consent, grant=index, said_at=said_at)
     erased = client.send_for("/v1/erasures", token, _Answer).erased
-    check_entries(client, index, erased, "requested")
+    check_erase_entries(client, index, erased, "requested")
     return erased
 
 
-def check_entries(client: ServiceClient, index: int, erased: list[Erased], reason: e.EraseReason) -> None:
+def check_erase_entries(client: ServiceClient, index: int, erased: list[Erased], reason: e.EraseReason) -> None:
     """Check by their receipts that the entries erase what they are said to; raise ProofInvalid."""
     if index not in {each.index for each in erased}:
         raise ProofInvalid("The service has not erased what was asked for; tell the town's stewards.")
@@ -102,7 +102,7 @@ def check_erased(client: ServiceClient, follower: LogFollower, index: int) -> Er
     Raises NotFound where the ledger erases no such consent; ProofInvalid or SignatureInvalid for a word that is not good.
     """
     found = _read_log(follower, index)
-    given = client.get(f"/v1/erasures/{index}", Erasure)
+    given = client.get(f"/v1/erasures/{index}", ErasureAnswer)
     said: dict[str, int | None] = {}
     for holder in found.holders:
         token = given.holders.get(holder)

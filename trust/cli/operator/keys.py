@@ -8,7 +8,7 @@ from nacl.public import PrivateKey
 from ledger.notes.ml_dsa import public_bytes
 from ledger.notes.note import VerifierKey
 from policies.pairwise_keys import public_hex
-from trust.audit.witness_folder import change_log_keys, trusted_log_keys
+from trust.audit.witness_folder import change_trusted_keys, trusted_keys
 from trust.cli.steward.log_keys import rotate_log
 from trust.files.keys import new_key, new_post_quantum_key, read_key, read_post_quantum_key, write_secret
 
@@ -82,10 +82,10 @@ def witness(folder: Path, added: tuple[str, ...], removed: tuple[str, ...]) -> N
     """
     if added or removed:
         add, remove = ([VerifierKey.parse(text) for text in texts] for texts in (added, removed))
-        trusted = change_log_keys(folder, add=add, remove=remove)
+        trusted = change_trusted_keys(folder, add=add, remove=remove)
         click.echo("Changed; start the witness again.", err=True)
     else:
-        trusted = trusted_log_keys(folder)
+        trusted = trusted_keys(folder)
     for key in trusted:
         click.echo(str(key))
 

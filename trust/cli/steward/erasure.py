@@ -13,7 +13,7 @@ from policies.governance import approve
 from trust.cli.tables import console
 from trust.client.service import ServiceClient
 from trust.log.pins import load_trust
-from trust.resident.erasure import Erased, check_entries
+from trust.resident.erasure import Erased, check_erase_entries
 from trust.town.layout import Layout
 
 
@@ -66,7 +66,7 @@ def erase(
     body: dict[str, Any] = {"order": order, "signatures": own + [_read(path) for path in signatures]}
     with ServiceClient(layout.url, trust) as client:
         erased = client.post("/v1/erasures/ordered", body, dict[str, list[Erased]])["erased"]
-        check_entries(client, index, erased, "authority")
+        check_erase_entries(client, index, erased, "authority")
     if as_json:
         click.echo(json.dumps({"erased": [{"index": each.index, "entry": each.entry} for each in erased]}))
     else:

@@ -99,7 +99,7 @@ class ViewStore:
         """Add (customer, slot) pairs, all or none.
 
         Each customer has one slot and each slot one customer, for ever: a pair that is there already changes nothing.
-        Raises ConsentMismatch for a second slot of a customer, or a slot that was used (also one since forgotten).
+        Raises ConsentMismatch for a second slot of a customer, or a slot that was used (also one since erased).
         """
         given = set(pairs)
         if not given:
@@ -169,7 +169,7 @@ class ViewStore:
             self._engine.create_table(_COUNTED, ibis.memtable(pa.table({SLOT: slots})), temp=True)
             return exact_vector(self._engine.table(made.table), self._engine.table(_COUNTED), plan)
 
-    def forget(self, slots: Iterable[int]) -> None:
+    def erase_rows(self, slots: Iterable[int]) -> None:
         """Erase the customers of these slots: their rows in every view, their customer numbers and salts.
 
         The slot itself stays used, empty. Done again, it changes nothing.

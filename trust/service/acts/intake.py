@@ -15,7 +15,7 @@ from typing import Annotated, BinaryIO
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from ledger import canonical, jws
+from ledger import canonical, ed25519
 from ledger.errors import MusubiError, PolicyNotCurrent, RateLimited, Unavailable
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General, read_consent
@@ -87,7 +87,7 @@ def read_consents(body: bytes, policies: CurrentPolicies) -> list[CheckedConsent
         bundle = canonical.decode(data, Bundle, "consent")
         consent = read_consent(bundle, find_policy, policies.log)
         for signed_part, signature, key in consent.signatures:
-            jws.check(signed_part, signature, key)
+            ed25519.check(signed_part, signature, key)
         general = consent.general
         record_key, sealed = seal_record(data)
         checked.append(
