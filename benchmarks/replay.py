@@ -22,7 +22,7 @@ from typing import Any
 
 from msgspec import Raw, structs
 
-import ledger.jws
+import ledger.ed25519
 from ledger import entries as e
 from ledger import jws
 from ledger.canonical import encode
@@ -210,15 +210,15 @@ def _audit(entries: int) -> dict[str, Any]:
         alone = WitnessPolicy(logs=(PolicyLog(pins.verifier),)).format()
         end = log.state.at
         kinds = log.entries
-        signatures = _Stopwatch(ledger.jws.check)
+        signatures = _Stopwatch(ledger.ed25519.check)
         clock, begin = time.perf_counter(), time.process_time()
-        ledger.jws.check, check = signatures, ledger.jws.check  # type: ignore[assignment]
+        ledger.ed25519.check, check = signatures, ledger.ed25519.check  # type: ignore[assignment]
         try:
             report = audit(
                 str(Path(folder) / "log"), trust=structs.replace(pins, witness_policy=alone), clock=lambda: end + 1
             )
         finally:
-            ledger.jws.check = check
+            ledger.ed25519.check = check
         seconds, clock = time.process_time() - begin, time.perf_counter() - clock
     if report.verdict != "ok" or report.entries != len(kinds):
         raise RuntimeError(report.verdict)

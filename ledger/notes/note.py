@@ -35,7 +35,7 @@ from hashlib import sha256
 
 from nacl.signing import SigningKey
 
-from ledger import jws
+from ledger import ed25519
 from ledger.errors import Malformed, SignatureInvalid, TooLarge
 from ledger.notes import ml_dsa
 from ledger.text_forms import MAX_SIZE, from_base64, to_base64
@@ -134,11 +134,11 @@ class VerifierKey:
     def check(self, text: str, signature: bytes) -> None:
         """Raise SignatureInvalid unless ``signature`` (without key ID) is this key's over the note text ``text``."""
         if self.type == TYPE_ED25519:
-            jws.check(text.encode(), signature, self.public_key)
+            ed25519.check(text.encode(), signature, self.public_key)
             return
         time, signature = cosignature_time(signature), signature[_TIME_BYTES:]
         if self.type == TYPE_COSIGNATURE:
-            jws.check(cosignature_message(time, text), signature, self.public_key)
+            ed25519.check(cosignature_message(time, text), signature, self.public_key)
             return
         try:
             message = ml_dsa.cosigned_message(self.name, time, text)

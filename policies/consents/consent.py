@@ -22,7 +22,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ledger import canonical, jws
+from ledger import canonical, ed25519, jws
 from ledger.entries import Alias, Day, Grant, Hex32, Index, NanoRho, Seconds
 from ledger.errors import ConsentMismatch
 from policies.consents.bundle import NONE, Bundle, DisclosedLeaf, Leaf, check_disclosed, leaf_digest
@@ -231,7 +231,7 @@ def check_sub_grant(disclosed: DisclosedLeaf, entry: Grant, policy: Policy, log:
         raise ConsentMismatch("The sub-grant does not say the same as the ledger's entry.")
     if sub_grant.log != log or sub_grant.holder != holder:
         raise ConsentMismatch("The sub-grant is for another ledger or holder.")
-    jws.check(signed_part, signature, bytes.fromhex(sub_grant.key))
+    ed25519.check(signed_part, signature, bytes.fromhex(sub_grant.key))
     return sub_grant
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from ledger import jws
+from ledger import ed25519, jws
 from ledger.errors import ConsentMismatch, Malformed, MusubiError, ProofInvalid, SignatureInvalid
 from policies.consents.bundle import NONE, Bundle, Leaf, disclose, leaf_digest
 from policies.consents.consent import (
@@ -44,7 +44,7 @@ def read(bundle: Bundle) -> Consent:
     """Read a bundle as the service does, signatures included."""
     consent = read_consent(bundle, lambda _: (POLICY, SHA256), ORIGIN)
     for signed_part, signature, key in consent.signatures:
-        jws.check(signed_part, signature, key)
+        ed25519.check(signed_part, signature, key)
     return consent
 
 
