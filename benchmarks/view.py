@@ -25,7 +25,8 @@ from policies.document import Budget, Category, Limits, Measure, Policy, Range, 
 from queries.price.cost import make_measurement
 from queries.price.pricing import price
 from queries.question.check import make_plan
-from queries.question.tree import MeasureAsked, Query, Spend
+from queries.question.measures import MeasureAsked
+from queries.question.tree import Query, Spend
 from trust.node.data.views import ViewStore
 
 ROWS = 10_000_000

@@ -34,7 +34,8 @@ from queries.price.cost import (
     round_digits,
     scale_within,
 )
-from queries.question.check import measure_primitives, parse_decimal
+from queries.question.check import parse_decimal
+from queries.question.measures import measure_of
 from queries.question.plan import Plan
 from queries.question.tree import Spend, Within
 
@@ -148,15 +149,11 @@ def _share_of_epsilon(plan: Plan, epsilon: str, delta: str) -> int:
 
 def _target(plan: Plan, within: Within) -> tuple[str, int]:
     """Return the name and squared sensitivity of the one primitive behind the measure that ``within`` names."""
-    measure = next((asked for asked in plan.measures if asked.as_ == within.measure), None)
-    if measure is None:
+    asked = next((asked for asked in plan.measures if asked.as_ == within.measure), None)
+    if asked is None:
         raise QueryInvalid("The 'within' names a measure that the question does not ask for.")
-    if measure.mean is not UNSET:
-        raise QueryInvalid(
-            "A mean's interval depends on the data, so it cannot be asked for beforehand; name a count or a sum."
-        )
-    (name,) = measure_primitives(measure)
-    return name, next(known.squared_sensitivity for known in plan.primitives if known.name == name)
+    primitive = measure_of(asked).interval(plan.view, plan.cells)
+    return primitive.name, primitive.squared_sensitivity
 
 
 def _scale_within(plan: Plan, within: Within) -> dict[str, str]:

@@ -14,8 +14,8 @@ What may be said:
 - ``WHERE`` conditions joined by ``AND``: a column and ``=``, ``<``, ``<=``, ``>``, ``>=``, ``BETWEEN`` or ``IN`` with
   whole numbers or text in single quotes. A comparison becomes ``between``, its other end being the column's bound;
 - ``GROUP BY`` columns; the plain columns that are selected must be among them;
-- ``COUNT(*)``, ``COUNT(DISTINCT resident)`` (or the view's own name of that column), ``SUM``, ``AVG`` and
-  ``HISTOGRAM(column, edge, edge, …)``, each with ``AS name`` or under a name such as ``rows`` or ``sum_fare``.
+- the functions of the measures (``queries.question.measures``), each with ``AS name`` or under a name such as ``rows``
+  or ``sum_fare``.
 
 Names without double quotes are read in lower case. SQL text is never executed and never given to a database: sqlglot
 parses it, this module and ``queries.question.sql_conditions`` walk the tree, and every node and every part of a node that is not
@@ -23,7 +23,6 @@ listed here is refused. No error repeats a literal of the text.
 """
 
 import re
-from collections.abc import Callable
 
 import sqlglot
 from sqlglot import exp
@@ -31,7 +30,8 @@ from sqlglot.tokenizer_core import TokenType
 
 from ledger.errors import Malformed, QueryInvalid
 from policies.document import Policy, View
-from queries.question.check import shown
+from queries.question.columns import shown
+from queries.question.measures import MeasureAsked, measure_in_sql, sql_functions
 from queries.question.sql_conditions import (
     column_name,
     only_parts,
@@ -40,7 +40,7 @@ from queries.question.sql_conditions import (
     read_integer,
     read_name,
 )
-from queries.question.tree import MeasureAsked, Query, Spend, decode_query, encode_query
+from queries.question.tree import Query, Spend, decode_query, encode_query
 
 MAX_TEXT = 10_000
 MAX_DEPTH = 32
@@ -105,17 +105,13 @@ def _query(select: exp.Select, policy: Policy, spend: Spend) -> Query:
     measures = []
     for selected in select.expressions:
         if selected.find(exp.Star) and not isinstance(_unaliased(selected), exp.Count):
-            raise QueryInvalid(
-                "SELECT * is not possible: rows never leave a holder; select COUNT, SUM, AVG or HISTOGRAM."
-            )
+            raise QueryInvalid(f"SELECT * is not possible: rows never leave a holder; select {sql_functions('or')}.")
         if isinstance(_unaliased(selected), exp.Column):
             _check_key(selected, keys, view)
         else:
             measures.append(_measure(selected, view))
     if not measures:
-        raise QueryInvalid(
-            "Select at least one of COUNT, SUM, AVG and HISTOGRAM; rows themselves never leave a holder."
-        )
+        raise QueryInvalid(f"Select at least one of {sql_functions('and')}; rows themselves never leave a holder.")
     where = select.args.get("where")
     return Query(
         policy=policy.id,
@@ -165,55 +161,54 @@ def _check_key(selected: exp.Expr, keys: list[str], view: View) -> None:
 def _measure(selected: exp.Expr, view: View) -> MeasureAsked:
     call = _unaliased(selected)
     label = read_name(selected.args["alias"]) if isinstance(selected, exp.Alias) else ""
-    for type_, read in _CALLS.items():
-        if type(call) is type_:
-            return read(call, label, view)
-    what = f"the function {call.sql_name()}" if isinstance(call, exp.Func) else "that expression"
-    raise QueryInvalid(f"SELECT takes group keys, COUNT, SUM, AVG and HISTOGRAM, but not {what}.")
+    function = _function(call)
+    kind = measure_in_sql(function)
+    if kind is not None:
+        return kind.from_sql(_Call(call, view), label)
+    what = f"the function {function}" if function else "that expression"
+    raise QueryInvalid(f"SELECT takes group keys, {sql_functions('and')}, but not {what}.")
 
 
-def _count(call: exp.Expr, label: str, view: View) -> MeasureAsked:
-    only_parts(call, "this", "big_int")
-    if type(call.this) is exp.Star:
-        only_parts(call.this)
-        return MeasureAsked(as_=label or "rows", count="rows")
-    if type(call.this) is exp.Distinct:
-        only_parts(call.this, "expressions")
-        if len(call.this.expressions) == 1 and isinstance(call.this.expressions[0], exp.Column):
-            name = column_name(call.this.expressions[0], view, "COUNT(DISTINCT …) takes a column")
-            if name in ("resident", view.resident):
-                return MeasureAsked(as_=label or "residents", count="residents")
-    raise QueryInvalid("COUNT takes * or DISTINCT resident.")
-
-
-def _sum(call: exp.Expr, label: str, view: View) -> MeasureAsked:
-    only_parts(call, "this")
-    name = read_column(call.this, view, "SUM takes one column").name
-    return MeasureAsked(as_=label or f"sum_{name}", sum=name)
-
-
-def _mean(call: exp.Expr, label: str, view: View) -> MeasureAsked:
-    only_parts(call, "this")
-    name = read_column(call.this, view, "AVG takes one column").name
-    return MeasureAsked(as_=label or f"mean_{name}", mean=name)
-
-
-def _histogram(call: exp.Expr, label: str, view: View) -> MeasureAsked:
+def _function(call: exp.Expr) -> str:
+    """Return the name of the function that is called, in capital letters, or "" for another expression."""
+    if type(call) is not exp.Anonymous:
+        return call.sql_name() if isinstance(call, exp.Func) else ""
+    # One of ours, or a stranger's word: it is repeated only where it has the form of a name.
     only_parts(call, "this", "expressions")
-    if not isinstance(call.this, str) or call.this.upper() != "HISTOGRAM":
-        name = str(call.this)
+    name = str(call.this)
+    if not isinstance(call.this, str) or measure_in_sql(name.upper()) is None:
         what = f"the function {name.upper()}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,40}", name) else "that function"
-        raise QueryInvalid(f"The SQL may use COUNT, SUM, AVG and HISTOGRAM, but not {what}.")
-    if len(call.expressions) < 3:
-        raise QueryInvalid("HISTOGRAM takes a column and at least two edges: HISTOGRAM(fare, 0, 200, 400).")
-    name = read_column(call.expressions[0], view, "HISTOGRAM takes a column first").name
-    edges = [read_integer(edge, "HISTOGRAM takes whole numbers as edges") for edge in call.expressions[1:]]
-    return MeasureAsked(as_=label or f"{name}_histogram", histogram=name, edges=edges)
+        raise QueryInvalid(f"The SQL may use {sql_functions('and')}, but not {what}.")
+    return name.upper()
 
 
-_CALLS: dict[type[exp.Expr], Callable[[exp.Expr, str, View], MeasureAsked]] = {
-    exp.Count: _count,
-    exp.Sum: _sum,
-    exp.Avg: _mean,
-    exp.Anonymous: _histogram,
-}
+class _Call:
+    """A call as the measures read it; every part of it that is not named here is refused."""
+
+    def __init__(self, call: exp.Expr, view: View) -> None:
+        self._view = view
+        if type(call) is exp.Anonymous:
+            self._arguments = list(call.expressions)
+        else:
+            only_parts(call, "this", "big_int")  # which is how sqlglot marks a count, and nothing in the text
+            self._arguments = [call.this] if call.this is not None else []
+        self.arguments = len(self._arguments)
+        self.is_star = self.arguments == 1 and type(self._arguments[0]) is exp.Star
+        if self.is_star:
+            only_parts(self._arguments[0])
+
+    def column(self, otherwise: str) -> str:
+        return read_column(self._arguments[0] if self._arguments else None, self._view, otherwise).name
+
+    def distinct(self, otherwise: str) -> str | None:
+        first = self._arguments[0] if self._arguments else None
+        if type(first) is not exp.Distinct:
+            return None
+        only_parts(first, "expressions")
+        if len(first.expressions) != 1 or not isinstance(first.expressions[0], exp.Column):
+            return None
+        name = column_name(first.expressions[0], self._view, otherwise)
+        return "resident" if name == self._view.resident else name
+
+    def integers(self, otherwise: str) -> list[int]:
+        return [read_integer(argument, otherwise) for argument in self._arguments[1:]]

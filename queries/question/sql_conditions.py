@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from ledger.errors import QueryInvalid
 from policies.document import Category, Column, View
-from queries.question.check import no_such_column
+from queries.question.columns import column_of
 from queries.question.tree import Filter
 
 _INTEGER = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -65,11 +65,7 @@ def column_name(node: object, view: View, otherwise: str) -> str:
 
 def read_column(node: object, view: View, otherwise: str) -> Column:
     """Return the view's column that the node names; ``otherwise`` says what belongs there."""
-    name = column_name(node, view, otherwise)
-    column = view.column(name)
-    if column is None:
-        raise no_such_column(name, view)
-    return column
+    return column_of(column_name(node, view, otherwise), view)
 
 
 def read_conditions(condition: object, view: View) -> list[Filter]:

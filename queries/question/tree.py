@@ -10,9 +10,8 @@
      "spend":{"epsilon":"0.2"}}
 
 or ``"spend":{"within":{"measure":"rides","plus_minus":50,"confidence":"0.95"}}``. A filter has exactly one of
-``between`` (both ends count), ``in`` and ``equals``; a measure exactly one of ``count``, ``sum``, ``mean`` and
-``histogram``; histogram bins are [edge, next edge), the last one closed. The hash of these bytes is the key for
-signing, caching and budgets.
+``between`` (both ends count), ``in`` and ``equals``; a measure the form of exactly one class in
+``queries.question.measures``. The hash of these bytes is the key for signing, caching and budgets.
 """
 
 import hashlib
@@ -23,9 +22,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from ledger import canonical
 from ledger.entries import Alias, Decimal, Hex32
 from policies.document import Name
-
-Int = Annotated[int, Meta(ge=-(2**31), le=2**31)]
-Label = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
+from queries.question.columns import Int, Label
+from queries.question.measures import MeasureAsked
 
 
 class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -35,17 +33,6 @@ class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     between: tuple[Int, Int] | UnsetType = UNSET
     in_: Annotated[list[str | Int], Meta(min_length=1, max_length=512)] | UnsetType = field(name="in", default=UNSET)
     equals: str | Int | UnsetType = UNSET
-
-
-class MeasureAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One number asked for in every group, under the name ``as``."""
-
-    as_: Label = field(name="as")
-    count: Literal["rows", "residents"] | UnsetType = UNSET
-    sum: Name | UnsetType = UNSET
-    mean: Name | UnsetType = UNSET
-    histogram: Name | UnsetType = UNSET
-    edges: Annotated[list[Int], Meta(min_length=2, max_length=101)] | UnsetType = UNSET
 
 
 class Within(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

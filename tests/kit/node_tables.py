@@ -14,8 +14,10 @@ from msgspec import UNSET
 
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from queries.question.check import make_plan
-from queries.question.plan import Plan, Primitive
-from queries.question.tree import Filter, MeasureAsked, Query, Spend
+from queries.question.measures import MeasureAsked
+from queries.question.plan import Plan
+from queries.question.primitives import Primitive
+from queries.question.tree import Filter, Query, Spend
 
 PRIME = 2**31 - 1
 SECRET = bytes(range(32))

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View, check_document
 from queries.question.check import make_plan
+from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan
-from queries.question.tree import Filter, MeasureAsked, Query, Spend
+from queries.question.tree import Filter, Query, Spend
 
 BOTH = {"ja": "題", "en": "title"}
 WARDS = ["east", "west", "north"]

@@ -17,8 +17,9 @@ import pytest
 from ledger.errors import ConsentMismatch, NotFound, Unavailable
 from policies.document import Category, Measure, View
 from queries.question.check import make_plan
+from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan
-from queries.question.tree import MeasureAsked, Query, Spend
+from queries.question.tree import Query, Spend
 from tests.kit.node_tables import SECRET, TITLE, hourly_plan, policy_of, write_rows
 from trust.node.data.views import ViewStore
 

@@ -12,8 +12,8 @@ from policies.languages import BY_TAG, PAGE_LANGUAGES
 from trust.pages.translations import LOCALES, choose_language, load_language
 
 PAGES = LOCALES.parent
-FOLDERS = [PAGES, *sorted(PAGES.parent.glob("*/pages"))]
-"""What every process with pages shares, and each process's own pages."""
+FOLDERS = [PAGES, *sorted(PAGES.parent.glob("*/pages")), PAGES.parent.parent / "queries" / "question"]
+"""What every process with pages shares, each process's own pages, and the measures, which bring their own words."""
 
 
 def _extracted() -> set[str | tuple[str, ...]]:

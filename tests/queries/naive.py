@@ -12,7 +12,8 @@ from typing import Any
 from msgspec import UNSET
 
 from policies.document import Category, Measure, View
-from queries.question.plan import Plan, Primitive
+from queries.question.plan import Plan
+from queries.question.primitives import Primitive
 from queries.question.tree import Filter
 
 Row = dict[str, Any]

@@ -11,8 +11,8 @@ from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
 from queries.answers.finish import Cell, finish
 from queries.price.cost import half_width, make_measurement
+from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan
-from queries.question.tree import MeasureAsked
 from tests.kit.questions import ALL_MEASURES, make_policy, plan_of
 
 POLICY = make_policy()

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import PolicyNotCurrent, QueryInvalid
-from queries.question.check import make_plan, measure_primitives
+from queries.question.check import make_plan
+from queries.question.measures import MeasureAsked, measure_of
 from queries.question.plan import Plan
-from queries.question.tree import Filter, MeasureAsked, Query, Spend, Within
+from queries.question.tree import Filter, Query, Spend, Within
 from tests.kit.questions import ALL_MEASURES, make_policy, make_query, plan_of
 
 COUNT = MeasureAsked(as_="n", count="rows")
@@ -32,7 +33,8 @@ def test_a_plan_shares_primitives_between_measures_and_keeps_the_asked_order() -
     assert plan.length == 18 * (6 + 2 + 2)
     assert plan.keys[1].values == (0, 1, 2, 3, 4, 5)
     assert plan.participants == ("bus_co",)
-    assert {name for asked in plan.measures for name in measure_primitives(asked)} == {p.name for p in plan.primitives}
+    asked = [measure_of(each).primitives(plan.view, plan.cells) for each in plan.measures]
+    assert {primitive.name for each in asked for primitive in each} == {p.name for p in plan.primitives}
 
 
 def test_participants_are_the_views_holders_in_the_views_order() -> None:

@@ -12,7 +12,7 @@ from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
 from queries.price import cost as mechanism
 from queries.price.cost import epsilon_of, half_width, largest_cost, make_measurement, nano_rho, scale_within
-from queries.question.tree import MeasureAsked
+from queries.question.measures import MeasureAsked
 from tests.kit.questions import make_policy, plan_of
 
 DELTA = "0.000001"

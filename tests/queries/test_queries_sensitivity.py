@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from ledger.errors import QueryInvalid
 from policies.document import Measure
 from queries.question.check import make_plan
+from queries.question.measures import MAX_SUM_SENSITIVITY, MeasureAsked, measure_of
 from queries.question.plan import Plan
-from queries.question.sensitivity import squared_residents, squared_sum
-from queries.question.tree import MeasureAsked
+from queries.question.sensitivity import squared_by_cells, squared_by_rows
 from tests.kit.questions import ALL_MEASURES, make_policy, plan_of, queries, values
 from tests.queries.naive import naive_vector
 
@@ -65,11 +68,19 @@ def test_a_resident_counts_once_in_a_cell_however_many_rows_they_have() -> None:
     assert (
         plan_of(make_policy(rows=10), MeasureAsked(as_="n", count="residents")).primitives[0].squared_sensitivity == 1
     )
-    assert squared_residents(10, 7) == 7
-    assert squared_residents(3, 7) == 3
+    assert squared_by_cells(10, 7) == 7
+    assert squared_by_cells(3, 7) == 3
 
 
 @given(lo=st.integers(-(2**31), 2**31), hi=st.integers(-(2**31), 2**31), rows=st.integers(1, 1000))
 def test_a_sum_moves_by_rows_times_the_larger_clip_bound(lo: int, hi: int, rows: int) -> None:
     column = Measure(name="x", title={}, lo=min(lo, hi), hi=max(lo, hi))
-    assert squared_sum(rows, column) == max((rows * lo) ** 2, (rows * hi) ** 2)
+    exact = max((rows * lo) ** 2, (rows * hi) ** 2)
+    assert squared_by_rows(rows, max(abs(lo), abs(hi))) == exact
+    view = replace(make_policy().views[0], rows_per_resident=rows, columns=[column])
+    if exact > MAX_SUM_SENSITIVITY**2:
+        with pytest.raises(QueryInvalid):
+            measure_of(MeasureAsked(as_="s", sum="x")).primitives(view, 1)
+    else:
+        (primitive,) = measure_of(MeasureAsked(as_="s", sum="x")).primitives(view, 1)
+        assert primitive.squared_sensitivity == exact

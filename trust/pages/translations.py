@@ -1,9 +1,10 @@
-"""A page's language: which one a reader gets, its translations, and its numbers, dates and times.
+r"""A page's language: which one a reader gets, its translations, and its numbers, dates and times.
 
 Translations are gettext catalogs, committed as ``locales/<language>/LC_MESSAGES/messages.po`` and read once at start;
 there are no compiled files to go stale. One catalog serves the pages of every process. To take in changed templates::
 
-    pybabel extract -F trust/pages/locales/babel.cfg -o messages.pot --no-wrap --no-location trust/pages trust/*/pages
+    pybabel extract -F trust/pages/locales/babel.cfg -o messages.pot --no-wrap --no-location \
+        trust/pages trust/*/pages queries/question
     pybabel update -i messages.pot -d trust/pages/locales --no-fuzzy-matching --no-wrap --ignore-pot-creation-date
 
 A reader's language is ``?lang=``, else the cookie ``lang``, else ``Accept-Language`` (RFC 9110, section 12.5.4), else

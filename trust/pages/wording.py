@@ -11,7 +11,8 @@ from msgspec import UNSET
 
 from policies.document import Category, Column, View
 from policies.document import Measure as MeasureColumn
-from queries.question.tree import Filter, MeasureAsked, Query
+from queries.question.measures import MeasureAsked, measure_of
+from queries.question.tree import Filter, Query
 from trust.pages.translations import Language
 
 
@@ -123,17 +124,6 @@ def _condition(language: Language, item: Filter, views: Sequence[View]) -> str:
 
 
 def _measure(language: Language, item: MeasureAsked, views: Sequence[View]) -> MeasureWords:
-    if item.count == "rows":
-        return MeasureWords(item.as_, language.gettext("number of records"), "")
-    if item.count == "residents":
-        return MeasureWords(item.as_, language.gettext("number of people"), "")
-    for column, label in (
-        (item.sum, language.gettext("total %(column)s")),
-        (item.mean, language.gettext("average %(column)s")),
-    ):
-        if column is not UNSET:
-            words = label % {"column": _title(language, column, views)}
-            return MeasureWords(item.as_, words, _unit(column, views), is_average=item.mean is not UNSET)
-    name = item.histogram if item.histogram is not UNSET else item.as_
-    words = language.gettext("spread of %(column)s") % {"column": _title(language, name, views)}
-    return MeasureWords(item.as_, words, language.gettext("records"))
+    measure = measure_of(item)
+    label, unit = measure.words(language.gettext, _title(language, measure.column, views), _unit(measure.column, views))
+    return MeasureWords(item.as_, label, unit, is_average=measure.is_average)

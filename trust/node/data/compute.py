@@ -10,14 +10,15 @@ off brings no two vectors further apart (it is 1-Lipschitz in each number), so s
 
 import functools
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import UNSET
 
 from ledger.errors import QueryInvalid
 from policies.document import Category, Column, View
-from queries.question.plan import Key, Plan, Primitive
+from queries.question.plan import Key, Plan
+from queries.question.primitives import Primitive
 from queries.question.tree import Filter
 from trust.node.data.bounding import SLOT, stored
 
@@ -36,14 +37,17 @@ def exact_vector(bounded: Any, counted: Any, plan: Plan) -> list[int]:
     if conditions:
         rows = rows.filter(functools.reduce(operator.and_, conditions))
     blocks = [[0] * (plan.cells * primitive.width) for primitive in plan.primitives]
-    plain = [place for place, primitive in enumerate(plan.primitives) if primitive.kind != "bins"]
+    plain = [place for place, primitive in enumerate(plan.primitives) if not primitive.edges]
     if plain:
-        totals = {f"total_{place}": _total(rows, plan.primitives[place], plan.view) for place in plain}
+        totals = {
+            f"total_{place}": _TOTALS[plan.primitives[place].kind](rows, plan.primitives[place], plan.view)
+            for place in plain
+        }
         for cell, group in _groups(rows, plan.keys, totals, plan.view):
             for place in plain:
                 blocks[place][cell] += int(group[f"total_{place}"] or 0)
     for place, primitive in enumerate(plan.primitives):
-        if primitive.kind == "bins":
+        if primitive.edges:
             _add_bins(blocks[place], rows, primitive, plan)
     return [max(-LARGEST, min(LARGEST, number)) for block in blocks for number in block]
 
@@ -74,16 +78,20 @@ def _condition(rows: Any, filter_: Filter, view: View) -> Any:
     return value.isin([item for item in asked if isinstance(item, int)])
 
 
-def _total(rows: Any, primitive: Primitive, view: View) -> Any:
-    if primitive.kind == "rows":
-        return rows.count()
-    if primitive.kind == "residents":
-        return rows[SLOT].nunique()
+def _values(rows: Any, primitive: Primitive, view: View) -> Any:
     column = _column(view, primitive.column)
     if isinstance(column, Category):
         raise QueryInvalid("A category has no sum.")
-    value = rows[stored(column.name)]
-    return value.count() if primitive.kind == "values" else value.sum()
+    return rows[stored(column.name)]
+
+
+_TOTALS: dict[str, Callable[[Any, Primitive, View], Any]] = {
+    "rows": lambda rows, _primitive, _view: rows.count(),
+    "residents": lambda rows, _primitive, _view: rows[SLOT].nunique(),
+    "sum": lambda rows, primitive, view: _values(rows, primitive, view).sum(),
+    "values": lambda rows, primitive, view: _values(rows, primitive, view).count(),
+}
+"""Each kind of primitive without bins (``queries.question.measures``), as the total of one group's rows."""
 
 
 def _add_bins(block: list[int], rows: Any, primitive: Primitive, plan: Plan) -> None:
