@@ -25,7 +25,7 @@ from policies.document import Policy, decode_document
 from policies.governance import check_quorum
 from policies.in_force.chunk_tree import Chunks
 from policies.in_force.sets import InForce
-from policies.log_keys import change_log_keys, first_log_keys
+from policies.log_key_changes import change_log_keys, first_log_keys
 
 
 class SeenConsents(Protocol):

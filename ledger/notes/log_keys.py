@@ -1,6 +1,6 @@
 """Which keys a log signs with at which size: its key history, and opening checkpoints by it.
 
-The first keys are those of the genesis entry. A ``log-key`` entry at index i changes them (``policies.log_keys`` says
+The first keys are those of the genesis entry. A ``log-key`` entry at index i changes them (``policies.log_key_changes`` says
 which entries do). **A checkpoint of size s is signed with the keys of the last change at an index below s**: the first
 tree that holds the entry is the first that is signed with the new key, every smaller one with the old key, for ever.
 So an old receipt stays good, and an old key is worth nothing for any tree that holds its successor.

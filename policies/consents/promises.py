@@ -1,6 +1,6 @@
-r"""Evidence that the service broke its signed promise to put a revocation into the ledger.
+r"""The service's signed promise to put a revocation into the ledger, and evidence that it broke one.
 
-When a resident takes a consent back, the service answers at once with a ``policies.consents.consent.Promise``: this revocation
+When a resident takes a consent back, the service answers at once with a ``Promise``: this revocation
 stands at this index, and the ledger shows it by this time. A **broken promise** is one line of canonical JSON that holds
 the promise, who the promiser is, and a signed tree in which it is not kept::
 
@@ -49,7 +49,7 @@ from msgspec import Meta, Struct
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.entries import MAX_ENTRY_BYTES, Index, Token
+from ledger.entries import MAX_ENTRY_BYTES, Hex32, Index, Seconds, Token
 from ledger.errors import MusubiError, ProofInvalid
 from ledger.evidence import MAX_PROOF_HASHES, Conviction, Hash, LogKeys, Note, choose_keys, line_of, open_signed
 from ledger.hashing import leaf_hash
@@ -57,11 +57,25 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import VerifierKey, parse_note
 from ledger.notes.witness_policy import NO_WITNESS, WitnessPolicy
 from ledger.tlog.proofs import check_inclusion
-from policies.consents.consent import Promise
 from policies.governance import check_quorum
 
+PROMISE_SECONDS = 60
+"""By how long after it was given a promise is to be kept."""
 LATE_SECONDS = 60
 """How far past ``by`` a witness's clock must be before it counts: so far it may be ahead of the service's."""
+
+
+class Promise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The service's signed word that a revocation will be in the ledger by ``by``; it convicts us if it is not."""
+
+    v: Literal[1] = 1
+    kind: Literal["promise"] = "promise"
+    log: str
+    grant: Index
+    commitment: Hex32
+    index: Index
+    promised_at: Seconds
+    by: Seconds
 
 
 class Included(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

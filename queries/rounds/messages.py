@@ -18,7 +18,7 @@ mine          resident           show me my own consents
 ============  =================  =====================================================================================
 
 Links and enrolments are in ``policies.consents.attestation``. The service signs its answers too: ``work-answer``,
-``leaves-answer``, ``offer`` and ``admitted`` (as is a revocation's ``promise``, in ``policies.consents.consent``).
+``leaves-answer``, ``offer`` and ``admitted`` (as is a revocation's ``promise``, in ``policies.consents.promises``).
 
 The **transcript** is the list of countersignatures in the order of the ``admit``'s participants; its hash is the
 SHA-256 of that list's canonical JSON. A share names it, so a share for other participants is a share for another round.

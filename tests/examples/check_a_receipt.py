@@ -15,8 +15,8 @@ from ledger.errors import MusubiError
 from ledger.notes.cosignatures import median_time
 from ledger.notes.note import parse_note
 from ledger.notes.receipts import Receipt, check_receipt
-from trust.log.keys import check_log_keys, decode_log_keys
 from trust.log.pins import load_trust
+from trust.log.proven_keys import check_log_keys, decode_log_keys
 
 
 def main(folder: Path, trust_file: Path) -> None:

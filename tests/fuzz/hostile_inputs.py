@@ -32,8 +32,7 @@ from ledger.tlog.proofs import check_consistency, inclusion_root, proven_prefix
 from ledger.tlog.tiles import ENTRIES, Tile, TileAppender, TileReader, decode_bundle, encode_bundle, split_hashes
 from ledger.tlog.tree import Frontier, prove_consistency, prove_inclusion, root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
-from policies.consents.consent import Promise
-from policies.consents.promises import BrokenPromise
+from policies.consents.promises import BrokenPromise, Promise
 from tests.kit.log_builder import ORIGIN, LogBuilder, key_of
 from tests.kit.promise_town import WITNESSES, PromiseTown
 from trust.files.evidence import check_evidence, parse_evidence

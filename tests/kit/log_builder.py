@@ -25,7 +25,7 @@ from ledger.notes.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, W
 from ledger.tlog.tiles import TileAppender
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from policies.governance import approve
-from policies.log_keys import make_log_key_body
+from policies.log_key_changes import make_log_key_body
 from policies.replay import MemoryConsents, State, entry_sha256
 from queries.replay import replay
 from queries.rounds import messages as m

@@ -25,7 +25,7 @@ from ledger.notes.witness_protocol import AddCheckpoint, SizeConflict, WitnessRe
 from ledger.tlog.tiles import Tile, TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency, prove_inclusion
 from policies.consents.bundle import commitment
-from policies.consents.consent import PROMISE_SECONDS, Promise
+from policies.consents.promises import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
 from queries.rounds.messages import MyConsent
 from tests.kit.log_builder import ORIGIN, LogBuilder, key_of, mobility

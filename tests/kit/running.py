@@ -31,7 +31,8 @@ from ledger.notes.witness_policy import WitnessPolicy
 from ledger.tlog.tree import merkle_root
 from policies.consents.attestation import Attestation, make_enrolment
 from policies.consents.bundle import Bundle
-from policies.consents.consent import make_consent, make_revocation
+from policies.consents.consent import make_consent
+from policies.consents.revocation import make_revocation
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from policies.governance import approve
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex

@@ -22,7 +22,7 @@ from trust.client.service import ServiceClient
 from trust.files.evidence import keep_evidence
 from trust.log.export import export_log
 from trust.log.follower import LogFollower
-from trust.log.keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
+from trust.log.proven_keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
 from trust.log.source import FolderLog
 
 

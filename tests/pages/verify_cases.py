@@ -29,10 +29,10 @@ from ledger.text_forms import to_base64
 from ledger.tlog.proofs import check_consistency, check_inclusion
 from ledger.tlog.tree import merkle_path, merkle_root
 from policies.governance import approve
-from policies.log_keys import make_log_key_body
+from policies.log_key_changes import make_log_key_body
 from queries.answers.uses import InForceAt, check_in_force_at, check_use
-from trust.log.keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
 from trust.log.pins import Trust, decode_trust
+from trust.log.proven_keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
 
 ORIGIN = "example.town/log"
 LOG = SigningKey(bytes(32))

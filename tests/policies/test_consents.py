@@ -10,15 +10,8 @@ from msgspec import structs
 from ledger import ed25519, jws
 from ledger.errors import ConsentMismatch, Malformed, MusubiError, ProofInvalid, SignatureInvalid
 from policies.consents.bundle import NONE, Bundle, Leaf, disclose, leaf_digest
-from policies.consents.consent import (
-    Consent,
-    General,
-    SubGrant,
-    check_sub_grant,
-    make_revocation,
-    read_consent,
-    read_revocation,
-)
+from policies.consents.consent import Consent, General, SubGrant, check_sub_grant, read_consent
+from policies.consents.revocation import make_revocation, read_revocation
 from policies.document import document_sha256, notice_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from tests.kit.log_builder import HOLDERS, ORIGIN, TEXT, mobility

@@ -16,8 +16,7 @@ from ledger.errors import Malformed, MusubiError, NotPermitted, ProofInvalid, Si
 from ledger.notes.cosignatures import cosign
 from ledger.notes.note import Note, VerifierKey, format_note, parse_note
 from policies.consents.bundle import commitment
-from policies.consents.consent import PROMISE_SECONDS, Promise
-from policies.consents.promises import BrokenPromise, Included, are_late, check_broken_promise
+from policies.consents.promises import PROMISE_SECONDS, BrokenPromise, Included, Promise, are_late, check_broken_promise
 from tests.kit.log_builder import ORIGIN, LogBuilder, key_of
 from tests.kit.promise_town import WITNESSES, PromiseTown, quorum_policy
 from trust.cli import main

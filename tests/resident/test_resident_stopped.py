@@ -16,7 +16,7 @@ from queries.rounds.messages import CaughtUp
 from tests.kit.log_builder import HOLDERS, ORIGIN, STEWARDS, LogBuilder, key_of
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
-from trust.resident.proofs import StoppedAt, check_stopped
+from trust.resident.stopped import StoppedAt, check_stopped
 
 FIRST = 5
 """Where the town's first grant stands."""

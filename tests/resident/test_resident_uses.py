@@ -18,7 +18,7 @@ from queries.rounds.messages import MyConsent
 from tests.kit.log_builder import ORIGIN, LogBuilder, consent_of
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
-from trust.resident.proofs import AsOfThen, Use, check_as_of, find_uses
+from trust.resident.uses import AsOfThen, Use, check_as_of, find_uses
 
 Lie = Callable[[InForceAt], InForceAt | None]
 FIRST = 5

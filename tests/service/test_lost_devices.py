@@ -8,7 +8,7 @@ from ledger import entries as e
 from ledger import jws
 from ledger.jws import unb64url
 from policies.consents.bundle import Bundle, commitment
-from policies.consents.consent import Promise
+from policies.consents.promises import Promise
 from policies.pairwise_keys import public_hex
 from policies.replay import grant_in_force
 from tests.kit.running import HEALTH, Resident, Running, refused, replay_log

@@ -17,7 +17,8 @@ from sqlalchemy import update
 from ledger import canonical, jws
 from ledger import entries as e
 from policies.budgets import charges_for
-from policies.consents.consent import Promise, check_sub_grant
+from policies.consents.consent import check_sub_grant
+from policies.consents.promises import Promise
 from policies.document import Budget, document_sha256
 from policies.in_force.sets import count_in_force
 from queries.price.pricing import price

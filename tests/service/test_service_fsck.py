@@ -26,7 +26,7 @@ from ledger.notes.cosignatures import cosign
 from ledger.notes.log_keys import LogKeys
 from ledger.notes.note import Note, VerifierKey, format_note, parse_note
 from ledger.tlog.tiles import Tile, TileAppender, tiles_of_size
-from policies.log_keys import make_log_key_body
+from policies.log_key_changes import make_log_key_body
 from policies.replay import entry_sha256
 from tests.kit.running import ORIGIN, Town, lay_out
 from trust.cli import main

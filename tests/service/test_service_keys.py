@@ -19,16 +19,16 @@ from ledger.notes.note import VerifierKey, parse_note
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.notes.witness_protocol import AddCheckpoint, UntrustedSignature
 from ledger.tlog.tree import merkle_root
-from policies.consents.consent import Promise
-from policies.log_keys import make_log_key_body
+from policies.consents.promises import Promise
+from policies.log_key_changes import make_log_key_body
 from queries.rounds.messages import Countersign, OfferAnswer, Share, WorkAnswer
 from tests.kit.running import Resident, Running, Town, lay_out, query, question, refused, replay_log, run
 from trust.audit.witness import open_witness
 from trust.audit.witness_folder import change_trusted_keys, trusted_keys
 from trust.files.keys import new_key, new_post_quantum_key, write_secret
 from trust.log.follower import LogFollower
-from trust.log.keys import check_log_keys, decode_log_keys
 from trust.log.pins import PinnedLogKeys
+from trust.log.proven_keys import check_log_keys, decode_log_keys
 from trust.log.source import FolderLog
 
 pytestmark = pytest.mark.anyio

@@ -22,8 +22,8 @@ from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from queries.question.tree import Query, encode_query
 from queries.rounds.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Question
 from trust.client.http import call, open_http
-from trust.log.keys import check_log_keys, decode_log_keys
 from trust.log.pins import Trust
+from trust.log.proven_keys import check_log_keys, decode_log_keys
 from trust.runtime.clock import system_clock
 
 T = TypeVar("T")

@@ -31,7 +31,7 @@ from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_a
 from ledger.tlog.tree import root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.files.durable import write_whole
-from trust.log.keys import FollowedKeys
+from trust.log.followed_keys import FollowedKeys
 from trust.log.pins import TRUST_FILE, Trust, save_trust
 from trust.log.source import LogSource
 from trust.log.tile_folder import TileFolder

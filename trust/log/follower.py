@@ -27,12 +27,13 @@ median counts (the lower one of two), so that one witness's clock alone decides 
 stands in. A cosignature time more than 60 seconds ahead of our own clock is refused: one of the two is off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
 
+from ledger import entries as e
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.evidence import make_split_view
 from ledger.notes.checkpoints import Checkpoint
@@ -43,7 +44,7 @@ from ledger.notes.witness_policy import WitnessPolicy
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Frontier, root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
-from trust.log.keys import FollowedKeys
+from trust.log.followed_keys import FollowedKeys
 from trust.log.pins import PinnedLogKeys
 from trust.log.source import LogSource
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
@@ -176,6 +177,24 @@ class LogFollower:
             if self.frontier.size == checkpoint.size and self.frontier.root() != checkpoint.root:
                 raise ProofInvalid("The log's entries do not hash to its checkpoint's root.", index=first)
             yield VerifiedBatch(seen, first, entries, hashes, self.frontier.copy())
+
+    def entries_from(
+        self, first: int, kinds: Sequence[bytes], progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[tuple[int, e.AnyEntry]]:
+        """Yield, with their indices, the entries from ``first`` on that hold one of these bytes, such as ``"kind":"admit"``.
+
+        All of them are of the newest checkpoint's tree; ``frontier`` stays where it is. ``progress`` is called with
+        (entries read, entries in all) after each bundle. Raises what ``fetch`` and ``VerifiedTiles`` do.
+        """
+        checkpoint = self.fetch().checkpoint
+        tiles = VerifiedTiles(self.source.read_tile, checkpoint.size, checkpoint.root)
+        for number in range(first // TILE_WIDTH, -(-checkpoint.size // TILE_WIDTH)):
+            for place, data in enumerate(tiles.bundle(number)):
+                index = number * TILE_WIDTH + place
+                if index >= first and any(kind in data for kind in kinds):
+                    yield index, e.decode(data)
+            if progress is not None:
+                progress(min((number + 1) * TILE_WIDTH, checkpoint.size) - first, checkpoint.size - first)
 
     def _read_batch(self, tiles: VerifiedTiles, bound: int) -> tuple[list[bytes], list[bytes]]:
         frontier = self.frontier.copy()

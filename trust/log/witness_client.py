@@ -1,8 +1,12 @@
-"""Asking all witnesses of a policy at once to cosign a new checkpoint (the log's side of C2SP tlog-witness).
+"""Asking all witnesses of a policy at once, to cosign a new checkpoint or what they cosigned last; none waits for a slow one.
+
+This is the log's side of C2SP tlog-witness. No witness can hold up or spoil the others: each has its own time limit
+(``service.toml``: ``witness_timeout_seconds``), each answer is checked before it counts, and what went wrong is told by the
+witness' name. As soon as the quorum is met, the rest get ``LATE_SECONDS`` more. What the log does without a quorum is in
+``trust.service.publish.sequencer``.
 
 A witness with several keys stands on several lines of the policy with one address: it is asked once, and its answer is
-looked at for each of them. No witness can hold up or spoil the others: each has its own time limit, each answer is checked before it counts, and
-what went wrong is told by the witness' name. As soon as the quorum is met, the rest get ``LATE_SECONDS`` more.
+looked at for each of them.
 """
 
 import asyncio

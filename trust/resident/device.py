@@ -1,6 +1,7 @@
-"""What a resident's own device signs: consents and revocations. What it checks is in ``trust.resident.proofs``.
+"""What a resident's own device signs: consents and revocations.
 
-The device trusts no answer: what was signed must stand in the ledger, with a receipt.
+The device trusts no answer: what was signed must stand in the ledger, with a receipt. What it checks besides is in
+``trust.resident.uses``, ``stopped``, ``promises`` and ``erasure``.
 """
 
 import secrets
@@ -20,7 +21,8 @@ from ledger.errors import (
     SignatureInvalid,
 )
 from policies.consents.bundle import commitment
-from policies.consents.consent import make_consent, make_revocation
+from policies.consents.consent import make_consent
+from policies.consents.revocation import make_revocation
 from policies.document import Policy, document_sha256
 from policies.languages import NoticeLanguage
 from trust.client.service import ServiceClient

@@ -30,11 +30,12 @@ from ledger.notes.note import Note, NoteSignature, format_note, parse_note
 from ledger.notes.witness_policy import NO_WITNESS
 from ledger.tlog.tree import prove_consistency, prove_inclusion
 from ledger.tlog.verified_tiles import VerifiedTiles
-from policies.consents.consent import PROMISE_SECONDS, Promise
 from policies.consents.promises import (
     LATE_SECONDS,
+    PROMISE_SECONDS,
     BrokenPromise,
     Included,
+    Promise,
     are_late,
     check_broken_promise,
     keeps,

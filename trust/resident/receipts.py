@@ -6,7 +6,7 @@
       receipt-4711.tlog-proof        the receipt (C2SP tlog-proof); it carries the entry as its extra data
       entry-4711.json                the entry's exact bytes, for tools that do not read extra data
       trust.json                     whom to believe (``trust.log.pins``): a copy of the pins in use here
-      log-keys.json                  where the log's key has changed: its history, with proofs (``trust.log.keys``)
+      log-keys.json                  where the log's key has changed: its history, with proofs (``trust.log.proven_keys``)
       state-4000.txt                 the checkpoint of the newest receipt that lay there before
       history-4000-to-5000.txt       consistency from that one to the new one, as a request to a witness (C2SP tlog-witness)
       receipt-4890.tlog-proof …      the question asked about, the same way
@@ -31,8 +31,8 @@ from ledger.tlog.tree import prove_consistency
 from queries.answers.uses import InForceAt, check_use
 from trust.client.service import Proven, ServiceClient
 from trust.files.durable import write_whole
-from trust.log.keys import ProvenLogKeys, check_log_keys
 from trust.log.pins import TRUST_FILE, save_trust
+from trust.log.proven_keys import ProvenLogKeys, check_log_keys
 from trust.log.source import LogSource
 
 PUBLIC = 0o644

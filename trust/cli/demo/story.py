@@ -38,7 +38,7 @@ from trust.log.follower import LogFollower
 from trust.log.source import HttpLog
 from trust.partner.asking import Answered, ask, preview, to_query
 from trust.resident.device import revoke
-from trust.resident.proofs import StoppedAt, check_stopped
+from trust.resident.stopped import StoppedAt, check_stopped
 from trust.town.document import Question, Town
 from trust.town.layout import Layout
 from trust.town.play_residents import seed_of

@@ -21,7 +21,8 @@ from trust.client.service import ServiceClient
 from trust.files.durable import write_whole
 from trust.log.follower import LogFollower
 from trust.log.source import HttpLog
-from trust.resident.proofs import BAD_PROOFS, HolderAt, StoppedAt, Use, check_as_of, check_stopped, find_uses
+from trust.resident.stopped import HolderAt, StoppedAt, check_stopped
+from trust.resident.uses import BAD_PROOFS, Use, check_as_of, find_uses
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 

@@ -12,7 +12,7 @@ from ledger.notes.log_keys import LogKeys
 from ledger.notes.ml_dsa import public_bytes
 from ledger.notes.note import VerifierKey
 from policies.governance import approve
-from policies.log_keys import make_log_key_body
+from policies.log_key_changes import make_log_key_body
 from trust.cli.operator.processes import PRIVATE
 from trust.cli.steward.members import File, TownDir, read_body
 from trust.cli.steward.policy import read_signature

@@ -13,7 +13,7 @@ from ledger.entries import LogKeyBody, MemberBody, Token
 from ledger.errors import Malformed, NotPermitted
 from policies.document import decode_document
 from policies.governance import check_quorum
-from policies.log_keys import change_log_keys, make_log_key_body
+from policies.log_key_changes import change_log_keys, make_log_key_body
 from policies.replay import entry_sha256
 from trust.service.keys.own_keys import LogSigner
 from trust.service.store.store import Store, Transaction

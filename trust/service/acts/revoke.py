@@ -15,14 +15,9 @@ from ledger import entries as e
 from ledger.entries import Index
 from ledger.errors import AlreadyEnded, NotFound
 from policies.consents.bundle import Bundle, commitment
-from policies.consents.consent import (
-    PROMISE_SECONDS,
-    Promise,
-    Revocation,
-    read_consent,
-    read_lone_revocation,
-    read_revocation,
-)
+from policies.consents.consent import read_consent
+from policies.consents.promises import PROMISE_SECONDS, Promise
+from policies.consents.revocation import Revocation, read_lone_revocation, read_revocation
 from policies.replay import State
 from trust.service import metrics
 from trust.service.acts.enrol import refuse_lost

@@ -8,7 +8,7 @@ from msgspec import Raw
 from ledger.notes.receipts import Receipt
 from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import prove_inclusion
-from trust.log.keys import ProvenChange, ProvenLogKeys
+from trust.log.proven_keys import ProvenChange, ProvenLogKeys
 from trust.service.acts.govern import LogKeyRequest, change_log_key
 from trust.service.routes.http import ApiRequest, json_answer, read_json, service_of
 from trust.service.service import Service
@@ -16,7 +16,7 @@ from trust.service.service import Service
 
 @get("/v1/log-keys")
 async def log_keys(request: ApiRequest) -> Response[bytes]:
-    """Give every published change of the log's keys with its proof (``trust.log.keys``)."""
+    """Give every published change of the log's keys with its proof (``trust.log.proven_keys``)."""
     service = service_of(request)
     note = await service.sequencer.wait_for(1, service.settings.service.receipt_wait_seconds)
     size = int(note.split(b"\n", 2)[1])

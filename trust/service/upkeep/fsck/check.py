@@ -30,7 +30,7 @@ from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import MAX_NOTE_BYTES
 from ledger.tlog.tile_recovery import RecoveredTiles, Source
 from ledger.tlog.tree import root_hash
-from policies.log_keys import first_log_keys
+from policies.log_key_changes import first_log_keys
 from trust.log.source import LogSource, open_log
 from trust.log.tile_folder import CHECKPOINT, TileFolder
 from trust.service.settings import Settings

@@ -4,7 +4,7 @@ One counts if the log's keys signed it. Where several do, one that today's quoru
 that it did not, then the larger tree, then the one with more cosignatures, then the row before the file. A mirror's counts
 only with the quorum: it comes from somebody else. Nothing is ever signed here.
 
-The log's keys change by entries that the stewards' quorum signed (``policies.log_keys``). These are believed for their
+The log's keys change by entries that the stewards' quorum signed (``policies.log_key_changes``). These are believed for their
 signatures alone, so they may be looked for in rows and bundles that nothing else vouches for.
 """
 
@@ -17,7 +17,7 @@ from ledger.errors import MusubiError
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.witness_policy import WitnessPolicy
-from policies.log_keys import change_log_keys
+from policies.log_key_changes import change_log_keys
 
 Place = Literal["published", "log/checkpoint", "mirror"]
 _MARK = b'"kind":"log-key"'

@@ -1,37 +1,19 @@
-r"""How readers follow a change of the log's key: pins, and the proven key history that a service gives.
+"""How a reader of all entries follows a change of the log's key: by the ``log-key`` entries in the tree itself.
 
 A reader pins the genesis entry's hash and keys (``trust.log.pins``). Every later key comes from a ``log-key`` entry that
-is in the tree and has the stewards' quorum's signatures. ``trust.log.follower`` finds those as it reads. A reader who
-does not read the log, such as a resident's device with a receipt, asks the service for them instead::
-
-    GET /v1/log-keys
-    {"changes":[{"entry":{"kind":"log-key",…},"index":4711,"receipt":"c2sp.org/tlog-proof@v1\nindex 4711\n…"}],
-     "genesis":{"kind":"genesis",…},"v":1}
-
-``genesis`` has the pinned hash; each change is a quorum-signed entry, with its receipt under a checkpoint that is signed
-with the keys of that history and cosigned by the quorum of witnesses. All of it holds, or nothing is believed. The
-document is public and may be kept beside one's receipts: with ``trust.json`` it checks them offline.
-
-**What this cannot show** is that no later change was left out. Whoever has a stolen old key, serves a forked log
-and hides the change is stopped by the witnesses alone, which have removed that key.
+is in the tree and has the stewards' quorum's signatures (``policies.log_key_changes``). ``trust.log.follower`` and
+``trust.log.export`` find them here as they read. A reader who does not read the log asks for ``trust.log.proven_keys``.
 """
 
 from contextlib import suppress
-from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct
-
-from ledger import canonical
 from ledger import entries as e
-from ledger.entries import Index
-from ledger.errors import Malformed, MusubiError, ProofInvalid, SignatureInvalid
+from ledger.errors import MusubiError, ProofInvalid, SignatureInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import VerifierKey
-from ledger.notes.receipts import MAX_RECEIPT_BYTES, Receipt, check_receipt
-from ledger.notes.witness_policy import WitnessPolicy
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.verified_tiles import VerifiedTiles
-from policies.log_keys import change_log_keys, first_log_keys
+from policies.log_key_changes import change_log_keys
 from trust.log.pins import PinnedLogKeys, open_genesis
 
 _LOG_KEY = b'"kind":"log-key"'
@@ -102,44 +84,3 @@ class FollowedKeys:
             with suppress(ProofInvalid):
                 self._genesis = open_genesis(tiles.entry(0), self._genesis_sha256)
         return self._genesis
-
-
-class ProvenChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One ``log-key`` entry, where it is, and its receipt."""
-
-    index: Index
-    entry: Raw
-    receipt: Annotated[str, Meta(max_length=MAX_RECEIPT_BYTES)]
-
-
-class ProvenLogKeys(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every change of the log's keys so far, with its proof. See the module's docstring."""
-
-    v: Literal[1] = 1
-    genesis: Raw
-    changes: Annotated[list[ProvenChange], Meta(max_length=10_000)]
-
-
-def check_log_keys(proven: ProvenLogKeys, pinned: PinnedLogKeys, witnesses: WitnessPolicy | None) -> LogKeyHistory:
-    """Return the key history that the document proves.
-
-    Raises ProofInvalid, SignatureInvalid, NotPermitted (no quorum) or Malformed for the first thing wrong.
-    """
-    genesis = open_genesis(bytes(proven.genesis), pinned.genesis_sha256)
-    history = first_log_keys(genesis)
-    for change in proven.changes:
-        entry = e.decode(bytes(change.entry))
-        if not isinstance(entry, e.LogKey):
-            raise Malformed("The key history holds an entry that changes no key.")
-        history = change_log_keys(history, change.index, entry, genesis)
-    for change in proven.changes:
-        receipt = Receipt.parse(change.receipt.encode())
-        if receipt.index != change.index:
-            raise ProofInvalid("The key history holds a receipt for another entry.")
-        check_receipt(receipt, bytes(change.entry), history, witnesses)
-    return history
-
-
-def decode_log_keys(data: bytes) -> ProvenLogKeys:
-    """Read the document strictly; raise Malformed."""
-    return canonical.decode(data, ProvenLogKeys, "key history")

@@ -1,0 +1,147 @@
+"""Where the end of a consent has come to: checked by the resident's own device, holder by holder.
+
+Each holder's statement is checked with the key of its ``member`` entry, which the stewards' quorum signed; entries come
+with receipts. That a holder has left, which nobody has signed, is read from the log itself: its last ``member`` entry
+says so, and no open question could still count the consent there. Not checked: that no newer ``member`` entry of a holder
+lies between the one named and the size of its statement. An auditor sees that.
+"""
+
+from msgspec import Struct
+
+from ledger import canonical
+from ledger import entries as e
+from ledger.entries import Text
+from ledger.errors import ProofInvalid
+from ledger.notes.receipts import Receipt
+from policies.governance import check_quorum
+from queries.answers.uses import HolderStopped, Stopped, check_caught_up
+from trust.client.service import ServiceClient
+from trust.log.follower import LogFollower
+from trust.log.pins import open_genesis
+
+_OF_HOLDERS = tuple(b'"kind":"%b"' % kind for kind in (b"member", b"admit", b"release", b"refund"))
+
+
+class HolderAt(Struct, frozen=True, kw_only=True):
+    """One holder: when its node has signed that it stopped, or None; and when it was last heard."""
+
+    holder: str
+    title: Text
+    stopped_at: int | None
+    heard: int | None
+    has_left: bool
+
+
+class StoppedAt(Struct, frozen=True, kw_only=True):
+    """An end of a consent, checked: ``stopped_at`` is when the last holder stopped, None while one has not."""
+
+    index: int
+    grant: int
+    at: int
+    holders: list[HolderAt]
+    stopped_at: int | None
+    receipt: bytes
+    """The receipt of the entry (C2SP tlog-proof); its ``extra`` is the service's answer with the holders' signatures."""
+
+
+def check_stopped(client: ServiceClient, follower: LogFollower, index: int, grant: int | None = None) -> StoppedAt:
+    """Return where the end of a consent has come to: every holder's signature checked against the ledger.
+
+    ``grant`` is the consent that is asked about, where that is known: another one's end is no answer. ``follower`` reads
+    the log where a holder is said to have left. Raises NotFound where no consent ends there, and ProofInvalid,
+    SignatureInvalid or NotPermitted where the service's answer does not hold.
+    """
+    answer = client.get(f"/v1/log/stopped/{index}", Stopped)
+    proven = client.prove(index)
+    if (answer.log, answer.index, answer.at) != (client.trust.origin, index, proven.entry.at):
+        raise ProofInvalid("The service's answer is about another end of a consent.")
+    if _grant_of(client, proven.entry) != answer.grant:
+        raise ProofInvalid("The service names another consent than the one that ended there.")
+    if grant is not None and grant != answer.grant:
+        raise ProofInvalid("The service shows the end of another consent than the one that was asked about.")
+    granted = client.prove(answer.grant).entry
+    if not isinstance(granted, e.Grant) or granted.policy_sha256 != answer.policy_sha256:
+        raise ProofInvalid("The service names another policy than the one that was agreed to.")
+    policy = client.policy(answer.policy_sha256)
+    if [each.holder for each in answer.holders] != list(policy.holders):
+        raise ProofInvalid("The service does not name exactly the policy's holders.")
+    genesis = open_genesis(client.prove(0).data, client.trust.genesis_sha256)  # it names the stewards
+    checked = [_check_holder(client, each, index, genesis) for each in answer.holders]
+    for said, (holder, _) in zip(answer.holders, checked, strict=True):
+        if holder.has_left:
+            _check_left(follower, said, answer)
+    times = [time for _, time in checked if time is not None]
+    complete = answer.stopped_at is not None and len(times) == len(checked)
+    if answer.stopped_at is not None and (not complete or max(times) != answer.stopped_at):
+        raise ProofInvalid("The service says that it stopped everywhere, but the holders have not signed that.")
+    grown = Receipt(
+        index=index,
+        proof=proven.receipt.proof,
+        checkpoint=proven.receipt.checkpoint,
+        extra=canonical.encode(answer),
+    )
+    return StoppedAt(
+        index=index,
+        grant=answer.grant,
+        at=answer.at,
+        holders=[holder for holder, _ in checked],
+        stopped_at=answer.stopped_at,
+        receipt=grown.format(),
+    )
+
+
+def _grant_of(client: ServiceClient, entry: e.AnyEntry) -> int:
+    """Return which grant an entry ends; for the erasure of a revocation's record, the one that was revoked."""
+    match entry:
+        case e.Revoke():
+            return entry.grant
+        case e.Erase():
+            erased = client.prove(entry.index).entry
+            return erased.grant if isinstance(erased, e.Revoke) else entry.index
+        case _:
+            raise ProofInvalid("The entry there ends no consent.")
+
+
+def _check_holder(
+    client: ServiceClient, said: HolderStopped, index: int, genesis: e.Genesis
+) -> tuple[HolderAt, int | None]:
+    """Check one holder; return it and the time that counts for it, if it has stopped or left."""
+    entry = client.prove(said.member).entry
+    if not isinstance(entry, e.Member) or entry.member.alias != said.holder:
+        raise ProofInvalid("The service names an entry that does not register the holder.")
+    check_quorum("member", canonical.encode(entry.member), entry.signatures, genesis)  # nobody else may name its key
+    stopped_at = None
+    if said.token is not None:
+        statement = check_caught_up(said.token, entry.member.key, log=client.trust.origin, holder=said.holder)
+        if statement.size <= index:
+            raise ProofInvalid("A holder's statement does not reach as far as the end of the consent.")
+        stopped_at = statement.at
+    has_left = said.token is None and entry.member.status == "left"
+    holder = HolderAt(
+        holder=said.holder,
+        title=entry.member.title,
+        stopped_at=stopped_at,
+        heard=said.heard,
+        has_left=has_left,
+    )
+    return holder, entry.at if has_left else stopped_at
+
+
+def _check_left(follower: LogFollower, said: HolderStopped, answer: Stopped) -> None:
+    """Raise ProofInvalid unless a holder has left by its last ``member`` entry, and no open question can count the consent.
+
+    Only questions behind the grant can, so the log is read from there on.
+    """
+    last, open_questions = said.member, set()
+    for index, entry in follower.entries_from(min(answer.grant, said.member), _OF_HOLDERS):
+        match entry:
+            case e.Member() if entry.member.alias == said.holder:
+                last = max(last, index)
+            case e.Admit() if entry.policy_sha256 == answer.policy_sha256 and said.holder in entry.participants:
+                open_questions.add(index)
+            case e.Release() | e.Refund():
+                open_questions.discard(entry.admit)
+            case _:
+                pass
+    if last != said.member or open_questions:
+        raise ProofInvalid("The service says that a holder has left the town, and the ledger does not bear that out.")

@@ -1,0 +1,202 @@
+"""Which questions could count a resident's consents: checked by the resident's own device, with the proofs for each.
+
+The device reads the log itself, from its first consent on, each bundle of entries checked against a signed, cosigned
+checkpoint: so no question is left out. For each question under a policy version that it agreed to, it gets the in-force
+proof, in pages, and checks it against the root in the question's own entry. A proof that is missing or wrong, or that
+counts a consent after its end, is a fault, said in plain words beside the question. Where an end has come to is checked
+in ``trust.resident.stopped``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from ledger import entries as e
+from ledger.errors import Malformed, NotFound, NotPermitted, ProofInvalid, SignatureInvalid
+from policies.replay import MemoryConsents, State
+from queries.answers.uses import (
+    InForceAt,
+    Uses,
+    check_in_force_at,
+    check_use,
+)
+from queries.replay import replay
+from queries.rounds.messages import MyConsent
+from trust.client.service import ServiceClient
+from trust.log.follower import LogFollower
+
+Progress = Callable[[int, int], None]
+"""Called with (entries read, entries in all)."""
+_OF_QUESTIONS = tuple(
+    b'"kind":"%b"' % kind for kind in (b"admit", b"release", b"refund", b"revoke", b"erase", b"grant")
+)
+BAD_PROOFS = (Malformed, NotPermitted, ProofInvalid, SignatureInvalid)
+
+
+class Use(Struct, kw_only=True):
+    """One question under a policy version that the resident agreed to.
+
+    ``counted`` says whether any of the resident's grants could be counted, ``grants`` which ones; both are proven.
+    ``fault`` says what is wrong, or is empty.
+    """
+
+    admit: int
+    at: int
+    by: str
+    policy: str
+    counted: bool = False
+    grants: list[int] = []
+    ended: Literal["open", "answered", "refunded"] = "open"
+    closed_by: int | None = None
+    fault: str = ""
+
+
+class _OwnConsent(Struct, kw_only=True):
+    """One of the resident's grants as the log has it, and the entry that ended it."""
+
+    index: int
+    policy_sha256: str
+    ended_by: int | None = None
+
+
+class _Reading(Struct, kw_only=True):
+    """What the log says about the resident's consents and the questions that could count them."""
+
+    own: dict[int, _OwnConsent]
+    admits: dict[int, e.Admit] = {}
+    uses: dict[int, Use] = {}
+
+
+def find_uses(
+    client: ServiceClient, follower: LogFollower, mine: Sequence[MyConsent], progress: Progress | None = None
+) -> list[Use]:
+    """Return every question since one's consents, in the order of the log, each with its proofs checked.
+
+    Raises what reading the log raises, and Unavailable where the proofs cannot be had now.
+    """
+    if not mine:
+        return []
+    reading = _read(follower, mine, progress)
+    for consent in reading.own.values():
+        wanted = {
+            place: admit
+            for place, admit in reading.admits.items()
+            if admit.policy_sha256 == consent.policy_sha256 and place > consent.index
+        }
+        answers = _fetch(client, consent, wanted) if wanted else {}
+        for place, admit in wanted.items():
+            _check(reading.uses[place], admit, consent, answers.get(place), client.trust.origin)
+    return list(reading.uses.values())
+
+
+def _read(follower: LogFollower, mine: Sequence[MyConsent], progress: Progress | None) -> _Reading:
+    own = {consent.index: _OwnConsent(index=consent.index, policy_sha256="") for consent in mine}
+    consents = {consent.index: consent.consent for consent in mine}
+    reading = _Reading(own=own)
+    for index, entry in follower.entries_from(min(own), _OF_QUESTIONS, progress):
+        match entry:
+            case e.Grant() if index in own:
+                if entry.consent != consents[index]:
+                    raise ProofInvalid("The ledger has another consent there than the service says; tell the stewards.")
+                own[index].policy_sha256 = entry.policy_sha256
+            case e.Revoke() if entry.grant in own:
+                own[entry.grant].ended_by = index
+            case e.Erase() if entry.index in own and own[entry.index].ended_by is None:
+                own[entry.index].ended_by = index
+            case e.Admit() if any(each.policy_sha256 == entry.policy_sha256 for each in own.values()):
+                reading.admits[index] = entry
+                reading.uses[index] = Use(admit=index, at=entry.at, by=entry.by, policy=entry.policy)
+            case e.Release() | e.Refund() if entry.admit in reading.uses:
+                use = reading.uses[entry.admit]
+                use.ended, use.closed_by = ("answered" if isinstance(entry, e.Release) else "refunded"), index
+            case _:
+                pass
+    if any(not each.policy_sha256 for each in own.values()):
+        raise ProofInvalid("The ledger has no consent where the service says that one of yours is; tell the stewards.")
+    return reading
+
+
+def _fetch(client: ServiceClient, consent: _OwnConsent, wanted: dict[int, e.Admit]) -> dict[int, InForceAt]:
+    """Fetch the in-force proofs of one grant for these questions, page by page."""
+    found: dict[int, InForceAt] = {}
+    first, last = min(wanted), max(wanted)
+    while first <= last:
+        page = client.get(f"/v1/log/uses/{consent.policy_sha256}/{consent.index}?first={first}", Uses)
+        found |= {use.in_force.size: use.in_force for use in page.uses}
+        if page.next is None or page.next <= first:
+            break
+        first = page.next
+    return found
+
+
+def _check(use: Use, admit: e.Admit, consent: _OwnConsent, answer: InForceAt | None, log: str) -> None:
+    if answer is None:
+        use.fault = f"The service gave no proof for your consent {consent.index}."
+        return
+    try:
+        counted = check_use(answer, admit, use.admit, log=log, index=consent.index)
+    except BAD_PROOFS as error:
+        use.fault = f"The proof for your consent {consent.index} is wrong: {error.message}"
+        return
+    if counted:
+        use.counted = True
+        use.grants.append(consent.index)
+        if consent.ended_by is not None and consent.ended_by < use.admit:
+            use.fault = f"It could count your consent {consent.index}, which had ended at {consent.ended_by}."
+
+
+class AsOfThen(Struct, frozen=True, kw_only=True):
+    """Whether a grant was in force as of a tree size, and how that was made sure: by a question's entry, or a replay."""
+
+    answer: InForceAt
+    in_force: bool
+    admit: bool
+
+
+def check_as_of(
+    client: ServiceClient,
+    follower: LogFollower,
+    policy_sha256: str,
+    index: int,
+    size: int,
+    progress: Progress | None = None,
+) -> AsOfThen:
+    """Return whether the grant at ``index`` was in force at a tree of ``size`` entries.
+
+    Where a question under that policy version stands at ``size``, its own entry has the root. For any other size no entry
+    has it, so the log is replayed on this machine up to there. Raises ProofInvalid where the two do not agree.
+    """
+    answer = client.get(f"/v1/log/in-force/{policy_sha256}/{size}/{index}", InForceAt)
+    entry = _admit_at(client, follower, size)
+    if entry is not None and entry.policy_sha256 == policy_sha256:
+        return AsOfThen(
+            answer=answer, in_force=check_use(answer, entry, size, log=client.trust.origin, index=index), admit=True
+        )
+    state = _replay_to(follower, size, progress)
+    root = state.in_force_root(policy_sha256, state.at, answer.charge)
+    if (answer.root, answer.at) != (root, state.at):
+        raise ProofInvalid("The service's in-force set is not the one that the ledger gives; tell the town's stewards.")
+    bit = check_in_force_at(answer, log=client.trust.origin, policy_sha256=policy_sha256, size=size, index=index)
+    return AsOfThen(answer=answer, in_force=bit, admit=False)
+
+
+def _admit_at(client: ServiceClient, follower: LogFollower, index: int) -> e.Admit | None:
+    if index >= follower.fetch().checkpoint.size:
+        return None
+    entry = client.prove(index).entry
+    return entry if isinstance(entry, e.Admit) else None
+
+
+def _replay_to(follower: LogFollower, size: int, progress: Progress | None) -> State:
+    state, seen = State(), MemoryConsents()
+    for batch in follower.follow():
+        for offset, data in enumerate(batch.entries):
+            if batch.first + offset == size:
+                return state
+            replay(state, batch.first + offset, data, seen)
+        if progress is not None:
+            progress(min(state.size, size), size)
+    if state.size != size:
+        raise NotFound("The published ledger has not reached that size.")
+    return state
