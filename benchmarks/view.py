@@ -22,12 +22,12 @@ import msgspec
 import numpy as np
 
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
-from queries.price.cost import make_measurement
 from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked
 from queries.question.tree import Query, Spend
 from trust.node.data.views import ViewStore
+from trust.node.rounds.noise import make_measurement
 
 ROWS = 10_000_000
 PEOPLE = 1_000_000

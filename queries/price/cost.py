@@ -1,4 +1,6 @@
-"""Everything that OpenDP does for us: the discrete Gaussian mechanism, its zCDP cost, and the conversion for people.
+"""What noise costs, by OpenDP: the discrete Gaussian mechanism's zCDP cost, the conversion for people, half widths.
+
+Nothing is drawn here.
 
 **Privacy argument of the mechanism.** Precondition: two neighbouring integer vectors (one resident at one holder) of a
 primitive are within L2 distance d = sqrt(``squared_sensitivity``) (``queries.question.sensitivity``). Claim: adding
@@ -12,7 +14,7 @@ costs up to whole nano-rho.
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -37,7 +39,6 @@ EPSILON_PLACES = Decimal("0.0001")
 _PROFILE_LIMIT = 1_000 * NANO
 _SCALE = re.compile(r"[1-9][0-9]{0,12}(\.[0-9]{1,12})?", re.ASCII)
 _DELTA = re.compile(r"0\.[0-9]{1,12}", re.ASCII)
-_I64 = 2**63 - 1
 _VECTORS = dp.vector_domain(dp.atom_domain(T="i64"))
 _L2 = dp.l2_distance(T=float)
 
@@ -47,7 +48,7 @@ def nano_rho(squared_sensitivity: int, scale: str) -> int:
     """Return ceil(10^9 map(sensitivity)) of discrete Gaussian noise at ``scale``: the cost at one holder."""
     if squared_sensitivity == 0:
         return 0
-    rho = _gaussian(float(scale)).map(root_up(squared_sensitivity))
+    rho = gaussian(float(scale)).map(root_up(squared_sensitivity))
     return math.ceil(Fraction(rho) * NANO)
 
 
@@ -59,14 +60,18 @@ def root_up(square: int | Fraction) -> float:
     return root
 
 
-def _gaussian(scale: float) -> Any:
+def gaussian(scale: float) -> Any:
+    """Return OpenDP's discrete Gaussian mechanism on integer vectors. Here only its ``map`` is asked, which is pure.
+
+    Calling it draws noise, which is done in ``trust.node.rounds.noise`` alone.
+    """
     return dp.m.make_gaussian(_VECTORS, _L2, scale=scale)
 
 
 @lru_cache(maxsize=1)
 def _approximate() -> Any:
     # Noise of scale 1 has cost d^2 / 2 at distance d, so d = sqrt(2 rho) stands for any rho.
-    return dp.c.make_zCDP_to_approxDP(_gaussian(1.0))
+    return dp.c.make_zCDP_to_approxDP(gaussian(1.0))
 
 
 def _profile(nano: int) -> Any:
@@ -182,28 +187,3 @@ def check_scales(plan: Plan, noise: Sequence[Noise]) -> None:
     for part in noise:
         if _SCALE.fullmatch(part.scale) is None or not MIN_SCALE <= Decimal(part.scale) <= MAX_SCALE:
             raise ProofInvalid("The stated noise has a scale outside the allowed range.")
-
-
-def make_measurement(plan: Plan, noise: Sequence[Noise]) -> Callable[[Sequence[int]], list[int]]:
-    """Return the function with which a holder noises its exact vector: discrete Gaussian, each primitive at its scale.
-
-    Each call draws fresh noise, so a holder calls it once for each ``admit`` and stores the result. There is no seed.
-    Numbers outside 64 bits are first clipped to them: no view's bounds lead there, and clipping brings two vectors no
-    further apart. Raises ProofInvalid for noise that does not fit the plan or a vector of another length.
-    """
-    check_scales(plan, noise)
-    blocks = [
-        (plan.cells * primitive.width, _gaussian(float(part.scale)))
-        for primitive, part in zip(plan.primitives, noise, strict=True)
-    ]
-
-    def measure(vector: Sequence[int]) -> list[int]:
-        if len(vector) != plan.length:
-            raise ProofInvalid("The vector is not of the length that the question's plan says.")
-        noised: list[int] = []
-        for length, mechanism in blocks:
-            block = vector[len(noised) : len(noised) + length]
-            noised += mechanism([min(max(number, -_I64), _I64) for number in block])
-        return noised
-
-    return measure

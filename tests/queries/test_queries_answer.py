@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
 from queries.answers.finish import Cell, finish
-from queries.price.cost import half_width, make_measurement
+from queries.price.cost import half_width
 from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan
 from tests.kit.questions import ALL_MEASURES, make_policy, plan_of
+from trust.node.rounds.noise import make_measurement
 
 POLICY = make_policy()
 MEAN = MeasureAsked(as_="mean_fare", mean="fare")

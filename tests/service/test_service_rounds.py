@@ -14,11 +14,11 @@ from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotPermitted
 from policies.budgets import Account
 from queries.answers.finish import finish
-from queries.price.cost import make_measurement
 from queries.question.check import make_plan
 from queries.question.tree import decode_query
 from queries.rounds.messages import Go, Share, Task, token_sha256
 from tests.kit.running import MOBILITY, Running, Town, query, question, refused, replay_log, run
+from trust.node.rounds.noise import make_measurement
 
 dp.enable_features("contrib")
 pytestmark = pytest.mark.anyio

@@ -23,13 +23,13 @@ from ledger.errors import (
 )
 from policies.in_force.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks
 from policies.replay import OpenRound
-from queries.price.cost import make_measurement
 from queries.rounds.local import fit
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.node.books import Books, OwnRound
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
+from trust.node.rounds.noise import make_measurement
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock
 from trust.runtime.crash_points import reached
 
