@@ -4,6 +4,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
+NEWEST := .venv-newest
 STAY ?= 1
 TOWN ?= towns/momijidai
 WORKERS ?= 3
@@ -12,7 +13,7 @@ unexport VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check fix hooks bench lint lock clean
+.PHONY: help demo serve test check fix hooks bench test-newest lint lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +46,14 @@ test: lint ## everything: lint, types, contracts, all tests on SQLite and Postgr
 check: lint ## the fast loop: lint and the quick tests
 	@$(BIN)/pytest -n $(WORKERS) -q -m "not slow"
 
+test-newest: $(VENV)/ready ## the quick tests on the newest dependencies that pyproject.toml allows
+	@test -x $(NEWEST)/bin/python || $(BIN)/python -m venv $(NEWEST)
+	@$(BIN)/uv pip install --quiet --upgrade --python $(NEWEST)/bin/python --group dev -e .
+	@echo "Other than in requirements.lock:"
+	@comm -13 <(grep -oE '^[a-z0-9-]+==[^ ;]+' requirements.lock | LC_ALL=C sort) \
+	  <($(BIN)/uv pip freeze --quiet --exclude-editable --python $(NEWEST)/bin/python | LC_ALL=C sort)
+	@$(NEWEST)/bin/python -m pytest -n $(WORKERS) -q -m "not slow" $(ONLY)
+
 fix: $(VENV)/ready ## format, and mend what the linter can mend by itself
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -59,4 +68,4 @@ lock: ## resolve requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev pyproject.toml -o requirements.lock
 
 clean: ## remove what was set up
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage* .hypothesis
+	rm -rf $(VENV) $(NEWEST) .pytest_cache .mypy_cache .ruff_cache .coverage* .hypothesis
