@@ -78,7 +78,6 @@ class State(Struct, kw_only=True):
     size: int = 0
     at: int = 0
     genesis: e.Genesis | None = None
-    genesis_sha256: str = ""
     log_keys: LogKeyHistory | None = None
     """Which keys sign trees of which size; None before the genesis entry."""
     members: dict[str, e.MemberBody] = field(default_factory=dict)
@@ -136,11 +135,6 @@ class State(Struct, kw_only=True):
         first = max((place for place, each in enumerate(keys) if each.index < index), default=0)
         return [bytes.fromhex(each.key) for each in reversed(keys[first:])]
 
-    def key_at(self, alias: str, index: int) -> bytes | None:
-        """Return the signing key that a member had in force at the entry ``index``, or None before its first."""
-        found = [each.key for each in self.member_keys.get(alias, []) if each.index < index]
-        return bytes.fromhex(found[-1]) if found else None
-
     def members_with(self, role: e.Role) -> list[e.MemberBody]:
         """Return the active members of one role, by alias."""
         return [body for alias, body in sorted(self.members.items()) if self.member(alias, role)]
@@ -183,7 +177,7 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
     try:
         match entry:
             case e.Genesis():
-                _genesis(state, entry, data)
+                _genesis(state, entry)
             case e.LogKey():
                 _log_key(state, index, entry)
             case e.Member():
@@ -214,7 +208,7 @@ def _kind(entry: e.AnyEntry) -> str:
     return str(entry.__struct_config__.tag)
 
 
-def _genesis(state: State, entry: e.Genesis, data: bytes) -> None:
+def _genesis(state: State, entry: e.Genesis) -> None:
     aliases = {steward.alias for steward in entry.stewards}
     keys = {steward.key for steward in entry.stewards}  # one key under two names would be a quorum by itself
     if len(aliases) != len(entry.stewards) or len(keys) != len(aliases) or entry.quorum > len(aliases):
@@ -225,7 +219,6 @@ def _genesis(state: State, entry: e.Genesis, data: bytes) -> None:
         raise ProofInvalid("its time zone is not one of the IANA database.") from None
     state.log_keys = first_log_keys(entry)
     state.genesis = entry
-    state.genesis_sha256 = entry_sha256(data)
 
 
 def _log_key(state: State, index: int, entry: e.LogKey) -> None:

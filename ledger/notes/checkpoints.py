@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
-from ledger.errors import Malformed, SignatureInvalid
+from ledger.errors import Malformed
 from ledger.hashing import HASH_BYTES
 from ledger.notes import ml_dsa
 from ledger.notes.note import (
@@ -30,9 +30,7 @@ from ledger.notes.note import (
     VerifierKey,
     check_name,
     format_note,
-    parse_note,
     sign_text,
-    verify_note,
 )
 from ledger.text_forms import MAX_SIZE, to_base64, to_hash, to_number
 
@@ -83,16 +81,3 @@ def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey, post_quantum: MLDSA
         signature = post_quantum.sign(ml_dsa.cosigned_message(checkpoint.origin, 0, checkpoint.text))
         lines.append(NoteSignature(checkpoint.origin, verifier.key_id, bytes(8) + signature))
     return format_note(Note(checkpoint.text, tuple(lines)))
-
-
-def open_checkpoint(data: bytes, log_key: VerifierKey) -> tuple[Checkpoint, Note]:
-    """Read a signed checkpoint and check the log's own signature; cosignatures are left to ``ledger.notes.cosignatures``.
-
-    Raises Malformed, TooLarge, or SignatureInvalid when the log did not sign it or it is another log's.
-    """
-    note = parse_note(data)
-    verify_note(note, [log_key])
-    checkpoint = Checkpoint.parse(note.text)
-    if checkpoint.origin != log_key.name:
-        raise SignatureInvalid("The checkpoint is for another log than the key that signed it.")
-    return checkpoint, note

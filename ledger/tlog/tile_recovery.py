@@ -84,14 +84,6 @@ class RecoveredTiles:
             found.append(merkle_root(hashes[place : place + (1 << height)]))
         return found
 
-    def is_certain(self, level: int, index: int) -> bool:
-        """Return whether what ``hashes`` gives for a tile hangs from the signed root without a gap."""
-        while (level, index) not in self._edge:
-            level, index = level + 1, index // TILE_WIDTH
-            if self.hashes(level, index) is None:
-                return False
-        return self.is_known
-
     def _edge_root(self, edge: list[Tile], flat: list[bytes]) -> bytes:
         held = {tile.level: (tile.index, part) for tile, part in _parts(edge, flat)}
         hashes = []

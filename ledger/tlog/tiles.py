@@ -19,7 +19,7 @@ over; nothing of width 0. A partial tile may go once the full one is there.
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -109,14 +109,6 @@ def partial_tiles(size: int) -> list[Tile]:
         if width:
             tiles.append(Tile(level, index, width))
     return tiles
-
-
-def tiles_of_size(size: int) -> Iterator[Tile]:
-    """Yield every tile and bundle that makes up a tree of ``size`` entries: full ones by level, then partial ones."""
-    for level in levels_of_size(size):
-        for index in range(hashes_at(level, size) // TILE_WIDTH):
-            yield Tile(level, index)
-    yield from partial_tiles(size)
 
 
 def tile_at(level: int, index: int, size: int) -> Tile:

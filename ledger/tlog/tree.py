@@ -165,20 +165,3 @@ def merkle_root(leaf_hashes: Sequence[bytes]) -> bytes:
     while len(leaf_hashes) > 1:
         leaf_hashes = _parents(leaf_hashes)
     return leaf_hashes[0]
-
-
-def merkle_path(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
-    """Return the RFC 6962 inclusion path of one leaf of a small tree held in memory, leaf to root.
-
-    Raises NotFound unless 0 <= index < len(leaf_hashes).
-    """
-    if not 0 <= index < len(leaf_hashes):
-        raise NotFound("There is no leaf at that index in the tree.")
-    path = []
-    while len(leaf_hashes) > 1:
-        sibling = index ^ 1
-        if sibling < len(leaf_hashes):  # an odd last hash has no sibling here: it is carried over
-            path.append(leaf_hashes[sibling])
-        leaf_hashes = _parents(leaf_hashes)
-        index >>= 1
-    return path

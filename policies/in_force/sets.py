@@ -154,7 +154,7 @@ class InForce:
 
     def prove(self, day: str, charge: int, size: int, index: int) -> "InForceProof":
         """Make the proof for bit ``index`` of that set of ``size`` bits."""
-        return _prove(self._set(day, charge), size, index)
+        return prove_in_force(self._set(day, charge), size, index)
 
     def _set(self, day: str, charge: int) -> ChunkTree:
         """Bring the kept set of the same groups up to date, or make it."""
@@ -210,17 +210,8 @@ def _between(bits: int, number: int, first: int, end: int) -> int:
     return bits
 
 
-def in_force_root(chunks: Chunks, size: int) -> Hex32:
-    """Return the root over the bits of indices 0 to ``size`` - 1."""
-    return ChunkTree(chunks).root(size)
-
-
-def prove_in_force(chunks: Chunks, size: int, index: int) -> InForceProof:
+def prove_in_force(tree: ChunkTree, size: int, index: int) -> InForceProof:
     """Make the proof for bit ``index`` of a set of ``size`` bits. Raises ProofInvalid where there is no such bit."""
-    return _prove(ChunkTree(chunks), size, index)
-
-
-def _prove(tree: ChunkTree, size: int, index: int) -> InForceProof:
     if not 0 <= index < size:
         raise ProofInvalid("The in-force set has no such index.")
     number = index // CHUNK_BITS
@@ -246,11 +237,6 @@ def check_in_force(proof: InForceProof, root: Hex32, *, index: int, size: int) -
     number, bit = divmod(proof.index, CHUNK_BITS)
     check_inclusion(leaf_hash(chunk), number, -(-proof.size // CHUNK_BITS), path, bytes.fromhex(root))
     return bool(int.from_bytes(chunk, "little") >> bit & 1)
-
-
-def count_in_force(chunks: Chunks) -> int:
-    """Return how many grants are in the set."""
-    return sum(bits.bit_count() for bits in chunks.values())
 
 
 def indices_in_force(chunks: Chunks) -> list[int]:

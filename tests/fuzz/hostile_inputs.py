@@ -21,8 +21,9 @@ from ledger.errors import MusubiError
 from ledger.evidence import SplitView, make_split_view
 from ledger.hashing import leaf_hash
 from ledger.notes import ml_dsa
-from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.cosignatures import check_cosignature, cosign
+from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import Note, NoteSignature, VerifierKey, cosignature_time, format_note, parse_note
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.notes.witness_policy import WitnessPolicy
@@ -113,7 +114,7 @@ def parsers() -> tuple[Parser, ...]:
     frontiers = msgspec.json.Decoder(Frontier)
 
     def check_note(data: bytes) -> None:
-        checked, note = open_checkpoint(data, log_key)
+        checked, note = LogKeyHistory.of(log_key).open(data)
         for key in (witness_key, pq_key):
             check_cosignature(note, key)
         assert checked == checkpoint, "a forged checkpoint"

@@ -12,10 +12,12 @@ from nacl.signing import SigningKey
 
 from ledger.errors import Malformed, NotFound, Unavailable
 from ledger.hashing import EMPTY_ROOT, leaf_hash
-from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import VerifierKey
-from ledger.tlog.tiles import Tile, TileAppender, TileReader, encode_bundle, tiles_of_size
+from ledger.tlog.tiles import Tile, TileAppender, TileReader, encode_bundle
 from ledger.tlog.tree import Frontier, root_hash
+from tests.kit.small_trees import tiles_of_size
 from trust.log import tile_folder
 from trust.log.tile_folder import TileFolder
 
@@ -36,7 +38,9 @@ def reopen(root: Path, entries: list[bytes]) -> tuple[TileFolder, TileAppender]:
     """Open a log as every start does, and hold every tile of it against the first ``entries``."""
     folder = TileFolder(root)
     data = folder.read_checkpoint()
-    checkpoint = Checkpoint("example.town/log", 0, EMPTY_ROOT) if data is None else open_checkpoint(data, LOG_KEY)[0]
+    checkpoint = (
+        Checkpoint("example.town/log", 0, EMPTY_ROOT) if data is None else LogKeyHistory.of(LOG_KEY).open(data)[0]
+    )
     size = checkpoint.size
     assert size <= len(entries)
     appender = TileAppender.restore(size, folder.read_tile)
@@ -214,7 +218,7 @@ def test_after_an_error_at_any_durable_step_the_old_or_the_new_log_is_there_and_
             failed = FIRST if not done else SECOND
         # The same folder object, restored from the checkpoint, goes on with other entries.
         data = folder.read_checkpoint()
-        size = open_checkpoint(data, LOG_KEY)[0].size if data is not None else 0
+        size = LogKeyHistory.of(LOG_KEY).open(data)[0].size if data is not None else 0
         assert size in (len(done), len(done) + len(failed))
         entries = (done + failed)[:size] + THIRD
         publish(folder, TileAppender.restore(size, folder.read_tile), THIRD)

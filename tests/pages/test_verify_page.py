@@ -15,9 +15,10 @@ from ledger import canonical
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.receipts import Receipt
 from ledger.notes.witness_protocol import AddCheckpoint
-from ledger.tlog.tree import merkle_path, merkle_root
+from ledger.tlog.tree import merkle_root
 from policies.languages import LANGUAGES, PAGE_LANGUAGES
 from tests.kit.chromium import violations
+from tests.kit.small_trees import merkle_path
 from tests.pages.pages_sample import sample_town
 from tests.pages.verify_cases import ENTRIES as SAMPLES
 from tests.pages.verify_cases import (

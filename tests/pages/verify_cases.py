@@ -18,19 +18,20 @@ from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid
 from ledger.hashing import leaf_hash, node_hash
 from ledger.notes import ml_dsa
-from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.cosignatures import cosign
-from ledger.notes.log_keys import LogKeys
+from ledger.notes.log_keys import LogKeyHistory, LogKeys
 from ledger.notes.note import NoteSignature, VerifierKey, parse_note
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.notes.witness_policy import WitnessPolicy
 from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.text_forms import to_base64
 from ledger.tlog.proofs import check_consistency, check_inclusion
-from ledger.tlog.tree import merkle_path, merkle_root
+from ledger.tlog.tree import merkle_root
 from policies.governance import approve
 from policies.log_key_changes import make_log_key_body
 from queries.answers.uses import InForceAt, check_in_force_at, check_use
+from tests.kit.small_trees import merkle_path
 from trust.log.pins import Trust, decode_trust
 from trust.log.proven_keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
 
@@ -118,9 +119,9 @@ def _trust(case: Case) -> Any:
 
 def _history(case: Case) -> Any:
     key = VerifierKey.parse(case["key"])
-    older, _ = open_checkpoint(bytes.fromhex(case["older"]), key)
+    older, _ = LogKeyHistory.of(key).open(bytes.fromhex(case["older"]))
     history = AddCheckpoint.parse(bytes.fromhex(case["history"]))
-    newer, _ = open_checkpoint(history.checkpoint, key)
+    newer, _ = LogKeyHistory.of(key).open(history.checkpoint)
     if older.origin != newer.origin or history.old != older.size:
         raise ProofInvalid("The history begins elsewhere.")
     if older.size == newer.size and older.root != newer.root:

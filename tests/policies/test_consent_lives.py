@@ -14,6 +14,7 @@ from msgspec import Raw, structs
 from ledger import entries as e
 from ledger.errors import ProofInvalid
 from policies.document import Policy, document_sha256
+from policies.in_force.chunk_tree import ChunkTree
 from policies.in_force.sets import check_in_force, indices_in_force, prove_in_force
 from policies.replay import step
 from tests.kit.histories import Frozen, freeze, thaw
@@ -204,7 +205,7 @@ class ConsentLives(RuleBasedStateMachine):
         assert indices_in_force(chunks) == sorted(counting)
         root = plain_root(counting)
         for life in model.lives:
-            proof = prove_in_force(chunks, model.size, life.index)
+            proof = prove_in_force(ChunkTree(chunks), model.size, life.index)
             assert check_in_force(proof, root, index=life.index, size=model.size) == (life.index in counting)
         said = set(counting)
         others = [life.index for life in model.lives if life.index not in counting]

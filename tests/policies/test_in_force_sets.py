@@ -11,13 +11,11 @@ from msgspec import structs
 
 from ledger.entries import Grant
 from ledger.errors import ProofInvalid
-from policies.in_force.chunk_tree import CHUNK_BITS
+from policies.in_force.chunk_tree import CHUNK_BITS, ChunkTree
 from policies.in_force.sets import (
     InForce,
     InForceProof,
     check_in_force,
-    count_in_force,
-    in_force_root,
     indices_in_force,
     prove_in_force,
 )
@@ -124,11 +122,11 @@ def test_the_set_is_what_each_grant_says_of_itself(
     chunks = real.eligible(day, charge)
     expected = {one.index for one in model if one.counts(day, charge)}
     assert indices_in_force(chunks) == sorted(expected)
-    assert count_in_force(chunks) == len(expected)
-    root = in_force_root(chunks, size)
+    assert real.count(day, charge) == len(expected)
+    root = ChunkTree(chunks).root(size)
     assert root == naive_root(expected, size)
     for one in model[:: max(1, len(model) // 8)]:
-        proof = prove_in_force(chunks, size, one.index)
+        proof = prove_in_force(ChunkTree(chunks), size, one.index)
         assert check_in_force(proof, root, index=one.index, size=size) == (one.index in expected)
 
 
@@ -151,8 +149,8 @@ def test_no_proof_shows_a_flipped_bit(bits: set[int], size: int, data: st.DataOb
     chunks: dict[int, int] = {}
     for bit in bits:
         chunks[bit // CHUNK_BITS] = chunks.get(bit // CHUNK_BITS, 0) | 1 << bit % CHUNK_BITS
-    root, index = in_force_root(chunks, size), data.draw(st.integers(0, size - 1))
-    right = prove_in_force(chunks, size, index)
+    root, index = ChunkTree(chunks).root(size), data.draw(st.integers(0, size - 1))
+    right = prove_in_force(ChunkTree(chunks), size, index)
     assert check_in_force(right, root, index=index, size=size) == (index in bits)
     raw = bytearray.fromhex(right.chunk)
     spot = data.draw(st.sampled_from([index % CHUNK_BITS, data.draw(st.integers(0, CHUNK_BITS - 1))]))
@@ -185,23 +183,23 @@ def test_a_proof_that_lies_about_the_size_is_refused(true_chunks: int, claimed_c
     """
     size, last = true_chunks * CHUNK_BITS, true_chunks - 1
     chunks = {last: (1 << CHUNK_BITS) - 1}
-    root = in_force_root(chunks, size)
-    right = prove_in_force(chunks, size, last * CHUNK_BITS)
+    root = ChunkTree(chunks).root(size)
+    right = prove_in_force(ChunkTree(chunks), size, last * CHUNK_BITS)
     index = (claimed_chunks - 1) * CHUNK_BITS
     lie = structs.replace(right, index=index, size=claimed_chunks * CHUNK_BITS)
     with pytest.raises(ProofInvalid):
         check_in_force(lie, root, index=index, size=size)
-    honest = prove_in_force(chunks, size, index)
+    honest = prove_in_force(ChunkTree(chunks), size, index)
     assert check_in_force(honest, root, index=index, size=size) is False
 
 
 def test_there_is_no_proof_outside_the_set() -> None:
     for index in (-1, 10, 11):
         with pytest.raises(ProofInvalid):
-            prove_in_force({}, 10, index)
+            prove_in_force(ChunkTree({}), 10, index)
     proof = InForceProof(index=10, size=10, chunk="00" * 512, path=[])
     with pytest.raises(ProofInvalid):
-        check_in_force(proof, in_force_root({}, 10), index=10, size=10)
+        check_in_force(proof, ChunkTree({}).root(10), index=10, size=10)
 
 
 def test_the_cap_is_reached_and_not_passed() -> None:

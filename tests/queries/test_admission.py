@@ -21,7 +21,7 @@ from ledger.errors import (
     SignatureInvalid,
 )
 from policies import budgets
-from policies.in_force.sets import in_force_root
+from policies.in_force.chunk_tree import ChunkTree
 from policies.replay import QUESTION_SECONDS
 from queries.question.tree import decode_query, query_sha256
 from queries.replay import replay
@@ -225,9 +225,9 @@ def test_the_root_of_a_decision_is_that_of_the_grants_below_it() -> None:
     """A grant, a question, a revocation, a question: the two roots differ by that one bit."""
     builder = ready()
     first = builder.make_admit()
-    assert first.in_force_root == in_force_root({0: 0b111 << 5}, 8)
+    assert first.in_force_root == ChunkTree({0: 0b111 << 5}).root(8)
     builder.revoke(6)
-    assert builder.make_admit().in_force_root == in_force_root({0: 0b101 << 5}, 9)
+    assert builder.make_admit().in_force_root == ChunkTree({0: 0b101 << 5}).root(9)
 
 
 def test_the_query_in_an_admit_is_byte_for_byte_the_one_that_was_signed() -> None:

@@ -320,7 +320,7 @@ def test_an_admit_past_the_policys_limit_for_one_question_is_refused() -> None:
     token = builder.ask(version=2)
     said = jws.read_unverified(token, Question)
     at = builder.now()
-    from policies.in_force.sets import in_force_root
+    from policies.in_force.chunk_tree import ChunkTree
     from queries.question.tree import decode_query, query_sha256
 
     too_much = structs.replace(
@@ -332,7 +332,7 @@ def test_an_admit_past_the_policys_limit_for_one_question_is_refused() -> None:
         query_sha256=query_sha256(decode_query(bytes(said.query))),
         version=2,
         policy_sha256=sha256,
-        in_force_root=in_force_root({}, len(builder.entries)),
+        in_force_root=ChunkTree({}).root(len(builder.entries)),
     )
     refused(builder, too_much, "more than the policy allows")
 
@@ -341,11 +341,11 @@ def test_nothing_is_admitted_under_a_policy_that_has_ended() -> None:
     builder = ready()
     entry = builder.make_admit()
     at = START + 3 * 365 * 86_400
-    from policies.in_force.sets import in_force_root
+    from policies.in_force.chunk_tree import ChunkTree
 
     token = sign(builder, at=at)
     late = structs.replace(
-        entry, at=at, expires=at + 600, question=token, in_force_root=in_force_root({}, len(builder.entries))
+        entry, at=at, expires=at + 600, question=token, in_force_root=ChunkTree({}).root(len(builder.entries))
     )
     refused(builder, late, "has ended")
 

@@ -20,7 +20,7 @@ from policies.budgets import charges_for
 from policies.consents.consent import check_sub_grant
 from policies.consents.promises import Promise
 from policies.document import Budget, document_sha256
-from policies.in_force.sets import count_in_force
+from policies.in_force.sets import indices_in_force
 from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.tree import decode_query
@@ -165,7 +165,7 @@ async def test_grants_handed_in_at_once_get_distinct_indices_and_every_receipt_v
         assert isinstance(e.decode(await running.entry(index)), e.Grant)
     state, entries = replay_log(running.town)
     assert len(entries) == before + 64
-    assert count_in_force(state.eligible(document_sha256(MOBILITY), state.at, 1)) == 64
+    assert len(indices_in_force(state.eligible(document_sha256(MOBILITY), state.at, 1))) == 64
 
 
 @pytest.mark.parametrize("partners", [("planner",), ("planner", "campus")])

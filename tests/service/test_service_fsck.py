@@ -25,10 +25,11 @@ from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.cosignatures import cosign
 from ledger.notes.log_keys import LogKeys
 from ledger.notes.note import Note, VerifierKey, format_note, parse_note
-from ledger.tlog.tiles import Tile, TileAppender, tiles_of_size
+from ledger.tlog.tiles import Tile, TileAppender
 from policies.log_key_changes import make_log_key_body
 from policies.replay import entry_sha256
 from tests.kit.running import ORIGIN, Town, lay_out
+from tests.kit.small_trees import tiles_of_size
 from trust.cli import main
 from trust.files.keys import read_key
 from trust.log.export import export_log

@@ -11,13 +11,14 @@ import httpx
 import pytest
 
 from ledger import entries as e
-from ledger.notes.checkpoints import open_checkpoint
+from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.receipts import Receipt, check_receipt
-from ledger.tlog.tiles import Tile, partial_tiles, tiles_of_size
+from ledger.tlog.tiles import Tile, partial_tiles
 from policies.replay import entry_sha256
 from tests.kit.go_client import build_go_client, run_go_client
 from tests.kit.processes import ServiceProcess, free_port, service_alone
 from tests.kit.running import ORIGIN, Resident, Town, lay_out
+from tests.kit.small_trees import tiles_of_size
 from tests.kit.witness_processes import PATIENCE, WitnessProcess, foreign_witness, own_witness, policy_of
 from trust.audit.auditor import audit
 from trust.cli import main
@@ -164,7 +165,7 @@ async def test_three_witnesses_one_of_them_written_by_others_cosign_one_log(
         origin = hashlib.sha256(ORIGIN.encode()).hexdigest()
         for witness in witnesses:
             note = (await service.client.get(f"{witness.url}/{origin}/checkpoint")).content
-            assert open_checkpoint(note, town.log_key)[0] == checkpoint
+            assert LogKeyHistory.of(town.log_key).open(note)[0] == checkpoint
         foreign.kill()
         resident = Resident()
         await service.enrol(resident)  # an enrolment is not in the ledger
@@ -187,7 +188,7 @@ async def test_the_running_log_has_the_paths_and_headers_of_tlog_tiles(service: 
         checkpoint = await service.client.get("/log/checkpoint")
         assert checkpoint.headers["content-type"] == "text/plain; charset=utf-8"
         assert checkpoint.headers["cache-control"] == "public, max-age=1"
-        assert open_checkpoint(checkpoint.content, town.log_key)[0].size == size
+        assert LogKeyHistory.of(town.log_key).open(checkpoint.content)[0].size == size
         for tile in tiles_of_size(size):
             answer = await service.client.get(f"/log/{tile.path}", headers={"accept-encoding": "identity"})
             assert answer.content == (town.service / "log" / tile.path).read_bytes()

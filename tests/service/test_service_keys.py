@@ -188,10 +188,10 @@ async def test_the_operator_signs_with_the_key_in_force_without_a_restart(starte
         jws.verify(preview, bytes(old.verify_key), OfferAnswer)
     revoked = await started.done("/v1/revocations", resident.revocation(bundle, grant))
     state = started.service.store.state
-    key = state.key_at("operator", revoked["index"])
+    key = state.keys_since("operator", revoked["index"])[-1]
     assert key == bytes(started.town.keys["operator"].verify_key)
     assert jws.verify(revoked["promise"], key, Promise).index == revoked["index"]
-    assert state.key_at("operator", grant) == bytes(old.verify_key)
+    assert state.keys_since("operator", grant)[-1] == bytes(old.verify_key)
 
 
 async def test_a_holders_old_key_is_refused_and_what_it_said_before_in_an_open_round_still_counts(

@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 
 from ledger.errors import Malformed, ProofInvalid, SignatureInvalid
 from ledger.notes import ml_dsa
-from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.cosignatures import check_cosignature, cosign
 from ledger.notes.log_keys import LogKeyHistory, LogKeys
 from ledger.notes.note import Note, NoteSignature, VerifierKey, format_note, parse_note, verify_note
@@ -105,7 +105,7 @@ def test_a_log_with_both_keys_signs_with_both_and_a_reader_who_pins_both_asks_fo
     data = sign_checkpoint(TREE, ED, KEY)
     keys = LogKeys(LOG_ED, LOG_PQ)
     assert LogKeyHistory.of(keys).open(data)[0] == TREE
-    assert open_checkpoint(data, LOG_ED)[0] == TREE  # a reader who knows nothing of type 6
+    assert LogKeyHistory.of(LOG_ED).open(data)[0] == TREE  # a reader who knows nothing of type 6
     note = parse_note(data)
     stripped = format_note(Note(note.text, note.signatures[:1]))
     assert LogKeyHistory.of(LOG_ED).open(stripped)[0] == TREE

@@ -12,7 +12,8 @@ from nacl.signing import SigningKey
 
 from ledger import ed25519
 from ledger.errors import Malformed, MusubiError, SignatureInvalid, TooLarge
-from ledger.notes.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
+from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import (
     Note,
     NoteSignature,
@@ -228,11 +229,11 @@ def test_a_checkpoint_reads_back_as_it_was_written_and_opens_under_its_logs_key(
     assert Checkpoint.parse(checkpoint.text) == checkpoint
     key = VerifierKey.ed25519(checkpoint.origin, bytes(LOG.verify_key))
     data = sign_checkpoint(checkpoint, LOG)
-    opened, note = open_checkpoint(data, key)
+    opened, note = LogKeyHistory.of(key).open(data)
     assert opened == checkpoint
     assert format_note(note) == data
     with pytest.raises(SignatureInvalid):
-        open_checkpoint(data, VerifierKey.ed25519(checkpoint.origin, bytes(OTHER.verify_key)))
+        LogKeyHistory.of(VerifierKey.ed25519(checkpoint.origin, bytes(OTHER.verify_key))).open(data)
 
 
 ROOT = b64encode(bytes(32)).decode()
@@ -273,11 +274,11 @@ def test_any_text_is_the_one_form_of_a_checkpoint_or_malformed(text: str) -> Non
 @given(st.binary(max_size=100) | damaged_notes())
 def test_opening_any_bytes_as_a_checkpoint_gives_a_domain_error(data: bytes) -> None:
     with pytest.raises(MusubiError):
-        open_checkpoint(data, LOG_KEY)
+        LogKeyHistory.of(LOG_KEY).open(data)
 
 
 def test_a_checkpoint_under_the_logs_key_but_with_another_origin_is_refused() -> None:
     text = Checkpoint("another.log", 0, bytes(32)).text
     data = format_note(Note(text, (sign_text(text, LOG_KEY.name, LOG),)))
     with pytest.raises(SignatureInvalid):
-        open_checkpoint(data, LOG_KEY)
+        LogKeyHistory.of(LOG_KEY).open(data)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid
 from ledger.hashing import leaf_hash
 from ledger.tlog.proofs import check_consistency, check_inclusion
-from ledger.tlog.tiles import ENTRIES, Tile, TileAppender, TileReader, tiles_of_size
+from ledger.tlog.tiles import ENTRIES, Tile, TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency, prove_inclusion, root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
+from tests.kit.small_trees import tiles_of_size
 
 Files = dict[Tile, bytes]
 

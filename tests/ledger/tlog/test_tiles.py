@@ -17,9 +17,9 @@ from ledger.tlog.tiles import (
     hashes_at,
     partial_tiles,
     tile_at,
-    tiles_of_size,
 )
-from ledger.tlog.tree import Frontier, merkle_path, prove_consistency, prove_inclusion, root_hash
+from ledger.tlog.tree import Frontier, prove_consistency, prove_inclusion, root_hash
+from tests.kit.small_trees import merkle_path, tiles_of_size
 
 tiles = st.builds(
     Tile, level=st.integers(-1, 63), index=st.integers(0, 2**55 - 1) | st.integers(0, 1001), width=st.integers(1, 256)
