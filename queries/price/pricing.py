@@ -39,8 +39,6 @@ from queries.question.measures import measure_of
 from queries.question.plan import Plan
 from queries.question.tree import Spend, Within
 
-__all__ = ["MAX_EPSILON", "Price", "check_charge", "check_confidence", "check_spend", "epsilon_of", "price"]
-
 MAX_EPSILON = Decimal(20)
 """A question that asks for more is taken for a mistake."""
 MIN_EPSILON = Decimal("0.0001")

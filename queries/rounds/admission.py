@@ -12,7 +12,8 @@ from ledger import jws
 from ledger.errors import ClockSkew, NotPermitted, PolicyNotCurrent, ProofInvalid, QueryInvalid, Replayed
 from policies import budgets
 from policies.replay import QUESTION_SECONDS, PolicyRecord, State
-from queries.price.pricing import Price, check_charge, check_spend, epsilon_of, price
+from queries.price.cost import epsilon_of
+from queries.price.pricing import Price, check_charge, check_spend, price
 from queries.question.check import make_plan
 from queries.question.plan import Plan
 from queries.question.tree import Query, decode_query, query_sha256

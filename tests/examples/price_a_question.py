@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from ledger.errors import MusubiError
-from queries.price.cost import half_width
-from queries.price.pricing import epsilon_of, price
+from queries.price.cost import epsilon_of, half_width
+from queries.price.pricing import price
 from queries.question.check import make_plan
 from trust.client.service import ServiceClient
 from trust.log.pins import load_trust

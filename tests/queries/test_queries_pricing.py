@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
 from queries.price import cost as mechanism
-from queries.price.cost import half_width, nano_rho
-from queries.price.pricing import Price, check_charge, epsilon_of, price
+from queries.price.cost import epsilon_of, half_width, nano_rho
+from queries.price.pricing import Price, check_charge, price
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan

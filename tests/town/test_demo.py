@@ -22,7 +22,8 @@ from policies.document import Category
 from queries.question.check import make_plan
 from queries.question.tree import Spend
 from trust.partner.asking import to_query
-from trust.town.loader import Town, load_town
+from trust.town.document import Town
+from trust.town.loader import load_town
 from trust.town.up import free_ports
 
 ROOT = Path(__file__).parents[2]

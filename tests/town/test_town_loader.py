@@ -10,7 +10,8 @@ import pytest
 from pyarrow import parquet
 
 from ledger.errors import Malformed, Unavailable
-from trust.town.loader import Town, generate, load_town, read_residents
+from trust.town.document import Town
+from trust.town.loader import generate, load_town, read_residents
 
 MOMIJIDAI = Path(__file__).parents[2] / "towns" / "momijidai"
 

@@ -11,7 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from policies.document import Category
-from trust.town.loader import Town, generate, load_town, read_residents, source_path
+from trust.town.document import Town
+from trust.town.loader import generate, load_town, read_residents, source_path
 
 MOMIJIDAI = Path(__file__).parents[2] / "towns" / "momijidai"
 RESIDENTS = 5_000

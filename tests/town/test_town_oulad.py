@@ -9,7 +9,8 @@ from pyarrow import parquet
 
 from ledger.errors import Unavailable
 from policies.document import Category
-from trust.town.loader import Town, generate, load_town, read_residents, source_path
+from trust.town.document import Town
+from trust.town.loader import generate, load_town, read_residents, source_path
 
 ROOT = Path(__file__).parents[2]
 OULAD = ROOT / "tests" / "towns" / "oulad"

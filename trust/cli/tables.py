@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from queries.answers.finish import Cell
-from queries.price.pricing import epsilon_of
+from queries.price.cost import epsilon_of
 from queries.question.tree import Query
 from queries.rounds.messages import OfferAnswer
 

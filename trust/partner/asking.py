@@ -11,7 +11,8 @@ from ledger import entries as e
 from ledger.errors import Malformed, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
 from policies.document import Policy
 from queries.answers.finish import Cell, finish
-from queries.price.pricing import check_charge, check_spend, epsilon_of
+from queries.price.cost import epsilon_of
+from queries.price.pricing import check_charge, check_spend
 from queries.question.check import make_plan
 from queries.question.sql import parse_sql
 from queries.question.tree import Query, Spend, Within, decode_query, encode_query, query_sha256

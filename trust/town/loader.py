@@ -75,8 +75,6 @@ from ledger.errors import Malformed, MusubiError, Unavailable
 from policies.document import Policy, check_document
 from trust.town.document import Town, TownFile, check_demo, check_members, check_policy
 
-__all__ = ["Town", "generate", "load_town", "read_residents", "source_path"]
-
 T = TypeVar("T")
 
 SECONDS_TO_GENERATE = 900

@@ -13,7 +13,6 @@ from trust.town.layout import HOST, Layout, lay_out
 from trust.town.play_residents import play_residents
 
 DEFAULT_PORT = 8700
-Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 
 

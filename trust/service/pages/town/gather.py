@@ -13,7 +13,7 @@ from policies.languages import TITLE_LANGUAGES
 from policies.replay import PolicyRecord, State
 from queries.answers import finish as answer
 from queries.answers.finish import finish
-from queries.price.pricing import epsilon_of
+from queries.price.cost import epsilon_of
 from queries.question.tree import decode_query
 from queries.rounds.admission import plan_of
 from trust.pages.cards import Cell, PolicyCard, QuestionCard, RefusalCard, Spending
