@@ -9,38 +9,59 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 
 from ledger.notes import ml_dsa
 from ledger.notes.cosignatures import cosign
 from ledger.notes.note import VerifierKey
 from tests.pages.verify_cases import ENTRIES, INDEX, POLICY, TIME, Case, World, all_cases, judge, receipt_case
+from trust.pages import static_files
 from trust.pages.static_files import STATIC_FILES
 
+DEVICE = Path(static_files.__file__).parent / "device"
 SITE = "http://localhost:8000"
 JUDGE = (Path(__file__).parent / "verify_judge.js").read_text("utf-8")
 
 Judge = Callable[[list[Case]], list[Any]]
 
 
-@pytest.fixture(scope="module")
-def browser_judge(browser: Browser) -> Iterator[Judge]:
-    """Run cases in an empty page of a browser that reaches nothing but the module's file."""
+def _judge(browser: Browser, files: dict[str, bytes]) -> Iterator[Judge]:
+    """Run cases in an empty page of a browser that reaches nothing but these files under ``/static``."""
+
+    def serve(route: Route) -> None:
+        body = files[route.request.url.removeprefix(f"{SITE}/static/")]
+        route.fulfill(body=body, content_type="text/javascript")
+
     page = browser.new_page()
     page.route("**/*", lambda route: route.abort())
     page.route(f"{SITE}/", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
-    module = STATIC_FILES["verify.js"]
-    page.route(f"{SITE}/static/verify.js", lambda route: route.fulfill(body=module, content_type="text/javascript"))
+    page.route(f"{SITE}/static/*.js", serve)
     page.goto(f"{SITE}/")
     yield lambda cases: page.evaluate(JUDGE, cases)
     page.close()
 
 
+@pytest.fixture(scope="module")
+def browser_judge(browser: Browser) -> Iterator[Judge]:
+    """Run cases with the one file that is served."""
+    yield from _judge(browser, {"verify.js": STATIC_FILES["verify.js"]})
+
+
+@pytest.fixture(scope="module")
+def one_by_one_judge(browser: Browser) -> Iterator[Judge]:
+    """Run cases with the modules that the file is put together from, each loaded by the browser itself."""
+    yield from _judge(browser, {path.name: path.read_bytes() for path in DEVICE.glob("*.js")})
+
+
 @pytest.mark.slow
-def test_every_made_case_gets_pythons_verdict(browser_judge: Judge) -> None:
+def test_every_made_case_gets_pythons_verdict_of_the_one_file_and_of_its_modules_one_by_one(
+    browser_judge: Judge, one_by_one_judge: Judge
+) -> None:
+    """What a module uses it imports: put together, it would find another module's names without."""
     cases = all_cases()
     expected = {name: judge(case) for name, case in cases.items()}
     found = dict(zip(cases, browser_judge(list(cases.values())), strict=True))
+    assert one_by_one_judge(list(cases.values())) == list(found.values())
     assert {name: (found[name], expected[name]) for name in cases if found[name] != expected[name]} == {}
     codes = {verdict for verdict in expected.values() if isinstance(verdict, str) and not verdict.isdecimal()}
     assert codes == {"malformed", "too-large", "signature-invalid", "proof-invalid", "history-forked", "not-permitted"}

@@ -1,11 +1,18 @@
-"""The files under ``/static``, which every process with pages serves: read once at start, from then on from memory."""
+"""The files under ``/static``, which every process with pages serves: read once at start, from then on from memory.
+
+``verify.js`` is put together from the modules of ``device/``, so that pages elsewhere can load it as one file.
+"""
 
 import hashlib
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent / "static"
+from trust.pages.es_modules import join_modules
 
-STATIC_FILES = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.is_file()}
+_FOLDER = Path(__file__).parent
+
+STATIC_FILES = {path.name: path.read_bytes() for path in sorted((_FOLDER / "static").iterdir()) if path.is_file()} | {
+    "verify.js": join_modules(_FOLDER / "device" / "verify.js").encode()
+}
 """Every file under ``/static``, by name."""
 
 

@@ -1,14 +1,13 @@
 """The page that checks receipts: one HTML file that works alone, from a disk, without a network.
 
-It is put together once, from ``verify.html``, ``page.css`` and ``page.js`` beside this module, ``static/style.css`` and
-``static/verify.js``. Its own Content-Security-Policy allows exactly that style and that script, by their hashes, and no
+It is put together once, from ``verify.html``, ``page.css`` and ``page.js`` beside this module, ``static/style.css``, and
+the modules that ``page.js`` imports. Its own Content-Security-Policy allows exactly that style and that script, by their hashes, and no
 connection at all. It holds every language. The same version of Musubi makes the same bytes everywhere, so that anyone can
 compare the SHA-256 of a copy with somebody else's.
 """
 
 import hashlib
 import json
-import re
 from io import BytesIO
 from pathlib import Path
 
@@ -18,19 +17,18 @@ from markupsafe import Markup
 
 from policies.languages import BY_TAG, PAGE_LANGUAGES, LanguageRow
 from trust.pages.csp import one_file_policy
+from trust.pages.es_modules import join_modules
 from trust.pages.static_files import STATIC_FILES
 from trust.pages.translations import load_language
 
 FILE_NAME = "musubi-verify.html"
 _FOLDER = Path(__file__).parent
-_IMPORT = re.compile(r"^import \{[^}]*\} from \"\.\./static/verify\.js\";\n", re.MULTILINE)
 
 
 def _script() -> str:
-    """Return the module and the page's script as one module: an inline module cannot import from a file."""
-    page, count = _IMPORT.subn("", (_FOLDER / "page.js").read_text("utf-8"))
-    script = STATIC_FILES["verify.js"].decode() + page
-    if count != 1 or "</script" in script or "<!--" in script:
+    """Return the page's script with all that it imports as one module: an inline one cannot import from a file."""
+    script = join_modules(_FOLDER / "page.js")
+    if "</script" in script or "<!--" in script:
         raise ValueError("The verify page's script cannot be put into one HTML file.")
     return script
 
@@ -51,8 +49,7 @@ def _words(messages: set[str]) -> str:
 def _build() -> tuple[bytes, str]:
     script, style = _script(), STATIC_FILES["style.css"].decode() + (_FOLDER / "page.css").read_text("utf-8")
     policy = one_file_policy(script, style)
-    source = BytesIO((_FOLDER / "page.js").read_bytes())
-    messages = {str(message) for _, message, _, _ in extract("javascript", source)}
+    messages = {str(message) for _, message, _, _ in extract("javascript", BytesIO(script.encode()))}
     first = load_language(PAGE_LANGUAGES[0])
 
     def in_each(message: str) -> list[tuple[LanguageRow, str]]:
