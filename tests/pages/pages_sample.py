@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from policies.document import View
 from queries.question.tree import Query
-from trust.pages.cards import Cell, PolicyCard, QuestionCard, RefusalCard, Spending
+from trust.pages.cards import PolicyCard, QuestionCard, RefusalCard, ShownCell, Spending
 from trust.service.pages.town.model import CheckpointCard, Cosigner, HolderCard, TownPage
 
 NOW = 1_795_338_120  # 2026-11-22 18:02 in Tokyo
@@ -84,14 +84,14 @@ def _query(view: View, policy: str, measures: list[dict[str, Any]], **rest: Any)
     return convert({**body, "measures": measures, "spend": {"epsilon": "0.2"}, **rest}, Query)
 
 
-def _cells(measure: str, keys: list[tuple[str | int, ...]], values: list[str], half_width: str) -> list[Cell]:
+def _cells(measure: str, keys: list[tuple[str | int, ...]], values: list[str], half_width: str) -> list[ShownCell]:
     return [
-        Cell(key=key, measure=measure, value=value, half_width=half_width)
+        ShownCell(key=key, measure=measure, value=value, half_width=half_width)
         for key, value in zip(keys, values, strict=True)
     ]
 
 
-def question(index: int, view: View, query: Query, cells: list[Cell], **rest: Any) -> QuestionCard:
+def question(index: int, view: View, query: Query, cells: list[ShownCell], **rest: Any) -> QuestionCard:
     """One answered question, unless ``rest`` says otherwise."""
     fields: dict[str, Any] = {
         "admit_index": index,
@@ -157,7 +157,7 @@ def _questions() -> tuple[QuestionCard, ...]:
             policy=HEALTH, by=CLINIC, purpose=DPV + "ImproveHealthcare",
         ),
         question(
-            12_222, WALKS, total, [Cell(key=(), measure="walkers", value="2481", half_width="20")],
+            12_222, WALKS, total, [ShownCell(key=(), measure="walkers", value="2481", half_width="20")],
             policy=HEALTH, by=CLINIC, purpose=DPV + "ImproveHealthcare",
         ),
         many_cells(30),

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from policies.languages import PAGE_LANGUAGES
 from tests.pages.pages_sample import HALLS, MOBILITY, NOW, RIDES, empty_town, many_cells, question, sample_town
-from trust.pages.cards import Cell, Spending
+from trust.pages.cards import ShownCell, Spending
 from trust.service.pages.town.model import Cosigner, TownPage
 from trust.service.pages.town.render import render_town
 
@@ -114,8 +114,8 @@ def _hostile_town() -> TownPage:
     view = replace(RIDES, title=text, columns=[replace(column, title=text) for column in RIDES.columns])
     asked = town.questions[1]
     cells = (
-        Cell(key=(HOSTILE,), measure="rides", value="5", half_width="3"),
-        Cell(key=(HOSTILE,), measure=HOSTILE, value="5", half_width="3"),
+        ShownCell(key=(HOSTILE,), measure="rides", value="5", half_width="3"),
+        ShownCell(key=(HOSTILE,), measure=HOSTILE, value="5", half_width="3"),
     )
     assert town.checkpoint is not None
     return replace(
@@ -166,8 +166,8 @@ def test_hundreds_of_numbers_are_a_table_and_no_chart() -> None:
 
 def test_a_number_that_could_not_be_worked_out_is_a_dash_and_is_not_drawn() -> None:
     cells = [
-        Cell(key=("集会所",), measure="visits", value="", half_width=""),
-        Cell(key=("緑が丘",), measure="visits", value="7", half_width="2"),
+        ShownCell(key=("集会所",), measure="visits", value="", half_width=""),
+        ShownCell(key=("緑が丘",), measure="visits", value="7", half_width="2"),
     ]
     asked = question(5, HALLS, sample_town().questions[3].query, cells)
     page = render_town(replace(sample_town(), questions=(asked,)), "ja")

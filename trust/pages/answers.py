@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from trust.pages.cards import Cell
+from trust.pages.cards import ShownCell
 from trust.pages.charts import Chart, Number, make_chart
 from trust.pages.translations import Language
 from trust.pages.wording import MeasureWords, QuestionWords
@@ -53,9 +53,9 @@ class Answer:
     tables: tuple[Table, ...]
 
 
-def make_answer(language: Language, words: QuestionWords, cells: Sequence[Cell]) -> Answer:
+def make_answer(language: Language, words: QuestionWords, cells: Sequence[ShownCell]) -> Answer:
     """Lay out an answer's cells, the measures in the question's order."""
-    by_measure: dict[str, list[Cell]] = {measure.name: [] for measure in words.measures}
+    by_measure: dict[str, list[ShownCell]] = {measure.name: [] for measure in words.measures}
     for cell in cells:
         by_measure.setdefault(cell.measure, []).append(cell)
     known = {measure.name: measure for measure in words.measures}
@@ -75,13 +75,13 @@ def _labels(language: Language, words: QuestionWords, key: tuple[str | int, ...]
     )
 
 
-def _reading(language: Language, cell: Cell) -> tuple[str, str]:
+def _reading(language: Language, cell: ShownCell) -> tuple[str, str]:
     if not cell.value:
         return "—", ""
     return language.decimal(cell.value), language.decimal(cell.half_width) if cell.half_width else "—"
 
 
-def _panel(language: Language, words: QuestionWords, measure: MeasureWords, cells: Sequence[Cell]) -> Panel:
+def _panel(language: Language, words: QuestionWords, measure: MeasureWords, cells: Sequence[ShownCell]) -> Panel:
     numbers = [
         Number(
             labels=_labels(language, words, cell.key),
@@ -105,9 +105,9 @@ def _named(number: Number) -> str:
 
 
 def _tables(
-    language: Language, words: QuestionWords, groups: Sequence[tuple[MeasureWords, Sequence[Cell]]]
+    language: Language, words: QuestionWords, groups: Sequence[tuple[MeasureWords, Sequence[ShownCell]]]
 ) -> list[Table]:
-    by_keys: dict[tuple[tuple[str | int, ...], ...], list[tuple[MeasureWords, Sequence[Cell]]]] = {}
+    by_keys: dict[tuple[tuple[str | int, ...], ...], list[tuple[MeasureWords, Sequence[ShownCell]]]] = {}
     for measure, cells in groups:
         by_keys.setdefault(tuple(cell.key for cell in cells), []).append((measure, cells))
     tables = []

@@ -14,7 +14,7 @@ from policies.document import ServiceGroup, View
 from queries.question.tree import Query
 
 
-class Cell(Struct, frozen=True, kw_only=True):
+class ShownCell(Struct, frozen=True, kw_only=True):
     """One number of an answer."""
 
     key: tuple[str | int, ...]
@@ -71,7 +71,7 @@ class QuestionCard(Struct, frozen=True, kw_only=True):
     query: Query
     views: tuple[View, ...]
     epsilon: str
-    cells: tuple[Cell, ...] = ()
+    cells: tuple[ShownCell, ...] = ()
     confidence: str = "0.95"
 
 

@@ -16,7 +16,7 @@ from queries.answers.finish import finish
 from queries.price.cost import epsilon_of
 from queries.question.tree import decode_query
 from queries.rounds.admission import plan_of
-from trust.pages.cards import Cell, PolicyCard, QuestionCard, RefusalCard, Spending
+from trust.pages.cards import PolicyCard, QuestionCard, RefusalCard, ShownCell, Spending
 from trust.service.database import tables as t
 from trust.service.pages.town.model import CheckpointCard, Cosigner, HolderCard, TownPage
 from trust.service.rounds.caught_up import LAGGING_SECONDS, has_gone
@@ -165,7 +165,7 @@ def _question_card(
 ) -> QuestionCard:
     policy = state.versions[admit.policy_sha256].document
     plan = plan_of(state, admit)
-    cells: tuple[Cell, ...] = ()
+    cells: tuple[ShownCell, ...] = ()
     if isinstance(closing, e.Release):
         cells = tuple(_cell(cell) for cell in finish(plan, admit.noise, closing.vector))
     return QuestionCard(
@@ -183,11 +183,11 @@ def _question_card(
     )
 
 
-def _cell(cell: answer.Cell) -> Cell:
+def _cell(cell: answer.Cell) -> ShownCell:
     """Return a cell for the page, where a histogram's bin is one more key instead of a part of the measure's name."""
     measure, bracket, bin_ = cell.measure.partition("[")
     key = (*cell.key, bracket + bin_) if bracket else cell.key
-    return Cell(key=key, measure=measure, value=cell.value, half_width=cell.half_width)
+    return ShownCell(key=key, measure=measure, value=cell.value, half_width=cell.half_width)
 
 
 async def _refusals(connection: AsyncConnection, service: Service) -> tuple[RefusalCard, ...]:
