@@ -1,12 +1,14 @@
 """A revocation: what a resident signs to end one grant, in the same shape as the consent that it ends.
 
 Leaf 0 is signed with the key at the service, leaf i with the key at holder i, so nobody can end another's consent.
+Which grant an entry of the ledger ends is told here as well (``ended_grant``).
 """
 
 from typing import Literal
 
 from msgspec import Struct
 
+from ledger import entries as e
 from ledger import jws
 from ledger.entries import Alias, Hex32, Index, Seconds
 from ledger.errors import ConsentMismatch
@@ -89,3 +91,14 @@ def read_lone_revocation(bundle: Bundle, ends: tuple[str, Hex32, int], key: byte
         said = jws.verify(leaf.body, key if holder == SERVICE else bytes.fromhex(named.key), Revocation, "revocation")
         if (said.log, said.consent, said.grant) != ends or said.holder != holder:
             raise ConsentMismatch("The revocation names another consent, grant or ledger.")
+
+
+def ended_grant(entry: e.AnyEntry, erased: e.AnyEntry | None) -> int | None:
+    """Return the index of the grant whose end an entry is about, or None where it is about none.
+
+    ``erased`` is the entry that an ``erase`` names: where that is a revocation, its record is erased, and the grant is the
+    one that was revoked. For any other entry it does not matter.
+    """
+    if isinstance(entry, e.Erase):
+        return erased.grant if isinstance(erased, e.Revoke) else entry.index
+    return entry.grant if isinstance(entry, e.Revoke) else None

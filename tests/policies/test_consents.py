@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from ledger import ed25519, jws
+from ledger import entries as e
 from ledger.errors import ConsentMismatch, Malformed, MusubiError, ProofInvalid, SignatureInvalid
 from policies.consents.bundle import NONE, Bundle, Leaf, disclose, leaf_digest
 from policies.consents.consent import Consent, General, SubGrant, check_sub_grant, read_consent
-from policies.consents.revocation import make_revocation, read_revocation
+from policies.consents.revocation import ended_grant, make_revocation, read_revocation
 from policies.document import document_sha256, notice_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from tests.kit.log_builder import HOLDERS, ORIGIN, TEXT, mobility
@@ -323,3 +324,21 @@ def test_the_notice_hash_is_of_the_exact_text_that_was_shown() -> None:
     assert notice_sha256(changed, "ja-easy") != notice_sha256(POLICY, "ja-easy")
     with pytest.raises(Malformed):
         notice_sha256(POLICY, "fr")
+
+
+def test_which_grant_an_entry_ends() -> None:
+    revoke = e.Revoke(at=1, grant=4, reason="withdrawn", commitment="ab" * 32)
+    grant = e.Grant(
+        at=0,
+        consent="ab" * 32,
+        policy="p",
+        version=1,
+        policy_sha256="ab" * 32,
+        until="2027-01-31",
+        cap=1,
+        commitment="cd" * 32,
+    )
+    assert ended_grant(revoke, None) == 4
+    assert ended_grant(e.Erase(at=2, index=4, reason="requested"), grant) == 4
+    assert ended_grant(e.Erase(at=2, index=5, reason="requested"), revoke) == 4
+    assert ended_grant(grant, revoke) is None

@@ -13,6 +13,7 @@ from ledger import entries as e
 from ledger.entries import Text
 from ledger.errors import ProofInvalid
 from ledger.notes.receipts import Receipt
+from policies.consents.revocation import ended_grant
 from policies.governance import check_quorum
 from queries.answers.uses import HolderStopped, Stopped, check_caught_up
 from trust.client.service import ServiceClient
@@ -55,7 +56,11 @@ def check_stopped(client: ServiceClient, follower: LogFollower, index: int, gran
     proven = client.prove(index)
     if (answer.log, answer.index, answer.at) != (client.trust.origin, index, proven.entry.at):
         raise ProofInvalid("The service's answer is about another end of a consent.")
-    if _grant_of(client, proven.entry) != answer.grant:
+    erased = client.prove(proven.entry.index).entry if isinstance(proven.entry, e.Erase) else None
+    ended = ended_grant(proven.entry, erased)
+    if ended is None:
+        raise ProofInvalid("The entry there ends no consent.")
+    if ended != answer.grant:
         raise ProofInvalid("The service names another consent than the one that ended there.")
     if grant is not None and grant != answer.grant:
         raise ProofInvalid("The service shows the end of another consent than the one that was asked about.")
@@ -88,18 +93,6 @@ def check_stopped(client: ServiceClient, follower: LogFollower, index: int, gran
         stopped_at=answer.stopped_at,
         receipt=grown.format(),
     )
-
-
-def _grant_of(client: ServiceClient, entry: e.AnyEntry) -> int:
-    """Return which grant an entry ends; for the erasure of a revocation's record, the one that was revoked."""
-    match entry:
-        case e.Revoke():
-            return entry.grant
-        case e.Erase():
-            erased = client.prove(entry.index).entry
-            return erased.grant if isinstance(erased, e.Revoke) else entry.index
-        case _:
-            raise ProofInvalid("The entry there ends no consent.")
 
 
 def _check_holder(
