@@ -17,11 +17,8 @@ from ledger.errors import Malformed, NotFound, NotPermitted, Unavailable
 from trust.files.backups import Backup, begin_backup, end_backup, put_file, put_large_file, read_backup, take_file
 from trust.log.pins import TRUST_FILE, load_trust
 from trust.node.books import Books
-from trust.node.settings import load_node_settings
+from trust.node.settings import BOOKS, SETTINGS, load_node_settings
 from trust.runtime.clock import system_clock
-
-BOOKS = "books.sqlite"
-SETTINGS = "node.toml"
 
 
 def back_up(folder: Path, out: Path, *, signing_keys: bool = False) -> Backup:

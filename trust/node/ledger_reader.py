@@ -1,4 +1,7 @@
-"""How a node knows the ledger: it reads and replays every entry itself, and fetches its own leaves of new grants.
+"""How a node knows the ledger, and so every grant and revocation: it reads and replays each entry itself.
+
+A grant, a revocation or an erasure reaches a node in no other way: nobody sends it one. The long poll (``trust.node.process``)
+only says that the ledger has grown. Of new grants the node fetches its own leaves.
 
 Nothing here takes the service's word: checkpoints are checked against the pinned log key and witnesses, entries against
 the tree, each entry by ``queries.replay``, each leaf against the commitment in its entry. For each ``admit`` that this

@@ -20,7 +20,7 @@ from trust.node.erasure import NodeErasures
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
 from trust.node.rounds.steps import NodeRounds
-from trust.node.settings import load_node_settings
+from trust.node.settings import BOOKS, load_node_settings
 from trust.runtime.clock import Clock, system_clock
 
 RETRY_SECONDS = 0.5
@@ -41,7 +41,7 @@ class Node:
         sources = {name: folder / path for name, path in settings.sources.items()}
         self.settings = settings
         self._folder = folder
-        self.books = Books(folder / "books.sqlite")
+        self.books = Books(folder / BOOKS)
         self.views = ViewStore(folder / "views.tmp", sources, read_secret(folder / "keys" / "rows.key"))
         ca_file = folder / settings.ca_file if settings.ca_file is not None else None
         self.client = NodeClient(
@@ -80,7 +80,7 @@ class Node:
         )
         self.links = LinkDesk(
             folder / "links",
-            Books(folder / "books.sqlite"),
+            Books(folder / BOOKS),
             read_secret(folder / "keys" / "link.key"),
             settings.alias,
             clock,

@@ -25,6 +25,9 @@ from msgspec import Struct
 from ledger.entries import Alias
 from ledger.errors import Malformed, NotFound
 
+SETTINGS = "node.toml"
+BOOKS = "books.sqlite"
+
 
 class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a holder may set; ``poll_seconds`` is how long the service may hold a poll. ``ca_file`` lies in the folder."""
@@ -41,7 +44,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def load_node_settings(folder: Path) -> NodeSettings:
     """Read ``node.toml``; raise NotFound or Malformed."""
     try:
-        return msgspec.toml.decode((folder / "node.toml").read_bytes(), type=NodeSettings)
+        return msgspec.toml.decode((folder / SETTINGS).read_bytes(), type=NodeSettings)
     except FileNotFoundError:
         raise NotFound(f"There is no node.toml in '{folder.name}'; `musubi up` makes a whole town.") from None
     except msgspec.DecodeError as error:
