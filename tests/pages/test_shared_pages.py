@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from policies.languages import PAGE_LANGUAGES
-from trust.pages.render import FOLDER, Templates
+from trust.pages.render import Templates
 from trust.pages.translations import load_language
 
 ROOT = Path(__file__).parents[2]
-PAGES = FOLDER.parent
 DESK = """{% extends "base.html" %}
 {% from "parts/words.html" import moment with context %}
 {% block title %}{{ _("Language") }}{% endblock %}
@@ -50,9 +49,3 @@ def test_a_process_cannot_replace_a_shared_template(tmp_path: Path) -> None:
     (tmp_path / "base.html").write_text("<p>mine</p>", encoding="utf-8")
     with pytest.raises(ValueError, match=r"one name: base\.html"):
         Templates(tmp_path)
-
-
-def test_no_folder_of_the_shared_pages_holds_more_than_a_dozen_files() -> None:
-    folders = [path for path in [PAGES, *PAGES.rglob("*")] if path.is_dir() and path.name != "__pycache__"]
-    counts = {str(folder): sum(path.is_file() for path in folder.iterdir()) for folder in folders}
-    assert {folder: count for folder, count in counts.items() if count > 12} == {}

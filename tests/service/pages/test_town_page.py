@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from policies.languages import PAGE_LANGUAGES
-from tests.pages.pages_sample import HALLS, MOBILITY, NOW, RIDES, empty_town, many_cells, question, sample_town
+from tests.service.pages.town_sample import HALLS, MOBILITY, NOW, RIDES, empty_town, many_cells, question, sample_town
 from trust.pages.cards import ShownCell, Spending
 from trust.service.pages.town.model import Cosigner, TownPage
 from trust.service.pages.town.render import render_town

@@ -19,9 +19,8 @@ from ledger.tlog.tree import merkle_root
 from policies.languages import LANGUAGES, PAGE_LANGUAGES
 from tests.kit.chromium import violations
 from tests.kit.small_trees import merkle_path
-from tests.pages.pages_sample import sample_town
-from tests.pages.verify_cases import ENTRIES as SAMPLES
-from tests.pages.verify_cases import (
+from tests.pages.device.verify_cases import ENTRIES as SAMPLES
+from tests.pages.device.verify_cases import (
     LOG,
     LOG_KEY,
     NEW_LOG,
@@ -36,6 +35,7 @@ from tests.pages.verify_cases import (
     consistency_path,
     in_force_proof,
 )
+from tests.service.pages.town_sample import sample_town
 from trust.pages.verify import page as verify_page
 from trust.pages.verify.page import VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
 from trust.service.pages.routes import page_routes

@@ -6,7 +6,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from tests.pages.pages_sample import sample_town
+from tests.service.pages.town_sample import sample_town
 from trust.service.pages.routes import page_routes
 from trust.service.pages.town.model import TownPage
 
