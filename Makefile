@@ -13,7 +13,7 @@ unexport VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check fix hooks bench test-newest lint lock clean
+.PHONY: help demo serve test check fix hooks transcript bench test-newest lint lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,10 @@ test-newest: $(VENV)/ready ## the quick tests on the newest dependencies that py
 fix: $(VENV)/ready ## format, and mend what the linter can mend by itself
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+transcript: $(VENV)/ready ## write anew what every HTTP route answers, for the diff to show
+	@MUSUBI_WRITE_TRANSCRIPT=1 $(BIN)/pytest -q tests/service/transcript
+	@git diff --stat -- tests/service/transcript
 
 hooks: $(VENV)/ready ## from now on git checks formatting, lint, types and contracts before each commit
 	@git config core.hooksPath .githooks
