@@ -1,1 +1,1 @@
-"""The pages that people read: templates, translations, styles, charts, and the routes that serve them."""
+"""What every process with pages shares: base templates, styles, languages, charts, words, headers, the browser's modules."""
