@@ -1,10 +1,10 @@
 """A witness as a real process: what it cosigned it remembers after SIGKILL; and a log asks several at once."""
 
 import asyncio
+import contextlib
 import gzip
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +22,8 @@ from ledger.notes.witness_policy import PolicyGroup, PolicyWitness, WitnessPolic
 from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.tlog.tiles import Tile, TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency
+from tests.kit.ports import free_port
+from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import make_witness
 from trust.log.witness_client import Cosigned, collect_cosignatures, fetch_latest
 
@@ -29,13 +31,6 @@ ORIGIN = "log.example/town"
 KEY = SigningKey(bytes(range(32)))
 LOG_KEY = VerifierKey.ed25519(ORIGIN, bytes(KEY.verify_key))
 RUN = "import sys; from pathlib import Path; from trust.audit.witness import run_witness; run_witness(Path(sys.argv[1]), '127.0.0.1', int(sys.argv[2]))"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Running:
@@ -51,21 +46,18 @@ class Running:
     def start(self) -> None:
         """Start the process and wait until it answers."""
         self.process = subprocess.Popen([sys.executable, "-c", RUN, str(self._folder), str(self.port)])
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(f"{self.url}/health", timeout=2).raise_for_status()
-            except httpx.HTTPError:
-                assert self.process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            else:
-                return
+        until(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/health").is_success
+        return False
 
     def end(self, how: signal.Signals) -> int:
         """Send a signal; return the exit code."""
         self.process.send_signal(how)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -128,7 +120,7 @@ def test_what_was_cosigned_before_sigkill_is_remembered_after_it(running: Runnin
                 assert client.post(f"{running.url}/add-checkpoint", content=body).status_code == 200
                 cosigned = checkpoint.size
         os.kill(running.process.pid, signal.SIGKILL)
-        running.process.wait(20)
+        running.process.wait(PATIENCE)
         running.start()
         stale = httpx.post(f"{running.url}/add-checkpoint", content=AddCheckpoint(0, [], note).format())
         assert (stale.status_code, stale.text) == (409, f"{cosigned}\n")

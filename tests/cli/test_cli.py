@@ -7,9 +7,8 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -22,6 +21,7 @@ from ledger.notes.receipts import Receipt, check_receipt
 from policies.document import document_sha256
 from queries.answers.uses import Stopped
 from tests.kit.town_of_two import FOLDER, PARTNER, TownOfTwo, town_of_two
+from tests.kit.waiting import PATIENCE, until
 from trust.cli import main
 from trust.cli.steward.policy import read_policy
 from trust.cli.tables import nano
@@ -35,7 +35,7 @@ SQL = "SELECT COUNT(DISTINCT resident) AS people FROM everyone.people"
 def musubi(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command line as a process of its own."""
     words = [sys.executable, "-m", "trust.cli", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False, timeout=90)
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False, timeout=PATIENCE)
 
 
 def run_here(*arguments: object) -> tuple[int, str, str]:
@@ -62,14 +62,6 @@ def refused(error: type[errors.MusubiError], *arguments: object) -> str:
     assert sentence.endswith((".", "?"))
     assert "Traceback" not in out + err
     return sentence
-
-
-def wait_until(look: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 # Help.
@@ -453,14 +445,14 @@ def test_an_ended_consent_is_stopped_at_every_holder_and_a_dead_one_is_named_unt
         assert said["stopped_at"] == (max(times.values()) if None not in times.values() else None)
         return times
 
-    wait_until(lambda: stopped()["west"] is not None)
+    until(lambda: stopped()["west"] is not None)
     assert stopped()["east"] is None
     said = re.sub(r"\s+", " ", done_well(*resident(town, 8, "stopped", ended)))
     assert "has not confirmed yet, last heard 2" in said
     assert "Not stopped everywhere yet: east has not confirmed." in said
     assert "not confirmed yet by east" in re.sub(r"\s+", " ", done_well(*resident(town, 8, "show")))
     town.processes.start_node("east")
-    wait_until(lambda: None not in stopped().values())
+    until(lambda: None not in stopped().values())
     saved = tmp_path / "stopped.receipt"
     assert "Stopped at every holder at 2" in done_well(*resident(town, 8, "stopped", own, "--save", saved))
     assert "stopped everywhere since" in re.sub(r"\s+", " ", done_well(*resident(town, 8, "show")))

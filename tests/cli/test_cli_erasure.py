@@ -1,7 +1,6 @@
 """Erasure in a town of real processes: signed by every holder's node, and a holder that is down is named."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from policies.pairwise_keys import pairwise_key
-from tests.kit.town_of_two import PATIENCE, TownOfTwo, town_of_two
+from tests.kit.town_of_two import TownOfTwo, town_of_two
+from tests.kit.waiting import until
 from trust.audit.report import OK
 from trust.cli import main
 from trust.files.keys import read_secret
@@ -39,13 +39,14 @@ def resident(town: TownOfTwo, person: int, *words: object) -> Any:
 
 def wait_until_gone(town: TownOfTwo, index: int) -> dict[str, Any]:
     """Wait until every holder has signed that an erased consent is gone."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        seen: dict[str, Any] = resident(town, 0, "erased", index)
-        if not seen["lagging"]:
-            return seen
-        assert time.monotonic() < deadline, seen
-        time.sleep(0.1)
+    seen: dict[str, Any] = {}
+
+    def gone() -> bool:
+        seen.update(resident(town, 0, "erased", index))
+        return not seen["lagging"]
+
+    until(gone, lambda: seen)
+    return seen
 
 
 def disk_of(folder: Path) -> bytes:
@@ -86,10 +87,8 @@ def test_a_holder_that_is_down_is_named_until_it_has_signed(town: TownOfTwo) -> 
     consent = next(each for each in resident(town, 5, "show") if lagging in each["holders"])
     index = consent["index"]
     say(town, "erase", index, "--town-dir", town.layout.folder, *_as_quorum(town))
-    deadline = time.monotonic() + PATIENCE
-    while (seen := resident(town, 0, "erased", index))["holders"].get(other, 0) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: resident(town, 0, "erased", index)["holders"].get(other, 0) is not None)
+    seen = resident(town, 0, "erased", index)
     assert (seen["reason"], seen["lagging"], seen["done_at"]) == ("authority", [lagging], None)
     town.processes.start_node(lagging)
     assert wait_until_gone(town, index)["lagging"] == []

@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +33,8 @@ from ledger import entries as e
 from policies.document import Policy, check_document
 from queries.question.tree import decode_query
 from tests.docs.docs_pages import PAGES, REPO, Block, blocks, name_of
+from tests.kit.ports import free_port
+from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import WitnessFile
 from trust.node.settings import NodeSettings
 from trust.service.database.engine import Databases
@@ -44,14 +45,12 @@ from trust.town.document import TownFile
 from trust.town.layout import Layout
 from trust.town.loader import load_town
 from trust.town.processes import running
-from trust.town.up import client_of, free_ports, prepare, settle_in
+from trust.town.up import client_of, prepare, settle_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = pytest.mark.slow
 
 RESIDENTS = 120
 """Enough for a log of more than one whole bundle of entries."""
-CATCH_UP_SECONDS = 120
-START_SECONDS = 90
 STAYS = re.compile(r"musubi (node|witness) ")
 SAID = {
     "docs/tutorial/first-town.md": ["exit code 20", "exit code 2[34]"],
@@ -69,16 +68,14 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     holders = [holder.alias for holder in loaded.holders]
     with running(layout, holders) as processes, client_of(layout) as client:
         settle_in(layout, loaded, client, lambda *_: None)
-        deadline = time.monotonic() + CATCH_UP_SECONDS
-        while True:
-            sizes = client.get("/v1/caught-up", dict[str, int])
-            published = sizes.pop("published")
-            if min((sizes.get(holder, 0) for holder in holders), default=0) >= published:
-                break
-            assert time.monotonic() < deadline, "the nodes did not catch up"
+
+        def caught_up() -> bool:
             for holder in holders:
                 processes.check_alive(holder)
-            time.sleep(0.1)
+            sizes = client.get("/v1/caught-up", dict[str, int])
+            return all(sizes.get(holder, 0) >= sizes["published"] for holder in holders)
+
+        until(caught_up, lambda: "the nodes did not catch up")
         yield layout
 
 
@@ -102,7 +99,7 @@ class Reader:
     def __init__(self, folder: Path, town: Layout | None, database: str | None) -> None:
         self.folder = folder
         self.said = ""
-        self.witness_port = free_ports(None)[0]
+        self.witness_port = free_port()
         self._replaced = {"--port 8711": f"--port {self.witness_port}"}
         if database is not None:
             self._replaced["postgresql+asyncpg://musubi:secret@localhost/musubi"] = database
@@ -148,7 +145,7 @@ class Reader:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=240,
+                timeout=PATIENCE,
             )
             self.said += done.stdout
             assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
@@ -163,19 +160,16 @@ class Reader:
             stderr=subprocess.PIPE,
         )
         try:
-            deadline = time.monotonic() + START_SECONDS
-            while not self._works(command):
-                assert process.poll() is None, "it ended by itself"
-                assert time.monotonic() < deadline, "it did not begin to work"
-                time.sleep(0.1)
+            until(lambda: self._works(command, process), lambda: "it did not begin to work")
             process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, errors.decode()
         finally:
             process.kill()
             process.wait()
 
-    def _works(self, command: str) -> bool:
+    def _works(self, command: str, process: subprocess.Popen[bytes]) -> bool:
+        assert process.poll() is None, "it ended by itself"
         if command.startswith("musubi node"):  # it takes the links in that the page left for it
             return not list((self.folder / "node" / "links").iterdir())
         with contextlib.suppress(httpx.HTTPError):

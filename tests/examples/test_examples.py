@@ -13,6 +13,7 @@ import pytest
 from ledger import entries as e
 from tests.docs.docs_pages import REPO
 from tests.kit.town_of_two import PARTNER, SQL, TownOfTwo, town_of_two
+from tests.kit.waiting import PATIENCE
 from trust.files.keys import write_secret
 from trust.log.export import export_log
 from trust.log.source import HttpLog
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.slow
 def example(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run an example as somebody would who copied it elsewhere."""
     words = [sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, cwd=REPO, check=False, timeout=200)
+    return subprocess.run(words, capture_output=True, text=True, cwd=REPO, check=False, timeout=PATIENCE)
 
 
 def told(name: str, *arguments: object) -> str:

@@ -31,7 +31,6 @@ from tests.kit.databases import new_database
 from tests.kit.running import (
     HEALTH,
     ORIGIN,
-    PATIENCE,
     Resident,
     Running,
     Town,
@@ -43,6 +42,7 @@ from tests.kit.running import (
     replay_log,
     run,
 )
+from tests.kit.waiting import eventually
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
 from trust.service.database import tables as t
@@ -164,13 +164,14 @@ class Scene:
 
     async def until_done(self, request: Request) -> httpx.Response:
         """Send a request, again and again while the service says that it is not available now."""
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        while True:
+
+        async def answered() -> httpx.Response | None:
             answer = await self.send(request)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                return answer
-            assert asyncio.get_running_loop().time() < deadline, answer.text
-            await asyncio.sleep(0.01)
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+        answer = await eventually(answered)
+        assert answer is not None
+        return answer
 
     def check_done(self, answer: httpx.Response, name: str) -> None:
         """An act that succeeds is done; a refusal is in the ledger; an erasure says so."""
@@ -270,7 +271,6 @@ async def recorded(scene: Scene, name: str) -> list[str]:
     with scene.faults.record() as labels:
         scene.check_done(await scene.until_done(request), name)
         await scene.running.settle()
-        await asyncio.sleep(0.02)  # the checkpoint file is replaced right after
     if name == "many grants":
         labels = [label for label in labels if label.startswith("disk")]
     elif name not in PUBLISHED_UNDER:
@@ -291,10 +291,7 @@ async def one_case(scene: Scene, name: str, label: str, how: How) -> None:
     before = scene.running.service.store.size
     scene.faults.arm(label, how)
     first = await scene.send(request)
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while not scene.faults.fired:  # publishing goes on behind the answer
-        assert asyncio.get_running_loop().time() < deadline, (name, label, how)
-        await asyncio.sleep(0.005)
+    await eventually(lambda: scene.faults.fired, lambda: (name, label, how))  # publishing goes on behind the answer
     scene.faults.disarm()
     second = await scene.until_done(request)
     scene.check_done(second, name)

@@ -8,6 +8,7 @@ is on has no space left. Afterwards the whole log is audited from its files, and
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import resource
@@ -28,8 +29,10 @@ from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import root_hash
 from policies.replay import entry_sha256
 from tests.kit.databases import new_database
-from tests.kit.processes import ServiceProcess, free_port, process_of
+from tests.kit.ports import free_port
+from tests.kit.processes import ServiceProcess, process_of
 from tests.kit.running import HEALTH, Resident, lay_out
+from tests.kit.waiting import async_random_moment, breath
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
 from trust.log.tile_folder import TileFolder
@@ -71,15 +74,13 @@ class Crowd:
 
     async def _until_answered(self, body: object, key: str) -> list[int]:
         while True:
-            try:
+            with contextlib.suppress(httpx.TransportError):
                 answer = await self.service.post("/v1/grants", body, key)
                 if answer.is_success:
                     found: list[int] = answer.json()["indices"]
                     return found
                 assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE, answer.text
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.02)
+            await breath()
 
     async def _keep(self, indices: list[int]) -> None:
         """Fetch a few of the receipts; the service may go in the middle of it."""
@@ -87,7 +88,7 @@ class Crowd:
             try:
                 self.receipts[index] = await self.service.receipt(index)
             except (httpx.TransportError, AssertionError):
-                await asyncio.sleep(0.02)
+                await breath()
 
     async def check(self, folder: Path) -> None:
         """Audit the log from its files; hold every index and every receipt against it."""
@@ -162,7 +163,7 @@ async def test_a_service_whose_files_may_not_grow_again_and_again_loses_nothing(
 
         async def stunt(chance: random.Random) -> None:
             crowd.service.limit_files_to(chance.choice([1_000, 20_000, 200_000]))
-            await asyncio.sleep(chance.uniform(0.1, 0.5))
+            await async_random_moment(chance, 0.5)
             crowd.service.limit_files_to(resource.RLIM_INFINITY)
 
         await disturb(crowd, stunt, 6 * TIMES)
@@ -198,7 +199,7 @@ async def test_a_service_whose_disk_fills_up_again_and_again_and_that_is_killed_
                         file.write(bytes(size))
                     except OSError:
                         size //= 2
-            await asyncio.sleep(chance.uniform(0.1, 0.5))
+            await async_random_moment(chance, 0.5)
             killed = chance.random() < 0.5
             if killed:
                 crowd.service.kill()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.hostile_inputs import Parser, meet, parsers
+from tests.kit.waiting import PATIENCE
 
 TOKENS = [
     *(bytes([byte]) for byte in (0, 7, 9, 10, 13, 27, 32, 34, 43, 45, 48, 61, 92, 123, 125, 127, 128, 0xC0, 0xFF)),
@@ -98,7 +99,6 @@ def huge(good: bytes) -> list[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("parser", parsers(), ids=lambda parser: parser.name)
 def test_seven_million_bytes_of_anything_are_refused_or_read_in_time(parser: Parser) -> None:
     """A parser whose time grew with the square of the size would take hours: the test's own time limit is the check."""
@@ -116,7 +116,7 @@ def test_a_second_of_coverage_guided_fuzzing_finds_nothing(tmp_path: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
         env={**os.environ, "PYTHONPATH": str(script.parents[2])},
     )
     assert done.returncode == 0, done.stderr[-4_000:]

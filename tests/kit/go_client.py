@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.waiting import PATIENCE
+
 SOURCE = Path(__file__).parents[1] / "interop" / "go_client"
 GOPATH = Path("/usr/share/gocode")
 
@@ -24,7 +26,9 @@ def build_go_client(folder: Path) -> Path:
         pytest.skip(reason)
     made = folder / "go_client"
     settings = {"GO111MODULE": "off", "GOPATH": str(GOPATH), "GOFLAGS": "", "GOCACHE": str(folder / "cache")}
-    subprocess.run([go, "build", "-o", str(made), "."], cwd=SOURCE, env=os.environ | settings, check=True, timeout=240)
+    subprocess.run(
+        [go, "build", "-o", str(made), "."], cwd=SOURCE, env=os.environ | settings, check=True, timeout=PATIENCE
+    )
     return made
 
 
@@ -34,5 +38,5 @@ def run_go_client(
     """Have the client check the log at a URL prefix or in a folder, believing ``log.vkey`` and the policy in ``pins``."""
     believed = ["-vkey", pins / "log.vkey", "-policy", pins / "witnesses.txt", "-records", str(records)]
     return subprocess.run(
-        [client, "-log", str(log), *believed, *more], capture_output=True, text=True, timeout=120, check=False
+        [client, "-log", str(log), *believed, *more], capture_output=True, text=True, timeout=PATIENCE, check=False
     )

@@ -15,6 +15,7 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.cosignatures import cosign
 from ledger.notes.note import parse_note
 from ledger.notes.witness_protocol import AddCheckpoint
+from tests.kit.waiting import PATIENCE
 
 HONEST = "honest"
 LIES = (
@@ -38,7 +39,6 @@ LIES = (
     "clock an hour behind",
 )
 """What it may do when it is asked to cosign. None of these is a cosignature that counts."""
-HANGS_SECONDS = 20
 PACKED = gzip.compress(bytes(20_000_000), 1)
 """Few bytes on the way, many when they have come."""
 
@@ -62,15 +62,15 @@ class LyingWitness:
             self._change.notify_all()
 
     def hang(self) -> None:
-        """Answer nothing, until the mode changes or a long time has passed."""
+        """Answer nothing, until the mode changes."""
         with self._change:
             mode = self.mode
-            self._change.wait_for(lambda: self.mode != mode, HANGS_SECONDS)
+            self._change.wait_for(lambda: self.mode != mode)
 
     def answer(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         """Return status, body and headers."""
         if self.mode == HONEST:
-            answer = httpx.post(f"{self._behind}/add-checkpoint", content=body, timeout=10)
+            answer = httpx.post(f"{self._behind}/add-checkpoint", content=body, timeout=PATIENCE)
             return answer.status_code, answer.content, {"content-type": answer.headers["content-type"]}
         fixed = {
             "error": (500, b"out of order\n", {}),
@@ -124,11 +124,9 @@ def lying_witness(behind: str, name: str, key: SigningKey, port: int) -> Iterato
             elif mode == "drips":
                 self.send_response(200)
                 self.end_headers()
-                for _ in range(10 * HANGS_SECONDS):
-                    if lying.mode != mode:
-                        break
+                while lying.mode == mode:
                     self.wfile.write(b"x")
-                    time.sleep(0.1)  # a drop, not a wait for anything
+                    time.sleep(0.1)
             else:
                 status, content, headers = lying.answer(body)
                 self.send_response(status)
@@ -139,7 +137,7 @@ def lying_witness(behind: str, name: str, key: SigningKey, port: int) -> Iterato
             self.close_connection = True
 
         def do_GET(self) -> None:
-            answer = httpx.get(f"{behind}{self.path}", timeout=10)
+            answer = httpx.get(f"{behind}{self.path}", timeout=PATIENCE)
             self.send_response(answer.status_code)
             self.send_header("content-length", str(len(answer.content)))
             self.end_headers()

@@ -4,13 +4,12 @@ Processes are forked from a server that has everything imported already, so a st
 runs in them is the command line's own ``serve``. One test starts the real command line instead.
 """
 
+import contextlib
 import multiprocessing
 import os
 import resource
 import signal
-import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,19 +19,12 @@ import httpx
 
 from ledger.errors import NotFound
 from ledger.notes.witness_protocol import WitnessRefusal
-from tests.kit.running import PATIENCE, Clock, Running, Town
+from tests.kit.running import Clock, Running, Town
+from tests.kit.waiting import PATIENCE, eventually
 from trust.audit.witness import open_witness
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["trust.cli", "trust.service.app", "trust.runtime.serving", "tests.kit.running"])
-
-
-def free_port() -> int:
-    """Return a port that nothing listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -102,15 +94,16 @@ class ServiceProcess(Running):
         arguments = (str(self.town.service), str(self.log), crash_at, self.port)
         self._process = _forks.Process(target=_serve, args=arguments)
         self._process.start()
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and self._process.is_alive():
-            try:
-                if (await self.client.get("/readyz")).status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                pass
-            await _pause()
-        assert crash_at, self.log.read_text()
+        process = self._process
+        await eventually(lambda: self._ready_or_dead(process))
+        assert crash_at or process.is_alive(), self.log.read_text()
+
+    async def _ready_or_dead(self, process: multiprocessing.process.BaseProcess) -> bool:
+        if not process.is_alive():
+            return True
+        with contextlib.suppress(httpx.TransportError):
+            return (await self.client.get("/readyz")).status_code == httpx.codes.OK
+        return False
 
     @property
     def pid(self) -> int:
@@ -137,11 +130,9 @@ class ServiceProcess(Running):
     async def died(self) -> int | None:
         """Wait until it has ended by itself; return its exit code."""
         assert self._process is not None
-        deadline = time.monotonic() + PATIENCE
-        while self._process.is_alive() and time.monotonic() < deadline:
-            await _pause()
-        code = self._process.exitcode
-        assert code is not None, "the process was to die and did not"
+        process = self._process
+        await eventually(lambda: not process.is_alive(), lambda: "the process was to die and did not")
+        code = process.exitcode
         self._process = None
         return code
 
@@ -149,7 +140,7 @@ class ServiceProcess(Running):
         """Ask it to end, and wait."""
         if self._process is not None:
             self._process.terminate()
-            self._process.join(15)
+            self._process.join(PATIENCE)
             if self._process.is_alive():
                 self.kill()
             self._process = None
@@ -160,19 +151,11 @@ class ServiceProcess(Running):
 
     async def settle(self) -> None:
         """Wait until everything committed is published."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            answer = await self.client.get("/readyz")
-            if answer.status_code == httpx.codes.OK and answer.json()["size"] == answer.json()["published"]:
-                return
-            await _pause()
-        raise AssertionError("what is committed was not published")
+        await eventually(self._published, lambda: "what is committed was not published")
 
-
-async def _pause() -> None:
-    import asyncio
-
-    await asyncio.sleep(0.01)
+    async def _published(self) -> bool:
+        answer = await self.client.get("/readyz")
+        return answer.status_code == httpx.codes.OK and answer.json()["size"] == answer.json()["published"]
 
 
 @asynccontextmanager
@@ -187,7 +170,7 @@ async def process_of(town: Town, port: int, witness_port: int) -> AsyncIterator[
 async def service_alone(town: Town, port: int) -> AsyncIterator[ServiceProcess]:
     """Give a service whose witnesses run elsewhere; it is started by the test, and ended here."""
     limits = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, limits=limits) as client:
         service = ServiceProcess(town, port, client)
         try:
             yield service

@@ -5,7 +5,6 @@ requests and answers but no sockets; ``trust.service.app`` and ``trust.audit.wit
 signing parts (residents, partners, nodes, stewards) are played here with real keys.
 """
 
-import asyncio
 import hashlib
 import secrets
 import time
@@ -52,6 +51,7 @@ from queries.rounds.messages import (
     WorkAnswer,
     transcript_sha256,
 )
+from tests.kit.waiting import PATIENCE, eventually
 from trust.audit.witness import create_witness
 from trust.audit.witness_folder import make_witness
 from trust.files.keys import new_key, write_secret
@@ -69,8 +69,6 @@ HOLDERS = ("bus_co", "clinic", "market")
 PARTNERS = ("planner", "campus")
 STEWARDS = ("city", "citizens", "firms")
 LONG = "2090-12-31"
-PATIENCE = 60
-"""How many seconds a state may take to come about: a busy machine is not a fault."""
 PROBLEM = "application/problem+json"
 TABLES = t.metadata.sorted_tables
 
@@ -406,6 +404,17 @@ class Running:
         assert response.status_code == httpx.codes.OK, response.text
         return response.text if response.text.startswith(jws.HEADER) else response.json()
 
+    async def until_available(self, path: str, body: object, key: str | None = None) -> httpx.Response:
+        """POST again and again for as long as the service says that it cannot now; return the first other answer."""
+
+        async def answered() -> httpx.Response | None:
+            answer = await self.post(path, body, key)
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+        answer = await eventually(answered)
+        assert answer is not None
+        return answer
+
     async def found(self) -> Self:
         """Register all members and publish all policies."""
         for path, body in self.town.founding():
@@ -423,12 +432,7 @@ class Running:
     async def grant(self, *bundles: Bundle, key: str | None = None) -> list[int]:
         """Hand consents in; again under the same key for as long as their checkpoint is not there yet."""
         key = key or secrets.token_hex(16)
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            answer = await self.post("/v1/grants", {"bundles": list(bundles)}, key)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
-                break
-            await asyncio.sleep(0.05)
+        answer = await self.until_available("/v1/grants", {"bundles": list(bundles)}, key)
         assert answer.status_code == httpx.codes.OK, answer.text
         found: list[int] = answer.json()["indices"]
         return found

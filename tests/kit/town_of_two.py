@@ -15,6 +15,7 @@ from ledger.errors import QueryInvalid
 from policies.document import Policy
 from queries.question.tree import Query, Spend
 from queries.rounds.messages import Share
+from tests.kit.waiting import until
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
 from trust.client.service import Proven, ServiceClient
@@ -30,7 +31,6 @@ from trust.town.up import client_of, prepare, settle_in
 FOLDER = Path(__file__).parents[1] / "towns" / "pair"
 PARTNER = "planner"
 SQL = "SELECT ward, COUNT(DISTINCT resident) AS people, SUM(age) AS years FROM {policy}.people GROUP BY ward"
-PATIENCE = 60
 
 
 @dataclass
@@ -68,8 +68,7 @@ class TownOfTwo:
         """Wait until a question is past its time, by this machine's clock, which is everybody's here."""
         entry = self.client.prove(admit).entry
         assert isinstance(entry, e.Admit)
-        while time.time() <= entry.expires + 1:
-            time.sleep(0.05)
+        until(lambda: time.time() > entry.expires + 1)
 
     def left(self, policy: str) -> list[dict[str, Any]]:
         """Return what every account of a policy has left."""
@@ -79,12 +78,15 @@ class TownOfTwo:
 
     def end_of(self, admit: int) -> Proven:
         """Wait until a round has ended, and return the entry that ended it."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        waiting_for: list[str] = []
+
+        def closed_by() -> list[int]:
             status = self.client.watch(admit, 5)
-            if status.closed_by is not None:
-                return self.client.prove(status.closed_by)
-        raise AssertionError(f"the round {admit} did not end; {status.waiting_for} are waited for")
+            waiting_for[:] = status.waiting_for
+            return [] if status.closed_by is None else [status.closed_by]
+
+        (index,) = until(closed_by, lambda: f"the round {admit} waits for {waiting_for}")
+        return self.client.prove(index)
 
     def ends_in_ledger(self, admit: int) -> list[e.AnyEntry]:
         """Return every entry of the ledger that answers or refunds an ``admit``."""
@@ -109,10 +111,8 @@ class TownOfTwo:
 
     def wait_for_books(self, holder: str, admit: int, *states: str) -> None:
         """Wait until a node's books have a state of a round."""
-        deadline = time.monotonic() + PATIENCE
-        while self.books(holder, admit)[0] not in [[state] for state in states]:
-            assert time.monotonic() < deadline, self.books(holder, admit)
-            time.sleep(0.02)
+        wanted = [[state] for state in states]
+        until(lambda: self.books(holder, admit)[0] in wanted, lambda: self.books(holder, admit))
 
     def audit(self) -> AuditReport:
         """Audit the running town."""
@@ -121,14 +121,12 @@ class TownOfTwo:
 
     def wait_until_caught_up(self) -> None:
         """Wait until both nodes have read the ledger and taken in their links."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            sizes = self.client.get("/v1/caught-up", dict[str, int])
-            waiting = any(any((self.layout.node(h) / "links").glob("*.jsonl")) for h in self.holders)
-            if not waiting and all(sizes.get(holder, 0) >= sizes["published"] for holder in self.holders):
-                return
-            time.sleep(0.05)
-        raise AssertionError("the nodes did not catch up")
+        until(self._caught_up, lambda: "the nodes did not catch up")
+
+    def _caught_up(self) -> bool:
+        sizes = self.client.get("/v1/caught-up", dict[str, int])
+        waiting = any(any((self.layout.node(h) / "links").glob("*.jsonl")) for h in self.holders)
+        return not waiting and all(sizes.get(holder, 0) >= sizes["published"] for holder in self.holders)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,13 @@
 """Witnesses as real processes: our own, and one that other people wrote (PyPI ``aics-witness``, Python 3.12)."""
 
+import contextlib
 import fcntl
 import multiprocessing
 import multiprocessing.process
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,20 +16,13 @@ import httpx
 import pytest
 
 from ledger.notes.note import VerifierKey
+from tests.kit.ports import free_port
+from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import make_witness
 
 FOREIGN = "aics-witness==0.1.0"
-PATIENCE = 60
 Launched = subprocess.Popen[bytes] | multiprocessing.process.BaseProcess
 _forks = multiprocessing.get_context("forkserver")
-
-
-def free_port() -> int:
-    """Return a port that nothing listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class WitnessProcess:
@@ -47,15 +39,12 @@ class WitnessProcess:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._process = self._launch()
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                httpx.get(self._health, timeout=2).raise_for_status()
-            except httpx.HTTPError:
-                assert time.monotonic() < deadline, self._log.read_text()
-                time.sleep(0.02)
-            else:
-                return
+        until(self._answers, self._log.read_text)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(self._health).is_success
+        return False
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -154,10 +143,10 @@ def _foreign_python() -> Path:
             if base is None:
                 pytest.skip(f"{FOREIGN} needs Python 3.12: put python3.12 on the PATH or set MUSUBI_PYTHON312")
             shutil.rmtree(environment, ignore_errors=True)
-            subprocess.run([base, "-m", "venv", environment], check=True, capture_output=True, timeout=240)
+            subprocess.run([base, "-m", "venv", environment], check=True, capture_output=True, timeout=PATIENCE)
             install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", FOREIGN]
             try:
-                got = subprocess.run(install, capture_output=True, timeout=240, check=False).returncode == 0
+                got = subprocess.run(install, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
             except subprocess.TimeoutExpired:
                 got = False
             if not got:
@@ -170,11 +159,16 @@ def _python312() -> str | None:
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     found = [os.environ.get("MUSUBI_PYTHON312"), shutil.which("python3.12")]
     if Path(uv).exists():
-        asked = subprocess.run([uv, "python", "find", "3.12"], capture_output=True, text=True, check=False, timeout=60)
+        asked = subprocess.run(
+            [uv, "python", "find", "3.12"], capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         found.append(asked.stdout.strip() or None)
     found += map(str, sorted((Path.home() / ".pyenv" / "versions").glob("3.12.*/bin/python")))
     check = "import sys; sys.exit(sys.version_info[:2] != (3, 12))"
     for each in found:
-        if each and subprocess.run([each, "-c", check], capture_output=True, check=False, timeout=60).returncode == 0:
+        if (
+            each
+            and subprocess.run([each, "-c", check], capture_output=True, check=False, timeout=PATIENCE).returncode == 0
+        ):
             return each
     return None

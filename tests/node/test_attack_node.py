@@ -4,8 +4,6 @@ import hashlib
 import os
 import shutil
 import sqlite3
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from queries.rounds.local import MAX_NUMBER, combine
 from queries.rounds.messages import Task
 from tests.kit.attacked_node import NODE, OTHER, LyingService, entry_of
 from tests.kit.log_builder import LogBuilder
+from tests.kit.waiting import until
 from trust.node import links as links_module
 from trust.node.books import Books
 from trust.node.links import LinkDesk
@@ -165,18 +164,11 @@ def test_links_that_a_full_disk_refuses_are_taken_in_later(tmp_path: Path, monke
         patched.setattr(books, "link", full)
         desk = LinkDesk(tmp_path / "links", books, secret, NODE, lambda: now)
         desk.start()
-        _wait(lambda: len(failures) > 1)
-    _wait(lambda: not list((tmp_path / "links").iterdir()))
+        until(lambda: len(failures) > 1)
+    until(lambda: not list((tmp_path / "links").iterdir()))
     desk.check_alive()
     assert books.linked(0) == [("7", 0)]
     desk.stop()
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("taken", ["before the countersignature", "before the share"])

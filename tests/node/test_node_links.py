@@ -10,6 +10,7 @@ import structlog
 from policies.consents.attestation import CHALLENGE_SECONDS, make_challenge, make_link
 from policies.pairwise_keys import pairwise_key, public_hex
 from tests.kit.lying_service import ME, OTHER, SECRETS, Stage, seed_of, staged
+from tests.kit.waiting import until
 
 Line = Callable[[int], dict[str, str]]
 
@@ -143,13 +144,9 @@ def test_a_running_node_takes_files_in_and_leaves_others_alone(stage: Stage) -> 
     path = drop(stage, answered(stage.clock()))
     stage.node.links.start()
     try:
-        for _ in range(500):
-            if not path.exists():
-                break
-            stage.node.links._stop.wait(0.01)
+        until(lambda: not path.exists())
     finally:
         stage.node.links.stop()
-    assert not path.exists()
     assert unfinished.exists()
     assert links(stage) == [(key(1), "c1")]
 

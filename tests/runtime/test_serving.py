@@ -1,15 +1,18 @@
 """A served application ends in order and says why it cannot start."""
 
+import contextlib
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.kit.ports import free_port
+from tests.kit.waiting import PATIENCE, until
 
 APP = """
 import asyncio, atexit, sys
@@ -29,7 +32,7 @@ async def patient() -> str:
 @get("/deaf")
 async def deaf() -> str:
     print("asked", flush=True)
-    await asyncio.sleep(600)
+    await asyncio.sleep(100_000)
     return "never"
 
 @post("/unread")
@@ -56,28 +59,18 @@ print("ended", flush=True)
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def start(port: int, how: str = "") -> subprocess.Popen[str]:
     command = [sys.executable, "-c", APP, str(port), how]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_until_up(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            assert httpx.get(f"http://127.0.0.1:{port}/", timeout=5).text == "here"
-        except httpx.TransportError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        else:
-            return
+    def answers() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{port}/").text == "here"
+        return False
+
+    until(answers)
 
 
 @pytest.mark.slow
@@ -91,7 +84,7 @@ def test_a_stop_tells_those_who_wait_and_then_ends_everything_in_order(path: str
         assert process.stdout is not None
         assert process.stdout.readline() == "asked\n"
         process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=60)  # the deaf one would take 600 seconds
+        out, _ = process.communicate(timeout=PATIENCE)  # the deaf one would take a day
         received = client.recv(10_000).decode()
     assert (process.returncode, out) == (0, "closed\nended\nleft\n")
     if answer is not None:
@@ -101,7 +94,7 @@ def test_a_stop_tells_those_who_wait_and_then_ends_everything_in_order(path: str
 @pytest.mark.parametrize("path", ["/unread", "/read", "/nowhere"])
 def test_a_connection_stays_good_after_a_body_that_nobody_read(serving: int, path: str) -> None:
     """Otherwise the next request on it meets a closed connection; many, because that is a race."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{serving}", timeout=60) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{serving}", timeout=PATIENCE) as client:
         for _ in range(20):
             refused = client.post(path, content=bytes(300_000))
             assert refused.status_code == {"/unread": 201, "/read": 413, "/nowhere": 404}[path]
@@ -114,7 +107,7 @@ def test_a_body_without_end_is_not_read_to_its_end(serving: int) -> None:
         while True:
             yield bytes(1 << 16)
 
-    with httpx.Client(base_url=f"http://127.0.0.1:{serving}", timeout=60) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{serving}", timeout=PATIENCE) as client:
         try:
             answer = client.post("/read", content=endless())
         except httpx.TransportError:
@@ -132,7 +125,7 @@ def serving() -> Iterator[int]:
     wait_until_up(port)
     yield port
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
 
 
 def test_a_log_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
@@ -147,9 +140,9 @@ def test_a_taken_port_and_a_failing_start_are_said() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", port))
         holder.listen()
-        _, said = start(port).communicate(timeout=30)
+        _, said = start(port).communicate(timeout=PATIENCE)
         assert f"Port {port} is taken" in said
     process = start(free_port(), "broken")
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert "did not start" in said

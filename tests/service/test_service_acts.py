@@ -42,6 +42,7 @@ from tests.kit.running import (
     replay_log,
     run,
 )
+from tests.kit.waiting import eventually, nothing_for
 from trust.service.acts.ask import ask
 from trust.service.acts.grant import grant
 from trust.service.database import tables as t
@@ -424,11 +425,11 @@ async def test_a_service_whose_clock_ran_an_hour_ahead_publishes_nothing_that_re
         clock.offset = 3_600
         ahead = question(town, query(), now=clock())
         admit = (await running.ask(ahead)).admit
-        await asyncio.sleep(0.2)
+        await nothing_for(0.2)
         assert running.service.sequencer.size == published
         clock.offset = 0
         refused(await running.post("/v1/grants", {"bundles": [resident.consent()]}), "clock-skew")
-        await asyncio.sleep(1.2)
+        await nothing_for(1.2)
         assert running.service.sequencer.size == published
         replay_log(town)
         clock.offset = true.offset = 3_590
@@ -566,10 +567,7 @@ async def test_an_act_that_fails_midway_through_its_writing_leaves_nothing(runni
     before = await running.snapshot()
     with pytest.raises(Exception, match="could not write"):
         await running.service.store.submit(broken)
-    for _ in range(100):
-        if running.service.store._state is not None:
-            break
-        await asyncio.sleep(0.05)
+    await eventually(lambda: running.service.store._state is not None)
     after = await running.snapshot()
     assert [name for name in before if before[name] != after[name]] == []
     await running.grant(resident.consent())
@@ -597,10 +595,7 @@ async def test_an_act_that_is_refused_after_it_appended_leaves_nothing(running: 
     before = await running.snapshot()
     with pytest.raises(Exception):  # noqa: B017 - which one does not matter: it may not be half done
         await running.service.store.submit(late)
-    for _ in range(100):
-        if running.service.store._state is not None:
-            break
-        await asyncio.sleep(0.05)
+    await eventually(lambda: running.service.store._state is not None)
     after = await running.snapshot()
     assert [name for name in before if before[name] != after[name]] == []
 

@@ -13,8 +13,10 @@ import pytest
 
 from ledger import entries as e
 from queries.rounds.messages import transcript_sha256
-from tests.kit.processes import ServiceProcess, free_port, process_of
+from tests.kit.ports import free_port
+from tests.kit.processes import ServiceProcess, process_of
 from tests.kit.running import Resident, lay_out, query, question, replay_log
+from tests.kit.waiting import async_random_moment, breath, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 STORE = ("service:before-commit", "service:committed")
@@ -141,15 +143,16 @@ async def test_a_service_killed_at_any_moment_keeps_every_receipt_it_gave(servic
                         receipts[seen[key][0]] = await service.receipt(seen[key][0])
                         break
                 except (httpx.TransportError, AssertionError):
-                    await asyncio.sleep(0.02)
+                    await breath()
 
     done = asyncio.Event()
     clients = [asyncio.create_task(hand_in()) for _ in range(3)]
-    for _ in range(4):
-        await asyncio.sleep(chance.uniform(0.05, 0.4))
+    for life in range(4):
+        await eventually(lambda answered=life: len(seen) > answered)
+        await async_random_moment(chance, 0.4)
         service.kill()
         await service.start()
-    await asyncio.sleep(0.2)
+    await eventually(lambda: len(seen) > 4)
     done.set()
     await asyncio.gather(*clients)
     await service.settle()

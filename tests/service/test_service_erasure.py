@@ -24,6 +24,7 @@ from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import LeavesAnswer
 from tests.kit.running import ORIGIN, Resident, Running, consent_of, refused, replay_log
+from tests.kit.waiting import eventually
 from trust.service.acts.retention import sweep, time_come
 from trust.service.database import tables as t
 from trust.service.keys.record_keys import RecordKeys
@@ -336,8 +337,7 @@ async def test_a_group_whose_keys_cannot_be_kept_leaves_nothing(
         with monkeypatch.context() as patched:
             patched.setattr(RecordKeys, "_insert", fail)
             refused(await running.post("/v1/grants", {"bundles": [resident.consent()]}), "unavailable")
-        while running.service.store._state is None:  # noqa: ASYNC110 - it is rebuilt behind the answer
-            await asyncio.sleep(0.01)
+        await eventually(lambda: running.service.store._state is not None)  # it is rebuilt behind the answer
     assert len(await running.grant(resident.consent())) == 1
 
 

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from policies.consents.erasure import make_erasure
-from tests.kit.processes import ServiceProcess, free_port, process_of
+from tests.kit.ports import free_port
+from tests.kit.processes import ServiceProcess, process_of
 from tests.kit.running import ORIGIN, Resident, consent_of, lay_out, replay_log
 from trust.service.keys.record_keys import RecordKeys
 

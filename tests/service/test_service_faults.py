@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -18,20 +18,10 @@ import pytest
 
 from ledger import entries as e
 from ledger import jws
-from tests.kit.processes import ServiceProcess, free_port, process_of, witness_at
-from tests.kit.running import (
-    HOLDERS,
-    PATIENCE,
-    Resident,
-    Running,
-    consent_of,
-    lay_out,
-    query,
-    question,
-    refused,
-    replay_log,
-    run,
-)
+from tests.kit.ports import free_port
+from tests.kit.processes import ServiceProcess, process_of, witness_at
+from tests.kit.running import HOLDERS, Resident, Running, consent_of, lay_out, query, question, refused, replay_log, run
+from tests.kit.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -143,11 +133,7 @@ async def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_space(
         junk.unlink()
         indices = []
         for number, body in enumerate(bodies):
-            for _ in range(10 * PATIENCE):
-                answer = await running.post("/v1/grants", body, f"request {number}")
-                if answer.is_success:
-                    break
-                await asyncio.sleep(0.1)
+            answer = await running.until_available("/v1/grants", body, f"request {number}")
             indices += answer.json()["indices"]
         first = min(indices)
         assert sorted(indices) == list(range(first, first + 8 * len(bodies)))
@@ -176,11 +162,7 @@ async def test_a_process_whose_files_may_not_grow_says_so_and_goes_on_when_they_
             refused(await service.post("/v1/grants", body, "the same key"), "unavailable")
         assert (await service.client.get("/healthz")).is_success
         service.limit_files_to(resource.RLIM_INFINITY)
-        for _ in range(10 * PATIENCE):
-            answer = await service.post("/v1/grants", body, "the same key")
-            if answer.is_success:
-                break
-            await asyncio.sleep(0.1)
+        answer = await service.until_available("/v1/grants", body, "the same key")
         assert answer.json() == {"indices": [index + 1]}
         await service.settle()
         replay_log(town, receipts)
@@ -233,12 +215,16 @@ async def test_a_lost_database_connection_stops_nothing_for_good(impatient: Runn
         )
         await connection.close()
     body = {"bundles": [resident.consent()]}
-    for _ in range(10 * PATIENCE):
+
+    async def answered() -> httpx.Response | None:
         answer = await running.post("/v1/grants", body, "the same key")
         if answer.is_success:
-            break
+            return answer
         refused(answer, "unavailable")
-        await asyncio.sleep(0.1)
+        return None
+
+    answer = await eventually(answered)
+    assert answer is not None
     assert answer.json() == {"indices": [before]}
     replay_log(running.town)
 
@@ -270,7 +256,9 @@ async def test_nothing_that_the_process_prints_holds_a_key_a_token_or_a_consent(
     )
     try:
         hooks = {"request": [keep]}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, event_hooks=hooks) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, event_hooks=hooks
+        ) as client:
             service = ServiceProcess(town, port, client)
             resident = await scenario(service, witness_port)
             tripped = resident.consent()
@@ -297,27 +285,26 @@ async def test_nothing_that_the_process_prints_holds_a_key_a_token_or_a_consent(
 @contextmanager
 def tripping(database: Path) -> Iterator[None]:
     """Have the database refuse a row, whose values it then names in its error."""
-    connection = sqlite3.connect(database, timeout=10)
+    connection = sqlite3.connect(database, timeout=PATIENCE)
     connection.execute("CREATE TRIGGER no BEFORE INSERT ON grants BEGIN SELECT RAISE(ABORT, 'no'); END")
     yield
     connection.execute("DROP TRIGGER no")
     connection.close()
 
 
+async def succeeds(client: httpx.AsyncClient, path: str) -> bool:
+    """Whether a path is there and all is well."""
+    with suppress(httpx.TransportError):
+        return (await client.get(path)).is_success
+    return False
+
+
 async def scenario(service: ServiceProcess, witness_port: int) -> Resident:
     """Do something of everything, and much of it wrong."""
     town, resident = service.town, Resident()
-    for _ in range(50 * PATIENCE):
-        try:
-            await service.client.get("/healthz")
-            break
-        except httpx.TransportError:
-            await asyncio.sleep(0.02)
+    await eventually(lambda: succeeds(service.client, "/healthz"))
     with witness_at(town.witness, witness_port):
-        for _ in range(50 * PATIENCE):
-            if (await service.client.get("/readyz")).is_success:
-                break
-            await asyncio.sleep(0.02)
+        await eventually(lambda: succeeds(service.client, "/readyz"))
         await service.found()
         await service.enrol(resident)
         bundle = resident.consent()

@@ -16,10 +16,12 @@ from ledger.notes.receipts import Receipt, check_receipt
 from ledger.tlog.tiles import Tile, partial_tiles
 from policies.replay import entry_sha256
 from tests.kit.go_client import build_go_client, run_go_client
-from tests.kit.processes import ServiceProcess, free_port, service_alone
+from tests.kit.ports import free_port
+from tests.kit.processes import ServiceProcess, service_alone
 from tests.kit.running import ORIGIN, Resident, Town, lay_out
 from tests.kit.small_trees import tiles_of_size
-from tests.kit.witness_processes import PATIENCE, WitnessProcess, foreign_witness, own_witness, policy_of
+from tests.kit.waiting import PATIENCE
+from tests.kit.witness_processes import WitnessProcess, foreign_witness, own_witness, policy_of
 from trust.audit.auditor import audit
 from trust.cli import main
 from trust.log.pins import Trust, save_trust

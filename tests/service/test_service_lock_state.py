@@ -17,10 +17,10 @@ from ledger.errors import HistoryForked, Unavailable
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from policies.replay import SeenConsents, State
 from queries.replay import replay
-from tests.kit.processes import free_port, service_alone, witness_at
+from tests.kit.ports import free_port
+from tests.kit.processes import service_alone, witness_at
 from tests.kit.running import (
     ORIGIN,
-    PATIENCE,
     Resident,
     Running,
     Town,
@@ -32,6 +32,7 @@ from tests.kit.running import (
     replay_log,
     run,
 )
+from tests.kit.waiting import eventually, nothing_for
 from trust.audit.witness import create_witness
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
@@ -168,10 +169,7 @@ async def test_a_crash_between_any_two_of_the_three_is_no_damage(town: Town) -> 
 
 async def until_equal(file: Path, data: bytes) -> None:
     """Wait until a file holds these bytes."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while await asyncio.to_thread(lambda: file.exists() and file.read_bytes()) != data:
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.01)
+    await eventually(lambda: file.exists() and file.read_bytes() == data)
 
 
 # Witnesses
@@ -220,10 +218,7 @@ async def test_a_service_that_learns_too_late_that_it_is_older_publishes_nothing
         answer = await running.post("/v1/grants", {"bundles": [resident.consent()]}, "one and the same")
         refused(answer, "unavailable", "not been cosigned yet")
         running.line.cut = False
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        while not running.service.store.halted:
-            assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0.02)
+        await eventually(lambda: running.service.store.halted)
         assert isinstance(running.service.store.halted, HistoryForked)
         for path, body in (
             ("/v1/grants", {"bundles": [resident.consent()]}),
@@ -232,7 +227,7 @@ async def test_a_service_that_learns_too_late_that_it_is_older_publishes_nothing
             refused(await running.post(path, body), "history-forked", "musubi restore")
         refused(await running.client.get("/readyz"), "history-forked")
         asked = running.line.asked
-        await asyncio.sleep(1.5)
+        await nothing_for(1.5)
         assert running.line.asked == asked, "it is not tried again"
         assert (await running.client.get("/log/checkpoint")).content == before, "what stands can still be read"
     assert (town.service / "log" / "checkpoint").read_bytes() == before
@@ -293,10 +288,7 @@ async def test_a_witness_ahead_of_what_is_published_but_not_of_the_entries_is_a_
         await running.ask(question(town, query()))
         size = running.service.store.size
         witness = running.service.sequencer._known
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        while witness.get("one") != size:
-            assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0.01)
+        await eventually(lambda: witness.get("one") == size)
         assert running.service.sequencer.size == size - 1
         running.service.election.swap = swap  # type: ignore[method-assign]
         running.service.sequencer._task.cancel()  # type: ignore[union-attr]

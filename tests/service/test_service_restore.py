@@ -27,7 +27,8 @@ from policies.consents.bundle import Bundle
 from policies.consents.erasure import Farewell, make_erasure
 from policies.in_force.sets import indices_in_force
 from policies.pairwise_keys import public_hex
-from tests.kit.processes import free_port, witness_at
+from tests.kit.ports import free_port
+from tests.kit.processes import witness_at
 from tests.kit.running import (
     ORIGIN,
     Resident,

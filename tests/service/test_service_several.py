@@ -3,11 +3,10 @@
 import asyncio
 import json
 import secrets
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -18,8 +17,10 @@ from ledger import entries as e
 from ledger.errors import Unavailable
 from policies.replay import entry_sha256
 from tests.kit.databases import new_database
-from tests.kit.processes import ServiceProcess, free_port, service_alone, witness_at
-from tests.kit.running import PATIENCE, Resident, Town, lay_out, query, question, refused, replay_log, run
+from tests.kit.ports import free_port
+from tests.kit.processes import ServiceProcess, service_alone, witness_at
+from tests.kit.running import Resident, Town, lay_out, query, question, refused, replay_log, run
+from tests.kit.waiting import breath, eventually
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
 from trust.service.database import tables as t
@@ -27,19 +28,6 @@ from trust.service.service import Service
 from trust.service.settings import load_settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-
-
-async def until(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Wait until something is so; return it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = what()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return found
-        await asyncio.sleep(0.05)
-    raise AssertionError("it did not come about")
 
 
 def events(service: ServiceProcess) -> list[str]:
@@ -65,6 +53,8 @@ class Two:
         self.receipts: dict[int, tuple[bytes, bytes]] = {}
         self.admits: dict[str, int] = {}
         self.done = asyncio.Event()
+        self._missed = 0
+        """How often a receipt did not come in time, or from a process that was down."""
         self._clients: list[asyncio.Task[None]] = []
 
     @property
@@ -92,22 +82,21 @@ class Two:
     async def grown(self, more: int) -> None:
         """Wait until so many more consents have their receipts."""
         wanted = len(self.receipts) + more
-        await until(lambda: len(self.receipts) >= wanted)
+        await eventually(lambda: len(self.receipts) >= wanted)
 
     async def _ask_any(self, first: int, path: str, body: object, key: str | None) -> httpx.Response:
         """Send one request to one process after the other, under one key, until one has done it."""
-        turn = first
-        while True:
+        for turn in count(first):
             service = self.services[turn % len(self.services)]
-            turn += 1
             try:
-                answer = await asyncio.wait_for(service.post(path, body, key), 3)
+                answer = await asyncio.wait_for(service.post(path, body, key), 2 + turn - first)  # more time each time
                 if answer.status_code == httpx.codes.OK:
                     return answer
                 assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE, answer.text
             except (httpx.TransportError, TimeoutError):
                 pass
-            await asyncio.sleep(0.05)
+            await breath()
+        raise AssertionError("unreachable")
 
     async def _grants(self, number: int) -> None:
         turn = number
@@ -120,10 +109,10 @@ class Two:
             turn += 1
             for service in self.services[turn % 2 :] + self.services[: turn % 2]:
                 try:
-                    self.receipts[found[0]] = await asyncio.wait_for(service.receipt(found[0]), 3)
+                    self.receipts[found[0]] = await asyncio.wait_for(service.receipt(found[0]), 3 + self._missed)
                     break
                 except (httpx.TransportError, TimeoutError, AssertionError):
-                    continue
+                    self._missed += 1  # a machine on which a receipt takes long is given longer
 
     async def _questions(self) -> None:
         turn = 0
@@ -166,7 +155,7 @@ async def two_on(url: str, folder: Path) -> AsyncIterator[Two]:
         async with service_alone(town, ports[0]) as one, service_alone(town, ports[1]) as other:
             await asyncio.gather(one.start(), other.start())
             two = Two(town, [one, other])
-            await until(lambda: leads(one) or leads(other))
+            await eventually(lambda: leads(one) or leads(other))
             await two.standby.found()
             await two.leader.enrol(two.resident)
             yield two
@@ -198,10 +187,10 @@ async def test_a_leader_that_is_stopped_past_the_takeover_and_wakes_up_publishes
         await two.grown(10)
         first, second = two.leader, two.standby
         first.pause()
-        await until(lambda: leads(second))
+        await eventually(lambda: leads(second))
         await two.grown(10)
         first.go_on()
-        await until(lambda: not leads(first))
+        await eventually(lambda: not leads(first))
         await two.grown(10)
         assert leads(second)
         await two.end()
@@ -218,7 +207,7 @@ async def test_a_round_goes_its_way_when_each_step_is_said_to_another_process(po
         async def has_go() -> bool:
             return any(task.step == "share" for task in (await other.work("bus_co")).tasks)
 
-        await until(has_go)
+        await eventually(has_go)
         await other.share(admit, "bus_co", [11])
         closed = await one.share(admit, "clinic", [31])
         assert closed is not None

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import NormalDist
@@ -17,14 +16,14 @@ import httpx
 import psutil
 import pytest
 
-from ledger.errors import Unavailable
 from policies.document import Category
 from queries.question.check import make_plan
 from queries.question.tree import Spend
+from tests.kit.ports import free_neighbours
+from tests.kit.waiting import PATIENCE, until
 from trust.partner.asking import to_query
 from trust.town.document import Town
 from trust.town.loader import load_town
-from trust.town.up import free_ports
 
 ROOT = Path(__file__).parents[2]
 OULAD = ROOT / "tests" / "towns" / "oulad"
@@ -41,7 +40,9 @@ def run_demo(folder: Path, town: str, residents: int) -> tuple[subprocess.Comple
     report = folder / "report.json"
     arguments = ["demo", "--town", town, "--residents", str(residents), "--stay", "0", "--json", str(report)]
     arguments += ["--dir", str(folder / "town")]
-    done = subprocess.run([*MUSUBI, *arguments], capture_output=True, text=True, cwd=ROOT, check=False, timeout=280)
+    done = subprocess.run(
+        [*MUSUBI, *arguments], capture_output=True, text=True, cwd=ROOT, check=False, timeout=PATIENCE
+    )
     return done, report
 
 
@@ -203,23 +204,12 @@ def test_over_real_records_every_released_number_is_near_the_true_one(tmp_path: 
 # A town that stays up.
 
 
-def free_port() -> int:
-    """Return a port whose next one is free too."""
-    for _ in range(50):
-        port = free_ports(None)[0]
-        try:
-            return free_ports(port)[0]
-        except Unavailable:
-            continue
-    raise AssertionError("no two neighbouring ports are free")
-
-
 class Up:
     """``musubi up`` as a child process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = free_neighbours()
         self.output = folder.with_suffix(".out")
         self.start("--port", str(self.port))
 
@@ -236,11 +226,12 @@ class Up:
 
     def wait_until_said(self, text: str) -> str:
         """Wait until it has printed a text; return everything printed."""
-        deadline = time.monotonic() + 90
-        while text not in self.output.read_text():
+
+        def said() -> bool:
             assert self.process.poll() is None, self.output.read_text()
-            assert time.monotonic() < deadline, self.output.read_text()
-            time.sleep(0.05)
+            return text in self.output.read_text()
+
+        until(said, self.output.read_text)
         return self.output.read_text()
 
     def children(self) -> list[psutil.Process]:
@@ -251,8 +242,8 @@ class Up:
         """Send a signal; return the exit code, and which of the processes are still there after it has ended."""
         under = self.children()
         self.process.send_signal(signal_)
-        code = self.process.wait(60)
-        return code, psutil.wait_procs(under, timeout=2)[1]
+        code = self.process.wait(PATIENCE)
+        return code, psutil.wait_procs(under, timeout=PATIENCE)[1]
 
 
 @pytest.fixture
@@ -288,11 +279,12 @@ def test_up_prints_where_to_look_and_ctrl_c_stops_everything_and_it_can_be_start
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
 def test_a_town_stopped_while_it_starts_leaves_no_process_behind(up: Up, signal_: signal.Signals) -> None:
-    deadline = time.monotonic() + 60
-    while len(up.children()) < 2:
-        assert time.monotonic() < deadline
+
+    def starting() -> bool:
         assert up.process.poll() is None
-        time.sleep(0.02)
+        return len(up.children()) >= 2
+
+    until(starting)
     _, left = up.stop(signal_)
     assert left == []
     assert left_behind(up.folder) == []
