@@ -124,7 +124,8 @@ def _signatures(body: bytes) -> list[Signature]:
         for place, leaf in enumerate(bundle.leaves):
             if leaf.body != NONE:
                 signed_part, payload, signature = jws.parts(leaf.body)
-                key = canonical.decode(payload, SubGrant if place else General).key
+                kind: type[SubGrant | General] = SubGrant if place else General
+                key = canonical.decode(payload, kind).key
                 found.append((signature + signed_part, bytes.fromhex(key)))
     return found
 

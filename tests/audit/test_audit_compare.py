@@ -103,7 +103,7 @@ def test_views_of_one_history_agree_whatever_their_sizes_and_kinds(
     lone = tmp_path / "another auditors state"
     lone.mkdir()
     (lone / "checkpoint").write_bytes(note)
-    places = [web.url, f"{web.url}/log", tmp_path / "file", lone, tmp_path / "log"]
+    places: list[str | Path] = [web.url, f"{web.url}/log", tmp_path / "file", lone, tmp_path / "log"]
     report = check(town, tmp_path / "log", *places, state=tmp_path / "state")
     assert report.verdict == "ok"
     assert [each.outcome for each in report.compared] == ["same history"] * 5

@@ -19,6 +19,7 @@ from tests.kit.log_builder import ORIGIN, LogBuilder, key_of
 from trust.audit import auditor
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
+from trust.audit.second_opinion import SecondOpinion
 from trust.files.evidence import check_evidence, read_evidence
 from trust.log.source import HttpLog
 
@@ -224,7 +225,7 @@ def test_merkletools_is_asked_and_its_answer_counts(
     town: tuple[LogBuilder, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, folder = town
-    monkeypatch.setattr(auditor.SecondOpinion, "root", lambda _: bytes(32))
+    monkeypatch.setattr(SecondOpinion, "root", lambda _: bytes(32))
     assert "merkletools" in check(log, folder).verdict
     monkeypatch.setattr("trust.audit.second_opinion.MAX_LEAVES", 10)
     report = check(log, folder)

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -64,23 +65,23 @@ def log() -> Log:
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[TestClient]:
+def client(tmp_path: Path) -> Iterator[TestClient[Any]]:
     make_witness(tmp_path, "wit.example/one", [LOG_KEY])
     with TestClient(create_witness(tmp_path)) as opened:
         yield opened
 
 
-def post(client: TestClient, body: bytes) -> tuple[int, str]:
+def post(client: TestClient[Any], body: bytes) -> tuple[int, str]:
     answer = client.post("/add-checkpoint", content=body)
     return answer.status_code, answer.text
 
 
-def witness_key(client: TestClient) -> VerifierKey:
+def witness_key(client: TestClient[Any]) -> VerifierKey:
     witness: Witness = client.app.state.witness
     return witness.verifier
 
 
-def test_200_is_a_cosignature_line_that_verifies_and_can_be_fetched(client: TestClient, log: Log) -> None:
+def test_200_is_a_cosignature_line_that_verifies_and_can_be_fetched(client: TestClient[Any], log: Log) -> None:
     assert client.get(f"/{PATH}/checkpoint").status_code == 404
     for old, new in ((0, 3), (3, 7), (7, 7)):
         status, text = post(client, log.request(old, new))
@@ -98,29 +99,29 @@ def test_200_is_a_cosignature_line_that_verifies_and_can_be_fetched(client: Test
     "body",
     [b"", b"old 0\n", b"old x\n\n", b"old 00\n\n", b"\xff\xfe", b"old 0\nnot base64\n\n", b"old 0\n\nno note\n"],
 )
-def test_400_for_what_is_malformed(client: TestClient, body: bytes) -> None:
+def test_400_for_what_is_malformed(client: TestClient[Any], body: bytes) -> None:
     assert post(client, body)[0] == 400
 
 
-def test_400_for_64_proof_lines_and_for_an_old_size_above_the_checkpoints(client: TestClient, log: Log) -> None:
+def test_400_for_64_proof_lines_and_for_an_old_size_above_the_checkpoints(client: TestClient[Any], log: Log) -> None:
     _, _, checkpoint = log.request(3, 7).partition(b"\n\n")
     hashes = b"".join(b"A" * 43 + b"=\n" for _ in range(64))
     assert post(client, b"old 3\n" + hashes + b"\n" + checkpoint)[0] == 400
     assert post(client, b"old 8\n\n" + checkpoint)[0] == 400
 
 
-def test_403_for_a_checkpoint_that_the_log_did_not_sign(client: TestClient, log: Log) -> None:
+def test_403_for_a_checkpoint_that_the_log_did_not_sign(client: TestClient[Any], log: Log) -> None:
     assert post(client, log.request(0, 3, SigningKey(bytes(32))))[0] == 403
     spoilt = log.request(0, 3).replace(log.checkpoints[3].text.encode(), log.checkpoints[7].text.encode())
     assert post(client, spoilt)[0] == 403
 
 
-def test_404_for_a_log_that_it_does_not_know(client: TestClient) -> None:
+def test_404_for_a_log_that_it_does_not_know(client: TestClient[Any]) -> None:
     other = sign_checkpoint(Checkpoint("other.example/log", 0, EMPTY_ROOT), KEY)
     assert post(client, AddCheckpoint(0, [], other).format())[0] == 404
 
 
-def test_409_names_the_stored_size_in_its_own_media_type(client: TestClient, log: Log) -> None:
+def test_409_names_the_stored_size_in_its_own_media_type(client: TestClient[Any], log: Log) -> None:
     assert post(client, log.request(0, 7))[0] == 200
     for old, new in ((0, 7), (3, 7), (0, 3)):
         answer = client.post("/add-checkpoint", content=log.request(old, new))
@@ -128,7 +129,7 @@ def test_409_names_the_stored_size_in_its_own_media_type(client: TestClient, log
         assert answer.headers["content-type"] == "text/x.tlog.size"
 
 
-def test_422_for_a_proof_that_does_not_verify_or_is_not_due(client: TestClient, log: Log) -> None:
+def test_422_for_a_proof_that_does_not_verify_or_is_not_due(client: TestClient[Any], log: Log) -> None:
     fork = Log(b"fork")
     fork.grow(3)
     fork.grow(4)
@@ -144,7 +145,7 @@ def test_422_for_a_proof_that_does_not_verify_or_is_not_due(client: TestClient, 
 
 
 def test_a_checkpoint_that_contradicts_the_stored_one_leaves_a_file_that_convicts_the_log(
-    client: TestClient, log: Log
+    client: TestClient[Any], log: Log
 ) -> None:
     """Of a larger one, the log's own proof tells what its history is; a proof of nothing contradicts nothing."""
     fork = Log(b"fork")
@@ -168,7 +169,7 @@ def test_a_checkpoint_that_contradicts_the_stored_one_leaves_a_file_that_convict
 
 @pytest.mark.parametrize("old", [0, 1, 2])
 def test_a_fork_of_one_size_is_kept_also_where_the_log_asks_from_another_size(
-    client: TestClient, log: Log, old: int
+    client: TestClient[Any], log: Log, old: int
 ) -> None:
     """The 409 must come first, and tells the log not to ask again; both signatures are here already."""
     fork = Log(b"fork ")
@@ -189,11 +190,11 @@ def fork_checkpoint(log: Log, size: int) -> bytes:
     return sign_checkpoint(log.checkpoints[size], KEY)
 
 
-def test_a_body_above_the_limit_is_not_read(client: TestClient) -> None:
+def test_a_body_above_the_limit_is_not_read(client: TestClient[Any]) -> None:
     assert client.post("/add-checkpoint", content=b"x" * 1_000_001).status_code == 413
 
 
-def test_the_checkpoint_of_size_0_is_cosigned_as_the_empty_tree(client: TestClient, log: Log) -> None:
+def test_the_checkpoint_of_size_0_is_cosigned_as_the_empty_tree(client: TestClient[Any], log: Log) -> None:
     assert post(client, log.request(0, 0))[0] == 200
     assert post(client, log.request(0, 3))[0] == 200
 
@@ -367,7 +368,7 @@ def test_a_failed_commit_leaves_the_old_state(tmp_path: Path, log: Log, monkeypa
         def in_transaction(self) -> bool:
             return self._inner.in_transaction
 
-        def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
             if sql == "COMMIT":
                 raise sqlite3.OperationalError("database or disk is full")
             return self._inner.execute(sql, *args)
@@ -409,7 +410,7 @@ def test_one_witness_keeps_several_logs_apart(tmp_path: Path) -> None:
     witness.close()
 
 
-def test_another_logs_checkpoint_with_extension_lines_is_cosigned_as_a_whole(client: TestClient, log: Log) -> None:
+def test_another_logs_checkpoint_with_extension_lines_is_cosigned_as_a_whole(client: TestClient[Any], log: Log) -> None:
     """The format allows them, so a witness for any log takes them; what is signed is all the text."""
     plain = log.checkpoints[3].text
     for text, status in ((plain + "Timestamp: 1\n", 200), (plain + "\n", 400), (plain + "one\n\ntwo\n", 400)):

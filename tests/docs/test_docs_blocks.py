@@ -234,6 +234,6 @@ def test_the_data_that_a_page_shows_is_of_its_format(page: Path) -> None:
             assert block.file is not None, f"the block at line {block.line} names no file"
             document = tomllib.loads(block.text)
             type_ = FORMATS.get(Path(block.file).name, Policy)
-            value = msgspec.convert(document, type_)
+            value: object = msgspec.convert(document, type_)
             if isinstance(value, Policy):
                 check_document(value)

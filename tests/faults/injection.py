@@ -62,7 +62,8 @@ class Faults:
     @contextmanager
     def record(self) -> Iterator[list[str]]:
         """Note each label that is passed, once, in order."""
-        self._record = found = []
+        found: list[str] = []
+        self._record = found
         yield found
         self._record = None
 

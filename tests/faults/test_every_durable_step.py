@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -227,7 +228,11 @@ async def test_a_durable_step_that_fails_loses_nothing_and_does_nothing_twice(
     url = new_database(request.getfixturevalue("postgresql")) if database == "postgresql" else ""
     monkeypatch.setattr("trust.service.publish.sequencer.RETRY_SECONDS", 0.02)
     monkeypatch.setattr("trust.service.store.store.RETRY_SECONDS", 0.02)
-    limits = {"max_refusals_per_day": 10_000, "requests_per_minute": 1_000_000, "max_body_bytes": 4_000_000}
+    limits: dict[str, Any] = {
+        "max_refusals_per_day": 10_000,
+        "requests_per_minute": 1_000_000,
+        "max_body_bytes": 4_000_000,
+    }
     town = lay_out(tmp_path / "town", url, **limits)
     faults = Faults()
     async with AsyncExitStack() as stack:

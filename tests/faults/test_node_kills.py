@@ -7,12 +7,13 @@ the nodes signed, and an auditor finds nothing wrong.
 import random
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from ledger import entries as e
 from tests.kit.town_of_two import TownOfTwo, town_of_two
-from tests.kit.waiting import breath, random_moment
+from tests.kit.waiting import PATIENCE, random_moment, until
 
 pytestmark = pytest.mark.slow
 CRASHES = {
@@ -67,12 +68,9 @@ def ask_until_dead(town: TownOfTwo, holder: str) -> int:
     """
     for _ in range(5):
         admit = town.ask("hasty")
-        while not town.processes.dead():
-            if town.ends_in_ledger(admit):
-                break
-            breath()
-        else:
-            assert town.processes.wait_dead(holder, 60) == -signal.SIGKILL
+        until(partial(lambda asked: bool(town.processes.dead() or town.ends_in_ledger(asked)), admit))
+        if town.processes.dead():
+            assert town.processes.wait_dead(holder, PATIENCE) == -signal.SIGKILL
             return admit
     raise AssertionError("five hasty questions ended before the node had got to its share")
 
@@ -90,7 +88,7 @@ def answered_in_haste(town: TownOfTwo) -> int:
 def test_a_question_is_answered_once_and_charged_once_after_a_node_was_killed(town: TownOfTwo, place: str) -> None:
     restart_to_crash(town, "east", place)
     admit = town.ask()
-    assert town.processes.wait_dead("east", 60) == -signal.SIGKILL
+    assert town.processes.wait_dead("east", PATIENCE) == -signal.SIGKILL
     state, charges = CRASHES[place]
     assert town.books("east", admit) == ([state], charges)
     if place != "node:sent":
@@ -105,7 +103,7 @@ def test_both_nodes_killed_at_different_steps_answer_once(town: TownOfTwo) -> No
     restart_to_crash(town, "west", "node:computed")
     admit = town.ask()
     for holder in town.holders:
-        assert town.processes.wait_dead(holder, 60) == -signal.SIGKILL
+        assert town.processes.wait_dead(holder, PATIENCE) == -signal.SIGKILL
         town.processes.start_node(holder)
     check_released(town, admit)
     check_audit(town)
@@ -120,7 +118,7 @@ def test_a_question_whose_holder_is_gone_is_refunded_once_and_every_account_is_a
     town.wait_for_books("west", admit, "no-share")
     assert town.ends_in_ledger(admit) == []  # one word is not enough
     town.processes.start_node("east", crash_at="node:word")
-    assert town.processes.wait_dead("east", 60) == -signal.SIGKILL
+    assert town.processes.wait_dead("east", PATIENCE) == -signal.SIGKILL
     assert town.books("east", admit) == (["no-share"], 0)
     town.processes.start_node("east")
     assert isinstance(town.end_of(admit).entry, e.Refund)

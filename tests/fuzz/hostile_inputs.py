@@ -126,11 +126,12 @@ def parsers() -> tuple[Parser, ...]:
         """Numbers, then hashes of whatever length, as proofs."""
         old, new = int.from_bytes(data[:3], "big"), int.from_bytes(data[3:6], "big")
         hashes = [data[at : at + 32] for at in range(6, len(data), 32)]
-        for check in (
+        checks: tuple[Callable[[], object], ...] = (
             lambda: inclusion_root(hashes[0] if hashes else b"", old, new, hashes[1:]),
             lambda: check_consistency(old, new, stored.root, checkpoint.root, hashes),
             lambda: proven_prefix(old, new, hashes),
-        ):
+        )
+        for check in checks:
             try:
                 check()
             except MusubiError as error:

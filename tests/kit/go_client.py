@@ -36,7 +36,14 @@ def run_go_client(
     client: Path, log: str | Path, pins: Path, *more: str | Path, records: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """Have the client check the log at a URL prefix or in a folder, believing ``log.vkey`` and the policy in ``pins``."""
-    believed = ["-vkey", pins / "log.vkey", "-policy", pins / "witnesses.txt", "-records", str(records)]
+    believed: list[str | Path] = [
+        "-vkey",
+        pins / "log.vkey",
+        "-policy",
+        pins / "witnesses.txt",
+        "-records",
+        str(records),
+    ]
     return subprocess.run(
         [client, "-log", str(log), *believed, *more], capture_output=True, text=True, timeout=PATIENCE, check=False
     )

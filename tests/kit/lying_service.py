@@ -179,7 +179,7 @@ class LyingService:
         for index in range(wanted.first, wanted.last + 1):
             if index in self.bundles:
                 leaf = HeldLeaf(index=index, leaf=disclose(self.bundles[index], PLACE))
-                held.append(self.lies.get(index, lambda true: true)(leaf))
+                held.append(self.lies[index](leaf) if index in self.lies else leaf)
         leaves = [leaf for leaf in held if leaf is not None]
         answer = LeavesAnswer(from_=self.signer, log=ORIGIN, nonce=wanted.nonce, leaves=leaves)
         return jws.sign(answer, key_of(self.signer))

@@ -107,7 +107,8 @@ def policy_of(view: View) -> Policy:
 @st.composite
 def plans(draw: st.DrawFn, view: View) -> Plan:
     """Any question that fits the view, planned as the service and the node plan it."""
-    fare = view.columns[2]
+    _, hour, fare = view.columns
+    assert isinstance(hour, Range)
     assert isinstance(fare, Measure)
     inner = draw(st.sets(st.integers(fare.lo, fare.hi), max_size=4))
     edges = sorted({fare.lo, fare.hi} | inner) if draw(st.booleans()) else sorted(inner)
@@ -117,15 +118,15 @@ def plans(draw: st.DrawFn, view: View) -> Plan:
         MeasureAsked(as_="paid", sum="fare"),
         MeasureAsked(as_="each", mean="fare"),
         *([MeasureAsked(as_="fares", histogram="fare", edges=edges)] if len(edges) > 1 else []),
-        MeasureAsked(as_="hours", histogram="hour", edges=[view.columns[1].lo, view.columns[1].hi])
-        if view.columns[1].lo < view.columns[1].hi
+        MeasureAsked(as_="hours", histogram="hour", edges=[hour.lo, hour.hi])
+        if hour.lo < hour.hi
         else MeasureAsked(as_="again", sum="fare"),
     ]
     filters = [
-        Filter(column="ward", in_=draw(st.lists(st.sampled_from(WARDS), min_size=1, max_size=3))),
+        Filter(column="ward", in_=[*draw(st.lists(st.sampled_from(WARDS), min_size=1, max_size=3))]),
         Filter(column="ward", equals=draw(st.sampled_from(WARDS))),
         Filter(column="hour", between=draw(st.tuples(st.integers(-5, 4), st.integers(4, 15)))),
-        Filter(column="hour", in_=draw(st.lists(st.integers(-5, 15), min_size=1, max_size=5))),
+        Filter(column="hour", in_=[*draw(st.lists(st.integers(-5, 15), min_size=1, max_size=5))]),
         Filter(column="fare", between=draw(st.tuples(st.integers(-100, 20), st.integers(20, 2000)))),
         Filter(column="fare", equals=draw(st.integers(-5, 15))),
     ]

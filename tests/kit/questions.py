@@ -17,7 +17,7 @@ WARDS = ["east", "west", "north"]
 def make_policy(*, rows: int = 10, walks_rows: int = 1, holders: int = 1, **limits: int) -> Policy:
     """Return a policy with the views ``rides`` (at the first ``holders`` firms) and ``walks``."""
     names = ["bus_co", "rail_co", "tram_co", "ship_co"]
-    columns = [
+    columns: list[Category | Range | Measure] = [
         Category(name="ward", title=BOTH, values=WARDS),
         Category(name="ticket", title=BOTH, values=["pass", "cash", "rest"], other="rest"),
         Range(name="hour", title=BOTH, lo=0, hi=5),

@@ -184,7 +184,8 @@ class Town:
     def founding(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the requests that register all members and publish all policies."""
         roles: dict[str, list[e.Role]] = {"operator": ["operator"], "idp": ["identity"]}
-        roles |= {alias: ["holder"] for alias in HOLDERS} | {alias: ["partner"] for alias in PARTNERS}
+        roles |= {alias: ["holder"] for alias in HOLDERS}
+        roles |= {alias: ["partner"] for alias in PARTNERS}
         members = [("/v1/members", self.approved("member", self.member(alias, own))) for alias, own in roles.items()]
         return members + [("/v1/policies", self.approved("policy", each)) for each in POLICIES]
 
@@ -331,16 +332,17 @@ class Node:
         at = changes.get("at", int(time.time()))
         statement = self.sign(self.caught_up(changes.pop("size", 0), at=at))
         said: dict[str, Any] = {"at": at, "nonce": secrets.token_hex(32), "known": 0, "caught_up": statement}
-        return Work(**({"from_": self.alias, "log": ORIGIN, "wait": 0} | said | changes))
+        return Work(**{"from_": self.alias, "log": ORIGIN, "wait": 0, **said, **changes})
 
     def caught_up(self, size: int, **changes: Any) -> CaughtUp:
         """A statement of how far the node has caught up."""
-        return CaughtUp(**({"from_": self.alias, "log": ORIGIN, "size": size, "at": int(time.time())} | changes))
+        said: dict[str, Any] = {"from_": self.alias, "log": ORIGIN, "size": size, "at": int(time.time())}
+        return CaughtUp(**(said | changes))
 
     def leaves(self, first: int, last: int, **changes: Any) -> LeavesWanted:
         """A wish for leaves."""
-        said = {"at": int(time.time()), "nonce": secrets.token_hex(32), "first": first, "last": last}
-        return LeavesWanted(**({"from_": self.alias, "log": ORIGIN} | said | changes))
+        said: dict[str, Any] = {"at": int(time.time()), "nonce": secrets.token_hex(32), "first": first, "last": last}
+        return LeavesWanted(**{"from_": self.alias, "log": ORIGIN, **said, **changes})
 
     def _round(self, admit: int, data: bytes) -> dict[str, Any]:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -364,7 +366,7 @@ class WitnessLine(httpx.AsyncBaseTransport):
     """The way from the service to the witness's application: it can be cut."""
 
     def __init__(self, app: Litestar) -> None:
-        self._way = httpx.ASGITransport(app=app)
+        self._way = httpx.ASGITransport(app=app)  # type: ignore[arg-type] # Litestar names its messages more narrowly
         self.cut = False
         self.asked = 0
 
@@ -495,7 +497,7 @@ class Running:
         await self.settle()
         state = self.service.store.state
         # a nonce that was seen stays seen, whatever becomes of its message
-        said = {"/" + table.name: await self.rows(table) for table in TABLES if table.name != "nonces"}
+        said: dict[str, Any] = {"/" + table.name: await self.rows(table) for table in TABLES if table.name != "nonces"}
         said |= {name: repr(getattr(state, name)) for name in state.__struct_fields__ if name != "in_force"}
         said["in_force"] = {
             sha: (repr(each.granted), repr(each.ended), repr(each.charges)) for sha, each in state.in_force.items()
@@ -554,7 +556,7 @@ async def run(
     line.cut = cut
     service.sequencer._client = httpx.AsyncClient(transport=line)
     app = create_app(service)
-    way = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    way = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type] # as above
     async with witness.lifespan(), app.lifespan(), httpx.AsyncClient(transport=way, base_url="http://service") as http:
         yield Running(town, service, clock, line, http)
 

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 PATIENCE = 600
 """Seconds after which what has not happened never will; also the limit of a process that a test runs or waits for."""
@@ -31,7 +31,11 @@ def until(condition: Callable[[], T], otherwise: Callable[[], object] = str) -> 
     return found
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], otherwise: Callable[[], object] = str) -> T:
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], otherwise: Callable[[], object] = str) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], otherwise: Callable[[], object] = str) -> T: ...
+async def eventually(condition: Callable[[], Any], otherwise: Callable[[], object] = str) -> Any:
     """Do as ``until`` does, but let this event loop's other tasks run; the condition may be asynchronous.
 
     Raises:

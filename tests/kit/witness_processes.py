@@ -144,7 +144,15 @@ def _foreign_python() -> Path:
                 pytest.skip(f"{FOREIGN} needs Python 3.12: put python3.12 on the PATH or set MUSUBI_PYTHON312")
             shutil.rmtree(environment, ignore_errors=True)
             subprocess.run([base, "-m", "venv", environment], check=True, capture_output=True, timeout=PATIENCE)
-            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", FOREIGN]
+            install: list[str | Path] = [
+                python,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                FOREIGN,
+            ]
             try:
                 got = subprocess.run(install, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
             except subprocess.TimeoutExpired:

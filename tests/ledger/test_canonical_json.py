@@ -49,7 +49,7 @@ def test_every_escape_is_the_one_of_rfc_8785(text: str) -> None:
 @given(documents, st.data())
 def test_another_spelling_of_the_same_document_is_malformed(document: Any, data: st.DataObject) -> None:
     """Other separators, escapes, key orders: whatever the standard library writes and RFC 8785 would not."""
-    spelling = {
+    spelling: dict[str, Any] = {
         "indent": data.draw(st.sampled_from([None, 0, 1])),
         "ensure_ascii": data.draw(st.booleans()),
         "separators": data.draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,", ":")])),

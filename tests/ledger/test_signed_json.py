@@ -34,7 +34,7 @@ def b64(data: bytes) -> str:
 
 def okp(key: SigningKey, *, private: bool = True) -> OKPKey:
     """Return the same key as joserfc has it."""
-    fields = {"kty": "OKP", "crv": "Ed25519", "x": b64(bytes(key.verify_key))}
+    fields: dict[str, str | list[str]] = {"kty": "OKP", "crv": "Ed25519", "x": b64(bytes(key.verify_key))}
     return OKPKey.import_key(fields | ({"d": b64(bytes(key))} if private else {}))
 
 

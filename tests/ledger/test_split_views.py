@@ -1,6 +1,7 @@
 """Split views: two signed checkpoints convict a log exactly where they cannot both be true."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -64,8 +65,10 @@ def test_a_fork_gives_evidence_exactly_where_the_smaller_tree_reaches_past_it(
     """Whichever of the two histories is the larger tree: only that one's hashes are asked for."""
     fork = forked(at)
     tree = HONEST if one > two else fork
-    notes = [HONEST.note(one), fork.note(two)]
-    evidence = make_split_view(*(notes[::-1] if swapped else notes), [LOG_KEY], tree)
+    first, second = HONEST.note(one), fork.note(two)
+    if swapped:
+        first, second = second, first
+    evidence = make_split_view(first, second, [LOG_KEY], tree)
     assert (evidence is not None) == (min(one, two) > at)
     if evidence is None:
         return
@@ -117,8 +120,9 @@ def test_checkpoints_under_an_old_and_a_new_key_of_one_log_contradict_each_other
             check_split_view(evidence, [one])
 
 
-GOOD = make_split_view(HONEST.note(13), forked(5).note(50), [LOG_KEY], forked(5))
-assert GOOD is not None
+_FOUND = make_split_view(HONEST.note(13), forked(5).note(50), [LOG_KEY], forked(5))
+assert _FOUND is not None
+GOOD: SplitView = _FOUND
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,7 @@ assert GOOD is not None
     ],
     ids=str,
 )
-def test_evidence_with_any_part_exchanged_does_not_convict(change: dict[str, object], error: type[MusubiError]) -> None:
+def test_evidence_with_any_part_exchanged_does_not_convict(change: dict[str, Any], error: type[MusubiError]) -> None:
     assert check_split_view(GOOD).kind == "split-view"
     with pytest.raises(error):
         check_split_view(msgspec.structs.replace(GOOD, **change))

@@ -2,7 +2,7 @@
 
 import gzip
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -193,7 +193,7 @@ def test_proofs_from_checked_tiles_are_those_from_the_leaves(size: int, data: st
     class Leaves:
         """Hashes straight from the leaves."""
 
-        def read_hashes(self, nodes: list[tuple[int, int]]) -> list[bytes]:
+        def read_hashes(self, nodes: Sequence[tuple[int, int]]) -> list[bytes]:
             """Hash each subtree anew."""
             return [merkle_root(leaves[i << level : (i + 1) << level]) for level, i in nodes]
 
@@ -271,9 +271,13 @@ def test_a_read_that_fails_on_the_way_is_tried_again_and_an_answer_is_believed(m
     assert http_log(shaky).read_checkpoint() == b"here"
     assert waited == [10]  # patience has an end
     calls.clear()
-    refused = http_log(lambda _: calls.append(1) or httpx.Response(500))  # type: ignore[func-returns-value]
+
+    def broken(_: httpx.Request) -> httpx.Response:
+        calls.append(1)
+        return httpx.Response(500)
+
     with pytest.raises(Unavailable):
-        refused.read_checkpoint()
+        http_log(broken).read_checkpoint()
     assert len(calls) == 1
     with pytest.raises(Unavailable):
         http_log(lambda _: httpx.Response(302, headers={"location": "http://elsewhere.example"})).read_checkpoint()

@@ -56,7 +56,8 @@ def reopen(root: Path, entries: list[bytes]) -> tuple[TileFolder, TileAppender]:
 
 
 def test_a_log_written_in_batches_is_read_back_by_another_process_whole(tmp_path: Path) -> None:
-    root, entries = tmp_path / "log", []
+    root = tmp_path / "log"
+    entries: list[bytes] = []
     for number, count in enumerate([1, 3, 251, 1, 2, 600, 0, 70_000]):
         folder, appender = reopen(root, entries)
         entries += batch(f"batch {number}", count)

@@ -132,7 +132,7 @@ def test_a_link_is_taken_for_fifteen_minutes_and_not_before_it_was_asked(later: 
 def test_a_link_fits_no_other_customer_holder_or_secret() -> None:
     for how in ({"customer": "4712"}, {"holder": "clinic"}, {"secret": b"\x08" * 32}):
         with pytest.raises(ConsentMismatch):
-            check(link(), **how)  # type: ignore[arg-type]
+            check(link(), **how)
 
 
 def test_a_challenge_cannot_be_stretched_by_claiming_that_it_was_asked_later() -> None:

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import policies.in_force.chunk_tree
 from ledger.entries import Grant
+from ledger.hashing import leaf_hash, node_hash
 from policies.in_force.chunk_tree import CHUNK_BITS, ChunkTree
 from policies.in_force.sets import KEPT_SETS, InForce, check_in_force
 
@@ -169,10 +170,19 @@ def test_one_grant_costs_one_chunk_and_its_path(chunks: int, monkeypatch: pytest
     """However large the log: one leaf, and at most twice the tree's height of inner hashes, path and root together."""
     tree = ChunkTree(dict.fromkeys(range(chunks), (1 << CHUNK_BITS) - 1))
     tree.root(chunks * CHUNK_BITS)
-    leaves, nodes = [], []
-    real_leaf, real_node = policies.in_force.chunk_tree.leaf_hash, policies.in_force.chunk_tree.node_hash
-    monkeypatch.setattr(policies.in_force.chunk_tree, "leaf_hash", lambda data: leaves.append(1) or real_leaf(data))
-    monkeypatch.setattr(policies.in_force.chunk_tree, "node_hash", lambda *two: nodes.append(1) or real_node(*two))
+    leaves: list[bytes] = []
+    nodes: list[bytes] = []
+
+    def counted_leaf(data: bytes) -> bytes:
+        leaves.append(leaf_hash(data))
+        return leaves[-1]
+
+    def counted_node(left: bytes, right: bytes) -> bytes:
+        nodes.append(node_hash(left, right))
+        return nodes[-1]
+
+    monkeypatch.setattr(policies.in_force.chunk_tree, "leaf_hash", counted_leaf)
+    monkeypatch.setattr(policies.in_force.chunk_tree, "node_hash", counted_node)
     tree.put(chunks // 2, 7)
     assert tree.root(chunks * CHUNK_BITS) == ChunkTree(dict(tree.chunks)).root(chunks * CHUNK_BITS)
     del leaves[len(leaves) - chunks :], nodes[:]  # those of the tree made anew

@@ -170,16 +170,15 @@ def test_a_decision_past_a_cap_is_refused_and_changes_nothing() -> None:
     assert all(account.charged <= 20_000_000 for account in builder.state.accounts.values())
 
 
+MEASURES: list[dict[str, Any]] = [
+    {"count": "rows"},
+    {"count": "residents"},
+    {"sum": "fare"},
+    {"mean": "fare"},
+    {"histogram": "fare", "edges": [0, 100, 500]},
+]
 measures = st.lists(
-    st.sampled_from(
-        [
-            {"count": "rows"},
-            {"count": "residents"},
-            {"sum": "fare"},
-            {"mean": "fare"},
-            {"histogram": "fare", "edges": [0, 100, 500]},
-        ]
-    ),
+    st.sampled_from(MEASURES),
     min_size=1,
     max_size=3,
 ).map(lambda found: [{"as": f"m{place}", **each} for place, each in enumerate(found)])

@@ -1,6 +1,7 @@
 """Which questions fit a policy, and how they are planned."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,7 @@ def test_participants_are_the_views_holders_in_the_views_order() -> None:
 
 
 @pytest.mark.parametrize("other", [{"version": 2}, {"version": 4}, {"policy": "health"}])
-def test_another_policy_or_version_is_not_current(other: dict[str, object]) -> None:
+def test_another_policy_or_version_is_not_current(other: dict[str, Any]) -> None:
     with pytest.raises(PolicyNotCurrent):
         make_plan(make_query(**other), POLICY)
 

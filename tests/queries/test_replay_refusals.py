@@ -354,7 +354,7 @@ def test_nothing_is_admitted_for_a_partner_that_left_or_lost_the_role() -> None:
     for roles in ((), ("holder",)):
         builder = ready()
         entry = builder.make_admit()
-        left(builder, PARTNER, *roles)  # type: ignore[arg-type]
+        left(builder, PARTNER, *roles)
         refused(builder, structs.replace(entry, at=builder.at, expires=builder.at + 600))
 
 
@@ -485,9 +485,6 @@ def test_an_entry_with_any_field_changed_is_refused_cleanly_or_is_a_whole_entry(
         replay(state, index, raw, seen)
     except ProofInvalid as error:
         told = error.details["index"]
-    else:
-        told = None
-    if told is not None:
         assert freeze(state, seen) == sizes[index]
         assert told == index
         return

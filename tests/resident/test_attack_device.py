@@ -58,7 +58,7 @@ class Service:
     def my_consents(self, seed: bytes) -> list[MyConsent]:
         """One's own consents."""
         consent = hashlib.sha256(seed).hexdigest()
-        known = {"policy": POLICY.id, "version": 1, "until": POLICY.until[0], "cap": POLICY.caps[0]}
+        known: dict[str, Any] = {"policy": POLICY.id, "version": 1, "until": POLICY.until[0], "cap": POLICY.caps[0]}
         sha256 = document_sha256(POLICY)
         return [MyConsent(index=7, consent=consent, policy_sha256=sha256, holders=["clinic"], ended_by=None, **known)]
 

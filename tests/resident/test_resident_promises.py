@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -195,7 +196,7 @@ def test_evidence_with_any_part_exchanged_does_not_convict(town: PromiseTown) ->
     check = PromiseCheck(FolderLog(town.folder / "log"), town.trust, clock=lambda: town.now)
     other_key = VerifierKey.ed25519(ORIGIN, bytes(key_of("thief").verify_key))
     late = town.promise(town.grants[0], len(town.log.entries))
-    for change, error in [
+    changes: list[tuple[dict[str, Any], type[MusubiError]]] = [
         ({"instead": None}, ProofInvalid),
         ({"instead": check._include(3)}, ProofInvalid),
         ({"instead": replace(good.instead, entry=b"{}")}, ProofInvalid),
@@ -213,7 +214,8 @@ def test_evidence_with_any_part_exchanged_does_not_convict(town: PromiseTown) ->
         ({"operator": Included(index=4, entry=e.encode(self_made), proof=good.operator.proof)}, ProofInvalid),
         ({"checkpoint": good.checkpoint.replace("\n16\n", "\n15\n")}, SignatureInvalid),
         ({"log_keys": [str(other_key)]}, SignatureInvalid),
-    ]:
+    ]
+    for change, error in changes:
         changed = replace(good, **change)
         assert changed != good, change
         with pytest.raises(error):

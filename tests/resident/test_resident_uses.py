@@ -82,7 +82,13 @@ class Service:
 def consent(log: LogBuilder, number: int) -> MyConsent:
     """What the service says of a grant."""
     sha256 = log.state.policies["mobility"].sha256
-    said = {"policy": "mobility", "version": 1, "policy_sha256": sha256, "until": "2028-03-31", "cap": 10**9}
+    said: dict[str, Any] = {
+        "policy": "mobility",
+        "version": 1,
+        "policy_sha256": sha256,
+        "until": "2028-03-31",
+        "cap": 10**9,
+    }
     return MyConsent(index=FIRST + number, consent=consent_of(number), holders=["bus_co"], ended_by=None, **said)
 
 
@@ -170,6 +176,7 @@ def test_a_log_that_would_count_a_consent_after_its_end_is_named(tmp_path: Path)
     follower = LogFollower(FolderLog(tmp_path), log.trust.log_keys, log.trust.witnesses, clock=lambda: log.at + 5)
     entry = e.decode(log.entries[place])
     assert isinstance(entry, e.Admit)
+    at, charge = entry.at, entry.charge
     truth = Service(log)
 
     def lie(answer: InForceAt) -> InForceAt:
@@ -186,7 +193,7 @@ def test_a_log_that_would_count_a_consent_after_its_end_is_named(tmp_path: Path)
             if size != place:
                 return super().at(sha256, size, index)
             early = super().at(sha256, revoked, index)
-            return structs.replace(early, size=place, at=entry.at, charge=entry.charge)
+            return structs.replace(early, size=place, at=at, charge=charge)
 
     found = find_uses(Lying(log, lie), follower, [consent(log, 1)])  # type: ignore[arg-type]
     assert [use.fault for use in found[:-1]] == [""] * 3

@@ -212,8 +212,10 @@ async def test_two_processes_on_one_database_append_one_gapless_log(running: Run
             store = first if number % 2 else second
             return (await ask(store, token, max_open=100, max_refusals=10)).admit
 
-        found = await asyncio.gather(*(hand_in(n) for n in range(24)), *(put(n) for n in range(8)))
-        indices = [index for each in found for index in (each if isinstance(each, list) else [each])]
+        granted, asked = await asyncio.gather(
+            asyncio.gather(*(hand_in(n) for n in range(24))), asyncio.gather(*(put(n) for n in range(8)))
+        )
+        indices = [*(index for each in granted for index in each), *asked]
         assert sorted(indices) == list(range(before, before + 32))
         (last,) = await grant(
             first, running.service.workers, canonical.encode({"bundles": [residents[0].consent()]}), None

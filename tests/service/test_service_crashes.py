@@ -5,6 +5,7 @@ import random
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ async def test_a_service_killed_at_any_moment_keeps_every_receipt_it_gave(servic
     done = asyncio.Event()
     clients = [asyncio.create_task(hand_in()) for _ in range(3)]
     for life in range(4):
-        await eventually(lambda answered=life: len(seen) > answered)
+        await eventually(partial(lambda answered: len(seen) > answered, life))
         await async_random_moment(chance, 0.4)
         service.kill()
         await service.start()

@@ -234,7 +234,12 @@ async def test_an_enrolment_is_forgotten_when_no_consent_is_left_and_not_before(
     resident, bundle, index = await given_consent(running)
 
     def goodbye(**changes: Any) -> str:
-        said = {"log": ORIGIN, "key": public_hex(resident.key), "at": running.clock(), "nonce": secrets.token_hex(32)}
+        said: dict[str, Any] = {
+            "log": ORIGIN,
+            "key": public_hex(resident.key),
+            "at": running.clock(),
+            "nonce": secrets.token_hex(32),
+        }
         return jws.sign(Farewell(**(said | changes)), resident.key)
 
     refused(await running.post("/v1/residents/farewell", goodbye()), "not-permitted")

@@ -235,7 +235,7 @@ class Damage:
                 note = bytearray(self.stored.notes[-1])
                 note[self.random.randrange(len(note))] ^= 4
                 older = pick(range(len(SIZES) - 1))
-                statement, *values = pick(
+                changed: tuple[Any, ...] = self.random.choice(
                     [
                         ("DELETE FROM published",),
                         ("UPDATE published SET size = ?", pick([0, SIZE - 1, SIZE + 1])),
@@ -243,16 +243,16 @@ class Damage:
                         ("UPDATE published SET checkpoint = ?, size = ?", self.stored.notes[older], SIZES[older]),
                     ]
                 )
-                self.stored.sql(statement, *values)
+                self.stored.sql(*changed)
             case "head":
-                statement, *values = pick(
+                changed = self.random.choice(
                     [
                         ("DELETE FROM head",),
                         ("UPDATE head SET size = ?", pick([0, SIZE - 1, SIZE, SIZE + UNPUBLISHED - 1])),
                         ("UPDATE head SET at = at + ?", pick([-1, 1, 86_400])),
                     ]
                 )
-                self.stored.sql(statement, *values)
+                self.stored.sql(*changed)
             case "log/checkpoint":
                 if pick([True, False]):
                     self.file(name)

@@ -129,14 +129,14 @@ async def test_go_reads_the_running_log_and_its_export_and_refuses_a_flipped_byt
         assert (report.verdict, report.entries, set(report.cosigners)) == ("ok", size, {"w0"})
         assert audit(url).is_ok  # also with the pins that lie beside it
     for name in ("tile/0/000", "tile/entries/000", partial_tiles(size)[0].path, "tile/1/000.p/1"):
-        data = bytearray((out / name).read_bytes())
-        data[len(data) // 2] ^= 1
-        (out / name).write_bytes(data)
+        changed = bytearray((out / name).read_bytes())
+        changed[len(changed) // 2] ^= 1
+        (out / name).write_bytes(changed)
         refused = run_go_client(client, out, out)
         assert refused.returncode == 1, name
         assert refused.stderr.startswith("refused: ")
-        data[len(data) // 2] ^= 1
-        (out / name).write_bytes(data)
+        changed[len(changed) // 2] ^= 1
+        (out / name).write_bytes(changed)
     assert run_go_client(client, out, out, records=20).returncode == 0
     for file, entry in zip(files[::2], files[3::2], strict=False):  # another entry than the receipt's own
         assert "receipt for record" in run_go_client(client, out, out, file, entry, records=1).stderr

@@ -602,7 +602,7 @@ class Lives(RuleBasedStateMachine):
             t.records, t.records.c.index == t.grants.c.index
         )
         async with self.running.service.databases.reader.connect() as connection:
-            return [tuple(row) for row in await connection.execute(query_)]  # type: ignore[misc]
+            return [tuple(row) for row in await connection.execute(query_)]
 
 
 TestLives = pytest.mark.slow(Lives.TestCase)

@@ -32,7 +32,7 @@ async def ask(running: Running) -> int:
 
 async def steps(running: Running, admit: int) -> dict[str, str]:
     """What each node is asked to do for a round, by holder."""
-    found = {}
+    found: dict[str, str] = {}
     for alias in ("bus_co", "clinic", "market"):
         for task in (await running.work(alias)).tasks:
             if task.admit == admit:

@@ -132,7 +132,10 @@ def ask_duckdb(sql: str, residents: str) -> list[tuple[Any, ...]]:
     """Run a question of the town as plain SQL over the raw records of some people. Bounding drops nothing of them."""
     table = re.search(r"FROM (\w+)\.(\w+)", sql)
     assert table is not None
-    view = load_town(OULAD).policy(table[1]).view(table[2])
+    policy = load_town(OULAD).policy(table[1])
+    assert policy is not None
+    view = policy.view(table[2])
+    assert view is not None
     rows = f"(SELECT * FROM '{TABLES / (view.source + '.parquet')}' WHERE id_student IN ({residents})) AS t"
     plain = sql.replace(table[0], f"FROM {rows}").replace("DISTINCT resident", "DISTINCT id_student")
     histogram = re.search(r"HISTOGRAM\((\w+), ([\d, ]+)\)", plain)
@@ -144,7 +147,7 @@ def ask_duckdb(sql: str, residents: str) -> list[tuple[Any, ...]]:
             for low, high, end in zip(edges, edges[1:], ends, strict=False)
         ]
         plain = plain.replace(histogram[0], ", ".join(counts))
-    return duckdb.sql(plain).fetchall()
+    return duckdb.execute(plain).fetchall()
 
 
 def truths(sql: str, residents: str) -> dict[tuple[Any, ...], list[float]]:
@@ -236,7 +239,8 @@ class Up:
 
     def children(self) -> list[psutil.Process]:
         """Return every process under it."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        return found
 
     def stop(self, signal_: signal.Signals) -> tuple[int, list[psutil.Process]]:
         """Send a signal; return the exit code, and which of the processes are still there after it has ended."""

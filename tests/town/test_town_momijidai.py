@@ -98,7 +98,7 @@ def test_customer_numbers_at_two_holders_have_neither_value_nor_order_in_common(
             assert not {pair[0] for pair in digits} & {pair[1] for pair in digits}
             ranks = [np.argsort(np.argsort([int(pair[side]) for pair in digits])) for side in (0, 1)]
             # Four standard errors of a rank correlation of unrelated orders.
-            assert abs(np.corrcoef(*ranks)[0, 1]) < 4 / np.sqrt(len(pairs))
+            assert abs(np.corrcoef(np.array(ranks, dtype=float))[0, 1]) < 4 / np.sqrt(len(pairs))
     for holder in town.holders:
         numbers = [int("".join(c for c in p[holder.alias] if c.isdigit())) for p in people if holder.alias in p]
         assert abs(np.corrcoef(np.argsort(np.argsort(numbers)), np.arange(len(numbers)))[0, 1]) < 4 / np.sqrt(

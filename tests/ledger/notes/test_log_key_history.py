@@ -1,5 +1,7 @@
 """Which key signs which size: the history of a log's keys."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,12 +67,13 @@ def test_a_change_goes_on_and_never_back() -> None:
 
 def test_a_logs_keys_are_of_the_right_types_under_one_name() -> None:
     key = KEYS[0].key
-    for make in (
+    wrong: tuple[Callable[[], LogKeys], ...] = (
         lambda: LogKeys(PQ),
         lambda: LogKeys(VerifierKey.cosignature(ORIGIN, key.public_key)),
         lambda: LogKeys(key, KEYS[1].key),
         lambda: LogKeys(key, VerifierKey.ml_dsa_44("other.example", PQ.public_key)),
-    ):
+    )
+    for make in wrong:
         with pytest.raises(Malformed):
             make()
     assert LogKeys.parse(str(key), str(PQ)) == LogKeys(key, PQ)

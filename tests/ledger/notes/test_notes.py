@@ -1,6 +1,7 @@
 """Signed notes and checkpoints: strict reading, printing as its inverse, and whose signature counts."""
 
 from base64 import b64encode
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 
@@ -135,7 +136,9 @@ def test_a_note_that_could_not_be_read_back_is_not_written(note: Note) -> None:
 
 
 @given(names, st.binary(min_size=32, max_size=32), st.sampled_from([VerifierKey.ed25519, VerifierKey.cosignature]))
-def test_a_verifier_key_reads_back_as_it_was_written(name: str, public_key: bytes, make: type[VerifierKey]) -> None:
+def test_a_verifier_key_reads_back_as_it_was_written(
+    name: str, public_key: bytes, make: Callable[[str, bytes], VerifierKey]
+) -> None:
     key = make(name, public_key)
     assert VerifierKey.parse(str(key)) == key
     assert key.key_id == sha256(name.encode() + b"\n" + bytes([key.type]) + public_key).digest()[:4]

@@ -1,6 +1,7 @@
 """Receipts: strict reading, printing as its inverse, and what they prove."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -120,7 +121,7 @@ def test_any_bytes_are_the_one_form_of_a_receipt_or_refused_and_checking_never_c
         {"checkpoint": b""},
     ],
 )
-def test_a_receipt_that_could_not_be_read_back_is_not_made(fields: dict[str, object]) -> None:
+def test_a_receipt_that_could_not_be_read_back_is_not_made(fields: dict[str, Any]) -> None:
     with pytest.raises(Malformed):
         replace(Receipt(3, [], SIGNED), **fields)
 

@@ -117,11 +117,11 @@ def test_the_quorum_of_the_specifications_example_holds_exactly_for_two_of_x_and
 def policies(draw: st.DrawFn) -> WitnessPolicy:
     """Any policy over the five witnesses, with groups of what was defined before them."""
     count = draw(st.integers(0, 5))
-    urls = st.none() | st.just("https://witness.example/")
+    urls: st.SearchStrategy[str | None] = st.none() | st.just("https://witness.example/")
     witnesses = {f"w{n}": PolicyWitness(WITNESS_KEYS[n], draw(urls)) for n in range(count)}
     free = list(witnesses)
     groups: dict[str, PolicyGroup] = {}
-    while free and draw(st.booleans()):
+    while bool(free) and draw(st.booleans()):
         members = draw(st.lists(st.sampled_from(free), min_size=1, unique=True))
         name = f"g{len(groups)}"
         groups[name] = PolicyGroup(draw(st.integers(1, len(members))), tuple(members))

@@ -151,7 +151,8 @@ def test_a_log_appended_in_any_batches_and_restored_between_them_has_exactly_its
 
 def test_three_levels_of_tiles_have_the_root_of_a_plain_replay() -> None:
     """65,536 + 300 entries fill a tile of level 1 and start one of level 2."""
-    appender, files, frontier = TileAppender(), {}, Frontier()
+    appender, frontier = TileAppender(), Frontier()
+    files: dict[Tile, bytes] = {}
     size = 65_536 + 300
     entries = [b"%d" % i for i in range(size)]
     for begin in range(0, size, 10_000):

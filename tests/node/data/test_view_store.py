@@ -293,7 +293,7 @@ def test_no_type_of_column_raises_as_a_category_a_measure_or_a_resident(tmp_path
 def test_real_records_are_bounded_and_summed_as_plain_sql_does(shared_data: Path, tmp_path: Path) -> None:
     """28,785 people's 173,912 results: with a bound nobody reaches, and with one that most pass."""
     path = shared_data / "oulad" / "results.parquet"
-    rows = duckdb.sql(f"SELECT id_student, is_banked, score FROM '{path}'").fetchall()
+    rows = duckdb.execute(f"SELECT id_student, is_banked, score FROM '{path}'").fetchall()
     students = sorted({row[0] for row in rows})
     counted = np.arange(len(students)) % 3 != 0
     chosen = {student for student, flag in zip(students, counted, strict=True) if flag}

@@ -674,7 +674,7 @@ class ChangedLog:
             quorum=2,
         )
         filler = e.Erase(at=TIME, index=0, reason="requested")
-        entries = [genesis, self.change(2), filler, self.change(3), filler]
+        entries: list[e.AnyEntry] = [genesis, self.change(2), filler, self.change(3), filler]
         self.entries = [e.encode(entry) for entry in entries]
         self.leaves = [leaf_hash(entry) for entry in self.entries]
 
