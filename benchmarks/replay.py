@@ -31,8 +31,8 @@ from ledger.notes.witness_policy import PolicyLog, WitnessPolicy
 from ledger.tlog.tiles import TileAppender
 from policies.document import Policy
 from policies.governance import approve
-from policies.in_force.chunk_tree import CHUNK_BITS
-from policies.in_force.sets import InForce, in_force_root
+from policies.in_force.chunk_tree import CHUNK_BITS, ChunkTree
+from policies.in_force.sets import InForce
 from policies.replay import MemoryConsents, State
 from queries.replay import replay
 from queries.rounds.admission import make_admit, offer, plan_of, read_question
@@ -256,7 +256,7 @@ def _roots(size: int) -> dict[str, Any]:
         kept.append(time.perf_counter() - began)
         chunks = in_force.eligible(day, 10 + turn)
         began = time.perf_counter()
-        if in_force_root(chunks, size) != root:
+        if ChunkTree(chunks).root(size) != root:
             raise RuntimeError("The kept root is not the one made anew.")
         anew.append(time.perf_counter() - began)
     before, after = statistics.median(anew), statistics.median(kept)

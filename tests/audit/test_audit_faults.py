@@ -160,9 +160,9 @@ def one_question_admitted_twice(log: LogBuilder) -> e.AnyEntry:
     admit = log.make_admit(token)
     log.add(admit)
     chunks = log.state.eligible(admit.policy_sha256, log.at, admit.charge)
-    from policies.in_force.sets import in_force_root
+    from policies.in_force.chunk_tree import ChunkTree
 
-    return replace(admit, in_force_root=in_force_root(chunks, len(log.entries)))
+    return replace(admit, in_force_root=ChunkTree(chunks).root(len(log.entries)))
 
 
 @fault("not by the key")
