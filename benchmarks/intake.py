@@ -88,7 +88,7 @@ def sign_all(layout: Layout, client: ServiceClient) -> tuple[list[bytes], list[b
             customers=people[first : first + 250],
             origin=town.origin,
             identity=identity,
-            identity_key=bytes(layout.member_key(identity)),
+            identity_key=bytes(layout.signing_key(identity)),
             link_secrets={h.alias: read_secret(layout.node(h.alias) / "keys" / "link.key") for h in town.holders},
             seeds=read_secret(layout.people / "seeds.key"),
             policies=list(client.policies().values()),

@@ -36,7 +36,7 @@ def run(questions: int = QUESTIONS) -> list[dict[str, Any]]:
             settle_in(layout, town, client, lambda *_: None)
             _wait_until_caught_up(client, holders)
             query, policy = to_query(SQL, client.policies(), Spend(epsilon="0.05"))
-            key = layout.member_key("city_office")
+            key = layout.signing_key("city_office")
             whole, own = [], []
             for number in range(questions + 1):
                 began = time.perf_counter()

@@ -72,7 +72,7 @@ class _Log:
         town = self.layout.town
         genesis = e.decode((self.layout.service / "genesis.json").read_bytes().rstrip(b"\n"))
         self.add(genesis)
-        keys = {steward.alias: self.layout.steward_key(steward.alias) for steward in town.stewards[: town.quorum]}
+        keys = {steward.alias: self.layout.signing_key(steward.alias) for steward in town.stewards[: town.quorum]}
 
         def signed(subject: Any, body: object) -> list[str]:
             return [approve(subject, body, log=town.origin, steward=alias, key=key) for alias, key in keys.items()]
@@ -129,7 +129,7 @@ class _Log:
         question = Question(
             from_=partner, log=log, id=secrets.token_hex(32), at=at, fresh=True, query=Raw(encode(query))
         )
-        asked = read_question(self.state, jws.sign(question, self.layout.member_key(partner)), at)
+        asked = read_question(self.state, jws.sign(question, self.layout.signing_key(partner)), at)
         admit = make_admit(self.state, asked, offer(self.state, asked, at), at)
         index = self.add(admit)
         opened = self.state.rounds[index]
@@ -137,7 +137,7 @@ class _Log:
             words = {
                 alias: jws.sign(
                     Word(from_=alias, log=log, admit=index, admit_sha256=opened.entry_sha256),
-                    self.layout.member_key(alias),
+                    self.layout.signing_key(alias),
                 )
                 for alias in admit.participants
             }

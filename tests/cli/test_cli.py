@@ -102,10 +102,11 @@ def test_every_option_says_what_it_is_for(words: tuple[str, ...]) -> None:
     assert not [option.name for option in options if not option.help]
 
 
-def test_a_resident_who_names_no_town_is_told_which_option_is_missing() -> None:
-    code, _, err = run_here("resident", "--person", "1", "show")
-    assert code == 2
-    assert "--town-dir" in err
+def test_who_names_no_place_is_told_which_option_is_missing() -> None:
+    for words in (("resident", "show"), ("ask", SQL, "--epsilon", "0.1"), ("policy", "sign", "p.toml", "--log", "a/b")):
+        code, _, err = run_here(*words)
+        assert code == (14 if "sign" in words else 2), err
+        assert ("--place" in err) == (code == 2)
 
 
 def test_the_installed_command_and_the_module_are_the_same() -> None:
@@ -136,7 +137,7 @@ def test_a_real_process_prints_an_error_on_standard_error_alone_and_ends_with_it
 
 
 def test_with_json_an_error_is_the_problem_document(tmp_path: Path) -> None:
-    done = musubi("ask", SQL, "--town-dir", tmp_path, "--as", PARTNER, "--epsilon", "0.1", "--json")
+    done = musubi("ask", SQL, "--place", tmp_path, "--epsilon", "0.1", "--json")
     assert done.returncode == 14
     assert done.stdout == ""
     said = json.loads(done.stderr)
@@ -144,7 +145,7 @@ def test_with_json_an_error_is_the_problem_document(tmp_path: Path) -> None:
 
 
 def test_an_error_is_a_problem_document_where_json_was_asked_for(tmp_path: Path) -> None:
-    words = ["ask", SQL, "--town-dir", tmp_path, "--as", PARTNER, "--epsilon", "0.1"]
+    words = ["ask", SQL, "--place", tmp_path, "--epsilon", "0.1"]
     code, out, err = run_here(*words, "--json")
     assert (code, out) == (KINDS[errors.NotFound].exit_code, "")
     assert json.loads(err)["code"] == "not-found"
@@ -157,8 +158,8 @@ def test_a_place_that_cannot_be_written_ends_in_one_sentence(tmp_path: Path) -> 
 
 
 def test_a_folder_without_a_town_is_not_found(tmp_path: Path) -> None:
-    refused(errors.NotFound, "ask", SQL, "--town-dir", tmp_path, "--as", PARTNER, "--epsilon", "0.1")
-    refused(errors.NotFound, "resident", "--town-dir", tmp_path, "--person", "1", "show")
+    refused(errors.NotFound, "ask", SQL, "--place", tmp_path, "--epsilon", "0.1")
+    refused(errors.NotFound, "resident", "--place", tmp_path, "show")
     refused(errors.NotFound, "serve", "--dir", tmp_path)
     refused(errors.NotFound, "node", "--dir", tmp_path)
     refused(errors.NotFound, "audit", tmp_path, "--state", tmp_path / "state")
@@ -268,11 +269,11 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TownOfTwo]:
 
 
 def ask(town: TownOfTwo, sql: str = SQL, *options: object, partner: str = PARTNER) -> list[object]:
-    return ["ask", sql, "--town-dir", town.layout.folder, "--as", partner, *options]
+    return ["ask", sql, "--place", town.place(partner), *options]
 
 
 def resident(town: TownOfTwo, person: int, *words: object) -> list[object]:
-    return ["resident", "--town-dir", town.layout.folder, "--person", person, *words]
+    return ["resident", "--place", town.place(person), *words]
 
 
 def size(town: TownOfTwo) -> int:
@@ -470,8 +471,9 @@ def test_a_resident_can_take_back_only_an_own_consent_and_only_once(town: TownOf
     entries = size(town)
     refused(errors.NotFound, *resident(town, 5, "revoke", others))
     refused(errors.NotFound, *resident(town, 5, "revoke", 0))
-    refused(errors.NotFound, *resident(town, 10_000, "show"))
-    refused(errors.NotFound, "resident", "--town-dir", town.layout.folder, "show")
+    refused(errors.NotFound, "resident", "--place", town.layout.resident_folder(10_000), "show")
+    refused(errors.NotFound, "play", "resident", 10_000, "--dir", town.layout.folder)
+    refused(errors.NotPermitted, "resident", "--place", town.place(PARTNER), "show")
     refused(errors.PolicyNotCurrent, *resident(town, 5, "grant", "nothing"))
     assert size(town) == entries
     own = json.loads(done_well(*resident(town, 5, "show", "--json")))[0]["index"]
@@ -498,8 +500,9 @@ def test_a_choice_that_the_policy_does_not_give_is_refused_with_those_it_gives(t
 
 @pytest.mark.slow
 def test_a_resident_with_a_seed_of_their_own_and_no_consent_is_told_so(town: TownOfTwo, tmp_path: Path) -> None:
-    done_well("keys", "new", tmp_path / "seed.key")
-    mine = ["resident", "--town-dir", town.layout.folder, "--seed", tmp_path / "seed.key"]
+    pins, where = town.layout.folder / "trust.json", tmp_path / "mine"
+    done_well("place", "init", "--url", town.layout.url, "--pins", pins, "--resident", where)
+    mine = ["resident", "--place", where]
     refused(errors.NotPermitted, *mine, "grant", "everyone")  # nobody attested this one
 
 
@@ -512,13 +515,13 @@ def test_a_policy_is_checked_signed_by_a_quorum_and_published(town: TownOfTwo, t
     digest = done_well("policy", "check", path).split()[-1]
     signed = []
     for steward in ("city", "firms"):
-        key = town.layout.folder / "stewards" / f"{steward}.key"
+        key = town.place(steward) / "signing.key"
         how = ["--log", town.town.origin, "--steward", steward, "--key", key]
         file = tmp_path / f"{steward}.jws"
         file.write_text(done_well("policy", "sign", path, *how))
         signed.append(file)
     publish = ["policy", "publish", path]
-    where = ["--town-dir", town.layout.folder, "--json"]
+    where = ["--place", town.place("firms"), "--json"]
     entries = size(town)
     code, _, _ = run_here(*publish, signed[0], *where)  # one is no quorum
     assert code in {KINDS[error].exit_code for error in (errors.NotPermitted, errors.SignatureInvalid)}
@@ -549,15 +552,11 @@ def test_audit_prints_its_verdict_and_ends_with_code_0_or_the_faults(town: TownO
 
 @pytest.mark.slow
 def test_without_a_service_every_command_says_that_it_does_not_answer(tmp_path: Path, town: TownOfTwo) -> None:
-    folder = tmp_path / "stopped"
-    for name in ("town.json", "trust.json"):
-        folder.mkdir(exist_ok=True)
-        place = (town.layout.folder / name).read_text()
-        (folder / name).write_text(place.replace(str(town.layout.place.port), str(free_ports(None)[0])))
-    shutil.copytree(town.layout.folder / "members", folder / "members")
-    shutil.copytree(town.layout.people, folder / "people")
-    for words in (
-        ["ask", SQL, "--town-dir", folder, "--as", PARTNER, "--epsilon", "0.1"],
-        ["resident", "--town-dir", folder, "--person", 1, "show"],
-    ):
-        assert "does not answer" in refused(errors.Unavailable, *words)
+    dead = f"http://127.0.0.1:{free_ports(None)[0]}"
+    for owner, words in ((PARTNER, ["ask", SQL, "--epsilon", "0.1"]), (1, ["resident"])):
+        folder = tmp_path / str(owner)
+        shutil.copytree(town.place(owner), folder)
+        settings = (folder / "place.toml").read_text()
+        (folder / "place.toml").write_text(settings.replace(town.layout.url, dead))
+        after = ["show"] if owner == 1 else []
+        assert "does not answer" in refused(errors.Unavailable, *words, "--place", folder, *after)

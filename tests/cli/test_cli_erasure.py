@@ -34,7 +34,7 @@ def say(town: TownOfTwo, *words: object) -> str:
 
 def resident(town: TownOfTwo, person: int, *words: object) -> Any:
     """Act as a resident of the town; return the JSON that is printed."""
-    return json.loads(say(town, "resident", "--town-dir", town.layout.folder, "--person", person, *words, "--json"))
+    return json.loads(say(town, "resident", "--place", town.place(person), *words, "--json"))
 
 
 def wait_until_gone(town: TownOfTwo, index: int) -> dict[str, Any]:
@@ -81,12 +81,14 @@ def test_a_resident_erases_everything_and_every_holder_signs_that_it_is_gone(tow
 
 
 @pytest.mark.slow
-def test_a_holder_that_is_down_is_named_until_it_has_signed(town: TownOfTwo) -> None:
+def test_a_holder_that_is_down_is_named_until_it_has_signed(town: TownOfTwo, tmp_path: Path) -> None:
     lagging, other = town.holders
     town.processes.stop(lagging)
     consent = next(each for each in resident(town, 5, "show") if lagging in each["holders"])
     index = consent["index"]
-    say(town, "erase", index, "--town-dir", town.layout.folder, *_as_quorum(town))
+    first, *others = [steward.alias for steward in town.town.stewards[: town.town.quorum]]
+    signed = [word for each in others for word in ("--signature", _printed(town, tmp_path / each, index, each))]
+    say(town, "erase", index, "--place", town.place(first), *signed)
     until(lambda: resident(town, 0, "erased", index)["holders"].get(other, 0) is not None)
     seen = resident(town, 0, "erased", index)
     assert (seen["reason"], seen["lagging"], seen["done_at"]) == ("authority", [lagging], None)
@@ -94,5 +96,6 @@ def test_a_holder_that_is_down_is_named_until_it_has_signed(town: TownOfTwo) -> 
     assert wait_until_gone(town, index)["lagging"] == []
 
 
-def _as_quorum(town: TownOfTwo) -> list[str]:
-    return [word for steward in town.town.stewards[: town.town.quorum] for word in ("--as", steward.alias)]
+def _printed(town: TownOfTwo, path: Path, index: int, steward: str) -> Path:
+    path.write_text(say(town, "erase", index, "--place", town.place(steward), "--print"))
+    return path

@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
 
 def run(town: TownOfTwo, *words: object) -> Result:
     """Run a command of resident 3's."""
-    who = ["resident", "--town-dir", town.layout.folder, "--person", 3, *words]
+    who = ["resident", "--place", town.place(3), *words]
     return CliRunner().invoke(main, [str(word) for word in who])
 
 

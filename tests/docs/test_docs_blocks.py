@@ -36,6 +36,7 @@ from tests.docs.docs_pages import PAGES, REPO, Block, blocks, name_of
 from tests.kit.ports import free_port
 from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import WitnessFile
+from trust.client.place import PlaceSettings
 from trust.node.settings import NodeSettings
 from trust.service.database.engine import Databases
 from trust.service.keys.record_keys import RecordKeys
@@ -45,6 +46,7 @@ from trust.town.document import TownFile
 from trust.town.layout import Layout
 from trust.town.loader import load_town
 from trust.town.processes import running
+from trust.town.resident_places import lay_out_residents
 from trust.town.up import client_of, prepare, settle_in
 
 pytestmark = pytest.mark.slow
@@ -68,6 +70,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     holders = [holder.alias for holder in loaded.holders]
     with running(layout, holders) as processes, client_of(layout) as client:
         settle_in(layout, loaded, client, lambda *_: None)
+        lay_out_residents(layout)
 
         def caught_up() -> bool:
             for holder in holders:
@@ -214,6 +217,7 @@ async def _size_after_replay(address: str, folder: Path) -> int:
 FORMATS: dict[str, type] = {
     "service.toml": ServiceSettings,
     "node.toml": NodeSettings,
+    "place.toml": PlaceSettings,
     "witness.toml": WitnessFile,
     "town.toml": TownFile,
 }

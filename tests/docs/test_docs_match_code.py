@@ -16,6 +16,7 @@ from tests.docs.docs_pages import PAGES, REPO, anchors, blocks, code_words, head
 from trust.audit.report import AuditReport
 from trust.cli import main
 from trust.cli.demo.report import DemoReport
+from trust.client.place import PlaceSettings
 from trust.node.settings import NodeSettings
 from trust.runtime.problems import KINDS
 from trust.service import app, metrics
@@ -187,7 +188,9 @@ def test_the_policy_page_names_every_field_of_columns_and_limits() -> None:
     assert all(f"`{field}`" in text for field in Limits.__struct_fields__)
 
 
-@pytest.mark.parametrize(("heading", "kind"), [("service.toml", ServiceSettings), ("node.toml", NodeSettings)])
+@pytest.mark.parametrize(
+    ("heading", "kind"), [("service.toml", ServiceSettings), ("node.toml", NodeSettings), ("place.toml", PlaceSettings)]
+)
 def test_the_settings_page_names_every_setting(heading: str, kind: type[msgspec.Struct]) -> None:
     rows = table_rows(REFERENCE / "settings-files.md", heading)
     written = {word.strip("[]") for row in rows for word in code_words(row[0]) if not word.endswith(".key")}

@@ -69,7 +69,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         save_receipts(town.client, log, grant, folder / "receipts")
         export_log(log, town.client.trust, folder / "export")
         log.close()
-        write_secret(folder / "partner.key", bytes(town.layout.member_key(PARTNER)))
+        write_secret(folder / "partner.key", bytes(town.layout.signing_key(PARTNER)))
         yield Scene(town, folder, grant)
 
 

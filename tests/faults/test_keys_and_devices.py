@@ -38,33 +38,31 @@ def signed(town: TownOfTwo, command: str, body: Path) -> list[Path]:
     """Have the quorum of stewards sign, each by itself; return the files."""
     files = []
     for steward in town.town.stewards[: town.town.quorum]:
-        key = town.layout.folder / "stewards" / f"{steward.alias}.key"
-        how = ("--log", town.town.origin, "--steward", steward.alias, "--key", key)
         files.append(body.with_name(f"{body.stem}.{steward.alias}.jws"))
-        files[-1].write_text(musubi(command, "sign", body, *how).output)
+        files[-1].write_text(musubi(command, "sign", body, "--place", town.place(steward.alias)).output)
     return files
 
 
 def restart_witness(town: TownOfTwo) -> None:
     town.processes.stop("witness")
     town.processes.start_witness()
-    town.processes.wait_for_port("witness", town.layout.place.witness_port)
+    town.processes.wait_for_port("witness", town.layout.settings.witness_port)
 
 
 def test_the_logs_key_is_changed_without_stopping_the_service_and_everybody_follows(
     town: TownOfTwo, tmp_path: Path
 ) -> None:
-    folder, state = town.layout.folder, tmp_path / "state"
+    where, state = ("--place", town.place("planner")), tmp_path / "state"
     before = town.client.prove(1)
     assert audit(town.layout.url, trust=town.client.trust, state_folder=state).verdict == "ok"
     body = tmp_path / "log-key.json"
-    keys = musubi("keys", "rotate-log", body, "--town-dir", folder).output.split()
+    keys = musubi("keys", "rotate-log", body, "--dir", town.layout.service).output.split()
     files = signed(town, "log-key", body)
     assert len(keys) == 2
     musubi("keys", "witness", "--dir", town.layout.witness, "--add", keys[0])
     restart_witness(town)
-    musubi("log-key", "publish", body, *files[:1], "--town-dir", folder, code=13)
-    musubi("log-key", "publish", body, *files, "--town-dir", folder)
+    musubi("log-key", "publish", body, *files[:1], *where, code=13)
+    musubi("log-key", "publish", body, *files, *where)
     musubi("keys", "witness", "--dir", town.layout.witness, "--remove", town.client.trust.log_key)
     restart_witness(town)
     assert isinstance(town.end_of(town.ask()).entry, e.Release)  # the nodes have followed
@@ -84,9 +82,9 @@ def test_a_holder_changes_its_key_and_goes_on(town: TownOfTwo, tmp_path: Path) -
     key = town.layout.node(holder) / "keys" / "node.key"
     public = musubi("keys", "new", tmp_path / "next.key").output.strip()
     body = tmp_path / "member.json"
-    body.write_text(musubi("member", "change", holder, "--key", public, "--town-dir", town.layout.folder).output)
+    body.write_text(musubi("member", "change", holder, "--key", public, "--place", town.place("city")).output)
     admit = town.ask()
-    musubi("member", "register", body, *signed(town, "member", body), "--town-dir", town.layout.folder)
+    musubi("member", "register", body, *signed(town, "member", body), "--place", town.place("city"))
     town.processes.stop(holder)
     key.unlink()
     shutil.move(tmp_path / "next.key", key)
@@ -97,19 +95,25 @@ def test_a_holder_changes_its_key_and_goes_on(town: TownOfTwo, tmp_path: Path) -
 
 
 def test_whoever_has_a_lost_device_can_do_nothing_and_the_new_one_agrees_anew(town: TownOfTwo, tmp_path: Path) -> None:
-    old = ("resident", "--town-dir", town.layout.folder, "--person", PERSON)
-    seed = tmp_path / "new-device.seed"
-    new = ("resident", "--town-dir", town.layout.folder, "--seed", seed)
+    where, pins = tmp_path / "new-device", town.layout.folder / "trust.json"
+    old, new = ("resident", "--place", town.place(PERSON)), ("resident", "--place", where)
     policy = next(iter(town.client.policies()))
     musubi(*old, "grant", policy)
     standing = [each["index"] for each in json.loads(musubi(*old, "show", "--json").stdout) if each["ended_by"] is None]
-    said = json.loads(musubi(*old, "lost-device", seed, "--json").stdout)
+    make = ("place", "init", "--url", town.layout.url, "--pins", pins, "--resident", where)
+    musubi(*make)
+    attestation = tmp_path / "attestation.jws"
+    attestation.write_text(musubi("play", "identity", PERSON, where, "--dir", town.layout.folder).stdout)
+    said = json.loads(musubi(*new, "lost-device", attestation, "--json").stdout)
     assert [each["grant"] for each in said["ended"]] == sorted(standing)
-    assert seed.stat().st_mode & 0o777 == 0o600
+    assert len(list((where / "promises").glob("*.json"))) == len(standing)
+    assert (where / "seed.key").stat().st_mode & 0o777 == 0o600
+    linked = musubi("play", "holders", PERSON, where, "--dir", town.layout.folder).output
+    assert all(holder in linked for holder in town.holders)
     code = next(kind.exit_code for error, kind in KINDS.items() if error.code == "not-permitted")
     for words in (("show",), ("grant", policy), ("revoke", standing[0])):
         assert "This device was reported lost" in musubi(*old, *words, code=code).output
-    musubi(*old, "lost-device", seed, code=code)  # no key file is ever overwritten
+    musubi(*make, code=code)  # no key file is ever overwritten
     granted = json.loads(musubi(*new, "grant", policy, "--json").stdout)["index"]
     mine = {each["index"]: each["ended_by"] for each in json.loads(musubi(*new, "show", "--json").stdout)}
     assert mine[granted] is None
@@ -117,4 +121,4 @@ def test_whoever_has_a_lost_device_can_do_nothing_and_the_new_one_agrees_anew(to
     town.wait_until_caught_up()
     assert isinstance(town.end_of(town.ask()).entry, e.Release)
     assert town.audit().verdict == "ok"
-    assert read_secret(seed).hex() not in "".join(path.read_text() for path in town.layout.logs.iterdir())
+    assert read_secret(where / "seed.key").hex() not in "".join(path.read_text() for path in town.layout.logs.iterdir())

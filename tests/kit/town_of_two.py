@@ -26,6 +26,7 @@ from trust.town.document import Town
 from trust.town.layout import Layout
 from trust.town.loader import load_town
 from trust.town.processes import Processes, running
+from trust.town.resident_places import resident_place
 from trust.town.up import client_of, prepare, settle_in
 
 FOLDER = Path(__file__).parents[1] / "towns" / "pair"
@@ -47,6 +48,10 @@ class TownOfTwo:
         """Both holders."""
         return [holder.alias for holder in self.town.holders]
 
+    def place(self, owner: str | int) -> Path:
+        """Return the folder of a member's or steward's place, by alias, or of a resident's, by number."""
+        return resident_place(self.layout, owner).folder if isinstance(owner, int) else self.layout.place(owner).folder
+
     def question(self, policy: str = "everyone", epsilon: str = "0.05") -> tuple[Query, Policy]:
         """Return the standard question under a policy."""
         return to_query(SQL.format(policy=policy), self.client.policies(), Spend(epsilon=epsilon))
@@ -54,14 +59,14 @@ class TownOfTwo:
     def ask(self, policy: str = "everyone") -> int:
         """Ask a fresh question and return its ``admit``; its answer is not waited for."""
         query, _ = self.question(policy)
-        key = self.layout.member_key(PARTNER)
+        key = self.layout.signing_key(PARTNER)
         return self.client.ask(self.client.question(query, PARTNER, key, fresh=True)).admit
 
     def grow(self) -> None:
         """Put one more entry into the ledger: a refusal. Only a node that runs now can catch up with it."""
         query, _ = self.question(epsilon="9")
         with contextlib.suppress(QueryInvalid):
-            self.client.ask(self.client.question(query, PARTNER, self.layout.member_key(PARTNER), fresh=True))
+            self.client.ask(self.client.question(query, PARTNER, self.layout.signing_key(PARTNER), fresh=True))
             raise AssertionError("the question was to be refused")
 
     def wait_until_expired(self, admit: int) -> None:
@@ -74,7 +79,7 @@ class TownOfTwo:
         """Return what every account of a policy has left."""
         query, document = self.question(policy)
         assert document.id == policy
-        return list(preview(self.client, query, PARTNER, self.layout.member_key(PARTNER)).accounts)
+        return list(preview(self.client, query, PARTNER, self.layout.signing_key(PARTNER)).accounts)
 
     def end_of(self, admit: int) -> Proven:
         """Wait until a round has ended, and return the entry that ended it."""

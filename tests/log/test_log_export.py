@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
+from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.note import VerifierKey
@@ -16,7 +17,7 @@ from ledger.tlog.tiles import TileAppender, encode_bundle
 from tests.kit.small_trees import tiles_of_size
 from trust.cli import main
 from trust.log.export import Exported, export_log
-from trust.log.pins import Trust, save_trust
+from trust.log.pins import Trust
 from trust.log.source import FolderLog
 from trust.log.tile_folder import TileFolder
 
@@ -131,14 +132,25 @@ def test_a_damaged_file_is_not_exported_and_the_old_checkpoint_stays(tmp_path: P
 
 
 def test_the_command_exports_a_towns_log_and_says_what_is_new(tmp_path: Path) -> None:
-    town = tmp_path / "town"
-    log = Log(town / "service" / "log")
+    service = tmp_path / "service"
+    log = Log(service / "log")
     log.grow(300)
-    save_trust(PINS, town / "trust.json")
-    command = ["log", "export", "--town-dir", str(town), str(tmp_path / "out")]
+    genesis = e.Genesis(
+        at=1,
+        origin=ORIGIN,
+        title={"en": "A town"},
+        log_key=str(LOG_KEY),
+        time_zone="UTC",
+        stewards=[e.Steward(alias="city", title={"en": "City"}, key="00" * 32)],
+        quorum=1,
+    )
+    (service / "service.toml").write_text(f'origin = "{ORIGIN}"\n')
+    (service / "genesis.json").write_bytes(e.encode(genesis))
+    (service / "witnesses.txt").write_text(PINS.witness_policy)
+    command = ["log", "export", "--dir", str(service), str(tmp_path / "out")]
     first = CliRunner().invoke(main, command)
     assert first.exit_code == 0, first.output
     assert "300 are new" in first.output.replace("\n", "")
     assert "already" in CliRunner().invoke(main, command).output
-    shutil.rmtree(town / "service")
+    shutil.rmtree(service / "log")
     assert CliRunner().invoke(main, command).exit_code == 14

@@ -21,8 +21,9 @@ from policies.consents.promises import PROMISE_SECONDS, BrokenPromise, Included,
 from tests.kit.log_builder import ORIGIN, LogBuilder, key_of
 from tests.kit.promise_town import WITNESSES, PromiseTown, quorum_policy
 from trust.cli import main
+from trust.client.place import make_place
 from trust.files.evidence import check_evidence, keep_evidence, read_evidence
-from trust.files.keys import write_secret
+from trust.log.pins import load_trust
 from trust.log.source import FolderLog
 from trust.resident.promises import KeptPromise, PromiseCheck, PromiseFolder, PromiseState
 from trust.service.acts.revoke import RevokeRequest
@@ -275,11 +276,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Honest:
 
 def device(town: PromiseTown, url: str) -> list[object]:
     """Lay out a resident's side of the town; return the words that begin its commands."""
-    place = {"town": "", "residents": 1, "port": int(url.rsplit(":", 1)[1]), "witness_port": 1}
-    (town.folder / "town.json").write_text(json.dumps(place))
-    if not (town.folder / "my.key").exists():
-        write_secret(town.folder / "my.key", bytes(32))
-    return ["resident", "--town-dir", town.folder, "--seed", town.folder / "my.key"]
+    where = town.folder / "mine"
+    if where.exists():
+        (where / "place.toml").write_text(f'service = "{url}"\n')
+    else:
+        make_place(where, service=url, trust=load_trust(town.folder / "trust.json"), secret=bytes(32), alias=None)
+    return ["resident", "--place", where]
 
 
 def musubi(*words: object) -> tuple[int, str, str]:
@@ -315,7 +317,7 @@ def test_a_device_keeps_the_promise_and_sees_it_kept(town: PromiseTown) -> None:
     with town.service(append_it) as url:
         words = device(town, url)
         assert musubi(*words, "check-promises")[0] == 0
-        (promises := PromiseFolder(town.folder / "my.key.promises")).keep(
+        (promises := PromiseFolder(town.folder / "mine" / "promises")).keep(
             KeptPromise(promise=town.promise(town.grants[0], 10_000_000, by=2**37), operator=town.operator)
         )
         code, out, _ = musubi(*words, "revoke", town.grants[3], "--json")
@@ -353,7 +355,7 @@ def test_a_service_that_promises_and_lies_is_convicted_by_the_residents_own_devi
 
 def test_a_damaged_promise_is_named_and_hides_no_other(town: PromiseTown) -> None:
     town.publish()
-    folder = town.folder / "my.key.promises"
+    folder = town.folder / "mine" / "promises"
     PromiseFolder(folder).keep(KeptPromise(promise=town.promise(1, 2), operator=None))
     (folder / "damaged.json").write_bytes(encode({"v": 1}))
     with pytest.raises(Malformed, match=r"damaged\.json"):

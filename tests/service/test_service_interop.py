@@ -83,7 +83,7 @@ def web_server(folder: Path) -> Iterator[str]:
 
 def export(town: Town, out: Path) -> None:
     """Run the command line's export."""
-    assert main(["log", "export", "--town-dir", str(town.folder), str(out)], standalone_mode=False) is None
+    assert main(["log", "export", "--dir", str(town.folder / "service"), str(out)], standalone_mode=False) is None
 
 
 async def test_go_reads_the_running_log_and_its_export_and_refuses_a_flipped_byte(

@@ -236,7 +236,7 @@ class _Audit:
             if aside is not None:
                 self.report.notes.append(
                     f"The smaller checkpoint is kept as {aside}. To see whether it belongs to this history, run "
-                    f"'musubi audit PLACE --compare {aside}' with a PLACE that still has the larger tree."
+                    f"'musubi audit LOG --compare {aside}' with a LOG that still has the larger tree."
                 )
 
     def finish(self) -> None:

@@ -11,8 +11,8 @@ from typing import NoReturn
 import click
 
 from ledger.errors import BudgetExceeded, MusubiError, Unavailable
-from trust.cli import asking, auditing
-from trust.cli.demo import town
+from trust.cli import asking, auditing, places
+from trust.cli.demo import play, town
 from trust.cli.operator import backups, fsck, keys, log, processes
 from trust.cli.resident import consents as resident
 from trust.cli.resident import erasure as resident_erasing
@@ -39,7 +39,7 @@ class _Musubi(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Take two words for one command where one has such a name: ``audit verify-evidence`` beside ``audit PLACE``."""
+        """Take two words for one command where one has such a name: ``audit verify-evidence`` beside ``audit LOG``."""
         two = " ".join(args[:2])
         return super().resolve_command(ctx, [two, *args[2:]] if two in self.commands else args)
 
@@ -88,11 +88,13 @@ def main() -> None:
 for command in (
     town.up,
     town.demo,
+    play.play,
     processes.serve,
     processes.node,
     processes.witness,
     auditing.audit,
     auditing.verify_evidence,
+    places.place,
     asking.ask,
     resident.resident,
     policy.policy,

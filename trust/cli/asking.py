@@ -1,28 +1,20 @@
 """``ask``: a partner's question in SQL."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from trust.cli.options import PlaceOption
 from trust.cli.tables import answer_table, budget_table, console, nano
-from trust.client.service import ServiceClient
-from trust.log.pins import load_trust
+from trust.client.place import Place
 from trust.partner.asking import Answered, preview, spend_of, to_query
 from trust.partner.asking import ask as ask_service
-from trust.town.layout import Layout
 
 
 @click.command()
 @click.argument("sql")
-@click.option(
-    "--town-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="The folder of a running town, as `musubi up` prints it.",
-)
-@click.option("--as", "partner", required=True, metavar="PARTNER", help="Which partner asks.")
+@PlaceOption
 @click.option("--epsilon", help="How much privacy to spend, at the policy's delta.")
 @click.option("--within", metavar="MEASURE=±X", help="Or: spend what it takes for this accuracy in every cell at once.")
 @click.option("--confidence", default="0.95", show_default=True, help="How surely --within holds.")
@@ -31,8 +23,7 @@ from trust.town.layout import Layout
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def ask(
     sql: str,
-    town_dir: Path,
-    partner: str,
+    place: Place,
     epsilon: str | None,
     within: str | None,
     confidence: str,
@@ -46,14 +37,13 @@ def ask(
     The answer is checked here: its noise, its price, and its place in the ledger.
 
     \b
-    Example:  musubi ask --town-dir .town/momijidai --as bus_co --epsilon 0.5 \\
+    Example:  musubi ask --place .town/momijidai/places/bus_co --epsilon 0.5 \\
                 'SELECT ward, COUNT(*) AS rides FROM mobility_demand.rides GROUP BY ward'
     """
-    layout = Layout(town_dir)
-    with ServiceClient(layout.url, load_trust(town_dir / "trust.json")) as client:
+    partner, key = place.alias, place.key
+    with place.client() as client:
         spend = spend_of(epsilon, within, confidence)
         query, policy = to_query(sql, client.policies(), spend)
-        key = layout.member_key(partner)
         offer = preview(client, query, partner, key)
         if only_price:
             if as_json:

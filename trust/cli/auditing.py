@@ -21,7 +21,7 @@ from trust.runtime.problems import exit_code_of
 
 
 @click.command()
-@click.argument("place")
+@click.argument("log")
 @click.option(
     "--trust",
     "trust_file",
@@ -31,7 +31,7 @@ from trust.runtime.problems import exit_code_of
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where what was seen is kept between audits of this place.  [default: in ~/.local/state/musubi]",
+    help="Where what was seen is kept between audits of this log.  [default: in ~/.local/state/musubi]",
 )
 @click.option(
     "--compare",
@@ -43,11 +43,11 @@ from trust.runtime.problems import exit_code_of
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def audit(
-    place: str, trust_file: Path | None, state: Path | None, compare_with: tuple[str, ...], *, as_json: bool
+    log: str, trust_file: Path | None, state: Path | None, compare_with: tuple[str, ...], *, as_json: bool
 ) -> None:
     """Check everything that a ledger promises.
 
-    PLACE is a service's address, or a folder with a copy of its log. Ends with exit code 0 only if the verdict is ok.
+    LOG is a service's address, or a folder with a copy of its log. Ends with exit code 0 only if the verdict is ok.
     Where the log has signed two histories, a file that convicts it is written; anyone can check that file with
     `musubi audit verify-evidence FILE`.
 
@@ -58,13 +58,13 @@ def audit(
     """
     from trust.audit.auditor import audit as run  # noqa: PLC0415 - the other commands need none of it
 
-    folder = state or Path.home() / ".local/state/musubi" / hashlib.sha256(place.encode()).hexdigest()[:16]
+    folder = state or Path.home() / ".local/state/musubi" / hashlib.sha256(log.encode()).hexdigest()[:16]
     trust = load_trust(trust_file) if trust_file else None
     columns = (TextColumn("{task.description}"), BarColumn(32), TextColumn("{task.completed:,}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
         task = progress.add_task("entries checked", total=None)
         report = run(
-            place,
+            log,
             trust=trust,
             state_folder=folder,
             compare_with=compare_with,

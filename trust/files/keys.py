@@ -15,6 +15,8 @@ def write_secret(path: Path, secret: bytes) -> None:
     try:
         write_new(path, secret.hex().encode("ascii") + b"\n")
     except FileExistsError:
+        if not path.parent.is_dir():
+            raise  # it is the folder's name that is taken, by a file
         raise NotPermitted(f"The key file '{path.name}' is there already; keys are never overwritten.") from None
 
 

@@ -22,6 +22,7 @@ from msgspec import Struct
 from ledger import entries as e
 from ledger.errors import Malformed, NotFound
 from ledger.notes.witness_policy import WitnessPolicy
+from trust.log.pins import Trust, pins_of
 
 SETTINGS = "service.toml"
 
@@ -76,7 +77,14 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def witnesses(self) -> WitnessPolicy:
         """Read the tlog-policy that says which witnesses count."""
-        return WitnessPolicy.parse((self.folder / self.service.witness_policy).read_text("utf-8"))
+        return WitnessPolicy.parse(self._witness_policy())
+
+    def _witness_policy(self) -> str:
+        return (self.folder / self.service.witness_policy).read_text("utf-8")
+
+    def pins(self) -> Trust:
+        """Return what the folder itself pins: for the operator, who trusts it; anybody else has pins from a steward."""
+        return pins_of(self.genesis(), self._witness_policy())
 
 
 def load_settings(folder: Path) -> Settings:

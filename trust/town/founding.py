@@ -11,7 +11,7 @@ from trust.town.layout import Layout, member_bodies
 def found_town(layout: Layout, town: Town, client: ServiceClient) -> list[int]:
     """Register every member and publish every policy; return the entries' indices."""
     signers = [steward.alias for steward in town.stewards][: town.quorum]
-    keys = {alias: layout.steward_key(alias) for alias in signers}
+    keys = {alias: layout.signing_key(alias) for alias in signers}
 
     def signed(subject: str, body: object) -> dict[str, Any]:
         approvals = [

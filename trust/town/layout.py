@@ -8,13 +8,15 @@
       service/                  the operator's folder (trust.service.settings)
       nodes/<holder>/           each holder's own folder (trust.node.settings), with its own data and keys
       witness/                  the witness's folder (trust.audit.witness)
-      stewards/<alias>.key      offline keys: nothing that runs reads them, only the founding does
-      members/<alias>.key       partners' and identity providers' signing keys
+      places/<alias>/           the place (trust.client.place) of each steward, partner and identity provider
+      residents/<number>/       the places of the first hundred residents
       people/                   who the demo's residents are: for the part that plays residents and counters alone
       logs/                     what each process prints
 
 In a real town these folders lie with different organisations on different machines; nothing here shares a file with
-another process, and a node is told nothing of the other holders.
+another process, and a node is told nothing of the other holders. Each secret lies in one folder alone, with two exceptions.
+A holder that is a partner or identity provider too has its signing key in its node and in its place, which are two
+machines in a real town. And the residents' seeds all come from ``people/seeds.key``, so that the demo can play thousands.
 """
 
 import json
@@ -34,7 +36,8 @@ from ledger.notes.ml_dsa import public_bytes
 from ledger.notes.note import VerifierKey
 from policies.pairwise_keys import public_hex
 from trust.audit.witness_folder import make_witness
-from trust.files.keys import new_key, new_post_quantum_key, read_key, write_secret
+from trust.client.place import Place, make_place
+from trust.files.keys import new_key, new_post_quantum_key, read_key, read_secret, write_secret
 from trust.log.pins import Trust, pins_of, save_trust
 from trust.runtime.clock import system_clock
 from trust.town.document import MemberRow, Town
@@ -44,7 +47,7 @@ WITNESS_NAME = "witness.musubi.example"
 HOST = "127.0.0.1"
 
 
-class TownPlace(Struct, frozen=True, kw_only=True):
+class TownSettings(Struct, frozen=True, kw_only=True):
     """``town.json``: the town's folder of origin, how many residents it has here, and its ports."""
 
     town: str
@@ -75,37 +78,46 @@ class Layout:
         return self.settled.exists()
 
     @property
-    def place(self) -> TownPlace:
+    def settings(self) -> TownSettings:
         """Read ``town.json``; raise NotFound where there is no town."""
         try:
-            return msgspec.json.decode((self.folder / "town.json").read_bytes(), type=TownPlace)
+            return msgspec.json.decode((self.folder / "town.json").read_bytes(), type=TownSettings)
         except FileNotFoundError:
             raise NotFound(f"There is no town in '{self.folder}'; run `musubi up TOWN --dir {self.folder}`.") from None
 
     @property
     def url(self) -> str:
         """The service's address."""
-        return f"http://{HOST}:{self.place.port}"
+        return f"http://{HOST}:{self.settings.port}"
 
     @property
     def town(self) -> Town:
         """Read the town's own folder."""
-        return load_town(Path(self.place.town))
+        return load_town(Path(self.settings.town))
 
     def node(self, holder: str) -> Path:
         """Return a holder's folder."""
         return self.folder / "nodes" / holder
 
-    def member_key(self, alias: str) -> SigningKey:
-        """Read a member's signing key."""
-        path = self.folder / "members" / f"{alias}.key"
-        if not path.exists():
-            raise NotFound(f"There is no member '{alias}' in this town; look in {path.parent}.")
-        return read_key(path)
+    def place(self, alias: str) -> Place:
+        """Return the place of a steward, partner or identity provider; raises NotFound once it is read, if none is there."""
+        return Place(self.folder / "places" / alias)
 
-    def steward_key(self, alias: str) -> SigningKey:
-        """Read a steward's key."""
-        return read_key(self.folder / "stewards" / f"{alias}.key")
+    @property
+    def aliases(self) -> list[str]:
+        """The stewards, partners and identity providers that have a place here."""
+        return sorted(folder.name for folder in (self.folder / "places").iterdir())
+
+    def resident_folder(self, person: int) -> Path:
+        """Return where the place of a resident is, if it was laid out."""
+        return self.folder / "residents" / str(person)
+
+    def signing_key(self, alias: str) -> SigningKey:
+        """Read the signing key of a member or steward: in its place, or in its node's folder where it only holds data."""
+        place = self.place(alias)
+        if place.is_there or not self.node(alias).exists():
+            return place.key
+        return read_key(self.node(alias) / "keys" / "node.key")
 
     def identity(self) -> str:
         """Return the alias of the town's identity provider."""
@@ -131,7 +143,7 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
         shutil.rmtree(data, ignore_errors=True)  # so that the next try finds the folder empty again
         raise
     layout.logs.mkdir()
-    stewards = {steward.alias: new_key(folder / "stewards" / f"{steward.alias}.key") for steward in town.stewards}
+    stewards = {steward.alias: SigningKey.generate() for steward in town.stewards}
     log_key = new_key(layout.service / "keys" / "log.key")
     log_key_pq = new_post_quantum_key(layout.service / "keys" / "log.pq.key")
     genesis = e.Genesis(
@@ -148,14 +160,17 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
     _lay_out_service(layout, town, genesis, witnesses, port)
     trust = pins_of(genesis, witnesses)
     save_trust(trust, folder / "trust.json")
+    service = f"http://{HOST}:{port}"
+    for alias, key in stewards.items():
+        make_place(layout.place(alias).folder, service=service, trust=trust, secret=bytes(key), alias=alias)
     for member in town.members:
-        _lay_out_member(layout, member, data, trust, port)
+        _lay_out_member(layout, member, data, trust, service)
     layout.people.mkdir(mode=0o700)
     write_secret(layout.people / "seeds.key", secrets.token_bytes(32))
     shutil.move(data / "residents.parquet", layout.people / "residents.parquet")
     shutil.rmtree(data)
-    place = TownPlace(town=str(town.folder.resolve()), residents=count, port=port, witness_port=witness_port)
-    (folder / "town.json").write_bytes(msgspec.json.format(msgspec.json.encode(place)))
+    settings = TownSettings(town=str(town.folder.resolve()), residents=count, port=port, witness_port=witness_port)
+    (folder / "town.json").write_bytes(msgspec.json.format(msgspec.json.encode(settings)))
     return layout
 
 
@@ -181,21 +196,22 @@ def _lay_out_service(layout: Layout, town: Town, genesis: e.Genesis, witnesses: 
     )
 
 
-def _lay_out_member(layout: Layout, member: MemberRow, data: Path, trust: Trust, port: int) -> None:
+def _lay_out_member(layout: Layout, member: MemberRow, data: Path, trust: Trust, service: str) -> None:
     if "operator" in member.roles:
         return  # its key is in its own folder
-    key = new_key(layout.folder / "members" / f"{member.alias}.key")
-    sealing = bytes(PrivateKey.generate())
-    write_secret(layout.folder / "members" / f"{member.alias}.sealing.key", sealing)
+    key, sealing = bytes(SigningKey.generate()), bytes(PrivateKey.generate())
+    if {"partner", "identity"} & set(member.roles):
+        make_place(layout.place(member.alias).folder, service=service, trust=trust, secret=key, alias=member.alias)
     if "holder" not in member.roles:
+        write_secret(layout.place(member.alias).folder / "sealing.key", sealing)
         return
     node = layout.node(member.alias)
-    write_secret(node / "keys" / "node.key", bytes(key))
+    write_secret(node / "keys" / "node.key", key)
     write_secret(node / "keys" / "rows.key", secrets.token_bytes(32))
     write_secret(node / "keys" / "link.key", secrets.token_bytes(32))
     write_secret(node / "keys" / "sealing.key", sealing)
     (node / "data").mkdir()
-    lines = [f"alias = {json.dumps(member.alias)}", f'service = "http://{HOST}:{port}"', "", "[sources]"]
+    lines = [f"alias = {json.dumps(member.alias)}", f"service = {json.dumps(service)}", "", "[sources]"]
     for source in member.sources:
         shutil.move(source_path(data, member.alias, source), node / "data" / f"{source}.parquet")
         lines.append(f'{source} = "data/{source}.parquet"')
@@ -211,9 +227,10 @@ def member_bodies(layout: Layout, town: Town) -> list[MemberBody]:
             key = read_key(layout.service / "keys" / "operator.key")
             sealing = PrivateKey.generate().public_key  # nothing is ever sealed to the operator
         else:
-            key = layout.member_key(member.alias)
-            secret = bytes(read_key(layout.folder / "members" / f"{member.alias}.sealing.key"))
-            sealing = PrivateKey(secret).public_key
+            key = layout.signing_key(member.alias)
+            at_node = layout.node(member.alias) / "keys"
+            folder = at_node if "holder" in member.roles else layout.place(member.alias).folder
+            sealing = PrivateKey(read_secret(folder / "sealing.key")).public_key
         bodies.append(
             MemberBody(
                 alias=member.alias,

@@ -150,7 +150,7 @@ def play_residents(layout: Layout, town: Town, client: ServiceClient, progress: 
     shared = {
         "origin": town.origin,
         "identity": identity,
-        "identity_key": bytes(layout.member_key(identity)),
+        "identity_key": bytes(layout.signing_key(identity)),
         "link_secrets": {h.alias: read_secret(layout.node(h.alias) / "keys" / "link.key") for h in town.holders},
         "seeds": read_secret(layout.people / "seeds.key"),
         "policies": list(client.policies().values()),

@@ -66,13 +66,13 @@ class Processes:
 
     def start_witness(self) -> None:
         """Start the witness."""
-        port = str(self._layout.place.witness_port)
+        port = str(self._layout.settings.witness_port)
         self.start("witness", "witness", "--dir", str(self._layout.witness), "--host", HOST, "--port", port)
 
     def start_all(self, holders: list[str]) -> None:
         """Start witness, service and nodes; return when the service is ready."""
         self.start_witness()
-        self.wait_for_port("witness", self._layout.place.witness_port)
+        self.wait_for_port("witness", self._layout.settings.witness_port)
         self.start_service()
         self.wait_until_ready()
         for holder in holders:

@@ -49,15 +49,15 @@ def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None
     """
     layout = Layout(folder)
     if layout.exists:
-        place = layout.place
+        settings = layout.settings
         if layout.town.name != town.name:
             raise NotPermitted(f"In '{folder}' there is the town '{layout.town.name}'; choose another --dir.")
-        if (port or place.port) != place.port or (residents or place.residents) != place.residents:
+        if (port or settings.port) != settings.port or (residents or settings.residents) != settings.residents:
             raise NotPermitted(
-                f"The town in '{folder}' has port {place.port} and {place.residents} residents; "
+                f"The town in '{folder}' has port {settings.port} and {settings.residents} residents; "
                 "leave these options out, or choose another --dir."
             )
-        for needed in (place.port, place.witness_port):
+        for needed in (settings.port, settings.witness_port):
             if _try_port(needed) is None:
                 raise Unavailable(
                     f"Port {needed} is taken: the town in '{folder}' is running already, or another program has its "

@@ -104,7 +104,7 @@ class Story:
         self.say("  An identity provider attests each resident; each signs, on their own device, what they agree to.")
         with (
             self.phase("residents"),
-            self.bar("residents enrolled, linked and signed", self.layout.place.residents) as bar,
+            self.bar("residents enrolled, linked and signed", self.layout.settings.residents) as bar,
         ):
             counts = settle_in(self.layout, self.town, self.client, lambda _, done, total: bar.to(done, total))
         self.report.residents, self.report.grants = counts
@@ -149,7 +149,7 @@ class Story:
 
     def _ask(self, question: Question, *, loud: bool, fresh: bool = False) -> Answered:
         query, policy = to_query(question.sql, self.client.policies(), Spend(epsilon=question.epsilon))
-        key = self.layout.member_key(question.as_)
+        key = self.layout.signing_key(question.as_)
         offer = preview(self.client, query, question.as_, key)
         if loud:
             self.say()
@@ -261,7 +261,7 @@ class Story:
         self.title("4. A question past the budget is refused")
         question = self.town.demo.over_budget
         query, policy = to_query(question.sql, self.client.policies(), Spend(epsilon=question.epsilon))
-        key = self.layout.member_key(question.as_)
+        key = self.layout.signing_key(question.as_)
         token = self.client.question(query, question.as_, key, fresh=True)
         with self.phase("refusal"):
             try:
@@ -294,7 +294,7 @@ class Story:
         query, policy = to_query(question.sql, self.client.policies(), Spend(epsilon=question.epsilon))
         view = policy.view(query.from_[0])
         victim = view.holders[0] if view else policy.holders[0]
-        key = self.layout.member_key(question.as_)
+        key = self.layout.signing_key(question.as_)
         with self.phase("node_killed"):
             self.processes.stop(victim)
             self.processes.start_node(victim, crash_at="node:countersigned")

@@ -17,15 +17,15 @@ from ledger.errors import MusubiError
 from policies.languages import DEFAULT_LANGUAGE, SOURCE_LANGUAGE
 from trust.cli.demo.story import Story
 from trust.cli.hints import program
-from trust.cli.operator.processes import PRIVATE
+from trust.cli.options import PRIVATE, Folder
 from trust.cli.tables import console
 from trust.town.document import Town
 from trust.town.layout import Layout
 from trust.town.loader import load_town
 from trust.town.processes import Processes, running
+from trust.town.resident_places import FIRST, lay_out_residents
 from trust.town.up import DEFAULT_PORT, client_of, prepare, settle_in
 
-TownFolder = click.Path(exists=True, file_okay=False, path_type=Path)
 Port = click.IntRange(1, 65_534)
 """The witness gets the next one."""
 Residents = click.IntRange(min=1)
@@ -34,7 +34,7 @@ PERSON = 42
 
 
 @click.command()
-@click.argument("town", type=TownFolder)
+@click.argument("town", type=Folder)
 @click.option(
     "--dir",
     "folder",
@@ -55,9 +55,9 @@ def up(town: Path, folder: Path | None, port: int | None, residents: int | None)
     os.umask(PRIVATE)
     loaded = load_town(town)
     console.print(f"Bringing up {loaded.title[SOURCE_LANGUAGE]} ({loaded.title[DEFAULT_LANGUAGE]}) …")
-    place = folder or Path(".town") / loaded.name
-    fresh = not Layout(place).exists
-    layout = prepare(loaded, place, residents=residents, port=port or (DEFAULT_PORT if fresh else None))
+    where = folder or Path(".town") / loaded.name
+    fresh = not Layout(where).exists
+    layout = prepare(loaded, where, residents=residents, port=port or (DEFAULT_PORT if fresh else None))
     stop = stop_on_signal()
     with running(layout, [holder.alias for holder in loaded.holders]) as processes, client_of(layout) as client:
         columns = (
@@ -69,12 +69,13 @@ def up(town: Path, folder: Path | None, port: int | None, residents: int | None)
         with Progress(*columns, console=console, disable=layout.is_settled) as progress:
             task = progress.add_task("residents enrolled and signed", total=None)
             settle_in(layout, loaded, client, lambda _, done, total: progress.update(task, completed=done, total=total))
+        lay_out_residents(layout)
         show_addresses(layout)
         stay_up(stop, processes)
 
 
 @click.command()
-@click.option("--town", type=TownFolder, default=Path("towns/momijidai"), show_default=True, help="The town's folder.")
+@click.option("--town", type=Folder, default=Path("towns/momijidai"), show_default=True, help="The town's folder.")
 @click.option(
     "--dir",
     "folder",
@@ -99,33 +100,33 @@ def demo(
     loaded = load_town(town)
     console.rule(f"[bold]Musubi[/] — {loaded.title[SOURCE_LANGUAGE]} {loaded.title[DEFAULT_LANGUAGE]}")
     console.print("A city, its firms and its residents share answers, not data.")
-    with place_of(folder) as place:
-        tell(loaded, place, residents=residents, port=port, json_file=json_file, stay=bool(stay))
+    with folder_for(folder) as where:
+        tell(loaded, where, residents=residents, port=port, json_file=json_file, stay=bool(stay))
 
 
 @contextmanager
-def place_of(folder: Path | None) -> Iterator[Path]:
+def folder_for(folder: Path | None) -> Iterator[Path]:
     """Give the folder, or a temporary one that is removed in the end, unless an error sends people to its logs."""
     if folder is not None:
         yield folder
         return
-    place = Path(tempfile.mkdtemp(prefix="musubi-"))
+    where = Path(tempfile.mkdtemp(prefix="musubi-"))
     try:
-        yield place
+        yield where
     except MusubiError:
         raise
     except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(where, ignore_errors=True)
         raise
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(where, ignore_errors=True)
 
 
 def tell(
-    loaded: Town, place: Path, *, residents: int | None, port: int | None, json_file: Path | None, stay: bool
+    loaded: Town, where: Path, *, residents: int | None, port: int | None, json_file: Path | None, stay: bool
 ) -> None:
     """Run a town and tell the story; raise what a step of it raises."""
     with console.status("Making the town's data and keys …"):
-        layout = prepare(loaded, place, residents=residents, port=port)
+        layout = prepare(loaded, where, residents=residents, port=port)
     holders = [holder.alias for holder in loaded.holders]
     stop = stop_on_signal()
     with running(layout, holders) as processes, client_of(layout) as client:
@@ -142,6 +143,7 @@ def tell(
         total = sum(story.report.seconds.values())
         console.print(f"\n[green]Every step did what it says[/] ({total:.0f} s).")
         if stay:
+            lay_out_residents(layout)
             show_addresses(layout)
             stay_up(stop, processes)
 
@@ -177,14 +179,16 @@ def show_addresses(layout: Layout) -> None:
     console.print(f"The ledger          {layout.url}/log/checkpoint")
     console.print(f"The interface       {layout.url}/interface")
     console.print(f"The town's folder   {layout.folder}")
+    console.print(f"Places to act from  {layout.folder}/places/: {', '.join(layout.aliases)}", soft_wrap=True)
+    last = min(FIRST, layout.settings.residents) - 1
+    console.print(f"                    {layout.folder}/residents/: the numbers 0 to {last}", soft_wrap=True)
     musubi = program()
-    person = min(PERSON, layout.place.residents - 1)
+    resident = layout.resident_folder(min(PERSON, layout.settings.residents - 1))
     console.print("\nTry, in another terminal in this folder:")
     console.print(f"  {musubi} audit {layout.url} --trust {layout.folder}/trust.json", soft_wrap=True)
-    console.print(f"  {musubi} resident --town-dir {layout.folder} --person {person} show", soft_wrap=True)
+    console.print(f"  {musubi} resident --place {resident} show", soft_wrap=True)
     question = layout.town.questions[0]
-    console.print(
-        f'  {musubi} ask --town-dir {layout.folder} --as {question.as_} --epsilon {question.epsilon} "{question.sql}"',
-        soft_wrap=True,
-    )
+    place = layout.place(question.as_).folder
+    console.print(f"  {musubi} place show --place {place}", soft_wrap=True)
+    console.print(f'  {musubi} ask --place {place} --epsilon {question.epsilon} "{question.sql}"', soft_wrap=True)
     console.print("Ctrl-C stops everything.")

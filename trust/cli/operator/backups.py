@@ -8,11 +8,9 @@ import click
 import msgspec
 
 from ledger.errors import NotFound
+from trust.cli.options import PRIVATE, Folder
 from trust.cli.tables import console
 from trust.files.backups import read_backup
-
-PRIVATE = 0o077
-Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()

@@ -1,16 +1,24 @@
 """``keys``: making and showing key files."""
 
+import os
 from pathlib import Path
 
 import click
 from nacl.public import PrivateKey
 
+from ledger import canonical
+from ledger.errors import NotPermitted
+from ledger.notes.log_keys import LogKeyHistory, LogKeys
 from ledger.notes.ml_dsa import public_bytes
 from ledger.notes.note import VerifierKey
+from policies.log_key_changes import make_log_key_body
 from policies.pairwise_keys import public_hex
 from trust.audit.witness_folder import change_trusted_keys, trusted_keys
-from trust.cli.steward.log_keys import rotate_log
+from trust.cli.options import PRIVATE, Folder
 from trust.files.keys import new_key, new_post_quantum_key, read_key, read_post_quantum_key, write_secret
+from trust.log.follower import LogFollower
+from trust.log.pins import Trust
+from trust.log.source import FolderLog
 
 
 @click.group()
@@ -65,7 +73,7 @@ def show(path: Path, *, post_quantum: bool) -> None:
 @click.option(
     "--dir",
     "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=Folder,
     required=True,
     help="The witness's folder, with witness.toml.",
 )
@@ -90,4 +98,42 @@ def witness(folder: Path, added: tuple[str, ...], removed: tuple[str, ...]) -> N
         click.echo(str(key))
 
 
-keys.add_command(rotate_log)
+@keys.command(name="rotate-log")
+@click.argument("body", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--dir", "folder", type=Folder, required=True, help="The service's folder, with service.toml.")
+def rotate_log(body: Path, folder: Path) -> None:
+    """Make the log's next keys, for the operator.
+
+    They are put into the service's folder, where they wait; the service may run. BODY is the file that is written for the
+    stewards to sign. Before it is handed in, every witness must trust the keys that are printed, or nothing is published
+    any more. Run it again to write the same file anew.
+
+    \b
+    Example:  musubi keys rotate-log log-key.json --dir .town/momijidai/service
+    """
+    from trust.service.settings import load_settings  # noqa: PLC0415 - the other commands need none of it
+
+    if body.exists():
+        raise NotPermitted(f"The file '{body}' is there already; name another one.")
+    os.umask(PRIVATE)
+    trust = load_settings(folder).pins()
+    number = len(_read_keys(trust, FolderLog(folder / "log")).changes) + 1
+    plain, post_quantum = folder / "keys" / f"log-{number}.key", folder / "keys" / f"log-{number}.pq.key"
+    key = read_key(plain) if plain.exists() else new_key(plain)
+    key_pq = read_post_quantum_key(post_quantum) if post_quantum.exists() else new_post_quantum_key(post_quantum)
+    # a crash between these leaves keys that nobody has signed for; the next run takes them up
+    made = LogKeys(
+        VerifierKey.ed25519(trust.origin, bytes(key.verify_key)),
+        VerifierKey.ml_dsa_44(trust.origin, public_bytes(key_pq)),
+    )
+    body.write_bytes(canonical.encode(make_log_key_body(number, made)) + b"\n")
+    for each in made.all:
+        click.echo(str(each))
+
+
+def _read_keys(trust: Trust, log: FolderLog) -> LogKeyHistory:
+    """Return the keys that the log has had so far, from its own entries."""
+    follower = LogFollower(log, trust.log_keys, trust.witnesses)
+    for _ in follower.follow():
+        pass
+    return follower.history

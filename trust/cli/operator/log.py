@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from trust.cli.options import Folder, PlaceFolderOption, find_place
 from trust.cli.tables import console
 from trust.log.export import export_log
-from trust.log.pins import load_trust
-from trust.log.source import open_log
-from trust.town.layout import Layout
+from trust.log.pins import Trust
+from trust.log.source import FolderLog, LogSource
 
 
 @click.group()
@@ -17,31 +17,38 @@ def log() -> None:
     """The ledger's log as plain files.
 
     \b
-    Example:  musubi log export --town-dir .town/momijidai ./copy-of-log
+    Example:  musubi log export --place .town/momijidai/places/city ./copy-of-log
     """
 
 
 @log.command()
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--town-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="The folder of a town; the service may run or not.",
-)
-def export(out: Path, town_dir: Path) -> None:
+@click.option("--dir", "service_folder", type=Folder, help="The operator's: the service's folder; it may run or not.")
+@PlaceFolderOption
+def export(out: Path, service_folder: Path | None, folder: Path | None) -> None:
     """Write the log to the folder OUT, for any web server.
 
-    That is `checkpoint`, `tile/…`, `log.vkey` and the witness policy. Every file is checked before it is written. Done
+    It is read from the service, by anybody who has a place, or from the service's own folder with --dir. What is written
+    is `checkpoint`, `tile/…`, `log.vkey` and the witness policy. Every file is checked before it is written. Done
     again, it adds what is new; an export never goes back.
 
     \b
-    Example:  musubi log export --town-dir .town/momijidai public/log
+    Example:  musubi log export --place .town/momijidai/places/city public/log
+              musubi log export --dir .town/momijidai/service public/log
               python -m http.server --directory public/log 8080
               musubi audit http://127.0.0.1:8080 --trust trust.json
     """
-    trust = load_trust(town_dir / "trust.json")
-    source = open_log(str(Layout(town_dir).service / "log"))
+    if service_folder is not None:
+        from trust.service.settings import load_settings  # noqa: PLC0415 - whoever has a place needs none of it
+
+        _export(FolderLog(service_folder / "log"), load_settings(service_folder).pins(), out)
+        return
+    place = find_place(folder)
+    with place.log() as source:
+        _export(source, place.trust, out)
+
+
+def _export(source: LogSource, trust: Trust, out: Path) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("entries checked and copied", total=None)

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import click
 
+from trust.cli.options import PRIVATE, Folder
 from trust.runtime.json_lines import log_to_stderr
-
-PRIVATE = 0o077
-"""What these processes write is for their own user alone."""
-Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()

@@ -1,80 +1,74 @@
 """``resident``: what a resident can do, from a key file on their own machine."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 
-from ledger.errors import NotFound
 from policies.languages import DEFAULT_LANGUAGE, NOTICE_LANGUAGES
 from queries.rounds.messages import MyConsent
 from trust.cli.hints import program
+from trust.cli.options import PlaceFolderOption, find_place
 from trust.cli.tables import console
+from trust.client.place import Place
 from trust.client.service import ServiceClient
-from trust.files.keys import read_secret
-from trust.log.pins import Trust, load_trust
+from trust.log.follower import LogFollower
+from trust.log.pins import open_genesis
 from trust.resident.device import grant as sign_grant
 from trust.resident.device import revoke as sign_revoke
 from trust.resident.promises import PromiseFolder
-from trust.town.layout import Layout
-from trust.town.play_residents import seed_of
 
 
 class Device:
-    """Where the resident's seed is, and which town it is about. Nothing is read before it is used: help needs no town."""
+    """The resident's place. Nothing is looked for before it is used: help needs no place."""
 
-    def __init__(self, town_dir: Path | None, seed_file: Path | None, person: int | None) -> None:
-        self._town_dir = town_dir
-        self._seed_file = seed_file
-        self.person = person
-        """Which resident of a demo town this is, if one was named so."""
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    @cached_property
+    def place(self) -> Place:
+        """The place that was named, or the current folder's; raises UsageError where there is none."""
+        return find_place(self._folder)
 
     @property
-    def folder(self) -> Path:
-        """The town's folder."""
-        if self._town_dir is None:
-            raise click.UsageError("Missing option '--town-dir', before the command's name.")
-        return self._town_dir
-
-    @cached_property
-    def layout(self) -> Layout:
-        """Where everything of the town lies."""
-        return Layout(self.folder)
-
-    @cached_property
-    def trust(self) -> Trust:
-        """The town's pins."""
-        return load_trust(self.folder / "trust.json")
-
-    @cached_property
     def seed(self) -> bytes:
-        """The resident's seed; raises NotFound where nobody was named."""
-        if self._seed_file is not None:
-            return read_secret(self._seed_file)
-        if self.person is None:
-            raise NotFound("Say whose device this is: --seed FILE, or in a demo town --person N.")
-        if not 0 <= self.person < self.layout.place.residents:
-            raise NotFound(f"This town's residents are numbered 0 to {self.layout.place.residents - 1}.")
-        return seed_of(read_secret(self.layout.people / "seeds.key"), self.person)
+        """The resident's seed."""
+        return self.place.seed
 
     @property
     def promises(self) -> PromiseFolder:
-        """What the service promised this resident: beside the seed, or with the demo's people."""
-        if self._seed_file is not None:
-            return PromiseFolder(self._seed_file.with_name(f"{self._seed_file.name}.promises"))
-        _ = self.seed  # says what is missing where nobody was named
-        return PromiseFolder(self.layout.people / "promises" / str(self.person))
+        """What the service promised this resident."""
+        return PromiseFolder(self.place.promises)
 
     @property
     def words(self) -> str:
         """The words of a command line that begin every command of this device."""
-        who = f"--seed {self._seed_file}" if self._seed_file is not None else f"--person {self.person}"
-        return f"{program()} resident --town-dir {self.folder} {who}"
+        return f"{program()} resident" + ("" if self._folder is None else f" --place {self._folder}")
 
     def client(self) -> ServiceClient:
-        """Return a client for the town's service."""
-        return ServiceClient(self.layout.url, self.trust)
+        """Return a client for the service."""
+        return self.place.client()
+
+    @cached_property
+    def _time_zone(self) -> ZoneInfo:
+        """The town's time zone, as the pinned genesis entry names it."""
+        with self.client() as client:
+            return ZoneInfo(open_genesis(client.prove(0).data, client.trust.genesis_sha256).time_zone)
+
+    def moment(self, at: int) -> str:
+        """Write a time (seconds since 1970) for people, as the town's clocks show it."""
+        return datetime.fromtimestamp(at, self._time_zone).strftime("%Y-%m-%d %H:%M:%S")
+
+    @contextmanager
+    def follower(self) -> Iterator[LogFollower]:
+        """Read the ledger from its beginning, and believe what the pins allow."""
+        with self.place.log() as log:
+            yield LogFollower(log, self.place.trust.log_keys, self.place.trust.witnesses)
 
 
 def in_force(consents: list[MyConsent], policy: str) -> list[int]:
@@ -88,26 +82,15 @@ def listed(indices: list[int]) -> str:
 
 
 @click.group()
-@click.option(
-    "--town-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder of a running town, as `musubi up` prints it.  [required]",
-)
-@click.option(
-    "--seed",
-    "seed_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The file with the resident's 32-byte seed.",
-)
-@click.option("--person", type=int, help="In a demo town: be resident number N.")
+@PlaceFolderOption
 @click.pass_context
-def resident(ctx: click.Context, town_dir: Path | None, seed_file: Path | None, person: int | None) -> None:
+def resident(ctx: click.Context, folder: Path | None) -> None:
     """See your consents and their uses; give, take back.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 show
+    Example:  musubi resident --place .town/momijidai/residents/42 show
     """
-    ctx.obj = Device(town_dir, seed_file, person)
+    ctx.obj = Device(folder)
 
 
 @resident.command()
@@ -137,7 +120,7 @@ def grant(
     """Give a consent, signed on this machine.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 grant food_loss
+    Example:  musubi resident --place .town/momijidai/residents/42 grant food_loss
     """
     with device.client() as client:
         before = in_force(client.my_consents(device.seed), policy)
@@ -167,7 +150,7 @@ def revoke(device: Device, index: int, *, as_json: bool) -> None:
     """Take a consent back. No question admitted after it counts you.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 revoke 1234
+    Example:  musubi resident --place .town/momijidai/residents/42 revoke 1234
     """
     with device.client() as client:
         done = sign_revoke(client, device.seed, index, device.promises.keep)

@@ -1,8 +1,6 @@
 """``resident erase`` and ``resident erased``: having one's records destroyed, and seeing that they are."""
 
 import secrets
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -10,8 +8,6 @@ import msgspec
 from ledger.errors import MusubiError
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
-from trust.log.follower import LogFollower
-from trust.log.source import HttpLog
 from trust.resident.erasure import Erased, check_erased, farewell
 from trust.resident.erasure import erase as ask_to_erase
 
@@ -33,7 +29,7 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
     that they are one person's, erase them one at a time, on different days.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 erase 1234
+    Example:  musubi resident --place .town/momijidai/residents/42 erase 1234
     """
     if bool(indices) == everything:
         raise click.UsageError("Name the consents by their index, as `musubi resident show` lists them, or say --all.")
@@ -78,32 +74,22 @@ def erased(device: Device, index: int, *, as_json: bool) -> None:
     need no seed for this: the erased consent is not yours to anyone any more.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai erased 1234
+    Example:  musubi resident --place .town/momijidai/residents/42 erased 1234
     """
-    log = HttpLog(device.layout.url)
-    try:
-        follower = LogFollower(log, device.trust.log_keys, device.trust.witnesses)
-        with device.client() as client:
-            found = check_erased(client, follower, index)
-    finally:
-        log.close()
+    with device.client() as client, device.follower() as follower:
+        found = check_erased(client, follower, index)
     if as_json:
         shown = {**msgspec.to_builtins(found), "lagging": found.lagging, "done_at": found.done_at}
         click.echo(msgspec.json.encode(shown).decode())
         return
-    zone = ZoneInfo(device.layout.town.time_zone)
-    console.print(f"Erased at the service: the ledger says so at {found.entry}, {_time(found.at, zone)}.")
+    console.print(f"Erased at the service: the ledger says so at {found.entry}, {device.moment(found.at)}.")
     for holder, at in found.holders.items():
-        console.print(f"  {holder}: " + ("has not said so yet" if at is None else f"gone, signed {_time(at, zone)}"))
+        console.print(f"  {holder}: " + ("has not said so yet" if at is None else f"gone, signed {device.moment(at)}"))
     if found.done_at is None:
         console.print(f"Still waiting for: {', '.join(found.lagging)}. Ask again later.")
     else:
-        console.print(f"Erased at every holder at {_time(found.done_at, zone)}.")
+        console.print(f"Erased at every holder at {device.moment(found.done_at)}.")
 
 
 def _listed(done: list[Erased]) -> str:
     return ", ".join(str(each.index) for each in done)
-
-
-def _time(at: int, zone: ZoneInfo) -> str:
-    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")

@@ -10,7 +10,6 @@ from trust.cli.hints import program
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.files.evidence import keep_evidence
-from trust.log.source import HttpLog
 from trust.resident.promises import PromiseCheck, PromiseState
 from trust.runtime.problems import exit_code_of
 
@@ -25,20 +24,17 @@ def check_promises(device: Device, *, as_json: bool) -> None:
     without the service. Ends with exit code 0 if every promise was kept, or has still time.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 check-promises
+    Example:  musubi resident --place .town/momijidai/residents/42 check-promises
     """
     promises = device.promises.all()
     found: list[tuple[PromiseState, str]] = []
     if promises:
-        log = HttpLog(device.layout.url)
-        try:
-            check = PromiseCheck(log, device.trust)
+        with device.place.log() as log:
+            check = PromiseCheck(log, device.place.trust)
             for kept in promises:
                 state, evidence = check.check(kept)
                 file = keep_evidence(device.promises.folder / "evidence", evidence) if evidence is not None else ""
                 found.append((state, str(file)))
-        finally:
-            log.close()
     if as_json:
         rows = [{**msgspec.to_builtins(state), "evidence": file} for state, file in found]
         click.echo(msgspec.json.encode(rows).decode())

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -15,25 +13,14 @@ from rich.table import Table
 from ledger.errors import MusubiError, NotFound, ProofInvalid
 from policies.languages import SOURCE_LANGUAGE
 from queries.rounds.messages import MyConsent
+from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console, nano
 from trust.client.service import ServiceClient
 from trust.files.durable import write_whole
 from trust.log.follower import LogFollower
-from trust.log.source import HttpLog
 from trust.resident.stopped import HolderAt, StoppedAt, check_stopped
 from trust.resident.uses import BAD_PROOFS, Use, check_as_of, find_uses
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-
-
-@contextmanager
-def _follower(device: Device) -> Iterator[LogFollower]:
-    log = HttpLog(device.layout.url)
-    try:
-        yield LogFollower(log, device.trust.log_keys, device.trust.witnesses)
-    finally:
-        log.close()
 
 
 @contextmanager
@@ -45,18 +32,14 @@ def _reading(*, as_json: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _moment(device: Device, at: int) -> str:
-    return datetime.fromtimestamp(at, ZoneInfo(device.layout.town.time_zone)).strftime("%Y-%m-%d %H:%M:%S")
-
-
 @click.command()
-@json_option
+@JsonOption
 @click.pass_obj
 def show(device: Device, *, as_json: bool) -> None:
     """Show your consents, and whether those that ended have stopped at every holder.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 show
+    Example:  musubi resident --place .town/momijidai/residents/42 show
     """
     with device.client() as client:
         mine = client.my_consents(device.seed)
@@ -64,7 +47,7 @@ def show(device: Device, *, as_json: bool) -> None:
             click.echo(msgspec.json.encode(mine).decode())
             return
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
-        with _follower(device) as follower:
+        with device.follower() as follower:
             states = [_state_of(device, client, follower, consent) for consent in mine]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("index", "what for", "at", "until", "state"):
@@ -82,7 +65,7 @@ def show(device: Device, *, as_json: bool) -> None:
 
 @click.command()
 @click.option("--all", "show_all", is_flag=True, help="Show the questions as well that were proven not to count you.")
-@json_option
+@JsonOption
 @click.pass_obj
 def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
     """Show every question that could count you, each with its proof checked here.
@@ -90,9 +73,9 @@ def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
     This machine reads the ledger from your first consent on, so that no question is left out.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 uses
+    Example:  musubi resident --place .town/momijidai/residents/42 uses
     """
-    with device.client() as client, _follower(device) as follower, _reading(as_json=as_json) as progress:
+    with device.client() as client, device.follower() as follower, _reading(as_json=as_json) as progress:
         found = find_uses(client, follower, client.my_consents(device.seed), progress)
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
     faults = [use for use in found if use.fault]
@@ -120,7 +103,7 @@ def _print_uses(device: Device, found: list[Use], shown: list[Use], titles: dict
     for use in shown:
         counted = "not proven" if use.fault and not use.counted else "yes" if use.counted else "no"
         ended = use.ended if use.closed_by is None else f"{use.ended} at {use.closed_by}"
-        when = _moment(device, use.at)[:-3]
+        when = device.moment(use.at)[:-3]
         table.add_row(str(use.admit), when, use.by, titles.get(use.policy, use.policy), counted, ended)
     if shown:
         console.print(table)
@@ -137,7 +120,7 @@ def _print_uses(device: Device, found: list[Use], shown: list[Use], titles: dict
 @click.command("in-force")
 @click.argument("index", type=int)
 @click.option("--size", type=int, required=True, metavar="N", help="As of the ledger's first N entries.")
-@json_option
+@JsonOption
 @click.pass_obj
 def in_force(device: Device, index: int, size: int, *, as_json: bool) -> None:
     """Prove whether your consent at INDEX was in force as of then: when the ledger had N entries.
@@ -145,9 +128,9 @@ def in_force(device: Device, index: int, size: int, *, as_json: bool) -> None:
     Where N is a question's own place, its entry holds the proof's root. Elsewhere this machine replays the ledger.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 in-force 1234 --size 5000
+    Example:  musubi resident --place .town/momijidai/residents/42 in-force 1234 --size 5000
     """
-    with device.client() as client, _follower(device) as follower, _reading(as_json=as_json) as progress:
+    with device.client() as client, device.follower() as follower, _reading(as_json=as_json) as progress:
         mine = {consent.index: consent for consent in client.my_consents(device.seed)}
         if index not in mine:
             raise NotFound("None of your consents is at that place of the ledger; `musubi resident show` lists them.")
@@ -155,7 +138,7 @@ def in_force(device: Device, index: int, size: int, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode({"in_force": found.in_force, "answer": found.answer}).decode())
         return
-    when = _moment(device, found.answer.at)
+    when = device.moment(found.answer.at)
     console.print(
         f"As of entry {size} ({when}), for a question of {nano(found.answer.charge)}: your consent {index} "
         f"{'could' if found.in_force else 'could not'} be counted.",
@@ -168,7 +151,7 @@ def in_force(device: Device, index: int, size: int, *, as_json: bool) -> None:
 @click.command()
 @click.argument("index", type=int)
 @click.option("--save", type=click.Path(path_type=Path), help="Write the receipt with the holders' signatures here.")
-@json_option
+@JsonOption
 @click.pass_obj
 def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> None:
     """Show whether every holder has confirmed that your consent has ended. INDEX is the consent's or its end's.
@@ -176,9 +159,9 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
     Each holder's signature is checked here, against its key in the ledger. A holder that has not confirmed is named.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai --person 42 stopped 1234
+    Example:  musubi resident --place .town/momijidai/residents/42 stopped 1234
     """
-    with device.client() as client, _follower(device) as follower:
+    with device.client() as client, device.follower() as follower:
         end, grant = _end_of(client.my_consents(device.seed), index)
         found = check_stopped(client, follower, end, grant)
     if save is not None:
@@ -195,7 +178,7 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
         table.add_column(column, overflow="fold")
     for holder in found.holders:
         table.add_row(holder.title.get(SOURCE_LANGUAGE, holder.holder), _state(device, holder, found.at))
-    console.print(f"Your consent {found.grant} ended at {found.index}, on {_moment(device, found.at)}.")
+    console.print(f"Your consent {found.grant} ended at {found.index}, on {device.moment(found.at)}.")
     console.print(table)
     console.print(_summary(device, found), soft_wrap=True)
     if save is not None:
@@ -214,17 +197,17 @@ def _end_of(mine: list[MyConsent], index: int) -> tuple[int, int | None]:
 
 def _state(device: Device, holder: HolderAt, ended: int) -> str:
     if holder.stopped_at is not None:
-        return f"{_moment(device, holder.stopped_at)}, {max(0, holder.stopped_at - ended)} s after"
+        return f"{device.moment(holder.stopped_at)}, {max(0, holder.stopped_at - ended)} s after"
     if holder.has_left:
         return "has left the town and takes part in no question any more"
-    heard = _moment(device, holder.heard) if holder.heard is not None else "never"
+    heard = device.moment(holder.heard) if holder.heard is not None else "never"
     return f"has not confirmed yet, last heard {heard}"
 
 
 def _summary(device: Device, found: StoppedAt) -> str:
     """Say in one line where the end of a consent has come to."""
     if found.stopped_at is not None:
-        return f"Stopped at every holder at {_moment(device, found.stopped_at)}. That is final. Signatures checked."
+        return f"Stopped at every holder at {device.moment(found.stopped_at)}. That is final. Signatures checked."
     lagging = [each.holder for each in found.holders if each.stopped_at is None and not each.has_left]
     return (
         f"Not stopped everywhere yet: {', '.join(lagging)} has not confirmed. No new question counts you all the same."
@@ -242,6 +225,6 @@ def _state_of(device: Device, client: ServiceClient, follower: LogFollower, cons
     except MusubiError:
         return f"ended at {consent.ended_by}; whether it stopped everywhere cannot be asked now"
     if found.stopped_at is not None:
-        return f"ended at {consent.ended_by}; stopped everywhere since {_moment(device, found.stopped_at)}"
+        return f"ended at {consent.ended_by}; stopped everywhere since {device.moment(found.stopped_at)}"
     lagging = [each.holder for each in found.holders if each.stopped_at is None and not each.has_left]
     return f"ended at {consent.ended_by}; not confirmed yet by {', '.join(lagging)}"

@@ -9,7 +9,6 @@ import msgspec
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.files.durable import write_whole
-from trust.log.source import HttpLog
 from trust.resident.receipts import PUBLIC, save_receipts
 
 
@@ -26,16 +25,12 @@ def receipt(device: Device, index: int, folder: Path, question: int | None, *, a
     that the ledger has only grown since.
 
     \b
-    Example:  musubi resident --town-dir .town/momijidai receipt 1234 --out my-receipts
+    Example:  musubi resident --place .town/momijidai/residents/42 receipt 1234 --out my-receipts
     """
     from trust.pages.verify.page import FILE_NAME, VERIFY_PAGE  # noqa: PLC0415 - it is put together on import
 
-    log = HttpLog(device.layout.url)
-    try:
-        with device.client() as client:
-            written = save_receipts(client, log, index, folder, question)
-    finally:
-        log.close()
+    with device.client() as client, device.place.log() as log:
+        written = save_receipts(client, log, index, folder, question)
     page = folder / FILE_NAME
     write_whole(page, VERIFY_PAGE, PUBLIC)
     digest = hashlib.sha256(VERIFY_PAGE).hexdigest()

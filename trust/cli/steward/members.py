@@ -1,7 +1,6 @@
 """``member``: an organisation joins, changes its keys, or leaves, with the stewards' signatures."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -9,26 +8,9 @@ import msgspec
 from ledger import canonical
 from ledger.entries import MemberBody
 from ledger.errors import Malformed, NotFound
-from policies.governance import approve
-from trust.cli.steward.policy import read_signature
+from trust.cli.options import File, PlaceOption, read_body, read_signature, signer_of, steward_options
 from trust.cli.tables import console
-from trust.client.service import ServiceClient
-from trust.files.keys import read_key
-from trust.log.pins import load_trust
-from trust.town.layout import Layout
-
-File = click.Path(exists=True, dir_okay=False, path_type=Path)
-TownDir = click.option(
-    "--town-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="The folder of a running town.",
-)
-
-
-def read_body(path: Path, type_: type[Any], what: str) -> Any:
-    """Read what stewards sign, one line of canonical JSON; raise Malformed."""
-    return canonical.decode(path.read_bytes().removesuffix(b"\n"), type_, what)
+from trust.client.place import Place
 
 
 @click.group()
@@ -36,7 +18,7 @@ def member() -> None:
     """Have an organisation join, change its keys, or leave. It takes the signatures of the stewards' quorum.
 
     \b
-    Example:  musubi member change bus_co --key NEW_PUBLIC_KEY --town-dir .town/momijidai > bus_co.json
+    Example:  musubi member change bus_co --key NEW_PUBLIC_KEY --place .town/momijidai/places/bus_co > bus_co.json
     """
 
 
@@ -45,16 +27,16 @@ def member() -> None:
 @click.option("--key", metavar="HEX", help="The new public signing key, as `musubi keys new` prints it.")
 @click.option("--sealing-key", metavar="HEX", help="The new public receiving key, as `musubi keys new --sealing` does.")
 @click.option("--leave", is_flag=True, help="The organisation leaves.")
-@TownDir
-def change(alias: str, key: str | None, sealing_key: str | None, town_dir: Path, *, leave: bool) -> None:
+@PlaceOption
+def change(alias: str, key: str | None, sealing_key: str | None, place: Place, *, leave: bool) -> None:
     """Write down a change to a member, for the stewards to sign.
 
     Prints what stands in the ledger now, with the next number and what is to change.
 
     \b
-    Example:  musubi member change bus_co --key NEW_PUBLIC_KEY --town-dir .town/momijidai > bus_co.json
+    Example:  musubi member change bus_co --key NEW_PUBLIC_KEY --place .town/momijidai/places/bus_co > bus_co.json
     """
-    with ServiceClient(Layout(town_dir).url, load_trust(town_dir / "trust.json")) as client:
+    with place.client() as client:
         members = client.members()
     if alias not in members:
         raise NotFound(f"There is no member '{alias}' in this town; there are: {', '.join(sorted(members))}.")
@@ -76,36 +58,35 @@ def change(alias: str, key: str | None, sealing_key: str | None, town_dir: Path,
 
 @member.command()
 @click.argument("body", type=File)
-@click.option("--log", "origin", required=True, help="The origin of the town's log.")
-@click.option("--steward", required=True, help="The steward's alias.")
-@click.option("--key", type=File, required=True, help="The steward's key file.")
-def sign(body: Path, origin: str, steward: str, key: Path) -> None:
+@steward_options
+def sign(body: Path, origin: str | None, steward: str | None, key: Path | None, folder: Path | None) -> None:
     """Sign a member, or a change to one, as one steward, offline.
 
     Prints the signature.
 
     \b
-    Example:  musubi member sign bus_co.json --log musubi.example/momijidai \\
+    Example:  musubi member sign bus_co.json --place .town/momijidai/places/city > city.jws
+              musubi member sign bus_co.json --log musubi.example/momijidai \\
                 --steward city --key city.key > city.jws
     """
     document = read_body(body, MemberBody, "member")
-    click.echo(approve("member", document, log=origin, steward=steward, key=read_key(key)))
+    click.echo(signer_of(origin, steward, key, folder).sign("member", document))
 
 
 @member.command()
 @click.argument("body", type=File)
 @click.argument("signatures", nargs=-1, required=True, type=File)
-@TownDir
-def register(body: Path, signatures: tuple[Path, ...], town_dir: Path) -> None:
+@PlaceOption
+def register(body: Path, signatures: tuple[Path, ...], place: Place) -> None:
     """Hand in a member with the stewards' signatures. Anybody may.
 
     From its entry on, the old keys are refused.
 
     \b
-    Example:  musubi member register bus_co.json city.jws residents_council.jws --town-dir .town/momijidai
+    Example:  musubi member register bus_co.json city.jws residents_council.jws --place .town/momijidai/places/city
     """
     document = read_body(body, MemberBody, "member")
-    with ServiceClient(Layout(town_dir).url, load_trust(town_dir / "trust.json")) as client:
+    with place.client() as client:
         wanted = {"member": document, "signatures": [read_signature(each) for each in signatures]}
         index = client.post("/v1/members", wanted, dict[str, int])["index"]
         client.prove(index)

@@ -12,12 +12,9 @@ import msgspec
 from ledger import canonical
 from ledger.errors import Malformed, NotFound
 from policies.document import Policy, check_document, document_sha256
-from policies.governance import approve
+from trust.cli.options import File, JsonOption, PlaceOption, read_signature, signer_of, steward_options
 from trust.cli.tables import console
-from trust.client.service import ServiceClient
-from trust.files.keys import read_key
-from trust.log.pins import load_trust
-from trust.town.layout import Layout
+from trust.client.place import Place
 
 PolicyFile = click.Path(dir_okay=False, path_type=Path)
 
@@ -32,16 +29,6 @@ def read_policy(path: Path) -> Policy:
         raise Malformed(f"{path.name}: {error}.") from None
     check_document(document)
     return document
-
-
-def read_signature(path: Path) -> str:
-    """Read a steward's signature; raise Malformed where the file holds something else."""
-    try:
-        return path.read_text("ascii").strip()
-    except UnicodeDecodeError:
-        raise Malformed(
-            f"'{path.name}' is not a signature; `sign`, of the same group of commands, prints one."
-        ) from None
 
 
 @click.group()
@@ -73,48 +60,41 @@ def check(path: Path) -> None:
 
 @policy.command()
 @click.argument("path", type=PolicyFile)
-@click.option("--log", "origin", required=True, help="The origin of the town's log.")
-@click.option("--steward", required=True, help="The steward's alias.")
-@click.option(
-    "--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="The steward's key file."
-)
-def sign(path: Path, origin: str, steward: str, key: Path) -> None:
+@steward_options
+def sign(path: Path, origin: str | None, steward: str | None, key: Path | None, folder: Path | None) -> None:
     """Sign a policy as one steward, offline.
 
     Prints the signature.
 
     \b
-    Example:  musubi policy sign p.toml --log musubi.example/momijidai \\
+    Example:  musubi policy sign p.toml --place .town/momijidai/places/city > city.jws
+              musubi policy sign p.toml --log musubi.example/momijidai \\
                 --steward city --key city.key > city.jws
     """
-    click.echo(approve("policy", read_policy(path), log=origin, steward=steward, key=read_key(key)))
+    document = read_policy(path)
+    click.echo(signer_of(origin, steward, key, folder).sign("policy", document))
 
 
 @policy.command()
 @click.argument("path", type=PolicyFile)
-@click.argument("signatures", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--town-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="The folder of a running town.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def publish(path: Path, signatures: tuple[Path, ...], town_dir: Path, *, as_json: bool) -> None:
-    """Publish a policy with the stewards' signatures.
+@click.argument("signatures", nargs=-1, required=True, type=File)
+@PlaceOption
+@JsonOption
+def publish(path: Path, signatures: tuple[Path, ...], place: Place, *, as_json: bool) -> None:
+    """Publish a policy with the stewards' signatures. Anybody may.
 
     A change to a policy is a new version and needs new consents.
 
     \b
     Example:  musubi policy publish p.toml city.jws residents_council.jws \\
-                --town-dir .town/momijidai
+                --place .town/momijidai/places/city
     """
     document = read_policy(path)
     body: dict[str, Any] = {
         "policy": document,
         "signatures": [read_signature(signature) for signature in signatures],
     }
-    with ServiceClient(Layout(town_dir).url, load_trust(town_dir / "trust.json")) as client:
+    with place.client() as client:
         index = client.post("/v1/policies", body, dict[str, int])["index"]
         client.prove(index)
     digest = hashlib.sha256(canonical.encode(document)).hexdigest()
