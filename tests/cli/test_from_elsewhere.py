@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -21,6 +22,7 @@ from ledger.errors import MusubiError, NotPermitted, Unavailable
 from tests.kit.town_of_two import FOLDER, PARTNER, TownOfTwo, town_of_two
 from tests.kit.ways import NAME, Authority, Proxy, tls_front
 from trust.cli import main
+from trust.log.pins import load_trust, save_trust
 from trust.runtime.problems import KINDS
 
 pytestmark = pytest.mark.slow
@@ -158,10 +160,9 @@ def test_show_says_how_each_owner_stands_in_the_ledger(here: Elsewhere) -> None:
         "answers": True,
         "standing": "'library' is not registered yet",
     }
-    how[3] = here.folder / "other.json"
-    pins = json.loads(here.pins.read_text())
-    how[3].write_text(json.dumps({**pins, "genesis_sha256": "00" * 32}, separators=(",", ":"), sort_keys=True))
-    here.run("place", "init", *how, "--resident", here.folder / "other-town")
+    other = here.folder / "other.json"
+    save_trust(msgspec.structs.replace(load_trust(here.pins), genesis_sha256="00" * 32), other)
+    here.run("place", "init", *how, "--pins", other, "--resident", here.folder / "other-town")
     here.run("place", "show", "--place", here.folder / "other-town", code=23)
 
 

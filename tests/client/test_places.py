@@ -76,10 +76,10 @@ def test_a_residents_place_has_a_seed_and_promises_and_no_alias(tmp_path: Path, 
     assert place.public_key == public_hex(pairwise_key(SECRET, SERVICE))
     assert place.promises == tmp_path / "mine" / "promises"
     for part in ("alias", "key"):
-        with pytest.raises(NotPermitted, match="resident's place"):
+        with pytest.raises(NotPermitted, match="is a resident's"):
             getattr(place, part)
     for part in ("seed", "promises"):
-        with pytest.raises(NotPermitted, match="the place of 'bus_co'"):
+        with pytest.raises(NotPermitted, match="that of 'bus_co'"):
             getattr(made(tmp_path / part, trust), part)
 
 

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.kit.waiting import PATIENCE
+
 HOST = "127.0.0.1"
 NAME = "musubi.test"
 """A name that no machine resolves: who calls it has gone through the proxy, which knows where it is."""
@@ -181,7 +183,7 @@ def _served(handler: _Handler, context: ssl.SSLContext | None = None) -> Iterato
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(end(), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.close()

@@ -108,9 +108,7 @@ class Place:
     def alias(self) -> str:
         """The alias of a member or steward; raises NotPermitted at a resident's place."""
         if self.settings.alias is None:
-            raise NotPermitted(
-                f"'{self.folder}' is a resident's place; this needs the place of a member or steward, which has an alias."
-            )
+            raise NotPermitted("This place is a resident's; the command needs the place of a member or a steward.")
         return self.settings.alias
 
     @cached_property
@@ -123,7 +121,7 @@ class Place:
     def seed(self) -> bytes:
         """A resident's seed; raises NotPermitted at another's place, and what ``read_secret`` does."""
         if not self.is_resident:
-            raise NotPermitted(f"'{self.folder}' is the place of '{self.alias}'; this needs a resident's place.")
+            raise NotPermitted(f"This place is that of '{self.alias}'; the command needs a resident's place.")
         return read_secret(self.folder / SEED)
 
     @property
@@ -139,7 +137,7 @@ class Place:
     def promises(self) -> Path:
         """Where a resident's promises are kept; raises NotPermitted at another's place."""
         if not self.is_resident:
-            raise NotPermitted(f"'{self.folder}' is the place of '{self.alias}'; this needs a resident's place.")
+            raise NotPermitted(f"This place is that of '{self.alias}'; the command needs a resident's place.")
         return self.folder / "promises"
 
     @property
