@@ -1,17 +1,15 @@
 """Residents' devices for tests: seeds, whole consents for the hand-made town, and parts of them signed anew."""
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 from msgspec import structs
 
 from ledger import jws
 from ledger.entries import Grant
-from policies.consents.bundle import NONE, Bundle, Leaf, commitment, leaf_digest
-from policies.consents.consent import General, SubGrant, make_consent
+from policies.consents.bundle import Bundle, commitment
+from policies.consents.consent import General, make_consent
 from policies.document import Policy, document_sha256
-from policies.pairwise_keys import SERVICE, pairwise_key
 from tests.kit.log_builder import ORIGIN, mobility
 
 SHOWN_AT = 1_790_000_000
@@ -48,36 +46,6 @@ def consent_bundle(name: str, policy: Policy | None = None, **changes: Any) -> B
 def general_of(bundle: Bundle) -> General:
     """Return what leaf 0 says."""
     return jws.read_unverified(bundle.leaves[0].body, General)
-
-
-def signed_anew(
-    bundle: Bundle,
-    name: str,
-    *,
-    general: Mapping[str, Any] | None = None,
-    sub_grant: Mapping[str, Any] | None = None,
-    rebind: bool = True,
-) -> Bundle:
-    """Change what the parts say and sign them again with the resident's own keys, sub-grants bound to the new leaf 0."""
-    said = structs.replace(general_of(bundle), **(general or {}))
-    first = Leaf(salt=bundle.leaves[0].salt, body=jws.sign(said, pairwise_key(seed_of(name), SERVICE)))
-    leaves = [first]
-    for leaf in bundle.leaves[1:]:
-        if leaf.body == NONE:
-            leaves.append(leaf)
-            continue
-        old = jws.read_unverified(leaf.body, SubGrant)
-        bound = {"general": leaf_digest(first).hex()} if rebind else {}
-        new = structs.replace(old, **(bound | dict(sub_grant or {})))
-        leaves.append(Leaf(salt=leaf.salt, body=jws.sign(new, pairwise_key(seed_of(name), old.holder))))
-    return Bundle(leaves=leaves)
-
-
-def with_leaf(bundle: Bundle, place: int, leaf: Leaf) -> Bundle:
-    """Return the bundle with one leaf put in another's place."""
-    leaves = list(bundle.leaves)
-    leaves[place] = leaf
-    return Bundle(leaves=leaves)
 
 
 def entry_for(bundle: Bundle, policy: Policy | None = None, **changes: Any) -> Grant:

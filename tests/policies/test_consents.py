@@ -16,17 +16,8 @@ from policies.consents.revocation import ended_grant, make_revocation, read_revo
 from policies.document import document_sha256, notice_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from tests.kit.log_builder import HOLDERS, ORIGIN, TEXT, mobility
-from tests.kit.residents import (
-    CAP,
-    SHOWN_AT,
-    consent_bundle,
-    entry_for,
-    general_of,
-    salts_for,
-    seed_of,
-    signed_anew,
-    with_leaf,
-)
+from tests.kit.residents import CAP, SHOWN_AT, consent_bundle, entry_for, general_of, salts_for, seed_of
+from tests.kit.tampering import signed_anew, with_leaf
 
 POLICY = mobility()
 SHA256 = document_sha256(POLICY)
@@ -93,7 +84,7 @@ def test_a_consent_to_something_else_is_refused_even_when_all_parts_say_it(
     change: dict[str, Any], everywhere: bool
 ) -> None:
     shared = {name: value for name, value in change.items() if name in SubGrant.__struct_fields__}
-    bundle = signed_anew(ANN, "ann", general=change, sub_grant=shared if everywhere else {})
+    bundle = signed_anew(ANN, seed_of("ann"), general=change, sub_grant=shared if everywhere else {})
     with pytest.raises(ConsentMismatch):
         read(bundle)
 
@@ -115,7 +106,7 @@ SUB_GRANT_CHANGES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("change", SUB_GRANT_CHANGES.values(), ids=SUB_GRANT_CHANGES)
 def test_a_sub_grant_that_says_something_else_than_the_general_part_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConsentMismatch):
-        read(signed_anew(ANN, "ann", sub_grant=change))
+        read(signed_anew(ANN, seed_of("ann"), sub_grant=change))
 
 
 NODE_SIDE = {
@@ -126,7 +117,7 @@ NODE_SIDE = {
 @pytest.mark.parametrize("change", NODE_SIDE.values(), ids=NODE_SIDE)
 def test_a_node_alone_refuses_a_sub_grant_that_differs_from_the_entry(change: dict[str, Any]) -> None:
     """The service is lying here: it committed to the bad bundle and gives the leaf out."""
-    bundle = signed_anew(ANN, "ann", sub_grant=change)
+    bundle = signed_anew(ANN, seed_of("ann"), sub_grant=change)
     with pytest.raises(ConsentMismatch):
         check_sub_grant(leaf_at(bundle, "clinic"), entry_for(bundle), POLICY, ORIGIN, "clinic")
 
