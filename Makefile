@@ -13,7 +13,7 @@ unexport VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check fix hooks transcript bench test-newest lint lock clean
+.PHONY: help demo serve test test-long coverage check fix hooks transcript bench test-newest lint lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,12 +39,22 @@ lint: $(VENV)/ready ## formatting, lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-test: lint ## everything: lint, types, contracts, all tests on SQLite and PostgreSQL, coverage
+COVERAGE := --cov --cov-report=term:skip-covered --cov-report=
+PARALLEL := -n $(WORKERS) --dist worksteal
+
+test: lint ## what every change must pass: lint, types, contracts, all tests on SQLite and PostgreSQL but the long ones
+	@$(BIN)/pytest $(PARALLEL) -m "not long"
+
+test-long: lint ## everything, the long tests too, every test with far more examples, and coverage; ONLY=path for some
 	@rm -f .coverage .coverage.*
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered --cov-report=
+	@MUSUBI_TESTS=long $(BIN)/pytest $(PARALLEL) $(COVERAGE) $(ONLY)
+
+coverage: $(VENV)/ready ## what no test reaches; ONLY=path for some tests
+	@rm -f .coverage .coverage.*
+	@$(BIN)/pytest $(PARALLEL) -m "not long" $(COVERAGE) $(ONLY)
 
 check: lint ## the fast loop: lint and the quick tests
-	@$(BIN)/pytest -n $(WORKERS) -q -m "not slow"
+	@$(BIN)/pytest -n $(WORKERS) -q -m "not slow and not long"
 
 test-newest: $(VENV)/ready ## the quick tests on the newest dependencies that pyproject.toml allows
 	@test -x $(NEWEST)/bin/python || $(BIN)/python -m venv $(NEWEST)
@@ -52,7 +62,7 @@ test-newest: $(VENV)/ready ## the quick tests on the newest dependencies that py
 	@echo "Other than in requirements.lock:"
 	@comm -13 <(grep -oE '^[a-z0-9-]+==[^ ;]+' requirements.lock | LC_ALL=C sort) \
 	  <($(BIN)/uv pip freeze --quiet --exclude-editable --python $(NEWEST)/bin/python | LC_ALL=C sort)
-	@$(NEWEST)/bin/python -m pytest -n $(WORKERS) -q -m "not slow" $(ONLY)
+	@$(NEWEST)/bin/python -m pytest -n $(WORKERS) -q -m "not slow and not long" $(ONLY)
 
 fix: $(VENV)/ready ## format, and mend what the linter can mend by itself
 	@$(BIN)/ruff format .

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.kit.amounts import LONG
+
 # No deadlines: a busy machine is not a fault. Under CI the same examples each time, so that a failure is the change's;
-# everywhere else fresh ones, so that they go on finding things.
+# everywhere else fresh ones, so that they go on finding things; now and then far more of them.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
+settings.register_profile("long", deadline=None, max_examples=1_000, print_blob=True)
+settings.load_profile("long" if LONG else "ci" if os.environ.get("CI") == "true" else "here")
 
 
 @pytest.fixture(scope="session")

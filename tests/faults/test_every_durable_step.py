@@ -8,11 +8,10 @@ it was started anew:
 - every receipt ever given out holds, and the whole log verifies from its files, by the auditor too;
 - the service's state is the one that the log gives.
 
-``MUSUBI_FAULTS=long`` starts the service anew after every single failure, instead of once for each act.
+``make test-long`` starts the service anew after every single failure, instead of once for each act.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -28,6 +27,7 @@ from ledger import entries as e
 from policies.consents.erasure import make_erasure
 from policies.replay import entry_sha256
 from tests.faults.injection import Faults, How
+from tests.kit.amounts import LONG
 from tests.kit.databases import new_database
 from tests.kit.running import (
     HEALTH,
@@ -49,7 +49,6 @@ from trust.log.pins import Trust
 from trust.service.database import tables as t
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-LONG = os.environ.get("MUSUBI_FAULTS") == "long"
 COUNTED: dict[str, int] = {}
 Request = tuple[str, object, str | None]
 

@@ -4,12 +4,11 @@ Residents hand consents in by the dozen, each request again under its key until 
 Meanwhile the real process is killed (SIGKILL), or its files may not grow (``RLIMIT_FSIZE``), or the file system that it
 is on has no space left. Afterwards the whole log is audited from its files, and every receipt is held against it.
 
-``MUSUBI_FAULTS=long`` does it over ten times as many appends.
+``make test-long`` does it over ten times as many appends.
 """
 
 import asyncio
 import contextlib
-import os
 import random
 import resource
 import secrets
@@ -28,6 +27,7 @@ from ledger.notes.receipts import Receipt, check_receipt
 from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import root_hash
 from policies.replay import entry_sha256
+from tests.kit.amounts import amount
 from tests.kit.databases import new_database
 from tests.kit.ports import free_port
 from tests.kit.processes import ServiceProcess, process_of
@@ -38,7 +38,7 @@ from trust.log.pins import Trust
 from trust.log.tile_folder import TileFolder
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-TIMES = 10 if os.environ.get("MUSUBI_FAULTS") == "long" else 1
+TIMES = amount(1, 10)
 AT_ONCE = 40
 CLIENTS = 3
 
