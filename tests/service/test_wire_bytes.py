@@ -29,12 +29,14 @@ from tests.kit.running import (
     STEWARDS,
     Resident,
     Running,
+    Town,
     consent_of,
     lay_out,
     query,
     question,
     run,
 )
+from trust.audit.witness_folder import change_log_keys
 from trust.files.keys import new_key
 from trust.runtime.clock import system_clock
 
@@ -43,9 +45,24 @@ NONCE = "ab" * 32
 
 
 @pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
-    """A founded town whose service runs, on SQLite: what is said does not depend on where rows lie."""
-    async with run(lay_out(tmp_path / "town")) as started:
+def hamlet(tmp_path: Path) -> Town:
+    """A town on SQLite: what is said does not depend on where rows lie."""
+    return lay_out(tmp_path / "town")
+
+
+@pytest.fixture
+def next_keys(hamlet: Town) -> LogKeys:
+    """The log's next keys, which the witness trusts already; it reads them as it starts."""
+    key = new_key(hamlet.service / "keys" / "log-2.key")
+    keys = LogKeys(VerifierKey.ed25519(ORIGIN, bytes(key.verify_key)), None)
+    change_log_keys(hamlet.witness, add=[keys.key], remove=[])
+    return keys
+
+
+@pytest.fixture
+async def running(hamlet: Town, next_keys: LogKeys) -> AsyncIterator[Running]:
+    """The town, founded; its service runs."""
+    async with run(hamlet) as started:
         yield await started.found()
 
 
@@ -203,14 +220,13 @@ async def test_what_anyone_may_read(running: Running) -> None:
     assert await got(running, "/readyz") == f'{{"size":{size},"published":{size}}}'
 
 
-async def test_what_stewards_are_answered(running: Running) -> None:
+async def test_what_stewards_are_answered(running: Running, next_keys: LogKeys) -> None:
     town, size = running.town, running.service.store.size
     member = town.approved("member", town.member("market", ["holder"], 2))
     assert await posted(running, "/v1/members", member) == f'{{"index":{size}}}'
     policy = town.approved("policy", MOBILITY)  # the very same is there already
     assert await posted(running, "/v1/policies", policy) == f'{{"index":{size - 2}}}'
-    key = new_key(town.service / "keys" / "log-2.key")
-    body = make_log_key_body(2, LogKeys(VerifierKey.ed25519(ORIGIN, bytes(key.verify_key)), None))
+    body = make_log_key_body(2, next_keys)
     tokens = [approve("log-key", body, log=ORIGIN, steward=alias, key=town.stewards[alias]) for alias in STEWARDS[:2]]
     wanted = {"log_key": body, "signatures": tokens}
     assert await posted(running, "/v1/log-keys", wanted) == f'{{"index":{size + 1}}}'

@@ -16,6 +16,8 @@ from ledger.hashing import HASH_BYTES
 from ledger.notes.note import MAX_NOTE_BYTES
 from ledger.tlog.tiles import ENTRIES, MAX_ENTRY_BYTES, Tile
 
+LOG_PREFIX = "/log"
+"""Where a service has its log, under its address."""
 TIMEOUT_SECONDS = 20.0
 ATTEMPTS = 3
 """How often a read is tried that failed on the way, or that the service has no time for now (429)."""
@@ -120,7 +122,7 @@ class StaticLog:
 class HttpLog(StaticLog):
     """A running service's log, under ``<url>/log``. ``url`` is the service's address."""
 
-    prefix = "/log"
+    prefix = LOG_PREFIX
 
 
 class FolderLog:
