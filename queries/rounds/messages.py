@@ -33,7 +33,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from ledger import canonical
-from ledger.entries import Alias, Day, Decimal, Hex32, Index, NanoRho, Noise, Seconds, Token, Whole
+from ledger.entries import Alias, Decimal, Hex32, Index, NanoRho, Noise, Seconds, Token, Whole
 from policies.consents.bundle import DisclosedLeaf
 
 _NAMES = {"for_": "for", "from_": "from"}
@@ -191,20 +191,6 @@ class Mine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
     key: Hex32
     at: Seconds
     nonce: Hex32
-
-
-class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of a resident's own consents; ``ended_by`` is the index of the entry that ended it, or null."""
-
-    index: Index
-    consent: Hex32
-    policy: Alias
-    version: int
-    policy_sha256: Hex32
-    until: Day
-    cap: NanoRho
-    holders: list[Alias]
-    ended_by: Index | None
 
 
 class OfferAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,22 +14,19 @@ from litestar import Litestar
 from ledger import entries as e
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from tests.docs.docs_pages import PAGES, REPO, anchors, blocks, code_words, headings, links, name_of, table_rows
+from tests.kit.running import lay_out
 from trust.audit.report import AuditReport
 from trust.cli import main
 from trust.cli.demo.report import DemoReport
 from trust.client.place import PlaceSettings
 from trust.node.settings import NodeSettings
 from trust.runtime.problems import KINDS
-from trust.service import app, metrics
+from trust.service import metrics
+from trust.service.app import create_app
 from trust.service.pages.routes import page_routes
-from trust.service.routes import erasure as erasure_routes
-from trust.service.routes import log as log_routes
-from trust.service.routes import nodes as node_routes
-from trust.service.routes import partners as partner_routes
-from trust.service.routes import proofs as proof_routes
-from trust.service.routes import residents as resident_routes
-from trust.service.routes import stewards as key_routes
-from trust.service.settings import ServiceSettings
+from trust.service.routes import health, log, nodes, partners, proofs, residents, stewards
+from trust.service.service import Service
+from trust.service.settings import ServiceSettings, load_settings
 from trust.service.upkeep.fsck.report import FsckReport
 
 DOCS = REPO / "docs"
@@ -119,37 +117,55 @@ def test_every_make_target_is_in_the_table_of_targets() -> None:
     assert targets - {"help", "lint"} <= written <= targets
 
 
-def _routes() -> set[tuple[str, str]]:
-    modules: list[Any] = [
-        log_routes,
-        proof_routes,
-        resident_routes,
-        erasure_routes,
-        partner_routes,
-        key_routes,
-        node_routes,
-    ]
-    handlers = [handler for module in modules for handler in module.routes] + [app.health, app.ready, app.prometheus]
-    pages = Litestar([page_routes(_no_page)], openapi_config=None).routes
-    return {(method, path) for handler in handlers for path in handler.paths for method in handler.http_methods} | {
-        ("GET", page.path) for page in pages if not page.path.startswith("/static/")
-    }
-
-
 async def _no_page() -> Any:
     raise NotImplementedError
 
 
-def test_the_tables_of_paths_are_the_services_own() -> None:
+def _paths_of(handlers: Sequence[Any]) -> set[tuple[str, str]]:
+    """Return method and path of some handlers, as the HTTP page writes them."""
+    routes = Litestar(list(handlers), openapi_config=None).routes
+    pairs = {(method, route.path) for route in routes for method in getattr(route, "methods", ())}
+    return {(method, re.sub(r":\w+}", "}", path)) for method, path in pairs if method != "OPTIONS"}
+
+
+def _paths_on_page(heading: str) -> set[tuple[str, str]]:
+    """Return method and path of the rows under a heading of the HTTP page; a tile's two forms are one path."""
+    rows = table_rows(REFERENCE / "http-interface.md", heading)
+    pairs = (code_words(row[0])[0].split() for row in rows)
+    return {(method, re.sub("^/log/tile/.*", "/log/tile/{path}", path)) for method, path in pairs}
+
+
+AUDIENCES: dict[str, list[Any]] = {
+    "The log: static files in all but name": log.routes,
+    "Proofs for anyone": proofs.routes,
+    "For residents and counters": residents.routes,
+    "For partners": partners.routes,
+    "For stewards": stewards.routes,
+    "For nodes": nodes.routes,
+    "Pages for everybody": [page_routes(_no_page)],
+    "For operators: health": health.routes,
+}
+
+
+@pytest.mark.parametrize("heading", AUDIENCES)
+def test_each_file_of_routes_has_exactly_the_paths_under_its_heading(heading: str) -> None:
+    code = {(method, path) for method, path in _paths_of(AUDIENCES[heading]) if not path.startswith("/static/")}
+    assert _paths_on_page(heading) == code
+
+
+def test_every_table_of_paths_is_an_audiences_and_the_service_has_no_other_path(tmp_path: Path) -> None:
     page = REFERENCE / "http-interface.md"
-    written = {
-        tuple(code_words(row[0])[0].split()) for _, heading in headings(page)[1:] for row in table_rows(page, heading)
+    assert {heading for _, heading in headings(page)[1:] if table_rows(page, heading)} == set(AUDIENCES)
+    served = _paths_of([route for routes in AUDIENCES.values() for route in routes])
+    app = create_app(Service(load_settings(lay_out(tmp_path).service)))
+    found = {(method, route.path) for route in app.routes for method in getattr(route, "methods", ())}
+    assert served == {
+        (method, re.sub(r":\w+}", "}", path))
+        for method, path in found
+        if method != "OPTIONS" and not path.startswith("/openapi")
     }
-    tiles = {pair for pair in written if "/log/tile/" in pair[1]}
+    tiles = [row for row in table_rows(page, "The log: static files in all but name") if "/log/tile/" in row[0]]
     assert len(tiles) == 2
-    code = {(method, re.sub(r":\w+}", "}", path)) for method, path in _routes() if method != "OPTIONS"}
-    assert ("GET", "/log/tile/{path}") in code
-    assert written - tiles == code - {("GET", "/log/tile/{path}")}
 
 
 def test_the_table_of_metrics_is_the_registrys_own() -> None:

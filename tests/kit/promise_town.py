@@ -27,12 +27,11 @@ from ledger.tlog.tree import prove_consistency, prove_inclusion
 from policies.consents.bundle import commitment
 from policies.consents.promises import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
-from queries.rounds.messages import MyConsent
 from tests.kit.log_builder import ORIGIN, LogBuilder, key_of, mobility
 from trust.audit.witness import Witness
+from trust.client.wire import MyConsent, RevokeRequest
 from trust.log.pins import Trust, save_trust
 from trust.log.tile_folder import TileFolder
-from trust.service.acts.revoke import RevokeRequest
 
 OPERATOR = "office"
 WITNESSES = ("wit_a", "wit_b", "wit_c")

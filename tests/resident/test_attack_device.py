@@ -13,9 +13,8 @@ from ledger.errors import ProofInvalid
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General
 from policies.document import document_sha256
-from queries.rounds.messages import MyConsent
 from tests.kit.log_builder import ORIGIN, mobility
-from trust.client.service import RevokedAnswer
+from trust.client.wire import MyConsent, Revoked
 from trust.resident import device as resident_device
 
 SEED = b"s" * 32
@@ -62,10 +61,10 @@ class Service:
         sha256 = document_sha256(POLICY)
         return [MyConsent(index=7, consent=consent, policy_sha256=sha256, holders=["clinic"], ended_by=None, **known)]
 
-    def revoke(self, grant: int, bundle: Bundle) -> RevokedAnswer:
+    def revoke(self, grant: int, bundle: Bundle) -> Revoked:
         """End a consent."""
         self._entry = e.Revoke(at=2, grant=grant, reason="withdrawn", commitment=commitment(bundle))
-        return RevokedAnswer(index=8, operator=None, promise="…")
+        return Revoked(index=8, operator=None, promise="…")
 
     def prove(self, index: int) -> Any:
         """Prove an entry: the one that was made, or a lie."""

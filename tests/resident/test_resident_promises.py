@@ -22,11 +22,11 @@ from tests.kit.log_builder import ORIGIN, LogBuilder, key_of
 from tests.kit.promise_town import WITNESSES, PromiseTown, quorum_policy
 from trust.cli import main
 from trust.client.place import make_place
+from trust.client.wire import RevokeRequest
 from trust.files.evidence import check_evidence, keep_evidence, read_evidence
 from trust.log.pins import load_trust
 from trust.log.source import FolderLog
 from trust.resident.promises import KeptPromise, PromiseCheck, PromiseFolder, PromiseState
-from trust.service.acts.revoke import RevokeRequest
 
 replace = msgspec.structs.replace
 

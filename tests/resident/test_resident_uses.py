@@ -14,8 +14,8 @@ from ledger.errors import ProofInvalid
 from policies.replay import MemoryConsents, State
 from queries.answers.uses import InForceAt, PossibleUse, Uses
 from queries.replay import replay
-from queries.rounds.messages import MyConsent
 from tests.kit.log_builder import ORIGIN, LogBuilder, consent_of
+from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.resident.uses import AsOfThen, Use, check_as_of, find_uses

@@ -36,7 +36,7 @@ from tests.kit.running import (
     question,
     run,
 )
-from trust.audit.witness_folder import change_log_keys
+from trust.audit.witness_folder import change_trusted_keys
 from trust.files.keys import new_key
 from trust.runtime.clock import system_clock
 
@@ -55,7 +55,7 @@ def next_keys(hamlet: Town) -> LogKeys:
     """The log's next keys, which the witness trusts already; it reads them as it starts."""
     key = new_key(hamlet.service / "keys" / "log-2.key")
     keys = LogKeys(VerifierKey.ed25519(ORIGIN, bytes(key.verify_key)), None)
-    change_log_keys(hamlet.witness, add=[keys.key], remove=[])
+    change_trusted_keys(hamlet.witness, add=[keys.key], remove=[])
     return keys
 
 

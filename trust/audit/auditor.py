@@ -37,6 +37,7 @@ from trust.audit.report import AuditReport
 from trust.audit.second_opinion import MAX_LEAVES, SecondOpinion
 from trust.audit.seen_consents import DiskConsents
 from trust.audit.shares import AnswerBasis, check_shares, fetch_shares
+from trust.client import paths
 from trust.files.evidence import parse_evidence
 from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
 from trust.log.pins import MAX_TRUST_BYTES, TRUST_FILE, Trust, decode_trust, load_trust, open_genesis
@@ -150,7 +151,7 @@ class _Audit:
         """Return the pins that the log's keeper offers, if any."""
         try:
             if isinstance(self._log, HttpLog):
-                return decode_trust(self._log.get("/v1/trust", MAX_TRUST_BYTES))
+                return decode_trust(self._log.get(paths.TRUST, MAX_TRUST_BYTES))
             if isinstance(self._log, StaticLog):
                 return decode_trust(self._log.get(f"/{TRUST_FILE}", MAX_TRUST_BYTES))
             for folder in (self._log.path, self._log.path.parent):

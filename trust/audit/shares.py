@@ -15,13 +15,11 @@ from policies.replay import OpenRound, State
 from queries.question.plan import Plan
 from queries.rounds.local import combine
 from queries.rounds.messages import Share, token_sha256
+from trust.client import paths
+from trust.client.wire import SignedShares
 from trust.log.source import HttpLog
 
 MAX_SHARES_BYTES = 8_000_000
-
-
-class _Shares(Struct, frozen=True):
-    shares: dict[str, str]
 
 
 class AnswerBasis(Struct, frozen=True, kw_only=True):
@@ -34,8 +32,8 @@ class AnswerBasis(Struct, frozen=True, kw_only=True):
 def fetch_shares(log: HttpLog, admit: int) -> dict[str, str]:
     """Fetch the signed shares of one answer. Raises ProofInvalid where the service does not have them, Unavailable."""
     try:
-        data = log.get(f"/v1/rounds/{admit}/shares", MAX_SHARES_BYTES)
-        return msgspec.json.decode(data, type=_Shares).shares
+        data = log.get(paths.at(paths.SHARES, admit=admit), MAX_SHARES_BYTES)
+        return msgspec.json.decode(data, type=SignedShares).shares
     except NotFound:
         raise ProofInvalid("the service does not give the signed shares that the answer was summed from.") from None
     except msgspec.DecodeError:

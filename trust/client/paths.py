@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 from trust.log.source import LOG_PREFIX
 
+Step = Literal["countersign", "share", "word"]
+"""A step of a round that a node has something to say in."""
 _PARAMETER = re.compile(r"\{([a-z0-9_]+):[a-z]+\}")
 
 
@@ -69,7 +71,7 @@ LEAVES = f"{NODE}leaves"
 ERASED_WORDS = f"{NODE}erased"
 
 
-def node_step(step: Literal["countersign", "share", "word"]) -> str:
+def node_step(step: Step) -> str:
     """Return the path that takes a node's message of one step of a round."""
     return f"{NODE}{step}"
 

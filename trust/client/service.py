@@ -20,22 +20,27 @@ from policies.consents.bundle import Bundle
 from policies.document import Policy, decode_document, document_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from queries.question.tree import Query, encode_query
-from queries.rounds.messages import AskAnswer, Mine, MyConsent, OfferAnswer, Question
+from queries.rounds.messages import AskAnswer, Mine, OfferAnswer, Question
+from trust.client import paths
 from trust.client.http import call, open_http
+from trust.client.wire import (
+    EndedGrant,
+    EnrolmentRequest,
+    Granted,
+    GrantRequest,
+    MyConsent,
+    PublishedPolicy,
+    ReplacedDevice,
+    Revoked,
+    RevokeRequest,
+    RoundStatus,
+)
 from trust.log.pins import Trust
 from trust.log.proven_keys import check_log_keys, decode_log_keys
 from trust.runtime.clock import system_clock
 
 T = TypeVar("T")
 WAIT_SECONDS = 60
-
-
-class RoundStatus(Struct, frozen=True, kw_only=True):
-    """Where a round stands: ``open``, ``released`` or ``refunded``, by which entry, and who is waited for."""
-
-    status: str
-    closed_by: int | None
-    waiting_for: list[str]
 
 
 class Proven(Struct, frozen=True, kw_only=True):
@@ -45,20 +50,6 @@ class Proven(Struct, frozen=True, kw_only=True):
     entry: e.AnyEntry
     data: bytes
     receipt: Receipt
-
-
-class RevokedAnswer(Struct, frozen=True, kw_only=True):
-    """A revocation's index, the service's signed promise, and the ``member`` entry that names the operator, if any."""
-
-    index: int
-    operator: int | None
-    promise: str
-
-
-class _Published(Struct, frozen=True, kw_only=True):
-    index: int
-    sha256: str
-    policy: Raw
 
 
 class ServiceClient:
@@ -108,7 +99,7 @@ class ServiceClient:
     def policies(self) -> dict[str, Policy]:
         """Return the current policies by id; their hashes are checked against the documents."""
         found = {}
-        for each in self.get("/v1/policies", list[_Published]):
+        for each in self.get(paths.POLICIES, list[PublishedPolicy]):
             policy = decode_document(bytes(each.policy))
             if document_sha256(policy) != each.sha256:
                 raise ProofInvalid("The service's policy does not have the hash that it names.")
@@ -117,15 +108,15 @@ class ServiceClient:
 
     def policy(self, sha256: str) -> Policy:
         """Return one policy document, of any version, by its hash; what comes is checked against it."""
-        policy = decode_document(self._call("GET", f"/v1/policies/{sha256}").content)
+        policy = decode_document(self._call("GET", paths.at(paths.POLICY, sha256=sha256)).content)
         if document_sha256(policy) != sha256:
             raise ProofInvalid("The service's policy does not have the hash that was asked for.")
         return policy
 
     def prove(self, index: int) -> Proven:
         """Fetch one entry and its receipt, and check log signature, witnesses and inclusion. Raises ProofInvalid."""
-        receipt = Receipt.parse(self._call("GET", f"/v1/receipts/{index}").content)
-        data = self._call("GET", f"/v1/entries/{index}").content
+        receipt = Receipt.parse(self._call("GET", paths.at(paths.RECEIPT, index=index)).content)
+        data = self._call("GET", paths.at(paths.ENTRY, index=index)).content
         if receipt.index != index:
             raise ProofInvalid("The receipt is for another entry.")
         self._check_receipt(receipt, data)
@@ -144,12 +135,12 @@ class ServiceClient:
 
         Raises SignatureInvalid, ProofInvalid and the like where one is not.
         """
-        proven = decode_log_keys(self._call("GET", "/v1/log-keys").content)
+        proven = decode_log_keys(self._call("GET", paths.LOG_KEYS).content)
         return check_log_keys(proven, self.trust.log_keys, self.trust.witnesses)
 
     def members(self) -> dict[str, MemberBody]:
         """Return the members as the service gives them, by alias."""
-        return {body.alias: body for body in self.get("/v1/members", list[MemberBody])}
+        return {body.alias: body for body in self.get(paths.MEMBERS, list[MemberBody])}
 
     # Partners
 
@@ -167,35 +158,35 @@ class ServiceClient:
 
     def preview(self, token: str) -> OfferAnswer:
         """Return what a signed question would cost."""
-        return jws.read_unverified(self.send("/v1/questions/preview", token), OfferAnswer)
+        return jws.read_unverified(self.send(paths.PREVIEW, token), OfferAnswer)
 
     def ask(self, token: str) -> AskAnswer:
         """Ask; return where the question stands in the ledger. Raises BudgetExceeded and the like."""
-        return jws.read_unverified(self.send("/v1/questions", token), AskAnswer)
+        return jws.read_unverified(self.send(paths.QUESTIONS, token), AskAnswer)
 
     def watch(self, admit: int, wait: int = 20) -> RoundStatus:
         """Return where a round stands, waiting up to ``wait`` seconds for its end."""
-        return self.get(f"/v1/rounds/{admit}?wait={wait}", RoundStatus)
+        return self.get(paths.at(paths.ROUND, admit=admit, wait=wait), RoundStatus)
 
     # Residents
 
     def grant(self, bundles: list[Bundle], key: str | None = None) -> list[int]:
         """Hand consents in; return their ledger indices once they are published."""
-        answer = self.post("/v1/grants", {"bundles": bundles}, dict[str, list[int]], key)
-        return answer["indices"]
+        request = GrantRequest(bundles=[Raw(canonical.encode(bundle)) for bundle in bundles])
+        return self.post(paths.GRANTS, request, Granted, key).indices
 
-    def revoke(self, grant: int, bundle: Bundle) -> RevokedAnswer:
+    def revoke(self, grant: int, bundle: Bundle) -> Revoked:
         """Hand a revocation in; return where it will stand, and the service's signed promise of that."""
-        return self.post("/v1/revocations", {"grant": grant, "bundle": bundle}, RevokedAnswer)
+        return self.post(paths.REVOCATIONS, RevokeRequest(grant=grant, bundle=bundle), Revoked)
 
-    def replace_device(self, attestation: str, enrolment: str) -> list[dict[str, Any]]:
+    def replace_device(self, attestation: str, enrolment: str) -> list[EndedGrant]:
         """Hand in that a device is lost and which key is on the new one; return what ended, each with its promise."""
-        body = {"attestation": attestation, "enrolment": enrolment}
-        return list(self.post("/v1/lost-devices", body, dict[str, Any])["ended"])
+        request = EnrolmentRequest(attestation=attestation, enrolment=enrolment)
+        return self.post(paths.LOST_DEVICES, request, ReplacedDevice).ended
 
     def my_consents(self, seed: bytes) -> list[MyConsent]:
         """Return a resident's own consents."""
         key = pairwise_key(seed, SERVICE)
         message = Mine(log=self.trust.origin, key=public_hex(key), at=system_clock(), nonce=secrets.token_hex(32))
-        answer = self.send("/v1/residents/consents", jws.sign(message, key))
+        answer = self.send(paths.OWN_CONSENTS, jws.sign(message, key))
         return msgspec.json.decode(answer, type=list[MyConsent])

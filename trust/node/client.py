@@ -10,7 +10,9 @@ from nacl.signing import SigningKey
 from ledger import canonical, jws
 from ledger.errors import SignatureInvalid
 from queries.rounds.messages import CaughtUp, LeavesAnswer, LeavesWanted, Work, WorkAnswer
+from trust.client import paths
 from trust.client.http import call, open_http
+from trust.client.wire import ErasedWords
 from trust.runtime.clock import Clock
 
 Answer = TypeVar("Answer", WorkAnswer, LeavesAnswer)
@@ -50,23 +52,23 @@ class NodeClient:
         message = Work(
             from_=self._alias, log=self._log, at=at, nonce=nonce, caught_up=statement, known=known, wait=wait
         )
-        body = self._post("/v1/node/work", message, wait + SLACK_SECONDS)
+        body = self._post(paths.WORK, message, wait + SLACK_SECONDS)
         return self._open(body, WorkAnswer, nonce)
 
     def leaves(self, first: int, last: int) -> LeavesAnswer:
         """Fetch one's own leaves of the grants in a range of indices."""
         nonce = secrets.token_hex(32)
         message = LeavesWanted(from_=self._alias, log=self._log, at=self._clock(), nonce=nonce, first=first, last=last)
-        return self._open(self._post("/v1/node/leaves", message, 60), LeavesAnswer, nonce)
+        return self._open(self._post(paths.LEAVES, message, 60), LeavesAnswer, nonce)
 
-    def say(self, step: str, token: str) -> None:
+    def say(self, step: paths.Step, token: str) -> None:
         """Send one signed message of a round."""
-        self._send(f"/v1/node/{step}", token, SLACK_SECONDS)
+        self._send(paths.node_step(step), token, SLACK_SECONDS)
 
     def say_erased(self, tokens: list[str]) -> None:
         """Send signed words that erased consents are gone from here."""
-        body = canonical.encode({"words": tokens}).decode("ascii")
-        self._send("/v1/node/erased", body, SLACK_SECONDS, "application/json")
+        body = canonical.encode(ErasedWords(words=tokens)).decode("ascii")
+        self._send(paths.ERASED_WORDS, body, SLACK_SECONDS, "application/json")
 
     def _post(self, path: str, message: object, seconds: float) -> str:
         return self._send(path, jws.sign(message, self._key), seconds)

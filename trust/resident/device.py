@@ -26,6 +26,7 @@ from policies.consents.revocation import make_revocation
 from policies.document import Policy, document_sha256
 from policies.languages import NoticeLanguage
 from trust.client.service import ServiceClient
+from trust.client.wire import Revoked
 from trust.resident.promises import KeptPromise, check_new
 from trust.runtime.clock import system_clock
 
@@ -95,10 +96,9 @@ def _check_choices(policy: Policy, holders: list[str], until: str, cap: int) -> 
 
 
 class Ended(Struct, frozen=True, kw_only=True):
-    """A consent was taken back: the revocation's index, the service's promise, and what is wrong with that, or ""."""
+    """A consent was taken back: what the service answered, and what is wrong with its promise, or ""."""
 
-    index: int
-    promise: str
+    revoked: Revoked
     doubt: str
 
 
@@ -124,7 +124,7 @@ def revoke(client: ServiceClient, seed: bytes, index: int, keep: Callable[[KeptP
         said_at=system_clock(),
     )
     answer = client.revoke(index, bundle)
-    kept = KeptPromise(promise=answer.promise, operator=answer.operator)
+    kept = KeptPromise.of(answer)
     if keep is not None:
         keep(kept)
         # a crash from here on leaves the promise; `musubi resident check-promises` finds out whether it was kept
@@ -142,5 +142,5 @@ def revoke(client: ServiceClient, seed: bytes, index: int, keep: Callable[[KeptP
     try:
         check_new(client, kept, expected, answer.index)
     except (ProofInvalid, SignatureInvalid, NotPermitted, Malformed) as error:
-        return Ended(index=answer.index, promise=kept.promise, doubt=error.message)
-    return Ended(index=answer.index, promise=kept.promise, doubt="")
+        return Ended(revoked=answer, doubt=error.message)
+    return Ended(revoked=answer, doubt="")

@@ -11,35 +11,17 @@ from msgspec import Struct
 
 from ledger import entries as e
 from ledger import jws
-from ledger.entries import Hex32, Token
+from ledger.entries import Hex32
 from ledger.errors import NotFound, ProofInvalid
 from policies.consents.erasure import Farewell, check_erased_word, make_erasure
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.replay import MemoryConsents, State, entry_sha256
 from queries.replay import replay
+from trust.client import paths
 from trust.client.service import ServiceClient
+from trust.client.wire import Erased, ErasedRecords, ErasureAnswer
 from trust.log.follower import LogFollower
 from trust.runtime.clock import system_clock
-
-
-class Erased(Struct, frozen=True, kw_only=True):
-    """One record that is gone at the service, and the ``erase`` entry that says so."""
-
-    index: int
-    entry: int
-
-
-class _Answer(Struct, frozen=True, kw_only=True):
-    erased: list[Erased]
-
-
-class ErasureAnswer(Struct, frozen=True, kw_only=True):
-    """What the service gives of one erased consent: each holder's word, or null."""
-
-    index: int
-    entry: int
-    holders: dict[str, Token | None]
-    approvals: list[Token]
 
 
 class ErasedEverywhere(Struct, frozen=True, kw_only=True):
@@ -74,7 +56,7 @@ def erase(client: ServiceClient, seed: bytes, index: int) -> list[Erased]:
     key = pairwise_key(seed, SERVICE)
     said_at = system_clock()
     token = make_erasure(key, log=client.trust.origin, consent=mine[index].consent, grant=index, said_at=said_at)
-    erased = client.send_for("/v1/erasures", token, _Answer).erased
+    erased = client.send_for(paths.ERASURES, token, ErasedRecords).erased
     check_erase_entries(client, index, erased, "requested")
     return erased
 
@@ -93,7 +75,7 @@ def farewell(client: ServiceClient, seed: bytes) -> None:
     """Have one's enrolment forgotten. Raises NotPermitted while consents are left."""
     key = pairwise_key(seed, SERVICE)
     said = Farewell(log=client.trust.origin, key=public_hex(key), at=system_clock(), nonce=secrets.token_hex(32))
-    client.send("/v1/residents/farewell", jws.sign(said, key))
+    client.send(paths.FAREWELL, jws.sign(said, key))
 
 
 def check_erased(client: ServiceClient, follower: LogFollower, index: int) -> ErasedEverywhere:
@@ -102,7 +84,7 @@ def check_erased(client: ServiceClient, follower: LogFollower, index: int) -> Er
     Raises NotFound where the ledger erases no such consent; ProofInvalid or SignatureInvalid for a word that is not good.
     """
     found = _read_log(follower, index)
-    given = client.get(f"/v1/erasures/{index}", ErasureAnswer)
+    given = client.get(paths.at(paths.ERASURE, index=index), ErasureAnswer)
     said: dict[str, int | None] = {}
     for holder in found.holders:
         token = given.holders.get(holder)

@@ -16,7 +16,7 @@ import asyncio
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import httpx
 from msgspec import Struct
@@ -42,6 +42,7 @@ from policies.consents.promises import (
     open_promise,
 )
 from trust.client.service import ServiceClient
+from trust.client.wire import Revoked
 from trust.files.durable import write_whole
 from trust.log.follower import LogFollower
 from trust.log.pins import Trust, open_genesis
@@ -59,6 +60,11 @@ class KeptPromise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     v: Literal[1] = 1
     promise: Token
     operator: Index | None
+
+    @classmethod
+    def of(cls, revoked: Revoked) -> Self:
+        """Return what is kept of a revocation's answer."""
+        return cls(promise=revoked.promise, operator=revoked.operator)
 
 
 StateName = Literal["kept", "open", "overdue", "broken", "void"]

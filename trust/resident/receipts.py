@@ -29,6 +29,7 @@ from ledger.tlog.proofs import check_consistency
 from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import prove_consistency
 from queries.answers.uses import InForceAt, check_use
+from trust.client import paths
 from trust.client.service import Proven, ServiceClient
 from trust.files.durable import write_whole
 from trust.log.pins import TRUST_FILE, save_trust
@@ -48,7 +49,7 @@ def save_receipts(
     policy, HistoryForked or ProofInvalid where the log does not continue what a receipt in the folder shows, and whatever
     checking a receipt raises. Files written before an error stay; each is whole and true.
     """
-    document = client.get("/v1/log-keys", ProvenLogKeys)
+    document = client.get(paths.LOG_KEYS, ProvenLogKeys)
     keys = check_log_keys(document, client.trust.log_keys, client.trust.witnesses)
     proven = client.prove(index)
     asked = None if question is None else client.prove(question)
@@ -82,7 +83,9 @@ def _prove_use(client: ServiceClient, grant: Proven, question: Proven) -> InForc
         raise QueryInvalid("The two entries are not a consent and a question under its policy; see `resident uses`.")
     if question.index <= grant.index:
         raise QueryInvalid("The question was let in before the consent was given, so it could not count it.")
-    answer = client.get(f"/v1/log/in-force/{admit.policy_sha256}/{question.index}/{grant.index}", InForceAt)
+    answer = client.get(
+        paths.at(paths.IN_FORCE, policy_sha256=admit.policy_sha256, size=question.index, index=grant.index), InForceAt
+    )
     check_use(answer, admit, question.index, log=client.trust.origin, index=grant.index)
     return answer
 

@@ -16,6 +16,7 @@ from ledger.notes.receipts import Receipt
 from policies.consents.revocation import ended_grant
 from policies.governance import check_quorum
 from queries.answers.uses import HolderStopped, Stopped, check_caught_up
+from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.log.follower import LogFollower
 from trust.log.pins import open_genesis
@@ -52,7 +53,7 @@ def check_stopped(client: ServiceClient, follower: LogFollower, index: int, gran
     the log where a holder is said to have left. Raises NotFound where no consent ends there, and ProofInvalid,
     SignatureInvalid or NotPermitted where the service's answer does not hold.
     """
-    answer = client.get(f"/v1/log/stopped/{index}", Stopped)
+    answer = client.get(paths.at(paths.STOPPED, index=index), Stopped)
     proven = client.prove(index)
     if (answer.log, answer.index, answer.at) != (client.trust.origin, index, proven.entry.at):
         raise ProofInvalid("The service's answer is about another end of a consent.")

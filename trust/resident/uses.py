@@ -22,8 +22,9 @@ from queries.answers.uses import (
     check_use,
 )
 from queries.replay import replay
-from queries.rounds.messages import MyConsent
+from trust.client import paths
 from trust.client.service import ServiceClient
+from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
 
 Progress = Callable[[int, int], None]
@@ -122,7 +123,9 @@ def _fetch(client: ServiceClient, consent: _OwnConsent, wanted: dict[int, e.Admi
     found: dict[int, InForceAt] = {}
     first, last = min(wanted), max(wanted)
     while first <= last:
-        page = client.get(f"/v1/log/uses/{consent.policy_sha256}/{consent.index}?first={first}", Uses)
+        page = client.get(
+            paths.at(paths.USES, policy_sha256=consent.policy_sha256, index=consent.index, first=first), Uses
+        )
         found |= {use.in_force.size: use.in_force for use in page.uses}
         if page.next is None or page.next <= first:
             break
@@ -167,7 +170,7 @@ def check_as_of(
     Where a question under that policy version stands at ``size``, its own entry has the root. For any other size no entry
     has it, so the log is replayed on this machine up to there. Raises ProofInvalid where the two do not agree.
     """
-    answer = client.get(f"/v1/log/in-force/{policy_sha256}/{size}/{index}", InForceAt)
+    answer = client.get(paths.at(paths.IN_FORCE, policy_sha256=policy_sha256, size=size, index=index), InForceAt)
     entry = _admit_at(client, follower, size)
     if entry is not None and entry.policy_sha256 == policy_sha256:
         return AsOfThen(

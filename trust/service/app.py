@@ -5,55 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from litestar import Litestar, Response, get
+from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from prometheus_client import generate_latest
-from sqlalchemy import select
 
-from ledger.errors import MusubiError, Unavailable
-from trust.service import metrics
-from trust.service.database import tables as t
+from ledger.errors import MusubiError
+from trust.client import paths
 from trust.service.pages.routes import page_routes
 from trust.service.pages.town.gather import TownPageGatherer
-from trust.service.routes import erasure as erasure_routes
-from trust.service.routes import log as log_routes
-from trust.service.routes import nodes as node_routes
-from trust.service.routes import partners as partner_routes
-from trust.service.routes import proofs as proof_routes
-from trust.service.routes import residents as resident_routes
-from trust.service.routes import stewards as key_routes
-from trust.service.routes.http import ApiRequest, fault, http_problem, musubi_problem, service_of
+from trust.service.routes import health, log, nodes, partners, proofs, residents, stewards
+from trust.service.routes.http import fault, http_problem, musubi_problem
 from trust.service.service import Service
-
-
-@get("/healthz", sync_to_thread=False)
-def health() -> dict[str, str]:
-    """Say that the process answers."""
-    return {"status": "ok"}
-
-
-@get("/readyz")
-async def ready(request: ApiRequest) -> dict[str, int]:
-    """Say that the store answers, the state is built and something is published; 503 otherwise."""
-    service = service_of(request)
-    if service.store.halted:
-        raise service.store.halted
-    async with service.databases.reader.connect() as connection:
-        size = (await connection.execute(select(t.head.c.size))).scalar_one()
-    if service.store.state.size < size or not service.sequencer.size:
-        raise Unavailable("The service is starting.")
-    return {"size": size, "published": service.sequencer.size}
-
-
-@get("/metrics", sync_to_thread=False)
-def prometheus() -> Response[bytes]:
-    """Give the metrics; no label names a person, a key or a question."""
-    return Response(
-        generate_latest(metrics.registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-    )
 
 
 async def _close_at_end(app: Litestar, service: Service) -> None:
@@ -84,19 +48,13 @@ def create_app(service: Service) -> Litestar:
 
     options = service.settings.service
     rate_limit = RateLimitConfig(
-        rate_limit=("minute", options.requests_per_minute), exclude=["^/log/", "^/static/", "^/healthz", "^/v1/node/"]
+        rate_limit=("minute", options.requests_per_minute),
+        exclude=[f"^{paths.LOG}", "^/static/", f"^{paths.HEALTH}", f"^{paths.NODE}"],
     )
-    api: list[Any] = [
-        *log_routes.routes,
-        *proof_routes.routes,
-        *resident_routes.routes,
-        *erasure_routes.routes,
-        *partner_routes.routes,
-        *key_routes.routes,
-        *node_routes.routes,
-    ]
+    audiences = (log, proofs, residents, partners, stewards, nodes, health)
+    api: list[Any] = [route for audience in audiences for route in audience.routes]
     return Litestar(
-        route_handlers=[*api, health, ready, prometheus, page_routes(TownPageGatherer(service).gather)],
+        route_handlers=[*api, page_routes(TownPageGatherer(service).gather)],
         lifespan=[lifespan],
         middleware=[rate_limit.middleware],
         request_max_body_size=options.max_body_bytes,

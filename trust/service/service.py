@@ -124,6 +124,22 @@ class Service:
         await self.databases.close()
         await self.keys.close()
 
+    async def readiness(self) -> tuple[int, int]:
+        """Return how many entries are committed, and how many of them are published.
+
+        Raises Unavailable until the state is built and something is published, and HistoryForked once the service has halted.
+        """
+        if self.store.halted:
+            raise self.store.halted
+        size = await self.store.committed_size()
+        if self.store.state.size < size or not self.sequencer.size:
+            raise Unavailable("The service is starting.")
+        return size, self.sequencer.size
+
+    async def wait_published(self, index: int) -> bytes:
+        """Wait until the entry at ``index`` is published; return the checkpoint's note. Raises as ``Sequencer.wait_for``."""
+        return await self.sequencer.wait_for(index + 1, self.settings.service.receipt_wait_seconds)
+
     async def catch_up(self) -> None:
         """Take in what other processes on this ledger appended, published and were told; where there are none, nothing."""
         if self.election.shared:

@@ -1,9 +1,14 @@
 """Founding a town: the stewards' quorum signs members and policies, and the service writes them down."""
 
-from typing import Any
+from msgspec import Raw
 
-from policies.governance import approve
+from ledger import canonical
+from ledger.entries import MemberBody, Token
+from policies.document import Policy
+from policies.governance import Subject, approve
+from trust.client import paths
 from trust.client.service import ServiceClient
+from trust.client.wire import MemberRequest, Placed, PolicyRequest
 from trust.town.document import Town
 from trust.town.layout import Layout, member_bodies
 
@@ -13,13 +18,15 @@ def found_town(layout: Layout, town: Town, client: ServiceClient) -> list[int]:
     signers = [steward.alias for steward in town.stewards][: town.quorum]
     keys = {alias: layout.signing_key(alias) for alias in signers}
 
-    def signed(subject: str, body: object) -> dict[str, Any]:
-        approvals = [
-            approve(subject, body, log=town.origin, steward=alias, key=key)  # type: ignore[arg-type]
-            for alias, key in keys.items()
-        ]
-        return {subject: body, "signatures": approvals}
+    def approved(subject: Subject, body: MemberBody | Policy) -> list[Token]:
+        return [approve(subject, body, log=town.origin, steward=alias, key=key) for alias, key in keys.items()]
 
-    wanted = [("/v1/members", "member", body) for body in member_bodies(layout, town)]
-    wanted += [("/v1/policies", "policy", policy) for policy in town.policies]  # type: ignore[misc]
-    return [client.post(path, signed(subject, body), dict[str, int])["index"] for path, subject, body in wanted]
+    members = [MemberRequest(member=body, signatures=approved("member", body)) for body in member_bodies(layout, town)]
+    policies = [
+        PolicyRequest(policy=Raw(canonical.encode(policy)), signatures=approved("policy", policy))
+        for policy in town.policies
+    ]
+    return [
+        *(client.post(paths.MEMBERS, each, Placed).index for each in members),
+        *(client.post(paths.POLICIES, each, Placed).index for each in policies),
+    ]

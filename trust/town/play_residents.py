@@ -17,7 +17,7 @@ from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from nacl.signing import SigningKey
 
 from ledger import canonical, jws
@@ -26,7 +26,9 @@ from policies.consents.consent import make_consent
 from policies.document import Policy
 from policies.languages import DEFAULT_LANGUAGE
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from trust.client import paths
 from trust.client.service import ServiceClient
+from trust.client.wire import EnrolmentRequest, EnrolmentRequests, GrantRequest
 from trust.files.keys import read_secret
 from trust.runtime.clock import system_clock
 from trust.town.document import Town
@@ -106,7 +108,8 @@ def sign_chunk(work: Work) -> Signed:
             ),
             identity,
         )
-        enrolments.append({"attestation": attestation, "enrolment": make_enrolment(key, attestation, work.origin)})
+        answered = make_enrolment(key, attestation, work.origin)
+        enrolments.append(EnrolmentRequest(attestation=attestation, enrolment=answered))
         for holder, customer in customer_at.items():
             challenge = make_challenge(work.link_secrets[holder], customer, work.now)
             line = {"customer": customer, "link": make_link(seed, holder, challenge, work.now)}
@@ -119,23 +122,22 @@ def sign_chunk(work: Work) -> Signed:
                 continue
             count = len(policy.holders) + 1
             fresh = os.urandom(32 * (count + 1))
-            bundles.append(
-                make_consent(
-                    seed,
-                    policy,
-                    log=work.origin,
-                    consent=fresh[:32],
-                    salts=[fresh[32 * n : 32 * n + 32] for n in range(1, count + 1)],
-                    holders=holders,
-                    until=policy.until[-1],
-                    cap=policy.caps[-1],
-                    language=DEFAULT_LANGUAGE,
-                    shown_at=work.now,
-                )
+            bundle = make_consent(
+                seed,
+                policy,
+                log=work.origin,
+                consent=fresh[:32],
+                salts=[fresh[32 * n : 32 * n + 32] for n in range(1, count + 1)],
+                holders=holders,
+                until=policy.until[-1],
+                cap=policy.caps[-1],
+                language=DEFAULT_LANGUAGE,
+                shown_at=work.now,
             )
+            bundles.append(Raw(canonical.encode(bundle)))
     return Signed(
-        enrolments=canonical.encode({"enrolments": enrolments}),
-        grants=[canonical.encode({"bundles": bundles[n : n + 250]}) for n in range(0, len(bundles), 250)],
+        enrolments=canonical.encode(EnrolmentRequests(enrolments=enrolments)),
+        grants=[canonical.encode(GrantRequest(bundles=bundles[n : n + 250])) for n in range(0, len(bundles), 250)],
         links={holder: b"\n".join(lines) + b"\n" for holder, lines in links.items() if lines},
         residents=len(work.customers),
         consents=len(bundles),
@@ -166,11 +168,11 @@ def play_residents(layout: Layout, town: Town, client: ServiceClient, progress: 
     residents = consents = 0
 
     def hand_in(number: int, signed: Signed) -> Signed:
-        client.post_bytes("/v1/enrolments", signed.enrolments)
+        client.post_bytes(paths.ENROLMENTS, signed.enrolments)
         for holder, lines in signed.links.items():
             drop_links(layout.node(holder) / "links", number, lines)
         for body in signed.grants:
-            client.post_bytes("/v1/grants", body)
+            client.post_bytes(paths.GRANTS, body)
         return signed
 
     with (

@@ -32,6 +32,7 @@ from queries.rounds.messages import OfferAnswer
 from trust.cli.asking import answer_document, show_answer
 from trust.cli.demo.report import DemoReport
 from trust.cli.tables import budget_table, nano
+from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
 from trust.log.follower import LogFollower
@@ -118,7 +119,7 @@ class Story:
         """Wait until every node has read the ledger and holds its leaves: their poll says so, and it is kept."""
         deadline = time.monotonic() + CATCH_UP_SECONDS
         while time.monotonic() < deadline:
-            sizes = self.client.get("/v1/caught-up", dict[str, int])
+            sizes = self.client.get(paths.CAUGHT_UP, dict[str, int])
             size = sizes.pop("published")
             slowest = min((sizes.get(holder.alias, 0) for holder in self.town.holders), default=0)
             bar.to(slowest, size)
@@ -213,7 +214,7 @@ class Story:
         with ThreadPoolExecutor(max_workers=8) as devices:
             told = list(devices.map(lambda each: revoke(self.client, *each), wanted))
         for (_, grant), ended in zip(wanted, told, strict=True):
-            self.report.revocations.append({"grant": grant, "revoke": ended.index})
+            self.report.revocations.append({"grant": grant, "revoke": ended.revoked.index})
             if ended.doubt:
                 raise DemoFailed(f"A revocation came without its promise: {ended.doubt}")
         return [grant for _, grant in wanted]
@@ -318,7 +319,7 @@ class Story:
         self.report.killed = {"node": victim, "admit": admit, "closed_by": closing.index, "ended": kind}
 
     def _open_rounds(self) -> list[int]:
-        found = self.client.get("/v1/rounds", list[int])
+        found = self.client.get(paths.ROUNDS, list[int])
         if not found:
             raise DemoFailed("The question that was to wait is not open.")
         return found

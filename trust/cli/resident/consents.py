@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 import click
 
 from policies.languages import DEFAULT_LANGUAGE, NOTICE_LANGUAGES
-from queries.rounds.messages import MyConsent
 from trust.cli.hints import program
 from trust.cli.options import PlaceFolderOption, find_place
 from trust.cli.tables import console
 from trust.client.place import Place
 from trust.client.service import ServiceClient
+from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
 from trust.log.pins import open_genesis
 from trust.resident.device import grant as sign_grant
@@ -157,10 +157,10 @@ def revoke(device: Device, index: int, *, as_json: bool) -> None:
         mine = client.my_consents(device.seed)
     ended = next(consent.policy for consent in mine if consent.index == index)
     if as_json:
-        click.echo(json.dumps({"index": done.index, "promise": done.promise, "doubt": done.doubt}))
+        click.echo(json.dumps({"index": done.revoked.index, "promise": done.revoked.promise, "doubt": done.doubt}))
     else:
         console.print(
-            f"Your consent has ended. The revocation is in the ledger at index {done.index}. Receipt checked."
+            f"Your consent has ended. The revocation is in the ledger at index {done.revoked.index}. Receipt checked."
         )
         if done.doubt:
             console.print(f"[red]The service's promise is not in order:[/] {done.doubt} Tell the town's stewards.")

@@ -8,7 +8,8 @@ import msgspec
 from ledger.errors import MusubiError
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
-from trust.resident.erasure import Erased, check_erased, farewell
+from trust.client.wire import Erased
+from trust.resident.erasure import check_erased, farewell
 from trust.resident.erasure import erase as ask_to_erase
 
 

@@ -33,14 +33,23 @@ def lost_device(device: Device, attestation: Path, *, as_json: bool) -> None:
     with device.client() as client:
         ended = replace_device(client, device.seed, _read(attestation))
     for each in ended:
-        device.promises.keep(KeptPromise(promise=each.promise, operator=each.operator))
+        device.promises.keep(KeptPromise.of(each.revoked))
     if as_json:
-        click.echo(msgspec.json.encode({"ended": ended}).decode())
+        told = [
+            {
+                "grant": each.grant,
+                "revocation": each.revoked.index,
+                "operator": each.revoked.operator,
+                "promise": each.revoked.promise,
+            }
+            for each in ended
+        ]
+        click.echo(msgspec.json.encode({"ended": told}).decode())
         return
     console.print("The old device is shut out: it can agree to nothing, take nothing back and see nothing any more.")
     for each in ended:
         console.print(
-            f"The consent at {each.grant} has ended; that is in the ledger at {each.revocation}. Receipt checked."
+            f"The consent at {each.grant} has ended; that is in the ledger at {each.revoked.index}. Receipt checked."
         )
     console.print("Now link this device at the holders where you are a customer, on their own websites.")
     console.print(f"To see your consents: {device.words} show", soft_wrap=True)

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from ledger.errors import MusubiError, NotFound, ProofInvalid
 from policies.languages import SOURCE_LANGUAGE
-from queries.rounds.messages import MyConsent
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console, nano
 from trust.client.service import ServiceClient
+from trust.client.wire import MyConsent
 from trust.files.durable import write_whole
 from trust.log.follower import LogFollower
 from trust.resident.stopped import HolderAt, StoppedAt, check_stopped

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,8 +10,10 @@ from ledger.errors import Malformed
 from policies.consents.erasure import ErasureOrder
 from trust.cli.options import File, JsonOption, PlaceOption, Signer
 from trust.cli.tables import console
+from trust.client import paths
 from trust.client.place import Place
-from trust.resident.erasure import Erased, check_erase_entries
+from trust.client.wire import ErasedRecords, OrderRequest
+from trust.resident.erasure import check_erase_entries
 
 
 @click.command()
@@ -43,9 +44,9 @@ def erase(index: int, place: Place, signatures: tuple[Path, ...], *, only_print:
     if only_print:
         click.echo(own)
         return
-    body: dict[str, Any] = {"order": order, "signatures": list(dict.fromkeys([own, *map(_read, signatures)]))}
+    body = OrderRequest(order=order, signatures=list(dict.fromkeys([own, *map(_read, signatures)])))
     with place.client() as client:
-        erased = client.post("/v1/erasures/ordered", body, dict[str, list[Erased]])["erased"]
+        erased = client.post(paths.ORDERED_ERASURES, body, ErasedRecords).erased
         check_erase_entries(client, index, erased, "authority")
     if as_json:
         click.echo(json.dumps({"erased": [{"index": each.index, "entry": each.entry} for each in erased]}))

@@ -7,7 +7,9 @@ import click
 from ledger.entries import LogKeyBody
 from trust.cli.options import File, PlaceOption, read_body, read_signature, signer_of, steward_options
 from trust.cli.tables import console
+from trust.client import paths
 from trust.client.place import Place
+from trust.client.wire import LogKeyRequest, Placed
 
 
 @click.group(name="log-key")
@@ -51,8 +53,8 @@ def publish(body: Path, signatures: tuple[Path, ...], place: Place) -> None:
     """
     document = read_body(body, LogKeyBody, "log key")
     with place.client() as client:
-        wanted = {"log_key": document, "signatures": [read_signature(each) for each in signatures]}
-        index = client.post("/v1/log-keys", wanted, dict[str, int])["index"]
+        wanted = LogKeyRequest(log_key=document, signatures=[read_signature(each) for each in signatures])
+        index = client.post(paths.LOG_KEYS, wanted, Placed).index
         client.prove(index)
     console.print(f"The log signs with its key number {document.number} from index {index} on. Receipt checked.")
     console.print("Now every witness removes the old key: `musubi keys witness --remove`.")

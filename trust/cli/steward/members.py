@@ -10,7 +10,9 @@ from ledger.entries import MemberBody
 from ledger.errors import Malformed, NotFound
 from trust.cli.options import File, PlaceOption, read_body, read_signature, signer_of, steward_options
 from trust.cli.tables import console
+from trust.client import paths
 from trust.client.place import Place
+from trust.client.wire import MemberRequest, Placed
 
 
 @click.group()
@@ -87,7 +89,7 @@ def register(body: Path, signatures: tuple[Path, ...], place: Place) -> None:
     """
     document = read_body(body, MemberBody, "member")
     with place.client() as client:
-        wanted = {"member": document, "signatures": [read_signature(each) for each in signatures]}
-        index = client.post("/v1/members", wanted, dict[str, int])["index"]
+        wanted = MemberRequest(member=document, signatures=[read_signature(each) for each in signatures])
+        index = client.post(paths.MEMBERS, wanted, Placed).index
         client.prove(index)
     console.print(f"{document.alias}, number {document.number}, is in the ledger at index {index}. Receipt checked.")

@@ -4,17 +4,19 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
+from msgspec import Raw
 
 from ledger import canonical
 from ledger.errors import Malformed, NotFound
 from policies.document import Policy, check_document, document_sha256
 from trust.cli.options import File, JsonOption, PlaceOption, read_signature, signer_of, steward_options
 from trust.cli.tables import console
+from trust.client import paths
 from trust.client.place import Place
+from trust.client.wire import Placed, PolicyRequest
 
 PolicyFile = click.Path(dir_okay=False, path_type=Path)
 
@@ -90,12 +92,11 @@ def publish(path: Path, signatures: tuple[Path, ...], place: Place, *, as_json: 
                 --place .town/momijidai/places/city
     """
     document = read_policy(path)
-    body: dict[str, Any] = {
-        "policy": document,
-        "signatures": [read_signature(signature) for signature in signatures],
-    }
+    body = PolicyRequest(
+        policy=Raw(canonical.encode(document)), signatures=[read_signature(signature) for signature in signatures]
+    )
     with place.client() as client:
-        index = client.post("/v1/policies", body, dict[str, int])["index"]
+        index = client.post(paths.POLICIES, body, Placed).index
         client.prove(index)
     digest = hashlib.sha256(canonical.encode(document)).hexdigest()
     if as_json:

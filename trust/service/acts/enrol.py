@@ -6,33 +6,17 @@ Apply: a row; enrolment leaves nothing in the ledger. A person whose device is l
 """
 
 import hashlib
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
 from sqlalchemy import insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.entries import Token
 from ledger.errors import NotPermitted, Replayed, SignatureInvalid
 from policies.consents.attestation import AttestedFor, check_enrolment
 from policies.replay import State
+from trust.client.wire import EnrolmentRequest
 from trust.service.database import tables as t
 from trust.service.store.store import Store, Transaction
-
-MAX_BATCH = 1_000
-
-
-class EnrolmentRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A provider's attestation and the resident's answer to it."""
-
-    attestation: Token
-    enrolment: Token
-
-
-class EnrolmentRequests(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Several enrolments at once: what a counter or a provider hands in."""
-
-    enrolments: Annotated[list[EnrolmentRequest], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 async def enrol(store: Store, requests: list[EnrolmentRequest]) -> int:

@@ -10,40 +10,25 @@ crash before that leaves keys whose records are gone; the next start destroys th
 The resident's signed wish is not kept: it would tie the consent to its key again.
 """
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.entries import Token
-from ledger.errors import AlreadyEnded, ConsentMismatch, NotFound, NotPermitted, ProofInvalid, SignatureInvalid
-from policies.consents.erasure import ErasedWord, ErasureOrder, Farewell, check_erased_word, read_erasure
+from ledger.errors import AlreadyEnded, ConsentMismatch, NotFound, NotPermitted, SignatureInvalid
+from policies.consents.erasure import Farewell, read_erasure
 from policies.governance import check_quorum
+from trust.client.wire import Erased, OrderRequest
 from trust.service import metrics
-from trust.service.acts.govern import Tokens
+from trust.service.acts.revoke import end_grant
 from trust.service.database import tables as t
 from trust.service.store.idempotency import forget_naming
+from trust.service.store.nonces import Nonces
 from trust.service.store.store import Store, Transaction
-
-
-class OrderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An authority's order with the stewards' approvals."""
-
-    order: ErasureOrder
-    signatures: Tokens
-
-
-class Erased(Struct, frozen=True, kw_only=True):
-    """One record that is gone, and the ``erase`` entry that says so."""
-
-    index: int
-    entry: int
 
 
 async def erase_own(store: Store, token: str) -> list[Erased]:
@@ -134,8 +119,7 @@ async def clear_rows(connection: AsyncConnection, erased: list[Erased], approval
     await forget_naming(connection, indices)
     await connection.execute(update(t.grants).where(t.grants.c.index.in_(indices)).values(resident=None))
     for each in erased:
-        still = (t.grants.c.index == each.index) & t.grants.c.ended_by.is_(None)
-        await connection.execute(update(t.grants).where(still).values(ended_by=each.entry))
+        await end_grant(connection, each.index, each.entry)
     rows = [{"index": each.index, "entry": each.entry, "approvals": approvals} for each in erased]
     await connection.execute(insert(t.erasures), rows)
 
@@ -147,18 +131,24 @@ async def finish(store: Store, erased: list[Erased]) -> None:
     metrics.erasures.inc(len(erased))
 
 
-async def farewell(store: Store, said: Farewell) -> None:
-    """Forget an enrolment whose signature and freshness the caller has checked.
+async def farewell(store: Store, nonces: Nonces, token: str) -> None:
+    """Forget an enrolment, as its resident has signed with the key at the service.
 
-    Raises NotFound where the key is not enrolled, NotPermitted while consents of it are left.
+    Raises Malformed, SignatureInvalid, ClockSkew, Replayed, NotFound where the key is not enrolled, and NotPermitted while
+    consents of it are left.
     """
+    claimed = jws.read_unverified(token, Farewell, "farewell")
+    said = jws.verify(token, bytes.fromhex(claimed.key), Farewell, "farewell")
+    if said.log != store.state.log:
+        raise SignatureInvalid("The request was signed for another town's ledger.")
+    mine = t.residents.c.key == bytes.fromhex(said.key)
+    async with store.databases.reader.connect() as connection:
+        await _enrolled(connection, mine)  # anyone can make keys: theirs must not push others' nonces out of memory
+    await nonces.check(said.nonce, said.at)
 
     async def act(transaction: Transaction) -> None:
-        mine = t.residents.c.key == bytes.fromhex(said.key)
-        row = (await transaction.connection.execute(select(t.residents.c.id).where(mine))).first()
-        if row is None:
-            raise NotFound("No resident is enrolled with this key.")
-        left = select(t.grants.c.index).where(t.grants.c.resident == row.id).limit(1)
+        resident = await _enrolled(transaction.connection, mine)
+        left = select(t.grants.c.index).where(t.grants.c.resident == resident).limit(1)
         if (await transaction.connection.execute(left)).first():
             raise NotPermitted("Consents of this resident are left; erase them first.")
         await transaction.connection.execute(delete(t.residents).where(mine))
@@ -167,50 +157,9 @@ async def farewell(store: Store, said: Farewell) -> None:
     await store.databases.cut_log()
 
 
-async def take_erased_words(store: Store, tokens: list[Token]) -> int:
-    """Keep holders' words that an erased consent is gone from their nodes; return how many were new.
-
-    Raises SignatureInvalid, NotFound or ProofInvalid, and then keeps none.
-    """
-
-    async def act(transaction: Transaction) -> int:
-        rows = [await _check_word(transaction, token) for token in tokens]
-        new = 0
-        for row in rows:
-            same = (t.erased_words.c.index == row["index"]) & (t.erased_words.c.holder == row["holder"])
-            if (await transaction.connection.execute(select(t.erased_words.c.index).where(same))).first() is None:
-                await transaction.connection.execute(insert(t.erased_words), row)
-                new += 1
-        return new
-
-    return await store.submit(act)
-
-
-async def _check_word(transaction: Transaction, token: str) -> dict[str, str | int]:
-    claimed = jws.read_unverified(token, ErasedWord, "erased word")
-    member = transaction.state.participant(claimed.from_)
-    if member is None:
-        raise SignatureInvalid("The word is not by a holder of this town.")
-    query = (
-        select(t.erasures.c.entry, t.entries.c.data, t.grants.c.policy_sha256)
-        .join(t.entries, t.entries.c.index == t.erasures.c.entry)
-        .join(t.grants, t.grants.c.index == t.erasures.c.index)
-        .where(t.erasures.c.index == claimed.index)
-    )
-    row = (await transaction.connection.execute(query)).first()
+async def _enrolled(connection: AsyncConnection, mine: ColumnElement[bool]) -> int:
+    """Return the resident of that key; raise NotFound where there is none."""
+    row = (await connection.execute(select(t.residents.c.id).where(mine))).first()
     if row is None:
-        raise NotFound("No consent at that place of the ledger was erased.")
-    sha256 = hashlib.sha256(bytes(row.data)).hexdigest()
-    check_erased_word(
-        token,
-        # Said anew with the key of today: an older one may be in a thief's hands, and this has no end as a round has.
-        transaction.state.keys_since(claimed.from_, row.entry)[:1],
-        log=transaction.state.log,
-        holder=claimed.from_,
-        index=claimed.index,
-        entry=row.entry,
-        entry_sha256=sha256,
-    )
-    if claimed.from_ not in transaction.state.versions[bytes(row.policy_sha256).hex()].document.holders:
-        raise ProofInvalid("The word is by a holder that never had a part in that consent.")
-    return {"index": claimed.index, "holder": claimed.from_, "token": token}
+        raise NotFound("No resident is enrolled with this key.")
+    return int(row.id)

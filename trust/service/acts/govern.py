@@ -3,43 +3,16 @@
 The same member's body, policy or log key sent again (the answer was lost) gets the index where it stands already.
 """
 
-from typing import Annotated
-
-from msgspec import Meta, Raw, Struct
-
 from ledger import entries as e
 from ledger.canonical import encode
-from ledger.entries import LogKeyBody, MemberBody, Token
 from ledger.errors import Malformed, NotPermitted
 from policies.document import decode_document
 from policies.governance import check_quorum
 from policies.log_key_changes import change_log_keys, make_log_key_body
 from policies.replay import entry_sha256
+from trust.client.wire import LogKeyRequest, MemberRequest, PolicyRequest
 from trust.service.keys.own_keys import LogSigner
 from trust.service.store.store import Store, Transaction
-
-Tokens = Annotated[list[Token], Meta(min_length=1, max_length=64)]
-
-
-class MemberRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A member's body with the stewards' approvals."""
-
-    member: MemberBody
-    signatures: Tokens
-
-
-class PolicyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A policy document with the stewards' approvals."""
-
-    policy: Raw
-    signatures: Tokens
-
-
-class LogKeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The log's next keys with the stewards' approvals."""
-
-    log_key: LogKeyBody
-    signatures: Tokens
 
 
 async def found(store: Store, genesis: e.Genesis) -> None:

@@ -10,30 +10,24 @@ import asyncio
 import contextlib
 import os
 import sys
-from typing import Annotated, BinaryIO
+from typing import BinaryIO
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from ledger import canonical, ed25519
 from ledger.errors import MusubiError, PolicyNotCurrent, RateLimited, Unavailable
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General, read_consent
 from policies.document import Policy
+from trust.client.wire import GrantRequest
 from trust.runtime.problems import error_of, problem
 from trust.service.keys.records import seal_record
 
-MAX_BATCH = 512
 MAX_WAITING = 64
 """How many large requests may wait for a worker; each is at most one body in memory."""
 SMALL = 8
 """Up to so many consents are read in the service itself."""
-
-
-class GrantRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Consents to take in, each a whole bundle (``policies.consents.bundle.Bundle``)."""
-
-    bundles: Annotated[list[Raw], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 class CheckedConsent(Struct, frozen=True, kw_only=True, array_like=True):

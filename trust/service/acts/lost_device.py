@@ -17,7 +17,6 @@ The record behind each revocation is the provider's attestation, sealed like any
 import secrets
 from secrets import SystemRandom
 
-from msgspec import Struct
 from sqlalchemy import insert, or_, select, update
 
 from ledger import canonical
@@ -25,9 +24,10 @@ from ledger import entries as e
 from ledger.errors import NotFound, Replayed
 from policies.consents.bundle import NONE, Bundle, Leaf, commitment
 from policies.replay import State, grant_in_force
+from trust.client.wire import EndedGrant, EnrolmentRequest, ReplacedDevice
 from trust.service import metrics
-from trust.service.acts.enrol import EnrolmentRequest, attested_row, providers_of, refuse_lost
-from trust.service.acts.revoke import Revoked, promised
+from trust.service.acts.enrol import attested_row, providers_of, refuse_lost
+from trust.service.acts.revoke import append_revocation, promised
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.keys.record_keys import RecordKeys
@@ -37,27 +37,16 @@ from trust.service.store.store import Store, Transaction
 _random = SystemRandom()
 
 
-class EndedGrant(Struct, frozen=True, kw_only=True):
-    """One grant that ended with the old device, and what a revocation is answered with."""
-
-    grant: int
-    revoked: Revoked
-
-
-class Replaced(Struct, frozen=True, kw_only=True):
-    """The new key is enrolled in the old one's place."""
-
-    ended: list[EndedGrant]
-
-
-async def replace_device(store: Store, request: EnrolmentRequest, operator: str, signer: OperatorSigner) -> Replaced:
+async def replace_device(
+    store: Store, request: EnrolmentRequest, operator: str, signer: OperatorSigner
+) -> ReplacedDevice:
     """Enrol a new key for a person whose device is lost and end what the old key granted, once that is durable.
 
     The same request again gives the same answer and changes nothing more. Raises SignatureInvalid, ConsentMismatch, NotFound (a person who was
     never enrolled), NotPermitted (a key that was lost) or Replayed (a key of somebody else's).
     """
 
-    async def act(transaction: Transaction) -> Replaced:
+    async def act(transaction: Transaction) -> ReplacedDevice:
         connection, state = transaction.connection, transaction.state
         row = attested_row(request, providers_of(state), state.log, "lost-device")
         await refuse_lost(connection, [row["key"]])
@@ -71,7 +60,7 @@ async def replace_device(store: Store, request: EnrolmentRequest, operator: str,
             raise NotFound("This person is not enrolled here; enrol the device in the ordinary way.")
         if bytes(theirs.key) == row["key"]:
             before = await _ended_before(transaction, store.keys, theirs.id, request.attestation)
-            return Replaced(ended=[_ended(state, entry, index, operator, signer) for index, entry in before])
+            return ReplacedDevice(ended=[_ended(state, entry, index, operator, signer) for index, entry in before])
         values = {name: row[name] for name in ("key", "level", "date")}
         await connection.execute(update(t.residents).where(t.residents.c.id == theirs.id).values(values))
         if (await connection.execute(select(t.lost_keys.c.key).where(t.lost_keys.c.key == theirs.key))).first() is None:
@@ -82,14 +71,10 @@ async def replace_device(store: Store, request: EnrolmentRequest, operator: str,
         for grant, leaves in grants:
             record = _record(request.attestation, leaves)
             entry = e.Revoke(at=transaction.at, grant=grant, reason="lost-device", commitment=commitment(record))
-            index = transaction.append(entry)
-            key, sealed = seal_record(canonical.encode(record))
-            await connection.execute(update(t.grants).where(t.grants.c.index == grant).values(ended_by=index))
-            await connection.execute(insert(t.records), {"index": index, "sealed": sealed})
-            transaction.record_keys.append((index, key))
+            index = await append_revocation(transaction, entry, *seal_record(canonical.encode(record)))
             ended.append(_ended(state, entry, index, operator, signer))
         metrics.revocations.inc(len(ended))
-        return Replaced(ended=sorted(ended, key=lambda each: each.grant))
+        return ReplacedDevice(ended=sorted(ended, key=lambda each: each.grant))
 
     return await store.submit(act)
 

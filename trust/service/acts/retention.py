@@ -19,7 +19,8 @@ from ledger.notes.cosignatures import median_time
 from ledger.notes.note import parse_note
 from ledger.notes.witness_policy import WitnessPolicy
 from policies.budgets import local_day
-from trust.service.acts.erase import Erased, erase_records, finish
+from trust.client.wire import Erased
+from trust.service.acts.erase import erase_records, finish
 from trust.service.database import tables as t
 from trust.service.store.store import Store, Transaction
 

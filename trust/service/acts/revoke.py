@@ -7,39 +7,24 @@ answer: everything that the promise says stands in the entry.
 
 from typing import Any
 
-from msgspec import Struct
 from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.entries import Index
 from ledger.errors import AlreadyEnded, NotFound
-from policies.consents.bundle import Bundle, commitment
+from policies.consents.bundle import commitment
 from policies.consents.consent import read_consent
 from policies.consents.promises import PROMISE_SECONDS, Promise
 from policies.consents.revocation import Revocation, read_lone_revocation, read_revocation
 from policies.replay import State
+from trust.client.wire import Revoked, RevokeRequest
 from trust.service import metrics
 from trust.service.acts.enrol import refuse_lost
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.keys.records import open_record, seal_record
 from trust.service.store.store import Store, Transaction
-
-
-class RevokeRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The grant to end, and the signed revocation."""
-
-    grant: Index
-    bundle: Bundle
-
-
-class Revoked(Struct, frozen=True, kw_only=True):
-    """Where the revocation stands in the ledger, the signed promise, and the entry that says whose signature that is."""
-
-    index: int
-    operator: int | None
-    promise: str
 
 
 async def revoke(store: Store, request: RevokeRequest, operator: str, signer: OperatorSigner) -> Revoked:
@@ -72,10 +57,7 @@ async def revoke(store: Store, request: RevokeRequest, operator: str, signer: Op
         if row.ended_by is not None:
             raise AlreadyEnded("This consent was ended before; nothing more needs to be done.", index=row.ended_by)
         entry = e.Revoke(at=transaction.at, grant=request.grant, reason="withdrawn", commitment=committed)
-        index = transaction.append(entry)
-        await connection.execute(update(t.grants).where(t.grants.c.index == request.grant).values(ended_by=index))
-        await connection.execute(insert(t.records), {"index": index, "sealed": sealed})
-        transaction.record_keys.append((index, key))
+        index = await append_revocation(transaction, entry, key, sealed)
         return promised(state, entry, index, operator, signer)
 
     revoked = await store.submit(act)
@@ -87,6 +69,21 @@ def _said_by(request: RevokeRequest) -> bytes:
     """Return the key at the service that a revocation names; whether it signed is looked at later."""
     general = jws.read_unverified(request.bundle.leaves[0].body, Revocation, "revocation")
     return bytes.fromhex(general.key)
+
+
+async def append_revocation(transaction: Transaction, entry: e.Revoke, key: bytes, sealed: bytes) -> int:
+    """Append a ``revoke`` entry, end its grant and keep the sealed record behind it; return the entry's index."""
+    index = transaction.append(entry)
+    await end_grant(transaction.connection, entry.grant, index)
+    await transaction.connection.execute(insert(t.records), {"index": index, "sealed": sealed})
+    transaction.record_keys.append((index, key))
+    return index
+
+
+async def end_grant(connection: AsyncConnection, grant: int, ended_by: int) -> None:
+    """Note which entry ended a grant. One that has ended keeps its end: an erasure comes after it, and changes nothing."""
+    stands = (t.grants.c.index == grant) & t.grants.c.ended_by.is_(None)
+    await connection.execute(update(t.grants).where(stands).values(ended_by=ended_by))
 
 
 def promised(state: State, entry: e.Revoke, index: int, operator: str, signer: OperatorSigner) -> Revoked:
@@ -106,11 +103,7 @@ def promised(state: State, entry: e.Revoke, index: int, operator: str, signer: O
 
 async def _same_before(transaction: Transaction, ended_by: int, grant: int, committed: str) -> e.Revoke | None:
     """Return the entry that ended the grant, if this very revocation, by its commitment, is what it stands for."""
-    query = select(t.entries.c.data).where(t.entries.c.index == ended_by)
-    row = (await transaction.connection.execute(query)).first()
-    # An entry of this very group is not written yet; the last one appended is that of the largest index.
-    data = transaction.appended[ended_by - transaction.state.size] if row is None else bytes(row.data)
-    entry = e.decode(data)
+    entry = await transaction.entry(ended_by)
     same = isinstance(entry, e.Revoke) and (entry.grant, entry.commitment) == (grant, committed)
     return entry if same and isinstance(entry, e.Revoke) else None
 

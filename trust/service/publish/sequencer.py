@@ -52,7 +52,8 @@ from trust.service.keys.own_keys import LogSigner
 from trust.service.publish.lock_state import RESTORE, check_root
 from trust.service.store.bell import Bell
 from trust.service.store.election import BEAT_SECONDS, Election
-from trust.service.store.store import Store, read_entries
+from trust.service.store.entry_rows import read_entries
+from trust.service.store.store import Store
 
 MAX_BATCH = 20_000
 RETRY_SECONDS = 1.0

@@ -21,6 +21,7 @@ from queries.rounds.messages import CaughtUp
 from trust.runtime.clock import MAX_SKEW_SECONDS
 from trust.service import metrics
 from trust.service.database import tables as t
+from trust.service.store.entry_rows import entry_at
 from trust.service.store.store import Store, Transaction
 
 LAGGING_SECONDS = 60
@@ -99,6 +100,11 @@ class CaughtUpBooks:
             async for row in result:
                 metrics.stop_seconds.observe(max(0, now - e.decode(bytes(row.data)).at))
 
+    async def sizes(self) -> dict[str, int]:
+        """Return the tree size that each holder's node has signed it is caught up with, as written down."""
+        async with self._store.databases.reader.connect() as connection:
+            return {holder: each.size for holder, each in (await _read(connection)).items()}
+
     async def standing(self, published: int) -> dict[str, Standing]:
         """Return how far every holder that was ever registered is."""
         async with self._store.databases.reader.connect() as connection:
@@ -106,7 +112,7 @@ class CaughtUpBooks:
             found = {}
             for holder in self._store.state.members:
                 latest = self._latest(holder, written)
-                since = (await _entry(connection, latest.size)).at if latest.size < published else None
+                since = (await entry_at(connection, latest.size)).at if latest.size < published else None
                 found[holder] = Standing(size=latest.size, heard=latest.heard, waits_since=since)
         return found
 
@@ -114,7 +120,7 @@ class CaughtUpBooks:
         """Return where the end of a consent has come to. Raises NotFound unless the entry there is one."""
         state = self._store.state
         async with self._store.databases.reader.connect() as connection:
-            entry = await _entry(connection, index) if 0 <= index < published else None
+            entry = await entry_at(connection, index) if 0 <= index < published else None
             grant = await _ended_grant(connection, entry)
             query = select(t.grants.c.policy_sha256).where(t.grants.c.index == grant)
             row = (await connection.execute(query)).first() if grant is not None else None
@@ -206,15 +212,10 @@ async def _any_ended(connection: AsyncConnection, policy_sha256: bytes, first: i
     return False
 
 
-async def _entry(connection: AsyncConnection, index: int) -> e.AnyEntry:
-    row = (await connection.execute(select(t.entries.c.data).where(t.entries.c.index == index))).one()
-    return e.decode(bytes(row.data))
-
-
 async def _ended_grant(connection: AsyncConnection, entry: e.AnyEntry | None) -> int | None:
     """Return the grant that an entry is about: the one revoked or erased, or whose revocation's record was erased."""
     if isinstance(entry, e.Erase):
-        erased = await _entry(connection, entry.index)
+        erased = await entry_at(connection, entry.index)
         return erased.grant if isinstance(erased, e.Revoke) else entry.index
     return entry.grant if isinstance(entry, e.Revoke) else None
 
@@ -237,4 +238,4 @@ async def _time(connection: AsyncConnection, state: State, each: HolderStopped) 
     """Return when a holder stopped: as it says, or when it left; None where it has done neither."""
     if each.token is not None:
         return jws.read_unverified(each.token, CaughtUp).at
-    return (await _entry(connection, each.member)).at if has_gone(state, each.holder) else None
+    return (await entry_at(connection, each.member)).at if has_gone(state, each.holder) else None

@@ -14,18 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger import jws
-from ledger.errors import NotPermitted, ProofInvalid, Replayed, RoundClosed
+from ledger.errors import NotFound, NotPermitted, ProofInvalid, Replayed, RoundClosed
 from policies.replay import OpenRound, State
 from queries.rounds.admission import plan_of
 from queries.rounds.local import combine
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, token_sha256, transcript_sha256
+from trust.client.paths import Step
+from trust.client.wire import RoundStatus
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.store.bell import Bell
 from trust.service.store.store import Store, Transaction
 
-Step = Literal["countersign", "share", "word"]
 _KINDS: dict[Step, type[Countersign | Share | Word]] = {"countersign": Countersign, "share": Share, "word": Word}
 
 
@@ -107,6 +108,46 @@ class Rounds:
         opened = self._store.state.rounds[admit]
         now = self._store.clock()
         return [holder for holder in opened.admit.participants if self._task(admit, opened, holder, now) is not None]
+
+    def open_below(self, published: int) -> list[int]:
+        """Return the ``admit`` indices of the published questions that are still open."""
+        return [index for index in self._store.state.rounds if index < published]
+
+    async def status(self, admit: int, seconds: float) -> RoundStatus:
+        """Return where a round stands, waiting up to ``seconds`` for its end. Raises NotFound where no question is there."""
+        store, unknown = self._store, NotFound("The ledger has no such question.")
+        if not 0 <= admit < store.size:
+            raise unknown
+        waiting_for: list[str] = []
+        if admit in store.state.rounds:
+            await self._bell.until(lambda: (admit not in store.state.rounds) or None, seconds)
+            if admit in store.state.rounds:
+                waiting_for = self.waiting_for(admit)
+        query = select(t.rounds.c.closed_by, t.rounds.c.released).where(t.rounds.c.admit == admit)
+        async with store.databases.reader.connect() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise unknown
+        status: Literal["open", "released", "refunded"] = "released" if row.released else "refunded"
+        if row.closed_by is None:
+            status = "open"
+        return RoundStatus(status=status, closed_by=row.closed_by, waiting_for=waiting_for)
+
+    async def shares(self, admit: int, published: int) -> dict[str, str]:
+        """Return each holder's signed share of a question whose answer is published. Raises NotFound."""
+        query = (
+            select(t.messages.c.holder, t.messages.c.token)
+            .join(t.rounds, t.rounds.c.admit == t.messages.c.admit)
+            .where(t.messages.c.admit == admit, t.messages.c.step == "share", t.rounds.c.released)
+            .where(t.rounds.c.closed_by < published)
+        )
+        found: dict[str, str] = {}
+        if 0 <= admit < self._store.size:
+            async with self._store.databases.reader.connect() as connection:
+                found = {row.holder: row.token for row in await connection.execute(query)}
+        if not found:
+            raise NotFound("No answered question is at that place of the ledger.")
+        return found
 
     def _task(self, index: int, opened: OpenRound, holder: str, now: int) -> Task | None:
         talk = self._talk(index)

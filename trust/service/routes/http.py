@@ -33,10 +33,9 @@ def service_of(request: ApiRequest) -> Service:
     return service
 
 
-async def read_json(request: ApiRequest, type_: type[T], what: str) -> tuple[T, bytes]:
-    """Read a canonical JSON body; return it and its bytes. Raises Malformed or TooLarge."""
-    body = await request.body()
-    return canonical.decode(body, type_, what), body
+async def read_json(request: ApiRequest, type_: type[T], what: str) -> T:
+    """Read a canonical JSON body. Raises Malformed or TooLarge."""
+    return canonical.decode(await request.body(), type_, what)
 
 
 async def read_token(request: ApiRequest) -> str:

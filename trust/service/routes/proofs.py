@@ -1,9 +1,11 @@
-"""Public proofs for residents (docs/reference/resident-proofs.md): in force or not, every question, stopped everywhere."""
+"""Public proofs for residents (docs/reference/resident-proofs.md): in force or not, every question, stopped, erased."""
 
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery
 
 from ledger.errors import Malformed
+from trust.client import paths
+from trust.service.acts.erased_words import erasure_at
 from trust.service.routes.http import ApiRequest, json_answer, service_of
 from trust.service.routes.log import BRIEF, IMMUTABLE
 
@@ -11,7 +13,7 @@ MOST = 2**53 - 1
 """The largest number that every JSON reader holds exactly."""
 
 
-@get("/v1/log/in-force/{policy_sha256:str}/{size:int}/{index:int}")
+@get(paths.IN_FORCE)
 async def in_force(
     request: ApiRequest,
     policy_sha256: FromPath[str],
@@ -26,13 +28,12 @@ async def in_force(
     await service.catch_up_past(size - 1)
     published = service.sequencer.size
     answer = json_answer(await service.past_sets.prove(policy_sha256, size, index, charge, published))
-    answer.headers.update(
-        IMMUTABLE if size < published else BRIEF
-    )  # the next entry decides the moment of the newest size
+    # the next entry decides the moment of the newest size
+    answer.headers.update(IMMUTABLE if size < published else BRIEF)
     return answer
 
 
-@get("/v1/log/uses/{policy_sha256:str}/{index:int}")
+@get(paths.USES)
 async def uses(
     request: ApiRequest, policy_sha256: FromPath[str], index: FromPath[int], first: FromQuery[int] = 0
 ) -> Response[bytes]:
@@ -43,7 +44,7 @@ async def uses(
     return json_answer(await service.past_sets.uses(policy_sha256, index, first, service.sequencer.size))
 
 
-@get("/v1/log/stopped/{index:int}")
+@get(paths.STOPPED)
 async def stopped(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     """Give each holder's signed statement that covers the end of a consent at ``index``; name those that lag."""
     service = service_of(request)
@@ -51,4 +52,20 @@ async def stopped(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     return json_answer(await service.caught_up.stopped(index, service.sequencer.size))
 
 
-routes = [in_force, uses, stopped]
+@get(paths.CAUGHT_UP)
+async def caught_up(request: ApiRequest) -> Response[bytes]:
+    """Give the tree size that each holder's node has signed it is caught up with, and the ``published`` one."""
+    service = service_of(request)
+    return json_answer({**await service.caught_up.sizes(), "published": service.sequencer.size})
+
+
+@get(paths.ERASURE)
+async def erasure(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
+    """Say which entry erased a consent's record, and give each holder's signed word; null where a node is still to say it.
+
+    For an erasure that an authority ordered, the stewards' approvals are there too.
+    """
+    return json_answer(await erasure_at(service_of(request).store, index))
+
+
+routes = [in_force, uses, stopped, caught_up, erasure]

@@ -1,51 +1,48 @@
-"""Keys in public: the log's key history with its proofs, its next change, and the members as they stand."""
-
-import asyncio
+"""For stewards: what their quorum signed is handed in here; and the members as they stand."""
 
 from litestar import Response, get, post
-from msgspec import Raw
 
-from ledger.notes.receipts import Receipt
-from ledger.tlog.tiles import TileReader
-from ledger.tlog.tree import prove_inclusion
-from trust.log.proven_keys import ProvenChange, ProvenLogKeys
-from trust.service.acts.govern import LogKeyRequest, change_log_key
+from trust.client import paths
+from trust.client.wire import ErasedRecords, LogKeyRequest, MemberRequest, OrderRequest, Placed, PolicyRequest
+from trust.service.acts.erase import erase_ordered
+from trust.service.acts.govern import change_log_key, publish_policy, register_member
 from trust.service.routes.http import ApiRequest, json_answer, read_json, service_of
-from trust.service.service import Service
 
 
-@get("/v1/log-keys")
-async def log_keys(request: ApiRequest) -> Response[bytes]:
-    """Give every published change of the log's keys with its proof (``trust.log.proven_keys``)."""
-    service = service_of(request)
-    note = await service.sequencer.wait_for(1, service.settings.service.receipt_wait_seconds)
-    size = int(note.split(b"\n", 2)[1])
-    keys = service.store.state.log_keys
-    indices = [index for index, _ in keys.changes[1:] if index < size] if keys is not None else []
-    changes = [await _prove(service, index, size, note) for index in indices]
-    return json_answer(ProvenLogKeys(genesis=Raw(await service.store.entry(0) or b""), changes=changes))
+@post(paths.MEMBERS, status_code=200)
+async def members(request: ApiRequest) -> Response[bytes]:
+    """Register an organisation that the stewards' quorum signed."""
+    wanted = await read_json(request, MemberRequest, "member")
+    return json_answer(Placed(index=await register_member(service_of(request).store, wanted)))
 
 
-async def _prove(service: Service, index: int, size: int, note: bytes) -> ProvenChange:
-    reader = TileReader(service.tiles.read_tile, size)
-    proof = await asyncio.to_thread(prove_inclusion, index, size, reader)
-    receipt = Receipt(index=index, proof=proof, checkpoint=note).format().decode()
-    return ProvenChange(index=index, entry=Raw(await service.store.entry(index) or b""), receipt=receipt)
-
-
-@post("/v1/log-keys", status_code=200)
-async def next_log_key(request: ApiRequest) -> Response[bytes]:
-    """Have the log sign with its next key, which the stewards' quorum signed; it signs the tree that holds the entry."""
-    wanted, _ = await read_json(request, LogKeyRequest, "log key")
-    service = service_of(request)
-    return json_answer({"index": await change_log_key(service.store, wanted, service.log_signer)})
-
-
-@get("/v1/members", sync_to_thread=False)
+@get(paths.MEMBERS, sync_to_thread=False)
 def current_members(request: ApiRequest) -> Response[bytes]:
     """Give the members as they stand, by alias; the ledger has them too."""
     state = service_of(request).store.state
     return json_answer([body for _, body in sorted(state.members.items())])
 
 
-routes = [log_keys, next_log_key, current_members]
+@post(paths.POLICIES, status_code=200)
+async def policies(request: ApiRequest) -> Response[bytes]:
+    """Publish a policy version that the stewards' quorum signed."""
+    wanted = await read_json(request, PolicyRequest, "policy")
+    return json_answer(Placed(index=await publish_policy(service_of(request).store, wanted)))
+
+
+@post(paths.LOG_KEYS, status_code=200)
+async def next_log_key(request: ApiRequest) -> Response[bytes]:
+    """Have the log sign with its next key, which the stewards' quorum signed; it signs the tree that holds the entry."""
+    wanted = await read_json(request, LogKeyRequest, "log key")
+    service = service_of(request)
+    return json_answer(Placed(index=await change_log_key(service.store, wanted, service.log_signer)))
+
+
+@post(paths.ORDERED_ERASURES, status_code=200)
+async def ordered_erasures(request: ApiRequest) -> Response[bytes]:
+    """Destroy the record of one consent by an authority's order that the stewards' quorum signed."""
+    wanted = await read_json(request, OrderRequest, "order")
+    return json_answer(ErasedRecords(erased=await erase_ordered(service_of(request).store, wanted)))
+
+
+routes = [members, current_members, policies, next_log_key, ordered_erasures]

@@ -22,7 +22,7 @@ transaction (``trust.service.database.engine``), and nothing of its group stands
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -41,12 +41,12 @@ from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.store.election import Election
+from trust.service.store.entry_rows import entry_at, read_entries, read_entry, read_size
 
 T = TypeVar("T")
 Act = Callable[["Transaction"], Awaitable[Any]]
 
 GROUP = 64
-CHUNK = 2_000
 COPY_EVERY = 20_000
 """The kept copy of the state is renewed after so many entries, or a twentieth of the log if that is more."""
 MOST_FAILURES = 3
@@ -95,6 +95,11 @@ class Transaction:
         replay(self.state, index, data, UniqueByTable())
         self.appended.append(data)
         return index
+
+    async def entry(self, index: int) -> e.AnyEntry:
+        """Return one entry, also one that an act of this very group has appended. Raises NotFound."""
+        written = self.state.size - len(self.appended)
+        return e.decode(self.appended[index - written]) if index >= written else await entry_at(self.connection, index)
 
 
 class Store:
@@ -172,17 +177,21 @@ class Store:
     async def follow(self) -> None:
         """Take in what other processes have appended. Raises HistoryForked where the store has gone back."""
         async with self._writing, self.databases.reader.connect() as connection:
-            size = (await connection.execute(select(t.head.c.size))).scalar_one()
+            size = await read_size(connection)
             if size < self.size:
                 raise HistoryForked("Entries that were committed are gone from the database: it has gone back in time.")
             if self._state is None or size > self._state.size:
                 await self._rebuild(connection)
 
-    async def entry(self, index: int) -> bytes | None:
-        """Return the bytes of one committed entry."""
+    async def committed_size(self) -> int:
+        """Return how many entries the database has: of every process, also those that are not taken in here yet."""
         async with self.databases.reader.connect() as connection:
-            row = (await connection.execute(select(t.entries.c.data).where(t.entries.c.index == index))).first()
-        return bytes(row[0]) if row else None
+            return await read_size(connection)
+
+    async def entry(self, index: int) -> bytes | None:
+        """Return the bytes of one committed entry, or None where there is none."""
+        async with self.databases.reader.connect() as connection:
+            return await read_entry(connection, index)
 
     async def _run(self) -> None:
         while True:
@@ -306,19 +315,3 @@ async def _outcome(place: int, act: Act, transaction: Transaction) -> Any:
         return error
     except Exception as error:
         raise _ActFailed(place, type(error).__name__) from error
-
-
-async def read_entries(
-    connection: AsyncConnection, first: int, last: int | None = None
-) -> AsyncIterator[tuple[int, bytes]]:
-    """Yield (index, bytes) of the committed entries from ``first`` to before ``last``, a bounded chunk at a time."""
-    while last is None or first < last:
-        end = first + CHUNK if last is None else min(first + CHUNK, last)
-        wanted = t.entries.c.index.between(first, end - 1)
-        query = select(t.entries.c.index, t.entries.c.data).where(wanted).order_by(t.entries.c.index)
-        rows = (await connection.execute(query)).all()
-        for row in rows:
-            yield int(row[0]), bytes(row[1])
-        if len(rows) < end - first:
-            return
-        first = end

@@ -50,9 +50,10 @@ from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.settings import SETTINGS, Settings, load_settings
-from trust.service.store.store import UniqueByTable, read_entries
+from trust.service.store.entry_rows import read_entries
+from trust.service.store.store import UniqueByTable
 from trust.service.upkeep.backup import DATABASE, GENESIS, copy_rows, read_genesis
-from trust.service.upkeep.rows_from_log import LogRows
+from trust.service.upkeep.rows_from_log import RowsFromLog
 
 MARK = "restore-under-way"
 """A file that is in the folder from the first write to the last."""
@@ -263,7 +264,7 @@ async def _restore_database(
         if not databases.sqlite:
             await _copy_into(connection, folder)
         before = (await connection.execute(select(t.head.c.size))).scalar_one()
-        rows = LogRows(connection, state)
+        rows = RowsFromLog(connection, state)
         follower = LogFollower(FolderLog(log), trust.log_keys, trust.witnesses)
         for batch in follower.follow() if _size(log) else ():
             await _take_entries(connection, batch, before)

@@ -12,13 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from policies.replay import State
-from trust.service.acts.erase import Erased, clear_rows
+from trust.client.wire import Erased
+from trust.service.acts.erase import clear_rows
+from trust.service.acts.revoke import end_grant
 from trust.service.database import tables as t
 
 AT_ONCE = 500
 
 
-class LogRows:
+class RowsFromLog:
     """Collects rows entry by entry. ``state`` is the replay's, right after each entry that ``take`` is given."""
 
     def __init__(self, connection: AsyncConnection, state: State) -> None:
@@ -66,7 +68,7 @@ class LogRows:
                 await self._connection.execute(insert(table), rows)
                 rows.clear()
         for grant, index in self._ends:
-            await self._connection.execute(update(t.grants).where(t.grants.c.index == grant).values(ended_by=index))
+            await end_grant(self._connection, grant, index)
         for admit, values in self._closed:
             await self._connection.execute(update(t.rounds).where(t.rounds.c.admit == admit).values(values))
         await self._shut_out()

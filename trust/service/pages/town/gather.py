@@ -1,8 +1,6 @@
 """Gathering what the public page shows: from the state, the latest rounds and refusals, and the checkpoint."""
 
 from msgspec import structs
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger.entries import Text
@@ -16,10 +14,11 @@ from queries.answers.finish import finish
 from queries.price.cost import epsilon_of
 from queries.question.tree import decode_query
 from queries.rounds.admission import plan_of
+from trust.client import paths
 from trust.pages.cards import PolicyCard, QuestionCard, RefusalCard, ShownCell, Spending
-from trust.service.database import tables as t
 from trust.service.pages.town.model import CheckpointCard, Cosigner, HolderCard, TownPage
 from trust.service.rounds.caught_up import LAGGING_SECONDS, has_gone
+from trust.service.rounds.latest import LatestQuestion, LatestRefusal, latest_questions, latest_refusals
 from trust.service.service import Service
 
 LATEST_QUESTIONS = 8
@@ -63,9 +62,9 @@ async def _holders(service: Service, state: State, now: int) -> tuple[HolderCard
 
 
 async def _gather(service: Service, state: State, now: int) -> TownPage:
-    async with service.databases.reader.connect() as connection:
-        questions = await _questions(connection, service)
-        refusals = await _refusals(connection, service)
+    published = service.sequencer.size
+    questions = await latest_questions(service.store, published, LATEST_QUESTIONS)
+    refusals = await latest_refusals(service.store, published, LATEST_REFUSALS)
     policies = tuple(_policy_card(state, record, now) for record in state.policies.values())
     return TownPage(
         title=state.trust_root.title,
@@ -76,8 +75,8 @@ async def _gather(service: Service, state: State, now: int) -> TownPage:
         checkpoint=_checkpoint(service, now),
         holders=(),
         policies=policies,
-        questions=questions,
-        refusals=refusals,
+        questions=tuple(_question_card(state, each) for each in questions),
+        refusals=tuple(_refusal_card(state, each) for each in refusals),
     )
 
 
@@ -96,7 +95,7 @@ def _checkpoint(service: Service, now: int) -> CheckpointCard | None:
         root=checkpoint.root.hex(),
         cosigners=cosigners,
         published_at=published_at,
-        url="/log/checkpoint",
+        url=paths.CHECKPOINT,
     )
 
 
@@ -135,42 +134,16 @@ def _spending(state: State, charge: budgets.Charge, policy: Policy) -> Spending:
     )
 
 
-async def _entry(connection: AsyncConnection, index: int) -> e.AnyEntry:
-    row = (await connection.execute(select(t.entries.c.data).where(t.entries.c.index == index))).one()
-    return e.decode(bytes(row.data))
-
-
-async def _questions(connection: AsyncConnection, service: Service) -> tuple[QuestionCard, ...]:
-    published = service.sequencer.size
-    query = (
-        select(t.rounds.c.admit, t.rounds.c.closed_by, t.rounds.c.released)
-        .where(t.rounds.c.admit < published)
-        .order_by(t.rounds.c.admit.desc())
-        .limit(LATEST_QUESTIONS)
-    )
-    cards = []
-    for row in (await connection.execute(query)).all():
-        admit = await _entry(connection, row.admit)
-        closed = row.closed_by is not None and row.closed_by < published
-        closing = await _entry(connection, row.closed_by) if closed else None
-        if isinstance(admit, e.Admit):
-            cards.append(
-                _question_card(service.store.state, row.admit, admit, row.closed_by if closed else None, closing)
-            )
-    return tuple(cards)
-
-
-def _question_card(
-    state: State, index: int, admit: e.Admit, closed_by: int | None, closing: e.AnyEntry | None
-) -> QuestionCard:
+def _question_card(state: State, question: LatestQuestion) -> QuestionCard:
+    admit, closing = question.admit, question.closing
     policy = state.versions[admit.policy_sha256].document
     plan = plan_of(state, admit)
     cells: tuple[ShownCell, ...] = ()
     if isinstance(closing, e.Release):
         cells = tuple(_cell(cell) for cell in finish(plan, admit.noise, closing.vector))
     return QuestionCard(
-        admit_index=index,
-        release_index=closed_by if cells else None,
+        admit_index=question.index,
+        release_index=question.closed_by if cells else None,
         status="answered" if cells else "refunded" if closing else "running",
         asked_at=admit.at,
         by=_title(state, admit.by),
@@ -190,33 +163,19 @@ def _cell(cell: answer.Cell) -> ShownCell:
     return ShownCell(key=key, measure=measure, value=cell.value, half_width=cell.half_width)
 
 
-async def _refusals(connection: AsyncConnection, service: Service) -> tuple[RefusalCard, ...]:
-    state = service.store.state
-    query = (
-        select(t.refusals.c.index.label("place"))
-        .where(t.refusals.c.index < service.sequencer.size)
-        .order_by(t.refusals.c.index.desc())
-        .limit(LATEST_REFUSALS)
+def _refusal_card(state: State, refusal: LatestRefusal) -> RefusalCard:
+    entry = refusal.refuse
+    record = state.policies.get(entry.policy)
+    over = entry.rule == "budget-exceeded" and record is not None
+    return RefusalCard(
+        index=refusal.index,
+        at=entry.at,
+        by=_title(state, entry.by),
+        policy=record.document.title if record else dict.fromkeys(TITLE_LANGUAGES, entry.policy),
+        rule=entry.rule,
+        account=entry.account,
+        asked=entry.asked,
+        left=entry.left,
+        epsilon_asked=epsilon_of(entry.asked, record.document.budget.delta) if over and record else "",
+        epsilon_left=epsilon_of(entry.left, record.document.budget.delta) if over and record else "",
     )
-    cards = []
-    for row in (await connection.execute(query)).all():
-        entry = await _entry(connection, row.place)
-        if not isinstance(entry, e.Refuse):
-            continue
-        record = state.policies.get(entry.policy)
-        over = entry.rule == "budget-exceeded" and record is not None
-        cards.append(
-            RefusalCard(
-                index=row.place,
-                at=entry.at,
-                by=_title(state, entry.by),
-                policy=record.document.title if record else dict.fromkeys(TITLE_LANGUAGES, entry.policy),
-                rule=entry.rule,
-                account=entry.account,
-                asked=entry.asked,
-                left=entry.left,
-                epsilon_asked=epsilon_of(entry.asked, record.document.budget.delta) if over and record else "",
-                epsilon_left=epsilon_of(entry.left, record.document.budget.delta) if over and record else "",
-            )
-        )
-    return tuple(cards)

@@ -1,0 +1,89 @@
+"""What holders say of erased consents: their nodes' signed words are taken in, kept, and given to whoever asks.
+
+Gather: the ``erase`` entry and the consent's policy. Decide: the word is by a holder of that policy, about that very
+entry. Apply: a row; the ledger gets nothing.
+"""
+
+import hashlib
+
+import msgspec
+from sqlalchemy import insert, select
+
+from ledger import jws
+from ledger.entries import Token
+from ledger.errors import NotFound, ProofInvalid, SignatureInvalid
+from policies.consents.erasure import ErasedWord, check_erased_word
+from trust.client.wire import ErasureAnswer
+from trust.service.database import tables as t
+from trust.service.store.store import Store, Transaction
+
+
+async def take_erased_words(store: Store, tokens: list[Token]) -> int:
+    """Keep holders' words that an erased consent is gone from their nodes; return how many were new.
+
+    Raises SignatureInvalid, NotFound or ProofInvalid, and then keeps none.
+    """
+
+    async def act(transaction: Transaction) -> int:
+        rows = [await _check_word(transaction, token) for token in tokens]
+        new = 0
+        for row in rows:
+            same = (t.erased_words.c.index == row["index"]) & (t.erased_words.c.holder == row["holder"])
+            if (await transaction.connection.execute(select(t.erased_words.c.index).where(same))).first() is None:
+                await transaction.connection.execute(insert(t.erased_words), row)
+                new += 1
+        return new
+
+    return await store.submit(act)
+
+
+async def _check_word(transaction: Transaction, token: str) -> dict[str, str | int]:
+    claimed = jws.read_unverified(token, ErasedWord, "erased word")
+    member = transaction.state.participant(claimed.from_)
+    if member is None:
+        raise SignatureInvalid("The word is not by a holder of this town.")
+    query = (
+        select(t.erasures.c.entry, t.entries.c.data, t.grants.c.policy_sha256)
+        .join(t.entries, t.entries.c.index == t.erasures.c.entry)
+        .join(t.grants, t.grants.c.index == t.erasures.c.index)
+        .where(t.erasures.c.index == claimed.index)
+    )
+    row = (await transaction.connection.execute(query)).first()
+    if row is None:
+        raise NotFound("No consent at that place of the ledger was erased.")
+    sha256 = hashlib.sha256(bytes(row.data)).hexdigest()
+    check_erased_word(
+        token,
+        # Said anew with the key of today: an older one may be in a thief's hands, and this has no end as a round has.
+        transaction.state.keys_since(claimed.from_, row.entry)[:1],
+        log=transaction.state.log,
+        holder=claimed.from_,
+        index=claimed.index,
+        entry=row.entry,
+        entry_sha256=sha256,
+    )
+    if claimed.from_ not in transaction.state.versions[bytes(row.policy_sha256).hex()].document.holders:
+        raise ProofInvalid("The word is by a holder that never had a part in that consent.")
+    return {"index": claimed.index, "holder": claimed.from_, "token": token}
+
+
+async def erasure_at(store: Store, index: int) -> ErasureAnswer:
+    """Return which entry erased the consent at ``index``, and what each holder has said of that. Raises NotFound."""
+    query = (
+        select(t.erasures.c.entry, t.erasures.c.approvals, t.grants.c.policy_sha256)
+        .join(t.grants, t.grants.c.index == t.erasures.c.index)
+        .where(t.erasures.c.index == index)
+    )
+    words = select(t.erased_words.c.holder, t.erased_words.c.token).where(t.erased_words.c.index == index)
+    async with store.databases.reader.connect() as connection:
+        row = (await connection.execute(query)).first() if 0 <= index < store.size else None
+        if row is None:
+            raise NotFound("No consent at that place of the ledger was erased.")
+        said = {each.holder: each.token for each in await connection.execute(words)}
+    holders = store.state.versions[bytes(row.policy_sha256).hex()].document.holders
+    return ErasureAnswer(
+        index=index,
+        entry=row.entry,
+        holders={holder: said.get(holder) for holder in holders},
+        approvals=msgspec.json.decode(row.approvals) if row.approvals else [],
+    )

@@ -1,0 +1,63 @@
+"""What is published, given out: tiles, receipts, and the log's keys with their proofs.
+
+What is given is what the checkpoint on disk commits to. The sequencer's own count may lag behind that file for a moment,
+and a reader who has just fetched the checkpoint must find every tile of it: so the file is asked too.
+"""
+
+import asyncio
+
+from msgspec import Raw
+
+from ledger.errors import NotFound
+from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.note import parse_note
+from ledger.notes.receipts import Receipt
+from ledger.tlog.tiles import TILE_WIDTH, Tile, TileReader, hashes_at
+from ledger.tlog.tree import prove_inclusion
+from trust.log.proven_keys import ProvenChange, ProvenLogKeys
+from trust.log.tile_folder import TileFolder
+from trust.service.store.store import Store
+
+
+async def read_published_tile(folder: TileFolder, tile: Tile, known: int) -> bytes:
+    """Return a tile's bytes; ``known`` is the published size as this process knows it.
+
+    Raises NotFound where the published log has no such tile: a file past the checkpoint may be torn.
+    """
+    reaches = tile.index * TILE_WIDTH + tile.width
+    if reaches > hashes_at(tile.level, known) and reaches > hashes_at(
+        tile.level, await asyncio.to_thread(_size_on_disk, folder)
+    ):
+        raise NotFound("The published log has no such tile.")
+    return await asyncio.to_thread(folder.read_tile, tile)
+
+
+def _size_on_disk(folder: TileFolder) -> int:
+    note = folder.read_checkpoint()
+    return 0 if note is None else _size_of(note)
+
+
+def _size_of(note: bytes) -> int:
+    return Checkpoint.parse(parse_note(note).text).size
+
+
+async def receipt_of(folder: TileFolder, index: int, note: bytes) -> Receipt:
+    """Return the receipt of the entry at ``index`` under a published checkpoint that covers it."""
+    size = _size_of(note)
+    proof = await asyncio.to_thread(prove_inclusion, index, size, TileReader(folder.read_tile, size))
+    return Receipt(index=index, proof=proof, checkpoint=note)
+
+
+async def prove_log_keys(store: Store, folder: TileFolder, note: bytes) -> ProvenLogKeys:
+    """Return the genesis entry, and every change of the log's keys that a published checkpoint covers, with its receipt."""
+    size, keys = _size_of(note), store.state.log_keys
+    indices = [index for index, _ in keys.changes[1:] if index < size] if keys is not None else []
+    changes = [
+        ProvenChange(
+            index=index,
+            entry=Raw(await store.entry(index) or b""),
+            receipt=(await receipt_of(folder, index, note)).format().decode(),
+        )
+        for index in indices
+    ]
+    return ProvenLogKeys(genesis=Raw(await store.entry(0) or b""), changes=changes)

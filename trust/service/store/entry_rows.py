@@ -1,0 +1,47 @@
+"""The ledger's entries as they lie in the database: one by its index, or many in their order."""
+
+from collections.abc import AsyncIterator
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import entries as e
+from ledger.errors import NotFound
+from trust.service.database import tables as t
+
+CHUNK = 2_000
+
+
+async def read_size(connection: AsyncConnection) -> int:
+    """Return how many entries are committed."""
+    return int((await connection.execute(select(t.head.c.size))).scalar_one())
+
+
+async def read_entry(connection: AsyncConnection, index: int) -> bytes | None:
+    """Return the exact bytes of one entry, or None where there is none."""
+    row = (await connection.execute(select(t.entries.c.data).where(t.entries.c.index == index))).first()
+    return bytes(row.data) if row else None
+
+
+async def entry_at(connection: AsyncConnection, index: int) -> e.AnyEntry:
+    """Return one entry; raise NotFound where there is none."""
+    data = await read_entry(connection, index)
+    if data is None:
+        raise NotFound("The ledger has no entry at that place.")
+    return e.decode(data)
+
+
+async def read_entries(
+    connection: AsyncConnection, first: int, last: int | None = None
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield (index, bytes) of the committed entries from ``first`` to before ``last``, a bounded chunk at a time."""
+    while last is None or first < last:
+        end = first + CHUNK if last is None else min(first + CHUNK, last)
+        wanted = t.entries.c.index.between(first, end - 1)
+        query = select(t.entries.c.index, t.entries.c.data).where(wanted).order_by(t.entries.c.index)
+        rows = (await connection.execute(query)).all()
+        for row in rows:
+            yield int(row[0]), bytes(row[1])
+        if len(rows) < end - first:
+            return
+        first = end
