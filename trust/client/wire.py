@@ -137,10 +137,13 @@ class Forgotten(Struct, frozen=True, kw_only=True):
 # For partners
 
 
+RoundState = Literal["open", "released", "refunded"]
+
+
 class RoundStatus(Struct, frozen=True, kw_only=True):
     """Where a round stands, by which published entry it is closed, and who is waited for."""
 
-    status: Literal["open", "released", "refunded"]
+    status: RoundState
     closed_by: int | None
     waiting_for: list[str]
 

@@ -4,8 +4,6 @@ Gather: the ``erase`` entry and the consent's policy. Decide: the word is by a h
 entry. Apply: a row; the ledger gets nothing.
 """
 
-import hashlib
-
 import msgspec
 from sqlalchemy import insert, select
 
@@ -13,6 +11,7 @@ from ledger import jws
 from ledger.entries import Token
 from ledger.errors import NotFound, ProofInvalid, SignatureInvalid
 from policies.consents.erasure import ErasedWord, check_erased_word
+from policies.replay import entry_sha256
 from trust.client.wire import ErasureAnswer
 from trust.service.database import tables as t
 from trust.service.store.store import Store, Transaction
@@ -51,7 +50,6 @@ async def _check_word(transaction: Transaction, token: str) -> dict[str, str | i
     row = (await transaction.connection.execute(query)).first()
     if row is None:
         raise NotFound("No consent at that place of the ledger was erased.")
-    sha256 = hashlib.sha256(bytes(row.data)).hexdigest()
     check_erased_word(
         token,
         # Said anew with the key of today: an older one may be in a thief's hands, and this has no end as a round has.
@@ -60,7 +58,7 @@ async def _check_word(transaction: Transaction, token: str) -> dict[str, str | i
         holder=claimed.from_,
         index=claimed.index,
         entry=row.entry,
-        entry_sha256=sha256,
+        entry_sha256=entry_sha256(bytes(row.data)),
     )
     if claimed.from_ not in transaction.state.versions[bytes(row.policy_sha256).hex()].document.holders:
         raise ProofInvalid("The word is by a holder that never had a part in that consent.")

@@ -16,14 +16,16 @@ The record behind each revocation is the provider's attestation, sealed like any
 
 import secrets
 from secrets import SystemRandom
+from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import insert, or_, select, update
 
 from ledger import canonical
 from ledger import entries as e
 from ledger.errors import NotFound, Replayed
 from policies.consents.bundle import NONE, Bundle, Leaf, commitment
-from policies.replay import State, grant_in_force
+from policies.replay import grant_in_force
 from trust.client.wire import EndedGrant, EnrolmentRequest, ReplacedDevice
 from trust.service import metrics
 from trust.service.acts.enrol import attested_row, providers_of, refuse_lost
@@ -46,41 +48,71 @@ async def replace_device(
     never enrolled), NotPermitted (a key that was lost) or Replayed (a key of somebody else's).
     """
 
-    async def act(transaction: Transaction) -> ReplacedDevice:
-        connection, state = transaction.connection, transaction.state
+    async def act(transaction: Transaction) -> tuple[list[EndedGrant], int]:
+        state = transaction.state
         row = attested_row(request, providers_of(state), state.log, "lost-device")
-        await refuse_lost(connection, [row["key"]])
-        person = (t.residents.c.provider == row["provider"]) & (t.residents.c.subject_sha256 == row["subject_sha256"])
-        query = select(t.residents.c.id, t.residents.c.key, person.label("is_theirs"))
-        found = (await connection.execute(query.where(or_(t.residents.c.key == row["key"], person)))).all()
-        theirs = next((each for each in found if each.is_theirs), None)
-        if any(not each.is_theirs for each in found):
-            raise Replayed("This key is enrolled by another person; make a new one.")
-        if theirs is None:
-            raise NotFound("This person is not enrolled here; enrol the device in the ordinary way.")
-        if bytes(theirs.key) == row["key"]:
-            before = await _ended_before(transaction, store.keys, theirs.id, request.attestation)
-            return ReplacedDevice(ended=[_ended(state, entry, index, operator, signer) for index, entry in before])
-        values = {name: row[name] for name in ("key", "level", "date")}
-        await connection.execute(update(t.residents).where(t.residents.c.id == theirs.id).values(values))
-        if (await connection.execute(select(t.lost_keys.c.key).where(t.lost_keys.c.key == theirs.key))).first() is None:
-            await connection.execute(insert(t.lost_keys), {"key": bytes(theirs.key)})
-        grants = await _standing(transaction, theirs.id)
-        _random.shuffle(grants)
-        ended = []
-        for grant, leaves in grants:
-            record = _record(request.attestation, leaves)
-            entry = e.Revoke(at=transaction.at, grant=grant, reason="lost-device", commitment=commitment(record))
-            index = await append_revocation(transaction, entry, *seal_record(canonical.encode(record)))
-            ended.append(_ended(state, entry, index, operator, signer))
-        metrics.revocations.inc(len(ended))
-        return ReplacedDevice(ended=sorted(ended, key=lambda each: each.grant))
+        person = _decide(row, await _gather(transaction, row))
+        if person.key == row["key"]:  # the answer to this very request was lost
+            ended, new = await _ended_before(transaction, store.keys, person.id, request.attestation), 0
+        else:
+            ended = await _apply(transaction, row, person, request.attestation)
+            new = len(ended)
+        told = [
+            EndedGrant(grant=entry.grant, revoked=promised(state, entry, index, operator, signer))
+            for index, entry in ended
+        ]
+        return sorted(told, key=lambda each: each.grant), new
 
-    return await store.submit(act)
+    ended, new = await store.submit(act)
+    metrics.revocations.inc(new)
+    return ReplacedDevice(ended=ended)
 
 
-def _ended(state: State, entry: e.Revoke, index: int, operator: str, signer: OperatorSigner) -> EndedGrant:
-    return EndedGrant(grant=entry.grant, revoked=promised(state, entry, index, operator, signer))
+class _Enrolled(Struct, frozen=True, kw_only=True):
+    """Someone who is enrolled as this person, or with this key."""
+
+    id: int
+    key: bytes
+    is_theirs: bool
+
+
+async def _gather(transaction: Transaction, row: dict[str, Any]) -> list[_Enrolled]:
+    """Return who is enrolled as the attested person or with the new key; raise NotPermitted where that key was lost."""
+    await refuse_lost(transaction.connection, [row["key"]])
+    person = (t.residents.c.provider == row["provider"]) & (t.residents.c.subject_sha256 == row["subject_sha256"])
+    query = select(t.residents.c.id, t.residents.c.key, person.label("is_theirs"))
+    found = await transaction.connection.execute(query.where(or_(t.residents.c.key == row["key"], person)))
+    return [_Enrolled(id=each.id, key=bytes(each.key), is_theirs=bool(each.is_theirs)) for each in found]
+
+
+def _decide(row: dict[str, Any], found: list[_Enrolled]) -> _Enrolled:
+    """Return the person whose device is lost; raise Replayed for a key of somebody else's, NotFound for an unknown person."""
+    if any(each.key == row["key"] and not each.is_theirs for each in found):
+        raise Replayed("This key is enrolled by another person; make a new one.")
+    theirs = next((each for each in found if each.is_theirs), None)
+    if theirs is None:
+        raise NotFound("This person is not enrolled here; enrol the device in the ordinary way.")
+    return theirs
+
+
+async def _apply(
+    transaction: Transaction, row: dict[str, Any], person: _Enrolled, attestation: str
+) -> list[tuple[int, e.Revoke]]:
+    """Revoke every grant that stands, in no order, and put the new key in the old one's place."""
+    ended = []
+    grants = await _standing(transaction, person.id)
+    _random.shuffle(grants)
+    for grant, leaves in grants:
+        record = _record(attestation, leaves)
+        entry = e.Revoke(at=transaction.at, grant=grant, reason="lost-device", commitment=commitment(record))
+        index = await append_revocation(transaction, entry, *seal_record(canonical.encode(record)))
+        ended.append((index, entry))
+    connection = transaction.connection
+    values = {name: row[name] for name in ("key", "level", "date")}
+    await connection.execute(update(t.residents).where(t.residents.c.id == person.id).values(values))
+    if (await connection.execute(select(t.lost_keys.c.key).where(t.lost_keys.c.key == person.key))).first() is None:
+        await connection.execute(insert(t.lost_keys), {"key": person.key})
+    return ended
 
 
 async def _ended_before(

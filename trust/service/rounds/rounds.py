@@ -6,8 +6,6 @@ other's signatures. A round that no participant has begun by its ``expires`` is 
 once a share may have left, only this same round may finish.
 """
 
-from typing import Literal
-
 from msgspec import Struct, field
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +18,7 @@ from queries.rounds.admission import plan_of
 from queries.rounds.local import combine
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, token_sha256, transcript_sha256
 from trust.client.paths import Step
-from trust.client.wire import RoundStatus
+from trust.client.wire import RoundState, RoundStatus
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
@@ -115,22 +113,21 @@ class Rounds:
 
     async def status(self, admit: int, seconds: float) -> RoundStatus:
         """Return where a round stands, waiting up to ``seconds`` for its end. Raises NotFound where no question is there."""
-        store, unknown = self._store, NotFound("The ledger has no such question.")
-        if not 0 <= admit < store.size:
+        unknown = NotFound("The ledger has no such question.")
+        if not 0 <= admit < self._store.size:
             raise unknown
         waiting_for: list[str] = []
-        if admit in store.state.rounds:
-            await self._bell.until(lambda: (admit not in store.state.rounds) or None, seconds)
-            if admit in store.state.rounds:
+        if admit in self._store.state.rounds:
+            await self._bell.until(lambda: (admit not in self._store.state.rounds) or None, seconds)
+            if admit in self._store.state.rounds:
                 waiting_for = self.waiting_for(admit)
         query = select(t.rounds.c.closed_by, t.rounds.c.released).where(t.rounds.c.admit == admit)
-        async with store.databases.reader.connect() as connection:
+        async with self._store.databases.reader.connect() as connection:
             row = (await connection.execute(query)).first()
         if row is None:
             raise unknown
-        status: Literal["open", "released", "refunded"] = "released" if row.released else "refunded"
-        if row.closed_by is None:
-            status = "open"
+        ended: RoundState = "released" if row.released else "refunded"
+        status: RoundState = "open" if row.closed_by is None else ended
         return RoundStatus(status=status, closed_by=row.closed_by, waiting_for=waiting_for)
 
     async def shares(self, admit: int, published: int) -> dict[str, str]:
