@@ -23,6 +23,23 @@ MODULES = [path for room in ("ledger", "policies", "queries", "trust") for path 
             {"trust/log/pins.py"},
         ),
         ("pins made of a genesis entry", r"genesis_sha256=", {"trust/log/pins.py"}),
+        (
+            "the time of day",
+            r"\btime\.time\b|\bdatetime\.(now|utcnow|today)\b|\bdate\.today\b|\b(gm|local)time\(\)",
+            {"trust/runtime/clock.py"},
+        ),
+        (
+            "how far apart clocks may be",
+            r"(?m)^(MAX_SKEW_SECONDS|Clock)\b.* = |^def system_clock",
+            {"trust/runtime/clock.py"},
+        ),
+        ("a path of the HTTP interface", r"""["'](/v1/|/log/)""", {"trust/client/paths.py"}),
+        (
+            "an entry by its index",
+            r"select\(t\.entries\.c\.data\)\.where\(t\.entries\.c\.index ==",
+            {"trust/service/store/entry_rows.py"},
+        ),
+        ("the end of a grant", r"values\(ended_by=", {"trust/service/acts/revoke.py"}),
     ],
 )
 def test_a_thing_is_written_at_its_own_address_alone(what: str, pattern: str, addresses: set[str]) -> None:

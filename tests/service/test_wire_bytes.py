@@ -15,7 +15,7 @@ from ledger.notes.log_keys import LogKeys
 from ledger.notes.note import VerifierKey
 from policies.consents.erasure import ErasedWord, ErasureOrder, Farewell, make_erasure
 from policies.governance import approve
-from policies.log_keys import make_log_key_body
+from policies.log_key_changes import make_log_key_body
 from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import Go, Mine
