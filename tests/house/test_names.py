@@ -16,7 +16,7 @@ TREES = {
 COMMANDS_AND_HANDLERS = ("trust/cli/", "trust/service/routes/", "trust/service/app.py", "trust/service/pages/")
 """A command is named as it is typed, a handler as its path, a file of either as the role or the heading it is for."""
 
-STILL_SHARED = {"Erased", "LogRows", "Question", "Work"}
+STILL_SHARED = {"Question", "Work"}
 """Classes that are to get names of their own."""
 
 SHARED_FUNCTIONS = {

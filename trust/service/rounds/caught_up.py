@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import ClockSkew, Malformed, NotFound
+from policies.consents.revocation import ended_grant
 from policies.replay import PolicyRecord, State
 from queries.answers.uses import HolderStopped, Stopped, check_caught_up
 from queries.rounds.messages import CaughtUp
@@ -121,7 +122,8 @@ class CaughtUpBooks:
         state = self._store.state
         async with self._store.databases.reader.connect() as connection:
             entry = await entry_at(connection, index) if 0 <= index < published else None
-            grant = await _ended_grant(connection, entry)
+            erased = await entry_at(connection, entry.index) if isinstance(entry, e.Erase) else None
+            grant = ended_grant(entry, erased) if entry is not None else None
             query = select(t.grants.c.policy_sha256).where(t.grants.c.index == grant)
             row = (await connection.execute(query)).first() if grant is not None else None
             if entry is None or grant is None or row is None:
@@ -210,14 +212,6 @@ async def _any_ended(connection: AsyncConnection, policy_sha256: bytes, first: i
         if (await connection.execute(query.limit(1))).first() is not None:
             return True
     return False
-
-
-async def _ended_grant(connection: AsyncConnection, entry: e.AnyEntry | None) -> int | None:
-    """Return the grant that an entry is about: the one revoked or erased, or whose revocation's record was erased."""
-    if isinstance(entry, e.Erase):
-        erased = await entry_at(connection, entry.index)
-        return erased.grant if isinstance(erased, e.Revoke) else entry.index
-    return entry.grant if isinstance(entry, e.Revoke) else None
 
 
 async def _holder(connection: AsyncConnection, state: State, holder: str, index: int, latest: Heard) -> HolderStopped:
