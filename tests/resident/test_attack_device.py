@@ -81,7 +81,7 @@ def grant(service: Any) -> tuple[int, str]:
 def test_a_device_takes_the_entry_that_it_signed() -> None:
     assert grant(Service()) == (7, POLICY.until[0])
     ended = resident_device.revoke(Service(), SEED, 7)  # type: ignore[arg-type]
-    assert (ended.index, ended.promise) == (8, "…")
+    assert (ended.revoked.index, ended.revoked.promise) == (8, "…")
     assert "whose the promise is" in ended.doubt
 
 
