@@ -261,6 +261,7 @@ async def test_a_service_that_stops_in_the_middle_of_a_round_goes_on_where_it_wa
             if step == said:
                 await stack.aclose()
                 running = await stack.enter_async_context(run(town))
+                await running.settle()  # nodes are given tasks of what it knows to be published
                 assert (await status(running, admit))["status"] == "open"
                 before = running.service.store.size
             alias = BOTH[step % 2]
