@@ -30,10 +30,18 @@ CHECKPOINT = f"{LOG}checkpoint"
 TILE = LOG + "tile/{path:path}"
 RECEIPT = "/v1/receipts/{index:int}"
 ENTRY = "/v1/entries/{index:int}"
+TRUST = "/v1/trust"
+LOG_KEYS = "/v1/log-keys"
+POLICIES = "/v1/policies"
+POLICY = "/v1/policies/{sha256:str}"
+
+# Proofs for anyone
+
 IN_FORCE = "/v1/log/in-force/{policy_sha256:str}/{size:int}/{index:int}"
 USES = "/v1/log/uses/{policy_sha256:str}/{index:int}"
 STOPPED = "/v1/log/stopped/{index:int}"
-TRUST = "/v1/trust"
+CAUGHT_UP = "/v1/caught-up"
+ERASURE = "/v1/erasures/{index:int}"
 
 # For residents and counters
 
@@ -43,7 +51,6 @@ GRANTS = "/v1/grants"
 REVOCATIONS = "/v1/revocations"
 OWN_CONSENTS = "/v1/residents/consents"
 ERASURES = "/v1/erasures"
-ERASURE = "/v1/erasures/{index:int}"
 FAREWELL = "/v1/residents/farewell"
 
 # For partners
@@ -53,10 +60,6 @@ QUESTIONS = "/v1/questions"
 ROUNDS = "/v1/rounds"
 ROUND = "/v1/rounds/{admit:int}"
 SHARES = "/v1/rounds/{admit:int}/shares"
-POLICIES = "/v1/policies"
-POLICY = "/v1/policies/{sha256:str}"
-LOG_KEYS = "/v1/log-keys"
-CAUGHT_UP = "/v1/caught-up"
 
 # For stewards
 
@@ -76,7 +79,7 @@ def node_step(step: Step) -> str:
     return f"{NODE}{step}"
 
 
-# For everybody
+# For operators
 
 HEALTH = "/healthz"
 READY = "/readyz"

@@ -27,6 +27,26 @@ class Placed(Struct, frozen=True, kw_only=True):
     index: int
 
 
+# The log, and proofs for anyone
+
+
+class PublishedPolicy(Struct, frozen=True, kw_only=True):
+    """A policy document, its hash, and where it stands in the ledger."""
+
+    index: int
+    sha256: str
+    policy: Raw
+
+
+class ErasureAnswer(Struct, frozen=True, kw_only=True):
+    """An erased consent: its ``erase`` entry, each holder's signed word or null, and the stewards' approvals of an order."""
+
+    index: int
+    entry: int
+    holders: dict[str, Token | None]
+    approvals: list[Token]
+
+
 # For residents and counters
 
 
@@ -119,15 +139,6 @@ class ErasedRecords(Struct, frozen=True, kw_only=True):
     erased: list[Erased]
 
 
-class ErasureAnswer(Struct, frozen=True, kw_only=True):
-    """An erased consent: its ``erase`` entry, each holder's signed word or null, and the stewards' approvals of an order."""
-
-    index: int
-    entry: int
-    holders: dict[str, Token | None]
-    approvals: list[Token]
-
-
 class Forgotten(Struct, frozen=True, kw_only=True):
     """That an enrolment is forgotten."""
 
@@ -152,14 +163,6 @@ class SignedShares(Struct, frozen=True, kw_only=True):
     """The signed share of each holder that took part in an answered question."""
 
     shares: dict[str, str]
-
-
-class PublishedPolicy(Struct, frozen=True, kw_only=True):
-    """A policy document, its hash, and where it stands in the ledger."""
-
-    index: int
-    sha256: str
-    policy: Raw
 
 
 # For stewards
