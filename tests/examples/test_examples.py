@@ -14,7 +14,6 @@ from ledger import entries as e
 from tests.docs.docs_pages import REPO
 from tests.kit.town_of_two import PARTNER, SQL, TownOfTwo, town_of_two
 from tests.kit.waiting import PATIENCE
-from trust.files.keys import write_secret
 from trust.log.export import export_log
 from trust.log.source import HttpLog
 from trust.resident.receipts import save_receipts
@@ -69,7 +68,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         save_receipts(town.client, log, grant, folder / "receipts")
         export_log(log, town.client.trust, folder / "export")
         log.close()
-        write_secret(folder / "partner.key", bytes(town.layout.signing_key(PARTNER)))
         yield Scene(town, folder, grant)
 
 
@@ -104,8 +102,7 @@ def test_the_price_worked_out_at_home_is_what_the_ledger_then_charges(scene: Sce
     charge = re.search(r"cost (\d+) nano-rho", price)
     assert charge is not None
     assert len(re.findall(r"± \d+, for all numbers", price)) == 2
-    partner = (PARTNER, scene.folder / "partner.key")
-    answer = told("ask_a_question", url, scene.trust, *partner, ASKED, "0.1")
+    answer = told("ask_a_question", scene.town.place(PARTNER), ASKED, "0.1")
     assert f"Charged: {charge[1]} nano-rho." in answer
     assert re.search(r"hill +people -?\d+ ± \d+", answer)
     asked, closed = map(int, re.findall(r"index (\d+), released at (\d+)", answer)[0])
@@ -115,7 +112,7 @@ def test_the_price_worked_out_at_home_is_what_the_ledger_then_charges(scene: Sce
     assert admit.charge == int(charge[1])
     assert isinstance(release, e.Release)
     assert release.admit == asked
-    again = told("ask_a_question", url, scene.trust, *partner, ASKED, "0.1")
+    again = told("ask_a_question", scene.town.place(PARTNER), ASKED, "0.1")
     assert "nothing was charged" in again
     assert again.splitlines()[:-1] == answer.splitlines()[:-1]
 
@@ -124,7 +121,6 @@ def test_a_question_that_the_policy_does_not_allow_has_no_price_and_a_dear_one_i
     url = scene.town.layout.url
     nowhere = "SELECT COUNT(*) AS n FROM everyone.people WHERE street = 'x'"
     assert refused("price_a_question", url, scene.trust, nowhere, "0.1").startswith("No price: ")
-    partner = (PARTNER, scene.folder / "partner.key")
     size = scene.town.client.get("/v1/caught-up", dict[str, int])["published"]
-    assert refused("ask_a_question", url, scene.trust, *partner, ASKED, "6").startswith("Too dear: ")
+    assert refused("ask_a_question", scene.town.place(PARTNER), ASKED, "6").startswith("Too dear: ")
     assert scene.town.client.get("/v1/caught-up", dict[str, int])["published"] == size

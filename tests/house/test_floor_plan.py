@@ -25,6 +25,19 @@ MOSTLY = range(80, 301)
 NOT_A_NAME = r"(utils?|helpers?|services|common|misc|shared|base|stuff|tools?|lib)"
 
 
+NOT_ROOMS = {
+    "docs": "what documentation says",
+    "examples": "programs to copy",
+    "faults": "several rooms and a disk, a line or a clock that fails",
+    "fuzz": "hostile bytes for every parser",
+    "house": "how the code is laid out",
+    "interop": "other people's programs",
+    "kit": "what tests share",
+    "towns": "towns for tests",
+}
+"""The folders of tests that are named like no room."""
+
+
 def _tracked(pattern: str = "*") -> list[PurePosixPath]:
     listed = subprocess.run(["git", "ls-files", "-z", pattern], cwd=REPO, capture_output=True, text=True, check=True)
     # What is staged as deleted is no file any more.
@@ -60,6 +73,15 @@ def test_no_file_and_no_folder_has_a_name_that_would_fit_anything(suffix: str) -
     named = {part.removesuffix(f".{suffix}") for path in _tracked(f"*.{suffix}") for part in path.parts}
     named -= {"base"} if suffix == "html" else set()  # what a page's template is filled into: Jinja's own word
     assert {name for name in named if re.fullmatch(rf"(test_)?{NOT_A_NAME}", name)} == set()
+
+
+def test_each_room_has_a_folder_of_tests_with_its_name_and_no_other_folder_looks_like_one() -> None:
+    rooms = {"ledger", "policies", "queries"}
+    rooms |= {path.parts[1] for path in CODE if path.parts[0] == "trust" and len(path.parts) > 2}
+    folders = {path.parts[1] for path in _tracked("tests/*") if len(path.parts) > 2}
+    assert folders == rooms | set(NOT_ROOMS)
+    for room in rooms:
+        assert list((REPO / "tests" / room).rglob("test_*.py")), room
 
 
 MACHINE = re.compile(
