@@ -175,7 +175,7 @@ def measure(size: int, *, built: bool) -> dict[str, float]:
 
 
 def peak_mib() -> float:
-    """Return this process's own peak of resident memory; ``getrusage`` would count that of the process it was forked from."""
+    """Return this process's own peak of resident memory; ``getrusage`` would count that of its parent."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

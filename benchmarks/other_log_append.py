@@ -1,7 +1,7 @@
 """Run by another Python, with another's library: appends the batches that come on standard input, and says how long.
 
-``other_log_append.py aics-tlog|pymerkle|pymerkle-each FOLDER``. A batch is 4 bytes of length and that many bytes: each entry a
-big-endian uint16 length and its bytes. The answer is a line: seconds, and the root in hexadecimal.
+``other_log_append.py aics-tlog|pymerkle|pymerkle-each FOLDER``. A batch is 4 bytes of length and that many bytes: each
+entry a big-endian uint16 length and its bytes. The answer is a line: seconds, and the root in hexadecimal.
 """
 
 import sys

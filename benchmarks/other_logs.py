@@ -2,8 +2,8 @@
 
 Rounds alternate: one batch of 10,000 entries by theirs, then the same batch by ours, each with a checkpoint (pymerkle,
 which has none: the root). aics-tlog writes the same files as we do, so its last checkpoint's root is held against ours.
-It needs Python 3.12: ``MUSUBI_PYTHON312`` says where that is, else the PATH and pyenv's folder are looked in; where there
-is none, that row is missing. Each is installed into a folder of its own, outside the project's environment.
+It needs Python 3.12: ``MUSUBI_PYTHON312`` says where that is, else the PATH and pyenv's folder are looked in; where
+there is none, that row is missing. Each is installed into a folder of its own, outside the project's environment.
 """
 
 import os

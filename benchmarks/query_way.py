@@ -1,8 +1,9 @@
 """A question's whole way through service and four nodes, beyond the nodes' own computing.
 
-A real town (service, witness, four nodes, each a process), a view that lies at all four holders, and fresh questions one
-after the other. What is measured is from signing the question to holding both ledger entries with checked receipts; from
-that the largest of the nodes' own computing times for that question is taken off, as the nodes report it in their logs.
+A real town (service, witness, four nodes, each a process), a view that lies at all four holders, and fresh questions
+one after the other. What is measured is from signing the question to holding both ledger entries with checked receipts;
+from that the largest of the nodes' own computing times for that question is taken off, as the nodes report it in their
+logs.
 """
 
 import json

@@ -17,7 +17,8 @@ field         says
 
 Hashes are base64 of 32 bytes. The file convicts if all of this holds:
 
-1. both notes are checkpoints of the keys' origin, and one of the keys signed each (a bad line by one of them spoils it);
+1. both notes are checkpoints of the keys' origin, and one of the keys signed each (a bad line by one of them spoils
+   it);
 2. the proof shows that ``prefix`` is the root of the first m entries under ``larger``. Where m = n there is nothing to
    prove: the proof is empty and ``prefix`` is the root of ``larger``. Where m = 0 the proof is empty and ``prefix`` is
    the empty tree's root;
@@ -35,8 +36,8 @@ SHA-256, and by 1 the signature.
 
 **What it does not say:** which of the two histories is the right one, or who else was shown which. Where ``log_keys``
 come from the file itself, it convicts whoever holds these keys; that they are your town's is for the reader to compare.
-A key that the log has laid down (``ledger.notes.log_keys``) may have been stolen since: signed with it, a tree that already
-holds the change is the thief's, and the town answers by showing the ``log-key`` entry.
+A key that the log has laid down (``ledger.notes.log_keys``) may have been stolen since: signed with it, a tree that
+already holds the change is the thief's, and the town answers by showing the ``log-key`` entry.
 """
 
 from collections.abc import Sequence
@@ -67,8 +68,8 @@ LogKeys = Annotated[list[Annotated[str, Meta(max_length=4_000)]], Meta(min_lengt
 class Conviction(Struct, frozen=True, kw_only=True):
     """What a file of evidence has shown.
 
-    ``log_keys`` are the keys that it is shown against; ``pinned`` says whether the reader brought them, or the file did.
-    ``says`` is one sentence for people.
+    ``log_keys`` are the keys that it is shown against; ``pinned`` says whether the reader brought them, or the file
+    did. ``says`` is one sentence for people.
     """
 
     kind: str

@@ -1,8 +1,9 @@
 """What enters the ledger only with the signatures of the stewards' quorum: members, policies, orders, log keys.
 
-A steward signs a JWS over ``{"for":<subject>,"from":"<steward>","log":"<origin>","sha256":"<hash>","v":1}``. The subject is
-``member``, ``policy``, ``erasure`` or ``log-key``; the hash is that of the canonical JSON of the member body, of the policy
-document, of the order (``policies.consents.erasure``), or of the log-key body. Stewards and quorum are those of the genesis entry. The operator of the service holds no steward's key.
+A steward signs a JWS over ``{"for":<subject>,"from":"<steward>","log":"<origin>","sha256":"<hash>","v":1}``. The
+subject is ``member``, ``policy``, ``erasure`` or ``log-key``; the hash is that of the canonical JSON of the member
+body, of the policy document, of the order (``policies.consents.erasure``), or of the log-key body. Stewards and quorum
+are those of the genesis entry. The operator of the service holds no steward's key.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """The languages of texts, notices and pages: one row each in one table, and no other place lists them.
 
 A text (``ledger.entries.Text``) may be in any language; the table says in which ones it must be, and what else is
-written in which. A new language of the pages is a row with a ``catalog``, and that catalog under ``trust/pages/locales``.
-``is_in_titles`` and ``is_in_notices`` are part of the format of documents: given to a language later, they would turn
-away documents that the ledger holds already.
+written in which. A new language of the pages is a row with a ``catalog``, and that catalog under
+``trust/pages/locales``. ``is_in_titles`` and ``is_in_notices`` are part of the format of documents: given to a language
+later, they would turn away documents that the ledger holds already.
 """
 
 from dataclasses import dataclass

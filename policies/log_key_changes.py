@@ -13,7 +13,7 @@ from policies.governance import check_quorum
 
 
 def first_log_keys(genesis: e.Genesis) -> LogKeyHistory:
-    """Return the history that the genesis entry begins; raise ProofInvalid or Malformed where its keys are not its own."""
+    """Return the history that the genesis entry begins; raise ProofInvalid or Malformed for keys not its own."""
     keys = LogKeys.parse(genesis.log_key, _text(genesis.log_key_pq))
     if keys.key.name != genesis.origin:
         raise ProofInvalid("the log's key is not named for its origin.")

@@ -1,7 +1,7 @@
 """Run the demo and draw what it printed as ``demo.svg``: ``python docs/pictures/draw_demo.py``.
 
-The picture is the terminal's own output. Where lines are left out to keep it short, it says how many. It brings no font and
-loads nothing: the reader's own monospace font is used.
+The picture is the terminal's own output. Where lines are left out to keep it short, it says how many. It brings no font
+and loads nothing: the reader's own monospace font is used.
 """
 
 # ruff: noqa: INP001 - a script beside its picture

@@ -1,7 +1,7 @@
 """Checkpoints (C2SP tlog-checkpoint): what a log signs to commit to all its entries.
 
-A checkpoint is a signed note (``ledger.notes.note``) whose text has exactly three lines: the log's origin, the number of
-entries in decimal, and the base64 of the 32-byte RFC 6962 root. The name of the log's key is the origin. ::
+A checkpoint is a signed note (``ledger.notes.note``) whose text has exactly three lines: the log's origin, the number
+of entries in decimal, and the base64 of the 32-byte RFC 6962 root. The name of the log's key is the origin. ::
 
     example.town/log
     4711
@@ -12,8 +12,8 @@ entries in decimal, and the base64 of the 32-byte RFC 6962 root. The name of the
 The format allows further lines, and advises against them, since nobody audits them. None are written and none taken,
 but by a witness, which has to serve other logs too (``Checkpoint.parse_extended``).
 
-A log may sign with a post-quantum key as well, a line of type 0x06 under the same name (``ledger.notes.ml_dsa``), with the
-time 0: a log says nothing of when. Which keys a reader asks for is in ``ledger.notes.log_keys``.
+A log may sign with a post-quantum key as well, a line of type 0x06 under the same name (``ledger.notes.ml_dsa``), with
+the time 0: a log says nothing of when. Which keys a reader asks for is in ``ledger.notes.log_keys``.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,10 @@ from ledger.text_forms import MAX_SIZE, to_base64, to_hash, to_number
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The log named ``origin`` has ``size`` entries with the 32-byte root ``root``. Raises Malformed if it cannot be."""
+    """The log named ``origin`` has ``size`` entries with the 32-byte root ``root``.
+
+    Raises Malformed if it cannot be.
+    """
 
     origin: str
     size: int

@@ -66,6 +66,6 @@ def check_cosignature(note: Note, key: VerifierKey) -> int | None:
 
 
 def median_time(times: Iterable[int]) -> int | None:
-    """Return the median of cosignature times, the lower one of two, or None of none: one witness's clock decides nothing."""
+    """Return the median of cosignature times, the lower of two, None of none: one witness's clock decides nothing."""
     ordered = sorted(times)
     return ordered[(len(ordered) - 1) // 2] if ordered else None

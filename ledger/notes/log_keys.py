@@ -1,9 +1,9 @@
 """Which keys a log signs with at which size: its key history, and opening checkpoints by it.
 
-The first keys are those of the genesis entry. A ``log-key`` entry at index i changes them (``policies.log_key_changes`` says
-which entries do). **A checkpoint of size s is signed with the keys of the last change at an index below s**: the first
-tree that holds the entry is the first that is signed with the new key, every smaller one with the old key, for ever.
-So an old receipt stays good, and an old key is worth nothing for any tree that holds its successor.
+The first keys are those of the genesis entry. A ``log-key`` entry at index i changes them (``policies.log_key_changes``
+says which entries do). **A checkpoint of size s is signed with the keys of the last change at an index below s**: the
+first tree that holds the entry is the first that is signed with the new key, every smaller one with the old key, for
+ever. So an old receipt stays good, and an old key is worth nothing for any tree that holds its successor.
 
 A log has an Ed25519 key (type 0x01) and may have a post-quantum one as well (type 0x06), both under its origin. Where
 it has both, a checkpoint bears both signatures; one alone is refused.
@@ -96,7 +96,8 @@ class LogKeyHistory:
     def open(self, data: bytes, *, of_witness: bool = False) -> tuple[Checkpoint, Note]:
         """Read a signed checkpoint and check that the keys of its size signed it, each of them.
 
-        ``of_witness``: one of them is enough, because a witness keeps only the lines by those keys that it knows. Raises Malformed, TooLarge, or SignatureInvalid, also for a key that was laid down before that size.
+        ``of_witness``: one of them is enough, because a witness keeps only the lines by those keys that it knows.
+        Raises Malformed, TooLarge, or SignatureInvalid, also for a key that was laid down before that size.
         """
         note = parse_note(data)
         checkpoint = Checkpoint.parse(note.text)

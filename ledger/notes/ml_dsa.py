@@ -42,7 +42,7 @@ def public_bytes(key: MLDSA44PrivateKey) -> bytes:
 
 
 def cosigned_message(cosigner: str, time: int, checkpoint_text: str) -> bytes:
-    """Return the bytes that ``cosigner`` signs at ``time`` for a checkpoint's text; raise Malformed if there are none."""
+    """Return the bytes that ``cosigner`` signs at ``time`` for a checkpoint's text; Malformed if there are none."""
     lines = checkpoint_text.split("\n")
     if len(lines) != 4 or lines[3]:
         raise Malformed("An ML-DSA-44 cosignature is for a checkpoint of three lines: origin, tree size and root hash.")

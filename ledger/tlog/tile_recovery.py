@@ -9,10 +9,11 @@ Where no source has a tile whole, its hashes are put together place by place fro
 voices, then by trying, at most ``MOST_TRIES`` times, what else was said. Above the leaves, what the tiles one level
 below hash to has a voice as well, and if that is not enough, what all the levels below do.
 
-Where that fails, the tile's true hashes are **unknown**; then for each tile below it, what at least two sources agree on
-is taken to be meant, and nothing is if they do not agree.
+Where that fails, the tile's true hashes are **unknown**; then for each tile below it, what at least two sources agree
+on is taken to be meant, and nothing is if they do not agree.
 
-Memory does not grow with the tree: the tiles last used are kept, so reading them in order reads each hardly more than once.
+Memory does not grow with the tree: the tiles last used are kept, so reading them in order reads each hardly more than
+once.
 """
 
 from collections import Counter, OrderedDict
@@ -25,7 +26,8 @@ from ledger.tlog.tiles import ENTRIES, TILE_HEIGHT, TILE_WIDTH, Tile, partial_ti
 from ledger.tlog.tree import fold, merkle_root, subtrees
 
 Source = Callable[[Tile], Sequence[bytes | None]]
-"""Gives a tile's hashes, one for each place: None where the source does not know it; an empty sequence for none at all."""
+"""Gives a tile's hashes, one for each place: None where the source does not know it; an empty sequence for none at
+all."""
 
 MOST_TRIES = 4_096
 _CACHED_TILES = 64
@@ -73,7 +75,7 @@ class RecoveredTiles:
         return found
 
     def read_hashes(self, nodes: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Return the hash of each complete subtree (a ``tree.HashReader``); raise ProofInvalid for one that is unknown."""
+        """Return the hash of each complete subtree (a ``tree.HashReader``); raise ProofInvalid for an unknown one."""
         found = []
         for level, index in nodes:
             tile_level, height = divmod(level, TILE_HEIGHT)

@@ -10,8 +10,8 @@ A bundle has one leaf more than the policy has holders. Leaf 0 is the general pa
 policy's i-th holder, or the body ``none`` where that holder was not chosen. The salt hides a body from whoever sees
 only hashes; the leaf count keeps a small tree from passing for a large one.
 
-The tree is built by ``merkletools``; paths are checked by ``ledger.tlog.proofs``, because merkletools' own check accepts
-an empty proof for the root itself.
+The tree is built by ``merkletools``; paths are checked by ``ledger.tlog.proofs``, because merkletools' own check
+accepts an empty proof for the root itself.
 """
 
 import hashlib

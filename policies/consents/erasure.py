@@ -1,20 +1,20 @@
-"""Asking for a record to be destroyed: what a resident signs, what stewards sign, what a holder's node signs afterwards.
+"""Asking for a record to be destroyed: what a resident signs, what stewards sign, what a holder's node signs then.
 
 An **erasure** is a resident's wish, signed with the key at the service (JWS, ``ledger.jws``)::
 
     {"consent":"…","grant":4711,"key":"…","kind":"erasure","log":"…","said_at":1790000000,"v":1}
 
-It names the log, the grant's place in it and the consent's identifier, so it fits no other consent and no other town. It
-cannot be played again: a record is erased once, and an identifier is never used again.
+It names the log, the grant's place in it and the consent's identifier, so it fits no other consent and no other town.
+It cannot be played again: a record is erased once, and an identifier is never used again.
 
-A **farewell** asks the service to forget the enrolment as well, once no consent is left. What it undoes can be done again
-(a resident may enrol anew), so it carries its time and a nonce, and is taken within a minute, once.
+A **farewell** asks the service to forget the enrolment as well, once no consent is left. What it undoes can be done
+again (a resident may enrol anew), so it carries its time and a nonce, and is taken within a minute, once.
 
-An **order** is what an authority has stewards approve (``policies.governance``, subject ``erasure``): one index each, so
-that no list ties one person's consents together.
+An **order** is what an authority has stewards approve (``policies.governance``, subject ``erasure``): one index each,
+so that no list ties one person's consents together.
 
-An **erased word** is a holder's: nothing of that consent is left at my node. It names the ``erase`` entry by index *and*
-SHA-256, so it fits no other history::
+An **erased word** is a holder's: nothing of that consent is left at my node. It names the ``erase`` entry by index
+*and* SHA-256, so it fits no other history::
 
     {"at":1790000000,"entry":4800,"entry_sha256":"…","for":"erased","from":"bus_co","index":4711,"log":"…","v":1}
 """

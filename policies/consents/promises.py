@@ -1,8 +1,8 @@
 r"""The service's signed promise to put a revocation into the ledger, and evidence that it broke one.
 
 When a resident takes a consent back, the service answers at once with a ``Promise``: this revocation
-stands at this index, and the ledger shows it by this time. A **broken promise** is one line of canonical JSON that holds
-the promise, who the promiser is, and a signed tree in which it is not kept::
+stands at this index, and the ledger shows it by this time. A **broken promise** is one line of canonical JSON that
+holds the promise, who the promiser is, and a signed tree in which it is not kept::
 
     {"checkpoint":"example.town/log\n4711\n…","genesis":{"entry":"<base64>","index":0,"proof":["<base64>",…]},
      "instead":{"entry":"<base64>","index":4700,"proof":[…]},"kind":"broken-promise","log_keys":["example.town/log+…"],
@@ -37,9 +37,9 @@ promise. Where the reader brings the log's keys and the witnesses (``trust.json`
 *Missing* convicts only by witnesses that the reader brings: whoever has a promise that was kept and a tree from before
 could make witnesses of his own, and have them say any time.
 
-**Limits.** A service that is down, or whose witnesses are, breaks its promise too: *missing* does not say why. A key that
-a later ``member`` entry has replaced may have been stolen since; a promise by it for an index past that entry is not the
-operator's, and the town answers such a file by showing the entry.
+**Limits.** A service that is down, or whose witnesses are, breaks its promise too: *missing* does not say why. A key
+that a later ``member`` entry has replaced may have been stolen since; a promise by it for an index past that entry is
+not the operator's, and the town answers such a file by showing the entry.
 """
 
 from collections.abc import Sequence
@@ -153,9 +153,10 @@ def check_broken_promise(
 ) -> Conviction:
     """Return what the file convicts the service of; raise an error where it does not.
 
-    ``trusted`` are the log's keys as the reader knows them; without any the file's own are taken, and the conviction says
-    so. ``witnesses`` is the policy as the reader knows it; without it nothing is *missing*. Raises Malformed, TooLarge, SignatureInvalid, NotPermitted (no quorum made
-    that operator) or ProofInvalid (the promise is not shown to be broken).
+    ``trusted`` are the log's keys as the reader knows them; without any the file's own are taken, and the conviction
+    says so. ``witnesses`` is the policy as the reader knows it; without it nothing is *missing*. Raises Malformed,
+    TooLarge, SignatureInvalid, NotPermitted (no quorum made that operator) or ProofInvalid (the promise is not shown to
+    be broken).
     """
     keys = choose_keys(evidence.log_keys, trusted)
     checkpoint = open_signed(evidence.checkpoint.encode(), keys)

@@ -96,8 +96,8 @@ def read_lone_revocation(bundle: Bundle, ends: tuple[str, Hex32, int], key: byte
 def ended_grant(entry: e.AnyEntry, erased: e.AnyEntry | None) -> int | None:
     """Return the index of the grant whose end an entry is about, or None where it is about none.
 
-    ``erased`` is the entry that an ``erase`` names: where that is a revocation, its record is erased, and the grant is the
-    one that was revoked. For any other entry it does not matter.
+    ``erased`` is the entry that an ``erase`` names: where that is a revocation, its record is erased, and the grant is
+    the one that was revoked. For any other entry it does not matter.
     """
     if isinstance(entry, e.Erase):
         return erased.grant if isinstance(erased, e.Revoke) else entry.index

@@ -1,10 +1,10 @@
-"""The in-force set as a tree that is kept: chunks of 512 bytes as leaves, and the hash of every subtree that is not empty.
+"""The in-force set as a kept tree: chunks of 512 bytes as leaves, and the hash of every subtree that is not empty.
 
 The tree is that of RFC 6962 over the chunks 0 to n - 1, leaf hash ``H(0x00 || 512 bytes)``; n grows with the log. A
 complete subtree's hash does not depend on n, and the chunks that nobody has touched are all zero. So the hashes of
 complete subtrees are kept as those of a tree that goes on for ever to the right with zeros: a chunk that changes costs
-its own hash and one for each level above it, and a log that grows costs nothing. The root over n chunks is then folded from
-at most log2(n) kept hashes (``ledger.tlog.tree``).
+its own hash and one for each level above it, and a log that grows costs nothing. The root over n chunks is then folded
+from at most log2(n) kept hashes (``ledger.tlog.tree``).
 
 Measured at 10 million ledger indices (2,442 chunks): 5 ms for all chunks anew, 0.04 ms after one grant.
 """

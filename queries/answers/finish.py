@@ -4,8 +4,8 @@ All intervals of one answer hold at the same time with the stated confidence (th
 vector; ``queries.price.cost.half_width`` says why each holds). They cover the noise. They do not cover what bounding
 and clipping leave out, which the policy decided before any question.
 
-What each measure makes of its numbers, and with which interval, is in its class (``queries.question.measures``). What is
-shown as released is unbiased, so a small count may come out negative.
+What each measure makes of its numbers, and with which interval, is in its class (``queries.question.measures``). What
+is shown as released is unbiased, so a small count may come out negative.
 """
 
 from collections.abc import Sequence

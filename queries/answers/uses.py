@@ -1,10 +1,11 @@
-"""What a resident's own device can check about its consents, without the service's word (docs/reference/resident-proofs.md).
+"""What a resident's own device checks of its consents without the service's word (docs/reference/resident-proofs.md).
 
 - ``InForceAt``: whether one grant was in the in-force set of a policy version as it was at a tree size. Its ``root``
-  counts for nothing by itself; ``check_use`` compares it with the one in the ``admit`` entry, which the device has proven.
+  counts for nothing by itself; ``check_use`` compares it with the one in the ``admit`` entry, which the device has
+  proven.
 - ``Uses``: the same for many questions of a policy version at once, in pages.
-- ``Stopped``: who has signed that nothing admitted before a consent's end is still to be computed. ``CaughtUp`` is what a
-  holder's node signs; it covers the entry at ``index`` if its ``size`` is greater.
+- ``Stopped``: who has signed that nothing admitted before a consent's end is still to be computed. ``CaughtUp`` is what
+  a holder's node signs; it covers the entry at ``index`` if its ``size`` is greater.
 
 All three say nothing that the public log does not say, and are public.
 """
@@ -58,7 +59,10 @@ class Uses(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class HolderStopped(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one holder has signed. ``token`` is its first statement that covers the entry, ``member`` whose key signed it."""
+    """What one holder has signed.
+
+    ``token`` is its first statement that covers the entry, ``member`` whose key signed it.
+    """
 
     holder: Alias
     member: Index
@@ -81,7 +85,10 @@ class Stopped(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def check_in_force_at(answer: InForceAt, *, log: str, policy_sha256: str, size: int, index: int) -> bool:
-    """Return the proven bit. Raises ProofInvalid where the answer is to another question than the one that was asked."""
+    """Return the proven bit.
+
+    Raises ProofInvalid where the answer is to another question than the one that was asked.
+    """
     if (answer.log, answer.policy_sha256, answer.size) != (log, policy_sha256, size):
         raise ProofInvalid("The in-force answer is about another ledger, policy version or tree size.")
     return check_in_force(answer.proof, answer.root, index=index, size=size)

@@ -57,9 +57,9 @@ def price(plan: Plan, spend: Spend, budget: Budget) -> Price:
     """Find the noise and the exact charge of a checked question; the same on every machine.
 
     ``epsilon`` is for the whole question, all holders together, at the policy's delta. ``within`` gives its measure
-    the asked interval simultaneously with all other numbers of the answer (as ``queries.answers.finish`` shows them), and the
-    other primitives the same cost each. Raises QueryInvalid for an amount that is zero, negative, not a decimal, or
-    out of reach.
+    the asked interval simultaneously with all other numbers of the answer (as ``queries.answers.finish`` shows them),
+    and the other primitives the same cost each. Raises QueryInvalid for an amount that is zero, negative, not a
+    decimal, or out of reach.
     """
     if (spend.epsilon is UNSET) == (spend.within is UNSET):
         raise QueryInvalid("A question says either 'epsilon' or 'within', exactly one of them.")

@@ -78,7 +78,7 @@ class Call(Protocol):
         """Return the first argument, a column of the view; ``otherwise`` says what belongs there."""
 
     def distinct(self, otherwise: str) -> str | None:
-        """Return the name in ``F(DISTINCT name)``, known or not, ``resident`` for the view's own; None where it is not so."""
+        """Return the name in ``F(DISTINCT name)``, known or not, ``resident`` for the view's own; None if none."""
 
     def integers(self, otherwise: str) -> list[int]:
         """Return the arguments after the first, all whole numbers; ``otherwise`` says what belongs there."""

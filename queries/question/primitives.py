@@ -14,7 +14,8 @@ class Primitive(Struct, frozen=True, kw_only=True):
     """One block of the vector: of a ``kind``, of a column if it reads one, in bins between ``edges`` if it has some.
 
     ``squared_sensitivity`` is an upper bound of the square of the L2 distance that all rows of one resident at one
-    holder, present or absent, can move this block; always a whole number (``queries.question.sensitivity`` argues each).
+    holder, present or absent, can move this block; always a whole number (``queries.question.sensitivity`` argues
+    each).
     """
 
     kind: str

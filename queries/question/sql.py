@@ -18,8 +18,8 @@ What may be said:
   or ``sum_fare``.
 
 Names without double quotes are read in lower case. SQL text is never executed and never given to a database: sqlglot
-parses it, this module and ``queries.question.sql_conditions`` walk the tree, and every node and every part of a node that is not
-listed here is refused. No error repeats a literal of the text.
+parses it, this module and ``queries.question.sql_conditions`` walk the tree, and every node and every part of a node
+that is not listed here is refused. No error repeats a literal of the text.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The conditions of the SQL subset (``queries.question.sql``), and the columns and literals that every part of it is made of.
+"""The conditions of the SQL subset (``queries.question.sql``), and the columns and literals that its parts are made of.
 
 Each function takes a node of sqlglot's tree and refuses, with QueryInvalid, every type of node and every part of a node
 that it does not name. No error repeats a literal.

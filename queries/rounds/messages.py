@@ -23,8 +23,8 @@ Links and enrolments are in ``policies.consents.attestation``. The service signs
 The **transcript** is the list of countersignatures in the order of the ``admit``'s participants; its hash is the
 SHA-256 of that list's canonical JSON. A share names it, so a share for other participants is a share for another round.
 
-A node's **caught-up** statement binds it for ever, and is shown to anyone: every ``admit`` below its ``size`` that the node
-takes part in is sent, refunded or expired, and the node will never again begin one below it.
+A node's **caught-up** statement binds it for ever, and is shown to anyone: every ``admit`` below its ``size`` that the
+node takes part in is sent, refunded or expired, and the node will never again begin one below it.
 """
 
 import hashlib
@@ -40,7 +40,10 @@ _NAMES = {"for_": "for", "from_": "from"}
 
 
 class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):
-    """A partner's signed question. ``id`` is 32 fresh random bytes: the idempotency key. ``fresh`` pays for a new answer."""
+    """A partner's signed question.
+
+    ``id`` is 32 fresh random bytes: the idempotency key. ``fresh`` pays for a new answer.
+    """
 
     v: Literal[1] = 1
     for_: Literal["question"] = "question"
@@ -145,7 +148,7 @@ class Word(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
 
 
 class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing the service asks a node to do: countersign an ``admit``, send a share (with ``go``), or give its word."""
+    """One thing the service asks a node to do: countersign an ``admit``, send a share (with ``go``), give its word."""
 
     step: Literal["countersign", "share", "word"]
     admit: Index

@@ -230,7 +230,7 @@ def musubi(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_evidence_passes_from_one_auditor_to_everybody_by_the_command_line(town: LogBuilder, tmp_path: Path) -> None:
-    """Exit code 0 says that it convicts, 23 that it shows no fault, 12 that the log did not sign it, 10 that it is none."""
+    """Exit code 0 says that it convicts, 23 that it shows no fault, 12 that the log did not sign it, 10 it is none."""
     fork = forked(200, 700)
     town.publish(tmp_path / "log")
     fork.publish(tmp_path / "fork", fork.entries)

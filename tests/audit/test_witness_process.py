@@ -204,7 +204,7 @@ def test_a_lying_slow_or_garbled_witness_spoils_nothing_for_the_others() -> None
 
 
 def test_a_packed_latest_checkpoint_is_none() -> None:
-    """A few bytes on the way could fill the asker's memory, so plain ones are asked for, and packed ones not unpacked."""
+    """A few bytes on the way could fill the asker's memory: plain ones are asked for, and packed ones not unpacked."""
     policy = WitnessPolicy(
         witnesses={
             name: PolicyWitness(

@@ -1,7 +1,7 @@
 """Every role's command from a place alone: over https by an authority of the office's own, through the office's proxy.
 
-The service's name is resolved by nobody but the proxy, so what arrives went through it. Nothing of the town's own folder
-may be opened meanwhile: an audit hook of Python sees to that.
+The service's name is resolved by nobody but the proxy, so what arrives went through it. Nothing of the town's own
+folder may be opened meanwhile: an audit hook of Python sees to that.
 """
 
 import json
@@ -69,7 +69,7 @@ class Elsewhere:
         return self.folder / "trust.json"
 
     def place(self, owner: str | int) -> Path:
-        """Return a place of a member, steward or resident, as it was carried here: the folder with its secret, and no more."""
+        """Return a place of a member, steward or resident, as it was carried here: the folder, its secret, no more."""
         folder = self.folder / str(owner)
         if not folder.exists():
             shutil.copytree(self.town.place(owner), folder)

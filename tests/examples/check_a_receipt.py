@@ -2,8 +2,8 @@
 
     python check_a_receipt.py FOLDER TRUST
 
-FOLDER holds what ``musubi resident receipt`` saves: receipts, their entries, and the history of the log's key where that
-has changed. TRUST is a ``trust.json`` that you got from someone whom you trust, and not from the service.
+FOLDER holds what ``musubi resident receipt`` saves: receipts, their entries, and the history of the log's key where
+that has changed. TRUST is a ``trust.json`` that you got from someone whom you trust, and not from the service.
 """
 
 import sys

@@ -2,9 +2,9 @@
 
     python follow_a_log.py LOG TRUST SEEN
 
-LOG is a service's address, a web server's that has the log's files, or a folder (``musubi log export`` makes one). TRUST is
-a ``trust.json``. SEEN is a file that this program keeps: the last checkpoint that it was shown, so that a log which forgets
-some of its history between two runs is found out.
+LOG is a service's address, a web server's that has the log's files, or a folder (``musubi log export`` makes one).
+TRUST is a ``trust.json``. SEEN is a file that this program keeps: the last checkpoint that it was shown, so that a log
+which forgets some of its history between two runs is found out.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Say what a question would cost and how exact its answer would be, on this machine; nobody is told, nothing is charged.
+"""Say on this machine what a question would cost and how exact its answer would be; nobody is told, nothing is charged.
 
     python price_a_question.py URL TRUST SQL EPSILON
 
-URL is a service's address, only to get the policies from. TRUST is a ``trust.json``. The price is the same on every machine:
-nodes and auditors work it out again with the same functions.
+URL is a service's address, only to get the policies from. TRUST is a ``trust.json``. The price is the same on every
+machine: nodes and auditors work it out again with the same functions.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Each example does what its first line says, as a process of its own, against a town that runs and a log in a folder."""
+"""Each example does what its first line says, as a process of its own, against a running town and a log in a folder."""
 
 import re
 import shutil

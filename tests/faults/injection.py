@@ -13,9 +13,9 @@ label                        step
 ``witness cosign``           the witness's check and durable write, over its real application
 ===========================  =============================================================================
 
-Each can fail in two ways: *lost*, the step was not done; *unsaid*, it was done, durably, but reported as failed. A write
-can also be *torn*: half of it is on disk. ``record`` notes the labels of what an act passes, so that the table of cases
-is what the service does, and not what someone remembered.
+Each can fail in two ways: *lost*, the step was not done; *unsaid*, it was done, durably, but reported as failed. A
+write can also be *torn*: half of it is on disk. ``record`` notes the labels of what an act passes, so that the table of
+cases is what the service does, and not what someone remembered.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Where things lie: folders that one takes in at a glance, modules that one reads in one sitting, names that say something."""
+"""Where things lie: folders taken in at a glance, modules read in one sitting, names that say something."""
 
 import re
 import subprocess

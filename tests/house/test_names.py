@@ -1,4 +1,4 @@
-"""A name is one thing: no two classes share one, nor two functions that the same reader meets, nor two files without a reason."""
+"""A name is one thing: no two classes share one, nor functions that one reader meets, nor files without a reason."""
 
 import ast
 from collections import defaultdict

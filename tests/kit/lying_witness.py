@@ -109,7 +109,10 @@ class LyingWitness:
 
 @contextmanager
 def lying_witness(behind: str, name: str, key: SigningKey, port: int) -> Iterator[LyingWitness]:
-    """Answer at a port, at first honestly. ``name`` and ``key`` are the real witness' own, so that lies look like it."""
+    """Answer at a port, at first honestly.
+
+    ``name`` and ``key`` are the real witness' own, so that lies look like it.
+    """
     lying = LyingWitness(behind, name, key)
 
     class Handler(BaseHTTPRequestHandler):

@@ -29,7 +29,7 @@ def flipped(token: str) -> str:
 
 
 def stretched(token: str) -> str:
-    """Return a signed message with the group's order added to its signature's scalar: another text that says the same."""
+    """Return a signed message with the group's order added to its signature's scalar: another text, the same said."""
     head, _, signature = token.rpartition(".")
     data = jws.unb64url(signature)
     added = (int.from_bytes(data[32:], "little") + int.from_bytes(_ORDER, "little")).to_bytes(32, "little")
@@ -63,7 +63,7 @@ def signed_anew(
     sub_grant: Mapping[str, Any] | None = None,
     rebind: bool = True,
 ) -> Bundle:
-    """Change what the parts say and sign them again with the resident's own keys, sub-grants bound to the new leaf 0."""
+    """Change what the parts say and sign them again with the resident's keys, sub-grants bound to the new leaf 0."""
     said = structs.replace(jws.read_unverified(bundle.leaves[0].body, General), **(general or {}))
     first = Leaf(salt=bundle.leaves[0].salt, body=jws.sign(said, pairwise_key(seed, SERVICE)))
     leaves = [first]

@@ -1,7 +1,7 @@
 """Waiting for what has to happen: for the event itself, however slow the machine is.
 
-Nothing here measures speed. ``PATIENCE`` only ends a wait for what will never come, so it is long: other people's work on
-every core is no fault. A test that has to let time pass says by the function that it calls what the time is for.
+Nothing here measures speed. ``PATIENCE`` only ends a wait for what will never come, so it is long: other people's work
+on every core is no fault. A test that has to let time pass says by the function that it calls what the time is for.
 """
 
 import asyncio

@@ -43,7 +43,7 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def server(self, folder: Path) -> ssl.SSLContext:
-        """Return what a server for this machine, by its address, as ``localhost`` and as ``NAME``, identifies itself with."""
+        """Return what a server for this machine identifies itself with: its address, ``localhost`` and ``NAME``."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName("localhost"), x509.DNSName(NAME), x509.IPAddress(ip_address(HOST))]
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])

@@ -167,7 +167,7 @@ def test_evidence_of_one_honest_log_with_anothers_notes_or_of_two_agreeing_trees
 
 @given(st.data())
 def test_no_change_to_a_file_about_an_honest_log_ever_convicts_it(data: st.DataObject) -> None:
-    """The forger may put together any notes that the honest log signed, any hashes of its tree, and bytes of his own."""
+    """The forger may put together any notes that the honest log signed, any hashes of its tree, any bytes of his."""
     pool = [*HONEST.leaves[:8], *(merkle_root(HONEST.leaves[:n]) for n in (1, 2, 3, 7, 13, 20, 50)), bytes(32)]
     hashes = st.sampled_from(pool) | st.binary(min_size=32, max_size=32)
     one, two = data.draw(sizes), data.draw(sizes)

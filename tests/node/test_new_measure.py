@@ -1,4 +1,4 @@
-"""A new measure is one class: it goes the whole way of a question, and no other module knows which measures there are."""
+"""A new measure is one class: it goes the whole way of a question, and no other module knows which there are."""
 
 import ast
 import re

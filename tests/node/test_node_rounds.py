@@ -326,7 +326,8 @@ def test_a_failed_round_touches_no_other_round(stage: Stage) -> None:
     assert [row[0] for row in stage.books()["rounds"]] == [second]
 
 
-# Who is counted. ``rides`` has for each person one ride: the even in the north, the odd in the south, fare 100 + person.
+# Who is counted. ``rides`` has for each person one ride: the even in the north, the odd in the south, fare 100 +
+# person.
 
 
 def expected(*people: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""A partner's own side: which policy a question is about, what it spends, and that an answer is checked, not believed."""
+"""A partner's own side: which policy a question is about, what it spends, and that an answer is not just believed."""
 
 import dataclasses
 from typing import Any

@@ -50,7 +50,7 @@ def test_any_two_of_three_stewards_are_a_quorum_of_two(pair: tuple[str, str]) ->
 
 
 def test_one_bad_approval_spoils_the_list_even_beside_a_quorum() -> None:
-    """By a stranger, by a stranger under a steward's name, for another ledger, document or subject, or not an approval."""
+    """By a stranger, also under a steward's name, for another ledger, document or subject, or not an approval."""
     root = genesis(list(STEWARDS), 2)
     good = [yes("city"), yes("residents")]
     bad = [

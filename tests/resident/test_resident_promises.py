@@ -228,7 +228,7 @@ def test_evidence_with_any_part_exchanged_does_not_convict(town: PromiseTown) ->
 @settings(max_examples=60)
 @given(st.data())
 def test_no_file_about_a_promise_that_was_kept_ever_convicts(kept: "Honest", data: st.DataObject) -> None:
-    """The forger has every promise, entry, proof and checkpoint of an honest town, and puts them together as he likes."""
+    """The forger has each promise, entry, proof and checkpoint of an honest town, and puts them together at will."""
     forged = BrokenPromise(
         log_keys=[str(kept.town.log.log_key)],
         checkpoint=data.draw(st.sampled_from(kept.notes)),
@@ -321,7 +321,8 @@ def test_a_device_keeps_the_promise_and_sees_it_kept(town: PromiseTown) -> None:
             KeptPromise(promise=town.promise(town.grants[0], 10_000_000, by=2**37), operator=town.operator)
         )
         code, out, _ = musubi(*words, "revoke", town.grants[3], "--json")
-        # The device takes the consent's end for true only with a receipt, and the promise only with the operator's name.
+        # The device takes the consent's end for true only with a receipt, and the promise only with the operator's
+        # name.
         assert (code, json.loads(out)["doubt"]) == (0, "")
         code, out, _ = musubi(*words, "check-promises", "--json")
         assert (code, sorted(each["state"] for each in json.loads(out))) == (0, ["kept", "open"])

@@ -1,4 +1,4 @@
-"""A resident's device believes that a consent has stopped only as far as the ledger and the holders' signatures say so."""
+"""A resident's device believes that a consent stopped only as far as the ledger and the holders' signatures say so."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,7 +116,7 @@ def test_the_end_of_another_consent_is_no_answer(log: LogBuilder, tmp_path: Path
 
 
 def test_a_key_that_no_quorum_of_stewards_named_signs_nothing(log: LogBuilder, tmp_path: Path) -> None:
-    """An operator that appends a ``member`` entry of its own, which any auditor would refuse, and signs with its key."""
+    """An operator that appends a ``member`` entry of its own, which any auditor refuses, and signs with its key."""
     index = log.revoke(FIRST + 7)
     own = log.append(log.make_member("clinic", "holder", number=2, key="operator's own", signers=STEWARDS[:1]))
     both = [signed(log, "bus_co", index + 1), signed(log, "clinic", index + 1, own, "operator's own")]

@@ -1,4 +1,4 @@
-"""A lost device: the identity provider's word ends what it agreed to and shuts it out; nothing in the ledger tells the new one."""
+"""A lost device: the identity provider's word ends what it agreed to, and shuts it out; no entry tells the new one."""
 
 from typing import Any
 

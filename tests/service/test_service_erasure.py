@@ -1,4 +1,4 @@
-"""Erasure at the service: who may ask, what goes, what stays; and that a key gone makes a record's copies unreadable."""
+"""Erasure at the service: who may ask, what goes, what stays; a key gone makes a record's copies unreadable."""
 
 import asyncio
 import random
@@ -210,7 +210,7 @@ async def test_each_holders_word_is_kept_and_a_silent_holder_is_named(running: R
 
 
 async def test_a_holders_word_with_a_key_that_it_has_laid_down_is_refused(running: Running) -> None:
-    """The node says what is still to be said with the key of today; whoever stole the old one says nothing in its name."""
+    """The node says what is still to be said with today's key; whoever stole the old one says nothing in its name."""
     resident, bundle, index = await given_consent(running)
     entry = (await running.done("/v1/erasures", wish(resident, bundle, index)))["erased"][0]["entry"]
     said = ErasedWord(

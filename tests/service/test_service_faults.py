@@ -1,4 +1,4 @@
-"""Full disks, a witness that is away, and what the process prints: the service says so, keeps the ledger whole, goes on."""
+"""Full disks, a witness away, and what the process prints: the service says so, keeps the ledger whole, goes on."""
 
 import asyncio
 import base64

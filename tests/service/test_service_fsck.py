@@ -1,4 +1,4 @@
-"""``musubi fsck``: whatever is damaged is named, all of it and nothing else; repair makes the log byte for byte whole."""
+"""``musubi fsck``: what is damaged is named, all of it and nothing else; repair makes the log byte for byte whole."""
 
 import asyncio
 import json

@@ -1,4 +1,7 @@
-"""Keys change while the service runs: the log's, and those of members of every role. The old one is refused from then on."""
+"""Keys change while the service runs: the log's, and those of members of every role.
+
+The old one is refused from then on.
+"""
 
 import hashlib
 from collections.abc import AsyncIterator

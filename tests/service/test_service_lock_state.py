@@ -1,4 +1,4 @@
-"""A service goes on only from a whole lock state that no witness is ahead of; and one act's failure costs that act alone."""
+"""A service goes on only from a whole lock state that no witness is ahead of; a failing act costs that act alone."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""Backups taken while the service runs, and restores that bring back neither a consent that ended nor an erased record."""
+"""Backups taken while the service runs, and restores that bring back no consent that ended and no erased record."""
 
 import asyncio
 import contextlib
@@ -384,7 +384,10 @@ def _fails_at(name: str) -> Callable[..., None]:
 async def test_a_restore_that_broke_off_takes_the_records_keys_again(
     on_sqlite: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A witness was silent, or the disk full: the same command again does it. A file that was there is never replaced."""
+    """A witness was silent, or the disk full: the same command again does it.
+
+    A file that was there is never replaced.
+    """
     async with run(on_sqlite.town) as running:
         await running.found()
         await on_sqlite.grant(running)
@@ -497,7 +500,7 @@ async def test_a_backup_taken_in_the_middle_of_many_writes_is_of_one_moment(on_s
 
 
 class Lives(RuleBasedStateMachine):
-    """Consents given, taken back and erased; backups at any time; the machine lost at any time, and an old backup restored."""
+    """Consents given, taken back, erased; backups at any time; the machine lost at any time, an old backup restored."""
 
     @initialize()
     def begin(self) -> None:

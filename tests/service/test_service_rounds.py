@@ -77,7 +77,7 @@ async def test_a_round_goes_from_admit_to_release_step_by_step(running: Running)
 
 
 async def test_anyone_can_redo_the_sum_from_the_signed_shares(running: Running) -> None:
-    """With real noise by OpenDP: the answer is the sum, its interval holds the truth, its shares carry their signatures."""
+    """With real noise by OpenDP: the answer is the sum, its interval holds the truth, its shares are signed."""
     asked = query(group_by=["ward"], measures=[{"as": "rows", "count": "rows"}, {"as": "fare", "sum": "fare"}])
     admit = (await running.ask(question(running.town, asked))).admit
     entry = e.decode(await running.entry(admit))
@@ -249,7 +249,7 @@ async def test_a_node_that_signs_that_it_caught_up_is_shown_and_never_goes_back(
 
 @pytest.mark.parametrize("said", range(5))
 async def test_a_service_that_stops_in_the_middle_of_a_round_goes_on_where_it_was(town: Town, said: int) -> None:
-    """Stopped after ``said`` of the round's messages and started again from its folder; the round ends as it would have."""
+    """Stopped after ``said`` of the round's messages, started again from its folder; the round ends as it would."""
     async with AsyncExitStack() as stack:
         running = await (await stack.enter_async_context(run(town))).found()
         admit = await ask(running)

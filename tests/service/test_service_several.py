@@ -1,4 +1,4 @@
-"""Several real service processes on one ledger: one sequences at a time, whatever befalls it, and history never forks."""
+"""Several real service processes on one ledger: one sequences at a time, whatever befalls it; history never forks."""
 
 import asyncio
 import json

@@ -1,9 +1,9 @@
 """Which consent identifiers the log has used: on disk while an audit runs, so that memory stays flat.
 
-Nearly every consent is new, and asking the disk for each would take a fifth of the whole audit. So 16 MiB of memory hold one
-bit for each value of the identifier's first 27 bits. Where the bit is not set, the identifier is new for certain, and
-it is written down later, with some thousand others. Where it is set, the disk decides. (An identifier is the resident's
-own choice: who chooses many with equal beginnings makes the audit slower, never wrong.)
+Nearly every consent is new, and asking the disk for each would take a fifth of the whole audit. So 16 MiB of memory
+hold one bit for each value of the identifier's first 27 bits. Where the bit is not set, the identifier is new for
+certain, and it is written down later, with some thousand others. Where it is set, the disk decides. (An identifier is
+the resident's own choice: who chooses many with equal beginnings makes the audit slower, never wrong.)
 """
 
 import sqlite3

@@ -1,8 +1,9 @@
 """Redoing the sum of one answer from the holders' signed shares, which the service publishes beside the log.
 
-``GET /v1/rounds/<admit>/shares`` gives ``{"shares": {"<holder>": "<compact JWS>", …}}``. Each token's SHA-256 is the one
-that the ``release`` names; each is signed with a key that the holder had in the ledger while the round was open, from the
-``admit`` to the ``release`` (a holder may change its key in between); each is a share for that very ``admit`` (by index and by hash) and all are for one and the same transcript; and their sum is the released vector.
+``GET /v1/rounds/<admit>/shares`` gives ``{"shares": {"<holder>": "<compact JWS>", …}}``. Each token's SHA-256 is the
+one that the ``release`` names; each is signed with a key that the holder had in the ledger while the round was open,
+from the ``admit`` to the ``release`` (a holder may change its key in between); each is a share for that very ``admit``
+(by index and by hash) and all are for one and the same transcript; and their sum is the released vector.
 """
 
 import msgspec
@@ -41,7 +42,10 @@ def fetch_shares(log: HttpLog, admit: int) -> dict[str, str]:
 
 
 def check_shares(basis: AnswerBasis, release: e.Release, tokens: dict[str, str], state: State) -> None:
-    """Redo the sum of one answer, in the state right after its ``release``; raise ProofInvalid, SignatureInvalid or Malformed for the first thing wrong."""
+    """Redo the sum of one answer, in the state right after its ``release``.
+
+    Raises ProofInvalid, SignatureInvalid or Malformed for the first thing wrong.
+    """
     if set(tokens) != set(release.shares):
         raise ProofInvalid("the shares given are not those of the answer's participants.")
     shares = [_open(basis, release, alias, token, state) for alias, token in sorted(tokens.items())]

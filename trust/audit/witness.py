@@ -1,8 +1,8 @@
-"""A witness (C2SP tlog-witness): it remembers the largest tree of each log that it has seen, and cosigns what extends it.
+"""A witness (C2SP tlog-witness): it remembers the largest tree that it saw of each log, and cosigns what extends it.
 
 A log whose checkpoints need a witness' cosignature cannot show two histories to two people without showing both to
-the witness, which signs only one of them. ``ledger.notes.witness_protocol`` has the format, the statuses and the decision;
-this is the shell around it: one SQLite database, and two addresses.
+the witness, which signs only one of them. ``ledger.notes.witness_protocol`` has the format, the statuses and the
+decision; this is the shell around it: one SQLite database, and two addresses.
 
 ==========================================  =====================================================================
 ``POST /add-checkpoint``                    200 with the cosignature lines, or the protocol's refusals (400 to 422)
@@ -17,11 +17,11 @@ IMMEDIATE``), committed with ``synchronous=FULL`` before the answer leaves. A cr
 state, and nobody has the cosignature; a crash after it leaves the new state, and the log asks again from the size that
 the 409 names. So no two answers of this witness can contradict each other.
 
-The folder: ``witness.toml`` (``trust.audit.witness_folder``), ``witness.key`` (a hexadecimal seed, mode 0600), ``witness.pq.key``
-(the same for ML-DSA-44; where it is there, every answer has two lines, one of each kind), ``witness.sqlite``, and
-``evidence/``: where a log asks for a cosignature on what contradicts the checkpoint stored here, the file that
-convicts it (``trust.files.evidence``), written before the refusal leaves. Another tree of the stored size convicts also
-where the log asks from the wrong size (409).
+The folder: ``witness.toml`` (``trust.audit.witness_folder``), ``witness.key`` (a hexadecimal seed, mode 0600),
+``witness.pq.key`` (the same for ML-DSA-44; where it is there, every answer has two lines, one of each kind),
+``witness.sqlite``, and ``evidence/``: where a log asks for a cosignature on what contradicts the checkpoint stored
+here, the file that convicts it (``trust.files.evidence``), written before the refusal leaves. Another tree of the
+stored size convicts also where the log asks from the wrong size (409).
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """The folder of a witness: ``witness.toml``, its keys, and which logs' keys it trusts.
 
 Changes are read at the witness' next start. When a log is to change its key, the order matters
-(``docs/how-to/rotate-the-log-key.md``): first every witness trusts the next key beside the old one, then the log changes,
-then every witness removes the old one. A witness that still trusted it would cosign for a thief who has it.
+(``docs/how-to/rotate-the-log-key.md``): first every witness trusts the next key beside the old one, then the log
+changes, then every witness removes the old one. A witness that still trusted it would cosign for a thief who has it.
 """
 
 import json

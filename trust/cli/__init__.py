@@ -1,7 +1,8 @@
 """The command line, ``musubi``.
 
 Every command has ``--help`` with an example. An error is one sentence that says what to do, on standard error, and an
-exit code of its own (``trust.runtime.problems``); with ``--json`` it is the problem document instead, on standard error too.
+exit code of its own (``trust.runtime.problems``); with ``--json`` it is the problem document instead, on standard error
+too.
 """
 
 import json

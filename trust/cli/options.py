@@ -27,7 +27,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def find_place(folder: Path | None) -> Place:
-    """Return the place in a folder, or else in the current one; raise UsageError where none is named and none is here."""
+    """Return the place in a folder, or else in the current one; raise UsageError if none is named and none is here."""
     place = Place(folder if folder is not None else Path())
     if folder is None and not place.is_there:
         raise click.UsageError(
@@ -63,7 +63,7 @@ class Signer:
 
 
 def steward_options(command: _Command) -> _Command:
-    """Add the options that say who signs: a steward's place, or each part by itself, for a machine that has no place."""
+    """Add the options that say who signs: a steward's place, or each part by itself, where there is no place."""
     for option in (
         PlaceFolderOption,
         click.option("--key", type=File, help="The steward's key file; the place's own otherwise."),

@@ -1,8 +1,8 @@
 """How every role calls the service over HTTP: one way, whoever calls and from wherever.
 
-An office often lets nothing out but through its proxy, and vouches for its own servers with a certificate authority of its
-own. So whoever calls may name a proxy and a file with the authority's certificates. Without them the environment counts, as
-``httpx`` reads it: ``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
+An office often lets nothing out but through its proxy, and vouches for its own servers with a certificate authority of
+its own. So whoever calls may name a proxy and a file with the authority's certificates. Without them the environment
+counts, as ``httpx`` reads it: ``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
 """
 
 import ssl

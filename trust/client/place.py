@@ -113,7 +113,7 @@ class Place:
 
     @cached_property
     def key(self) -> SigningKey:
-        """A member's or steward's signing key; raises NotPermitted at a resident's place, and what ``read_key`` does."""
+        """A member's or steward's signing key; raises NotPermitted at a resident's, and what ``read_key`` does."""
         _ = self.alias
         return read_key(self.folder / SIGNING_KEY)
 
@@ -128,8 +128,8 @@ class Place:
     def public_key(self) -> str:
         """The key that the others know its owner by, in hexadecimal.
 
-        A member's or steward's is registered by the stewards; a resident's is the one for the service, which the identity
-        provider attests.
+        A member's or steward's is registered by the stewards; a resident's is the one for the service, which the
+        identity provider attests.
         """
         return public_hex(pairwise_key(self.seed, SERVICE) if self.is_resident else self.key)
 
@@ -168,9 +168,9 @@ def make_place(
 ) -> Place:
     """Make a place in a new or empty folder: a member's or steward's with an alias, a resident's without.
 
-    ``secret`` is the signing key or the seed, 32 bytes; ``authorities`` what ``ca.pem`` is to hold. Raises Malformed where
-    an address or the alias is none, NotPermitted where the folder holds something, and Unavailable. A crash leaves a
-    folder without ``place.toml``, which nothing takes for a place.
+    ``secret`` is the signing key or the seed, 32 bytes; ``authorities`` what ``ca.pem`` is to hold. Raises Malformed
+    where an address or the alias is none, NotPermitted where the folder holds something, and Unavailable. A crash
+    leaves a folder without ``place.toml``, which nothing takes for a place.
     """
     settings = PlaceSettings(
         service=_checked(service, Address, f"The service's address {_ADDRESS}"),

@@ -1,8 +1,8 @@
 """Durable writing: what a function here has written outlives a power cut, and a crash leaves it whole or not at all.
 
-The order is always the same: the bytes into a file of another name in the same folder (fsync), the name, the folder that
-the name is in (fsync). A crash before the name leaves at worst a ``.new-…`` file that nobody reads. The log's tiles have
-an order of their own, because many of them become durable together (``trust.log.tile_folder``).
+The order is always the same: the bytes into a file of another name in the same folder (fsync), the name, the folder
+that the name is in (fsync). A crash before the name leaves at worst a ``.new-…`` file that nobody reads. The log's
+tiles have an order of their own, because many of them become durable together (``trust.log.tile_folder``).
 """
 
 import os

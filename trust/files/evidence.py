@@ -1,8 +1,8 @@
 """Evidence on disk: files that convict a log or its operator on their own, made here and checked here.
 
 There are two kinds, told apart by ``kind``: ``split-view`` (``ledger.evidence``) and ``broken-promise``
-(``policies.consents.promises``); each module's docstring is its format. A file is named for its kind and the hash of its
-bytes, so the same evidence is kept once, and one file never overwrites another.
+(``policies.consents.promises``); each module's docstring is its format. A file is named for its kind and the hash of
+its bytes, so the same evidence is kept once, and one file never overwrites another.
 """
 
 import hashlib

@@ -10,10 +10,10 @@
       trust.json       the same two and the genesis entry's hash, as auditors pin them
 
 Nothing is copied unseen: each file is held against the root that the checkpoint signs, and the checkpoint against the
-log's keys and its witnesses. A key that the tree itself lays down, or that is older than the one that signed the folder's
-checkpoint, has signed nothing for us, whatever the witnesses say. The checkpoint is written after all the tiles, when everything that it commits to is
-durable. So a crash leaves the old export whole, beside files that the next one writes again. The three files that say whom
-to believe come right behind it.
+log's keys and its witnesses. A key that the tree itself lays down, or that is older than the one that signed the
+folder's checkpoint, has signed nothing for us, whatever the witnesses say. The checkpoint is written after all the
+tiles, when everything that it commits to is durable. So a crash leaves the old export whole, beside files that the next
+one writes again. The three files that say whom to believe come right behind it.
 
 An export only grows. Into a folder that has one, only what is new is copied, and only where the new tree extends the
 one that the folder's checkpoint signs. Memory does not grow with the log.
@@ -113,7 +113,8 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
 def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpoint, FollowedKeys]:
     """Check a checkpoint of ``source``: the log's signature, also by a key that came later, and the witnesses' quorum.
 
-    Returns it, and the log's keys as far as they had to be known. Raises Malformed, SignatureInvalid or ProofInvalid, and what the source raises.
+    Returns it, and the log's keys as far as they had to be known. Raises Malformed, SignatureInvalid or ProofInvalid,
+    and what the source raises.
     """
     keys = FollowedKeys(trust.log_keys)
     try:

@@ -1,7 +1,7 @@
 """How a reader of all entries follows a change of the log's key: by the ``log-key`` entries in the tree itself.
 
-A reader pins the genesis entry's hash and keys (``trust.log.pins``). Every later key comes from a ``log-key`` entry that
-is in the tree and has the stewards' quorum's signatures (``policies.log_key_changes``). ``trust.log.follower`` and
+A reader pins the genesis entry's hash and keys (``trust.log.pins``). Every later key comes from a ``log-key`` entry
+that is in the tree and has the stewards' quorum's signatures (``policies.log_key_changes``). ``trust.log.follower`` and
 ``trust.log.export`` find them here as they read. A reader who does not read the log asks for ``trust.log.proven_keys``.
 """
 
@@ -50,7 +50,7 @@ class FollowedKeys:
         self.history, self._searched = history, size
 
     def check_no_change(self, note: bytes, tiles: VerifiedTiles, first: int, entries: list[bytes]) -> None:
-        """Raise ProofInvalid where these entries lay a key down that has signed this very tree, the checkpoint ``note``."""
+        """Raise ProofInvalid where these entries lay a key down that signed this very tree, the checkpoint ``note``."""
         history = self._after(self.history, tiles, first, entries)
         if history is not self.history:
             try:

@@ -8,8 +8,8 @@
    the root of the first ``frontier.size`` leaves, from tiles under the new root, must be the frontier's own.
 
 Then it reads on, one bundle of 256 entries after the other. Every tile is checked against the signed root before it is
-used (``ledger.tlog.verified_tiles``) and every entry against its tile. So what is yielded is already verified, each file is
-read once, and memory does not grow with the log.
+used (``ledger.tlog.verified_tiles``) and every entry against its tile. So what is yielded is already verified, each
+file is read once, and memory does not grow with the log.
 
 **Evidence.** Where two signed checkpoints contradict each other, the HistoryForked that is raised carries the file that
 convicts the log (``ledger.evidence``) in ``details["evidence"]``, made from the tiles that were just read. A smaller
@@ -73,8 +73,8 @@ class SeenCheckpoint:
 class VerifiedBatch:
     """At most 4,096 entries in a row, from index ``first`` on, all shown to be in the checkpoint's tree.
 
-    ``hashes`` are their leaf hashes, each computed from its entry. ``frontier`` is the tree's edge right after them: with
-    it, reading can begin again behind this batch.
+    ``hashes`` are their leaf hashes, each computed from its entry. ``frontier`` is the tree's edge right after them:
+    with it, reading can begin again behind this batch.
     """
 
     seen: SeenCheckpoint
@@ -102,8 +102,8 @@ class LogFollower:
     """Reads one log from where ``frontier`` ends (the beginning, without one).
 
     ``latest`` is the note last checked, as ``latest.note`` gave it; with it, a rollback between two runs is seen too.
-    ``log_keys`` are the keys known at the start; with a plain key no change is ever believed. ``witnesses`` None asks for
-    no cosignature. ``clock`` gives seconds since 1970.
+    ``log_keys`` are the keys known at the start; with a plain key no change is ever believed. ``witnesses`` None asks
+    for no cosignature. ``clock`` gives seconds since 1970.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class LogFollower:
     def entries_from(
         self, first: int, kinds: Sequence[bytes], progress: Callable[[int, int], None] | None = None
     ) -> Iterator[tuple[int, e.AnyEntry]]:
-        """Yield, with their indices, the entries from ``first`` on that hold one of these bytes, such as ``"kind":"admit"``.
+        """Yield, with indices, the entries from ``first`` on that hold one of these bytes, such as ``"kind":"admit"``.
 
         All of them are of the newest checkpoint's tree; ``frontier`` stays where it is. ``progress`` is called with
         (entries read, entries in all) after each bundle. Raises what ``fetch`` and ``VerifiedTiles`` do.

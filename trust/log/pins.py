@@ -6,10 +6,10 @@ r"""What a node or an auditor pins before it believes anything: one small public
      "witness_policy":"log …\nwitness …\nquorum …\n"}
 
 ``genesis_sha256`` is the plain SHA-256 of entry 0: stewards, quorum and all else follow from it. ``log_key`` is the
-verifier key that the log began with, ``log_key_pq`` its post-quantum one (left out where it has none). Both stay as they
-are when the log changes its keys: readers follow the change by its own entry (``trust.log.followed_keys``). ``witness_policy`` is
-a whole tlog-policy file (``ledger.notes.witness_policy``). The file holds no secret;
-what matters is that it comes from someone its reader trusts, such as a steward, and not from the service.
+verifier key that the log began with, ``log_key_pq`` its post-quantum one (left out where it has none). Both stay as
+they are when the log changes its keys: readers follow the change by its own entry (``trust.log.followed_keys``).
+``witness_policy`` is a whole tlog-policy file (``ledger.notes.witness_policy``). The file holds no secret; what matters
+is that it comes from someone its reader trusts, such as a steward, and not from the service.
 """
 
 from dataclasses import dataclass

@@ -1,15 +1,15 @@
 r"""The proven key history that a service gives: every change of the log's key, for those who do not read the log.
 
-A reader of all entries finds the changes itself (``trust.log.followed_keys``). One that does not read the log, such as a
-resident's device with a receipt, asks the service for them::
+A reader of all entries finds the changes itself (``trust.log.followed_keys``). One that does not read the log, such as
+a resident's device with a receipt, asks the service for them::
 
     GET /v1/log-keys
     {"changes":[{"entry":{"kind":"log-key",…},"index":4711,"receipt":"c2sp.org/tlog-proof@v1\nindex 4711\n…"}],
      "genesis":{"kind":"genesis",…},"v":1}
 
-``genesis`` has the pinned hash; each change is a quorum-signed entry, with its receipt under a checkpoint that is signed
-with the keys of that history and cosigned by the quorum of witnesses. All of it holds, or nothing is believed. The
-document is public and may be kept beside one's receipts: with ``trust.json`` it checks them offline.
+``genesis`` has the pinned hash; each change is a quorum-signed entry, with its receipt under a checkpoint that is
+signed with the keys of that history and cosigned by the quorum of witnesses. All of it holds, or nothing is believed.
+The document is public and may be kept beside one's receipts: with ``trust.json`` it checks them offline.
 
 **What this cannot show** is that no later change was left out. Whoever has a stolen old key, serves a forked log
 and hides the change is stopped by the witnesses alone, which have removed that key.

@@ -1,4 +1,6 @@
-"""Where a log is read from: a service, any web server that has its files, or a folder. Nothing read here is believed here.
+"""Where a log is read from: a service, any web server that has its files, or a folder.
+
+Nothing read here is believed here.
 
 All give a checkpoint's bytes and a tile's bytes. A partial tile that is gone because the full one exists (C2SP
 tlog-tiles allows that) is cut from the full one. Sizes are limited before anything is kept: a checkpoint to 1,000,000
@@ -32,7 +34,10 @@ class LogSource(Protocol):
         ...
 
     def read_tile(self, tile: Tile) -> bytes:
-        """Return the bytes of a tile or bundle of exactly that width. Raises NotFound, Malformed, TooLarge, Unavailable."""
+        """Return the bytes of a tile or bundle of exactly that width.
+
+        Raises NotFound, Malformed, TooLarge, Unavailable.
+        """
         ...
 
 

@@ -1,16 +1,16 @@
 """The log on disk: tiles, entry bundles and the checkpoint, as the files that are served (``ledger.tlog.tiles``).
 
 Everything a checkpoint commits to is on disk before the checkpoint is. In order: the tiles' bytes (fdatasync, on a slow
-disk from a few threads), the folders they are in and the parents of folders made for them (fsync), the new checkpoint under
-another name (fsync), its rename over the old one, the folder it is in (fsync).
+disk from a few threads), the folders they are in and the parents of folders made for them (fsync), the new checkpoint
+under another name (fsync), its rename over the old one, the folder it is in (fsync).
 
 So after a crash at any point the checkpoint on disk is the old one or the new one, and all its tiles are there and
 whole. What lies beyond it is left over from a batch that was not published: it may be torn, the next batch writes
 over it, and it must not be served. Opening after a crash is no special case: every start reads the checkpoint,
 restores a ``TileAppender`` from the partial tiles of its size, and goes on.
 
-**Two writers.** One process is elected to write, and any number may read. But one that was elected before, was stopped in
-the middle of a write and wakes up when another has taken over, finishes that write. It does no harm, because
+**Two writers.** One process is elected to write, and any number may read. But one that was elected before, was stopped
+in the middle of a write and wakes up when another has taken over, finishes that write. It does no harm, because
 
 - what a tile holds follows from the entries alone, so both write the same bytes; and a file that is there already is
   written over in place, without being cut first, so that a reader never meets a shorter one;
@@ -178,7 +178,7 @@ class TileFolder:
             future.result()
 
     def _new_names(self, folders: Iterable[Path]) -> set[Path]:
-        """Return which of these folders, and of those above them up to the root, are not known to be durable by name."""
+        """Return which of these folders, and of those above up to the root, are not known to be durable by name."""
         names = set()
         for folder in folders:
             current = folder

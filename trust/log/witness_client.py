@@ -1,9 +1,9 @@
-"""Asking all witnesses of a policy at once, to cosign a new checkpoint or what they cosigned last; none waits for a slow one.
+"""Asking all witnesses of a policy at once, to cosign a checkpoint or for the last one; none waits for a slow one.
 
 This is the log's side of C2SP tlog-witness. No witness can hold up or spoil the others: each has its own time limit
-(``service.toml``: ``witness_timeout_seconds``), each answer is checked before it counts, and what went wrong is told by the
-witness' name. As soon as the quorum is met, the rest get ``LATE_SECONDS`` more. What the log does without a quorum is in
-``trust.service.publish.sequencer``.
+(``service.toml``: ``witness_timeout_seconds``), each answer is checked before it counts, and what went wrong is told by
+the witness' name. As soon as the quorum is met, the rest get ``LATE_SECONDS`` more. What the log does without a quorum
+is in ``trust.service.publish.sequencer``.
 
 A witness with several keys stands on several lines of the policy with one address: it is asked once, and its answer is
 looked at for each of them.
@@ -195,9 +195,9 @@ async def fetch_latest(
 ) -> dict[str, bytes]:
     """Ask every witness for the latest checkpoint of a log that it has cosigned; return the notes by witness name.
 
-    Empty where it has cosigned none (404), or has no such address (405, 501): what it has cosigned it still says when it
-    is asked to cosign (409). A witness that cannot be reached, or answers anything else, is not in the result. What the
-    notes say is not checked here.
+    Empty where it has cosigned none (404), or has no such address (405, 501): what it has cosigned it still says when
+    it is asked to cosign (409). A witness that cannot be reached, or answers anything else, is not in the result. What
+    the notes say is not checked here.
     """
     path = f"/{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint"
 

@@ -66,7 +66,8 @@ def restore(backup: Path, folder: Path) -> None:
     books.scrub()
     books.close()
     fresh.rename(folder / BOOKS)
-    # A crash up to here leaves books that no node starts on: there is no node.toml. The books say that they are restored.
+    # A crash up to here leaves books that no node starts on: there is no node.toml. The books say that they are
+    # restored.
     for name in sorted(set(made.files) - {BOOKS, SETTINGS}):
         put_file(backup, name, folder)
     put_file(backup, SETTINGS, folder)

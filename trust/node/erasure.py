@@ -1,10 +1,12 @@
-"""What a node does once a consent is erased: its view rows go, its books are scrubbed, and the service gets a signed word.
+"""What a node does once a consent is erased: view rows go, books are scrubbed, and the service gets a signed word.
 
-The leaf and the link were erased from the books with the ``erase`` entry itself (``trust.node.ledger_reader``). In order:
+The leaf and the link were erased from the books with the ``erase`` entry itself (``trust.node.ledger_reader``). In
+order:
 
 1. the view rows and the customer number go from memory (``ViewStore.erase_rows``);
 2. the books' file is written anew (``Books.scrub``), so that no copy is left in its free space or write-ahead log;
-3. only then the node signs, for each consent, that nothing of it is left here, and sends that (``policies.consents.erasure``);
+3. only then the node signs, for each consent, that nothing of it is left here, and sends that
+   (``policies.consents.erasure``);
 4. that it was sent is noted. A crash before this sends the words once more, which changes nothing.
 
 A round that is open goes on without the erased consent. A share that was written before goes out as it is: it is a sum

@@ -71,7 +71,10 @@ class LinkDesk:
                     self._stop.wait(RETRY_SECONDS)
 
     def take(self, path: Path) -> int:
-        """Take one file in; return how many customers were newly linked, or linked to another key. A crash before the removal takes it again."""
+        """Take one file in; return how many customers were newly linked, or linked to another key.
+
+        A crash before the removal takes it again.
+        """
         good: list[tuple[str, str]] = []
         bad = 0
         for line in path.read_bytes().splitlines():

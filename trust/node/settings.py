@@ -13,8 +13,8 @@
 
 Beside it: ``trust.json`` (the pins), ``keys/node.key`` (signing), ``keys/sealing.key``, ``keys/rows.key`` (chooses
 rows), ``keys/link.key`` (link challenges), ``links/`` (answered challenges from the holder's own website), and, made
-by the node, ``books.sqlite``, ``views.tmp/`` while large views need more room than memory gives, and ``evidence/`` if it
-is ever shown two histories (``trust.files.evidence``).
+by the node, ``books.sqlite``, ``views.tmp/`` while large views need more room than memory gives, and ``evidence/`` if
+it is ever shown two histories (``trust.files.evidence``).
 """
 
 from pathlib import Path
@@ -30,7 +30,10 @@ BOOKS = "books.sqlite"
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a holder may set; ``poll_seconds`` is how long the service may hold a poll. ``ca_file`` lies in the folder."""
+    """What a holder may set; ``poll_seconds`` is how long the service may hold a poll.
+
+    ``ca_file`` lies in the folder.
+    """
 
     alias: Alias
     service: str

@@ -1,1 +1,1 @@
-"""What every process with pages shares: base templates, styles, languages, charts, words, headers, the browser's modules."""
+"""What every process with pages shares: templates, styles, languages, charts, words, headers, the browser's modules."""

@@ -9,7 +9,8 @@ import base64
 import hashlib
 
 NO_FRAMES = "frame-ancestors 'none'"
-"""Nobody shows a page inside another. Only a header can say it: browsers pass over it in a page's own ``meta`` element."""
+"""Nobody shows a page inside another. Only a header can say it: browsers pass over it in a page's own ``meta``
+element."""
 
 
 def page_policy(script: str = "'none'") -> str:

@@ -1,4 +1,4 @@
-"""The HTTP interface as a page: every operation of the OpenAPI document, for people who would rather look than read JSON."""
+"""The HTTP interface as a page: every operation of the OpenAPI document, for people who would rather not read JSON."""
 
 from collections.abc import Mapping
 from typing import Any

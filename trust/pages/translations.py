@@ -92,7 +92,7 @@ class Language:
         return self.text(text)[0]
 
     def foreign(self, wording: str) -> str:
-        """Return the language of wording that has the letters of one, so that it can be marked; "" for the page's own."""
+        """Return the language of wording with the letters of one, so that it can be marked; "" for the page's own."""
         names = [unicodedata.name(character, "") for character in wording]
         for row in LANGUAGES:
             if any(part in name for part in row.letters for name in names):

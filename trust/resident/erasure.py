@@ -1,8 +1,8 @@
 """What a resident's own device does to have records destroyed, and to see that they are.
 
-That a consent is erased everywhere is checked here and not believed: the ``erase`` entry by its receipt, and each holder's
-signed word with the key that the ledger gives for that holder. Which holders there are follows from the grant's own entry
-and its policy, both read from the log. A holder that has not said so yet is named.
+That a consent is erased everywhere is checked here and not believed: the ``erase`` entry by its receipt, and each
+holder's signed word with the key that the ledger gives for that holder. Which holders there are follows from the
+grant's own entry and its policy, both read from the log. A holder that has not said so yet is named.
 """
 
 import secrets
@@ -81,7 +81,8 @@ def farewell(client: ServiceClient, seed: bytes) -> None:
 def check_erased(client: ServiceClient, follower: LogFollower, index: int) -> ErasedEverywhere:
     """Read the log and return what it and the holders' words say of one erased consent.
 
-    Raises NotFound where the ledger erases no such consent; ProofInvalid or SignatureInvalid for a word that is not good.
+    Raises NotFound where the ledger erases no such consent; ProofInvalid or SignatureInvalid for a word that is not
+    good.
     """
     found = _read_log(follower, index)
     given = client.get(paths.at(paths.ERASURE, index=index), ErasureAnswer)

@@ -6,8 +6,8 @@ the ledger's own ``member`` entry names, about this very revocation, for a time 
 looks whether each kept promise was kept. One that was broken gives the file that convicts the service
 (``policies.consents.promises``), which needs nothing but itself.
 
-A service that simply stops shows no new tree, and so nobody has said yet what time it is. Anyone may ask: a witness that
-has seen no larger tree cosigns the same one again, with its own time (C2SP tlog-witness). So the device asks them.
+A service that simply stops shows no new tree, and so nobody has said yet what time it is. Anyone may ask: a witness
+that has seen no larger tree cosigns the same one again, with its own time (C2SP tlog-witness). So the device asks them.
 
 Files: ``<SHA-256 of the promise, 16 digits>.json``, one promise each, mode 0600: it names the resident's own grant.
 """
@@ -55,7 +55,7 @@ WITNESS_SECONDS = 10.0
 
 
 class KeptPromise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A promise as it came, and the index of the ``member`` entry that the service named for its operator, if it did."""
+    """A promise as it came, and the index of the ``member`` entry that the service named for its operator, if any."""
 
     v: Literal[1] = 1
     promise: Token

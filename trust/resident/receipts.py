@@ -6,14 +6,14 @@
       receipt-4711.tlog-proof        the receipt (C2SP tlog-proof); it carries the entry as its extra data
       entry-4711.json                the entry's exact bytes, for tools that do not read extra data
       trust.json                     whom to believe (``trust.log.pins``): a copy of the pins in use here
-      log-keys.json                  where the log's key has changed: its history, with proofs (``trust.log.proven_keys``)
+      log-keys.json                  where the log's key has changed: its history, proven (``trust.log.proven_keys``)
       state-4000.txt                 the checkpoint of the newest receipt that lay there before
-      history-4000-to-5000.txt       consistency from that one to the new one, as a request to a witness (C2SP tlog-witness)
+      history-4000-to-5000.txt       consistency from that one to the new one, as a witness is asked (C2SP tlog-witness)
       receipt-4890.tlog-proof …      the question asked about, the same way
       in-force-4711-in-4890.json     whether the grant could be counted in it (``queries.answers.uses``)
 
-Everything is checked before it is written. A second receipt into the same folder therefore also shows that the log still
-continues the history that the first one saw.
+Everything is checked before it is written. A second receipt into the same folder therefore also shows that the log
+still continues the history that the first one saw.
 """
 
 from pathlib import Path
@@ -46,8 +46,8 @@ def save_receipts(
     """Write the files of entry ``index``, and of its use in the question at ``question``; return their paths.
 
     Raises NotFound for an index that is not published, QueryInvalid where ``question`` is no question under the entry's
-    policy, HistoryForked or ProofInvalid where the log does not continue what a receipt in the folder shows, and whatever
-    checking a receipt raises. Files written before an error stay; each is whole and true.
+    policy, HistoryForked or ProofInvalid where the log does not continue what a receipt in the folder shows, and
+    whatever checking a receipt raises. Files written before an error stay; each is whole and true.
     """
     document = client.get(paths.LOG_KEYS, ProvenLogKeys)
     keys = check_log_keys(document, client.trust.log_keys, client.trust.witnesses)

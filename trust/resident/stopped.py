@@ -2,8 +2,8 @@
 
 Each holder's statement is checked with the key of its ``member`` entry, which the stewards' quorum signed; entries come
 with receipts. That a holder has left, which nobody has signed, is read from the log itself: its last ``member`` entry
-says so, and no open question could still count the consent there. Not checked: that no newer ``member`` entry of a holder
-lies between the one named and the size of its statement. An auditor sees that.
+says so, and no open question could still count the consent there. Not checked: that no newer ``member`` entry of a
+holder lies between the one named and the size of its statement. An auditor sees that.
 """
 
 from msgspec import Struct
@@ -43,14 +43,15 @@ class StoppedAt(Struct, frozen=True, kw_only=True):
     holders: list[HolderAt]
     stopped_at: int | None
     receipt: bytes
-    """The receipt of the entry (C2SP tlog-proof); its ``extra`` is the service's answer with the holders' signatures."""
+    """The receipt of the entry (C2SP tlog-proof); its ``extra`` is the service's answer with the holders'
+    signatures."""
 
 
 def check_stopped(client: ServiceClient, follower: LogFollower, index: int, grant: int | None = None) -> StoppedAt:
     """Return where the end of a consent has come to: every holder's signature checked against the ledger.
 
-    ``grant`` is the consent that is asked about, where that is known: another one's end is no answer. ``follower`` reads
-    the log where a holder is said to have left. Raises NotFound where no consent ends there, and ProofInvalid,
+    ``grant`` is the consent that is asked about, where that is known: another one's end is no answer. ``follower``
+    reads the log where a holder is said to have left. Raises NotFound where no consent ends there, and ProofInvalid,
     SignatureInvalid or NotPermitted where the service's answer does not hold.
     """
     answer = client.get(paths.at(paths.STOPPED, index=index), Stopped)
@@ -122,7 +123,7 @@ def _check_holder(
 
 
 def _check_left(follower: LogFollower, said: HolderStopped, answer: Stopped) -> None:
-    """Raise ProofInvalid unless a holder has left by its last ``member`` entry, and no open question can count the consent.
+    """Raise ProofInvalid unless a holder left by its last ``member`` entry, and no open question can count the consent.
 
     Only questions behind the grant can, so the log is read from there on.
     """

@@ -150,7 +150,7 @@ def _check(use: Use, admit: e.Admit, consent: _OwnConsent, answer: InForceAt | N
 
 
 class AsOfThen(Struct, frozen=True, kw_only=True):
-    """Whether a grant was in force as of a tree size, and how that was made sure: by a question's entry, or a replay."""
+    """Whether a grant was in force as of a tree size, and how that was made sure: by a question's entry or a replay."""
 
     answer: InForceAt
     in_force: bool
@@ -167,8 +167,8 @@ def check_as_of(
 ) -> AsOfThen:
     """Return whether the grant at ``index`` was in force at a tree of ``size`` entries.
 
-    Where a question under that policy version stands at ``size``, its own entry has the root. For any other size no entry
-    has it, so the log is replayed on this machine up to there. Raises ProofInvalid where the two do not agree.
+    Where a question under that policy version stands at ``size``, its own entry has the root. For any other size no
+    entry has it, so the log is replayed on this machine up to there. Raises ProofInvalid where the two do not agree.
     """
     answer = client.get(paths.at(paths.IN_FORCE, policy_sha256=policy_sha256, size=size, index=index), InForceAt)
     entry = _admit_at(client, follower, size)

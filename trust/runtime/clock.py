@@ -1,4 +1,6 @@
-"""The clock: whole UTC seconds, as they stand in entries, messages and cosignatures. Nothing else here asks for the time.
+"""The clock: whole UTC seconds, as they stand in entries, messages and cosignatures.
+
+Nothing else here asks for the time.
 
 Whoever works with the time takes a ``Clock``, so that a test can say what time it is.
 """

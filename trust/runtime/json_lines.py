@@ -1,7 +1,8 @@
 """Structured logs, one JSON line each, to standard error.
 
 No value, key, token, address or customer number is ever given to them. A line that cannot be written (the disk that the
-log is on is full, whoever read it has gone) is lost, and nothing else: a process has better things to do than to die of it.
+log is on is full, whoever read it has gone) is lost, and nothing else: a process has better things to do than to die of
+it.
 """
 
 import sys

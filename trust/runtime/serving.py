@@ -30,7 +30,8 @@ GRACE_SECONDS = 5
 """How long running requests may take once the process is told to stop."""
 REFUSED_BYTES = 16 * 1024 * 1024
 REFUSED_SECONDS = 5
-"""How much of a body that the application did not read is still taken in before the answer goes out, and for how long."""
+"""How much of a body that the application did not read is still taken in before the answer goes out, and for how
+long."""
 
 _TO_STDERR = {"formatter": "generic", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
 

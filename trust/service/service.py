@@ -87,7 +87,8 @@ class Service:
     async def start(self) -> None:
         """Migrate, see whether we may go on from what is here, rebuild the state by replay, begin to sequence.
 
-        Raises Unavailable where another process has the folder, HistoryForked as ``trust.service.publish.lock_state`` says.
+        Raises Unavailable where another process has the folder, HistoryForked as ``trust.service.publish.lock_state``
+        says.
         """
         try:
             await self.election.claim()
@@ -127,7 +128,8 @@ class Service:
     async def readiness(self) -> tuple[int, int]:
         """Return how many entries are committed, and how many of them are published.
 
-        Raises Unavailable until the state is built and something is published, and HistoryForked once the service has halted.
+        Raises Unavailable until the state is built and something is published, and HistoryForked once the service has
+        halted.
         """
         if self.store.halted:
             raise self.store.halted
@@ -137,11 +139,14 @@ class Service:
         return size, self.sequencer.size
 
     async def wait_published(self, index: int) -> bytes:
-        """Wait until the entry at ``index`` is published; return the checkpoint's note. Raises as ``Sequencer.wait_for``."""
+        """Wait until the entry at ``index`` is published; return the checkpoint's note.
+
+        Raises as ``Sequencer.wait_for``.
+        """
         return await self.sequencer.wait_for(index + 1, self.settings.service.receipt_wait_seconds)
 
     async def catch_up(self) -> None:
-        """Take in what other processes on this ledger appended, published and were told; where there are none, nothing."""
+        """Take in what other processes on this ledger appended, published and were told; nothing if there are none."""
         if self.election.shared:
             await self.store.follow()
             await self.sequencer.refresh()

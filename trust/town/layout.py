@@ -14,9 +14,10 @@
       logs/                     what each process prints
 
 In a real town these folders lie with different organisations on different machines; nothing here shares a file with
-another process, and a node is told nothing of the other holders. Each secret lies in one folder alone, with two exceptions.
-A holder that is a partner or identity provider too has its signing key in its node and in its place, which are two
-machines in a real town. And the residents' seeds all come from ``people/seeds.key``, so that the demo can play thousands.
+another process, and a node is told nothing of the other holders. Each secret lies in one folder alone, with two
+exceptions. A holder that is a partner or identity provider too has its signing key in its node and in its place, which
+are two machines in a real town. And the residents' seeds all come from ``people/seeds.key``, so that the demo can play
+thousands.
 """
 
 import json
@@ -113,7 +114,7 @@ class Layout:
         return self.folder / "residents" / str(person)
 
     def signing_key(self, alias: str) -> SigningKey:
-        """Read the signing key of a member or steward: in its place, or in its node's folder where it only holds data."""
+        """Read the signing key of a member or steward: in its place, or in its node's folder if it only holds data."""
         place = self.place(alias)
         if place.is_there or not self.node(alias).exists():
             return place.key

@@ -1,7 +1,7 @@
-"""Playing the offices that a resident whose device is lost goes to: the identity provider, and each holder's own website.
+"""Playing the offices that a resident with a lost device goes to: the identity provider, and each holder's website.
 
-In a real town the resident goes to the identity provider with the new device, is seen in person, and later logs in at each
-holder's own website to link it. Nothing of this goes through the ledger but the revocations.
+In a real town the resident goes to the identity provider with the new device, is seen in person, and later logs in at
+each holder's own website to link it. Nothing of this goes through the ledger but the revocations.
 """
 
 import time

@@ -14,7 +14,7 @@ FIRST = 100
 
 
 def resident_place(layout: Layout, person: int) -> Place:
-    """Return the place of one resident, made now if it is not there yet; raise NotFound where the town has no such one."""
+    """Return the place of one resident, made now if it is not there yet; raise NotFound if the town has no such one."""
     residents = layout.settings.residents
     if not 0 <= person < residents:
         raise NotFound(f"This town's residents are numbered 0 to {residents - 1}.")

@@ -1,4 +1,4 @@
-"""Tiles that are cut short, too long, swapped, of another time or of another history: read as the log's own, or refused."""
+"""Tiles cut short, too long, swapped, of another time or of another history: read as the log's own, or refused."""
 
 from collections.abc import Callable
 

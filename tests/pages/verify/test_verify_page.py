@@ -1,4 +1,4 @@
-"""The page that checks receipts: opened from a disk in a real Chromium, given real files, it says what holds and what not."""
+"""The page that checks receipts, opened from a disk in Chromium: it says of real files what holds and what not."""
 
 import hashlib
 import re

@@ -28,7 +28,7 @@ def example() -> str:
 
 @pytest.fixture
 def open_town(browser: Browser) -> Iterator[Opener]:
-    """Open the town page in a fresh browser context whose every request the app itself answers; nothing else is reached.
+    """Open the town page in a fresh browser context whose every request the app answers; nothing else is reached.
 
     Whatever the browser complains of (a refused style or script, a missing file) fails the test.
     """

@@ -1,7 +1,7 @@
 """Requests and answers as text that is the same at each run: what is random or of its moment is named, not shown.
 
-Signed messages are opened, with who signed them. A key, hash or time becomes a word in angle brackets; an index, a charge,
-a size of a tree stays what it is, for these are the service's behaviour.
+Signed messages are opened, with who signed them. A key, hash or time becomes a word in angle brackets; an index, a
+charge, a size of a tree stays what it is, for these are the service's behaviour.
 """
 
 import json
@@ -72,7 +72,7 @@ class Transcript:
         return "\n".join(self._text)
 
     async def _send(self, method: str, path: str, body: object, headers: dict[str, str]) -> httpx.Response:
-        """Send a request, and wait until all that it led to is published, so that the next answer does not depend on when."""
+        """Send a request, and wait until all that it led to is published: no answer depends on when it is sent."""
         content = None if body is None else body.encode() if isinstance(body, str) else canonical.encode(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = await self._client.request(method, path, content=content, headers=named)

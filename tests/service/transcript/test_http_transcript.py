@@ -1,7 +1,7 @@
 """Every route of the service, once as it is meant and once as it is refused: what it says is what is committed.
 
-``http_transcript.txt`` is for reading, and for the diff of a change: it shows what of the interface's behaviour is another.
-``make transcript`` writes it anew.
+``http_transcript.txt`` is for reading, and for the diff of a change: it shows what of the interface's behaviour is
+another. ``make transcript`` writes it anew.
 """
 
 import os

@@ -91,7 +91,8 @@ def demo(
 ) -> None:
     """Tell Musubi's story with a real town.
 
-    Consents, questions, revocation, budgets, a crash and an audit. It ends with exit code 0 only if every step really did what it says.
+    Consents, questions, revocation, budgets, a crash and an audit. It ends with exit code 0 only if every step really
+    did what it says.
 
     \b
     Example:  musubi demo --stay 0 --json report.json

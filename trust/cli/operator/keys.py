@@ -104,9 +104,9 @@ def witness(folder: Path, added: tuple[str, ...], removed: tuple[str, ...]) -> N
 def rotate_log(body: Path, folder: Path) -> None:
     """Make the log's next keys, for the operator.
 
-    They are put into the service's folder, where they wait; the service may run. BODY is the file that is written for the
-    stewards to sign. Before it is handed in, every witness must trust the keys that are printed, or nothing is published
-    any more. Run it again to write the same file anew.
+    They are put into the service's folder, where they wait; the service may run. BODY is the file that is written for
+    the stewards to sign. Before it is handed in, every witness must trust the keys that are printed, or nothing is
+    published any more. Run it again to write the same file anew.
 
     \b
     Example:  musubi keys rotate-log log-key.json --dir .town/momijidai/service

@@ -28,9 +28,9 @@ def log() -> None:
 def export(out: Path, service_folder: Path | None, folder: Path | None) -> None:
     """Write the log to the folder OUT, for any web server.
 
-    It is read from the service, by anybody who has a place, or from the service's own folder with --dir. What is written
-    is `checkpoint`, `tile/…`, `log.vkey` and the witness policy. Every file is checked before it is written. Done
-    again, it adds what is new; an export never goes back.
+    It is read from the service, by anybody who has a place, or from the service's own folder with --dir. What is
+    written is `checkpoint`, `tile/…`, `log.vkey` and the witness policy. Every file is checked before it is written.
+    Done again, it adds what is new; an export never goes back.
 
     \b
     Example:  musubi log export --place .town/momijidai/places/city public/log

@@ -22,12 +22,12 @@ from trust.resident.erasure import erase as ask_to_erase
 def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bool, as_json: bool) -> None:
     """Have the records of your consents destroyed.
 
-    What you signed, and the numbers that tie it to you, are destroyed at the service and at every holder. A consent that
-    is still in force ends with that. The public ledger stays as it is: it never held anything about you. This cannot be
-    taken back, and afterwards nobody can show any more what you agreed to.
+    What you signed, and the numbers that tie it to you, are destroyed at the service and at every holder. A consent
+    that is still in force ends with that. The public ledger stays as it is: it never held anything about you. This
+    cannot be taken back, and afterwards nobody can show any more what you agreed to.
 
-    Consents that you have erased in one sitting stand close together in the ledger. If you mind that someone could guess
-    that they are one person's, erase them one at a time, on different days.
+    Consents that you have erased in one sitting stand close together in the ledger. If you mind that someone could
+    guess that they are one person's, erase them one at a time, on different days.
 
     \b
     Example:  musubi resident --place .town/momijidai/residents/42 erase 1234

@@ -21,11 +21,11 @@ def lost_device(device: Device, attestation: Path, *, as_json: bool) -> None:
     """Put this place in a lost device's place.
 
     ATTESTATION is the file that the identity provider gives you when it has seen you again: it says that your device is
-    lost, and that this place's key is your new one. All that the old device agreed to ends at once. Whoever has it can do
-    nothing with it any more: not agree, not take back, not even look.
+    lost, and that this place's key is your new one. All that the old device agreed to ends at once. Whoever has it can
+    do nothing with it any more: not agree, not take back, not even look.
 
-    Consents are not carried over: agree anew. If you mind that someone could guess from the times in the ledger that both
-    are one person's, wait a few days, and agree to one thing at a time.
+    Consents are not carried over: agree anew. If you mind that someone could guess from the times in the ledger that
+    both are one person's, wait a few days, and agree to one thing at a time.
 
     \b
     Example:  musubi resident --place new-device lost-device attestation.jws

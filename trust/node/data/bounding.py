@@ -14,8 +14,8 @@ customer number. Row r is kept exactly if
 - *Fair.* Over k, each row is kept with probability R/c; kept rows are spread evenly over the resident's own time
   (systematic sampling). Rows that are alike do not stand or fall together.
 - *The resident's own.* k and c depend on that resident alone, and r is a number among their own rows. So the kept rows
-  of everybody else are the same with or without them, which ``queries.question.sensitivity`` builds on. A hash of a row's
-  place in the whole file would not do: each row taken out would renumber, and so choose anew, everybody's.
+  of everybody else are the same with or without them, which ``queries.question.sensitivity`` builds on. A hash of a
+  row's place in the whole file would not do: each row taken out would renumber, and so choose anew, everybody's.
 - *The same every time*, on every engine: whole numbers below 2^63, ``+ * %``. (A second window, ordered by a keyed hash
   of r, would keep any R rows with equal chance, and takes half as long again.)
 

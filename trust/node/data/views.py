@@ -3,12 +3,12 @@
 One DuckDB database in memory holds the **links**: customer number (as text), the slot 0, 1, 2 … that stands for the
 customer everywhere else, and the customer's salt. They come from the node's books at each start.
 
-A **bounded view** (``trust.node.data.bounding``) is a temporary table of the same engine, kept per (policy hash, view name)
-for the source's present snapshot and all links; it is made when first asked for, and links that come later are only
-added. Nothing of this is ever in a file of its own: it ends with the process, so that nothing of an erased
-person stays behind, and a crash leaves nothing half made. (What does not fit into memory DuckDB puts into temporary
-files, which are removed at its end and at the next start.) Consent is never in it either: each question brings
-its own ``counted``.
+A **bounded view** (``trust.node.data.bounding``) is a temporary table of the same engine, kept per (policy hash, view
+name) for the source's present snapshot and all links; it is made when first asked for, and links that come later are
+only added. Nothing of this is ever in a file of its own: it ends with the process, so that nothing of an erased person
+stays behind, and a crash leaves nothing half made. (What does not fit into memory DuckDB puts into temporary files,
+which are removed at its end and at the next start.) Consent is never in it either: each question brings its own
+``counted``.
 
 Links that are not there never count: only linked customers have rows in a view.
 
@@ -54,8 +54,9 @@ class _Made(Struct):
 class ViewStore:
     """Links, bounded views and vectors of one node. Safe to use from several threads, one at a time inside.
 
-    ``spill`` is a folder for what does not fit into memory, ``sources`` the Parquet or CSV file of each source, ``secret`` 32 bytes that only
-    this node has: with the policy's hash they choose rows. Raises Unavailable when the folder cannot be emptied.
+    ``spill`` is a folder for what does not fit into memory, ``sources`` the Parquet or CSV file of each source,
+    ``secret`` 32 bytes that only this node has: with the policy's hash they choose rows. Raises Unavailable when the
+    folder cannot be emptied.
     """
 
     def __init__(self, spill: Path, sources: Mapping[str, Path], secret: bytes) -> None:

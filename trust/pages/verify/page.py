@@ -1,9 +1,9 @@
 """The page that checks receipts: one HTML file that works alone, from a disk, without a network.
 
-It is put together once, from ``verify.html``, ``page.css`` and ``page.js`` beside this module, ``static/style.css``, and
-the modules that ``page.js`` imports. Its own Content-Security-Policy allows exactly that style and that script, by their hashes, and no
-connection at all. It holds every language. The same version of Musubi makes the same bytes everywhere, so that anyone can
-compare the SHA-256 of a copy with somebody else's.
+It is put together once, from ``verify.html``, ``page.css`` and ``page.js`` beside this module, ``static/style.css``,
+and the modules that ``page.js`` imports. Its own Content-Security-Policy allows exactly that style and that script, by
+their hashes, and no connection at all. It holds every language. The same version of Musubi makes the same bytes
+everywhere, so that anyone can compare the SHA-256 of a copy with somebody else's.
 """
 
 import hashlib

@@ -1,11 +1,14 @@
-"""Destroying records. Gather: the grant, and the record of its end. Decide: who may ask. Apply: entries, then the bytes.
+"""Destroying records.
+
+Gather: the grant, and the record of its end. Decide: who may ask. Apply: entries, then the bytes.
 
 One act erases the record behind a grant and, where a revocation ended it, the revocation's record too; each gets an
 ``erase`` entry of its own. In the entry's own transaction go: both sealed records, the tie between grant and resident,
 and the kept answer that says which consents were given together. A grant that was in force ends with it.
 
-Only then the records' keys are destroyed (``trust.service.keys.record_keys``), because the transaction could still fail. A
-crash before that leaves keys whose records are gone; the next start destroys them. Nobody is told "erased" before.
+Only then the records' keys are destroyed (``trust.service.keys.record_keys``), because the transaction could still
+fail. A crash before that leaves keys whose records are gone; the next start destroys them. Nobody is told "erased"
+before.
 
 The resident's signed wish is not kept: it would tie the consent to its key again.
 """
@@ -96,7 +99,10 @@ async def _erase(
 async def erase_records(
     transaction: Transaction, grants: list[int], reason: e.EraseReason, approvals: str | None = None
 ) -> list[Erased]:
-    """Append the ``erase`` entries of these grants and of what ended them, and delete their rows. ``finish`` follows."""
+    """Append the ``erase`` entries of these grants and of what ended them, and delete their rows.
+
+    ``finish`` follows.
+    """
     connection = transaction.connection
     ends = (
         select(t.grants.c.ended_by)
@@ -134,8 +140,8 @@ async def finish(store: Store, erased: list[Erased]) -> None:
 async def farewell(store: Store, nonces: Nonces, token: str) -> None:
     """Forget an enrolment, as its resident has signed with the key at the service.
 
-    Raises Malformed, SignatureInvalid, ClockSkew, Replayed, NotFound where the key is not enrolled, and NotPermitted while
-    consents of it are left.
+    Raises Malformed, SignatureInvalid, ClockSkew, Replayed, NotFound where the key is not enrolled, and NotPermitted
+    while consents of it are left.
     """
     claimed = jws.read_unverified(token, Farewell, "farewell")
     said = jws.verify(token, bytes.fromhex(claimed.key), Farewell, "farewell")

@@ -46,8 +46,8 @@ async def register_member(store: Store, request: MemberRequest) -> int:
 async def change_log_key(store: Store, request: LogKeyRequest, signer: LogSigner) -> int:
     """Have the log sign with its next keys; return the entry's index.
 
-    Raises SignatureInvalid, NotPermitted (below the quorum, or the private keys are not in the service's folder: the log
-    could not go on), ProofInvalid or Malformed for keys that cannot follow.
+    Raises SignatureInvalid, NotPermitted (below the quorum, or the private keys are not in the service's folder: the
+    log could not go on), ProofInvalid or Malformed for keys that cannot follow.
     """
 
     async def act(transaction: Transaction) -> int:

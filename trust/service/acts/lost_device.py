@@ -6,9 +6,9 @@ lost. Apply, in one transaction: the new key takes the old one's place, which is
 that stands is revoked with the reason ``lost-device``. From that transaction on the old device can do nothing.
 
 **What the ledger shows.** Ordinary ``revoke`` entries, shuffled, each with a commitment of its own that nobody can
-compare with another. Nothing in them names the old key, the new key or the person, and the new device's grants come later
-and by themselves. But the revocations stand together, and their reason is rare: that they ended consents of one person can
-be guessed. They are not spread over time, because the holders are to be told at once. New grants can be: see
+compare with another. Nothing in them names the old key, the new key or the person, and the new device's grants come
+later and by themselves. But the revocations stand together, and their reason is rare: that they ended consents of one
+person can be guessed. They are not spread over time, because the holders are to be told at once. New grants can be: see
 ``docs/how-to/replace-a-lost-device.md``.
 
 The record behind each revocation is the provider's attestation, sealed like any other: the resident signed nothing.
@@ -44,8 +44,9 @@ async def replace_device(
 ) -> ReplacedDevice:
     """Enrol a new key for a person whose device is lost and end what the old key granted, once that is durable.
 
-    The same request again gives the same answer and changes nothing more. Raises SignatureInvalid, ConsentMismatch, NotFound (a person who was
-    never enrolled), NotPermitted (a key that was lost) or Replayed (a key of somebody else's).
+    The same request again gives the same answer and changes nothing more. Raises SignatureInvalid, ConsentMismatch,
+    NotFound (a person who was never enrolled), NotPermitted (a key that was lost) or Replayed (a key of somebody
+    else's).
     """
 
     async def act(transaction: Transaction) -> tuple[list[EndedGrant], int]:
@@ -86,7 +87,7 @@ async def _gather(transaction: Transaction, row: dict[str, Any]) -> list[_Enroll
 
 
 def _decide(row: dict[str, Any], found: list[_Enrolled]) -> _Enrolled:
-    """Return the person whose device is lost; raise Replayed for a key of somebody else's, NotFound for an unknown person."""
+    """Return the person whose device is lost; raise Replayed for another's key, NotFound for an unknown person."""
     if any(each.key == row["key"] and not each.is_theirs for each in found):
         raise Replayed("This key is enrolled by another person; make a new one.")
     theirs = next((each for each in found if each.is_theirs), None)

@@ -1,11 +1,11 @@
 """Records are not kept for ever: some time after a consent has ended, its record is erased (reason ``retention``).
 
-``retention_days`` in ``service.toml`` says how long after. A consent has ended when it was revoked, or when its last day
-(``until``) is past. The sweep runs at each start and once an hour, a few hundred grants at a time, in random order, so
-that their order in the ledger ties nobody's consents together. It also destroys keys that a crash left behind.
+``retention_days`` in ``service.toml`` says how long after. A consent has ended when it was revoked, or when its last
+day (``until``) is past. The sweep runs at each start and once an hour, a few hundred grants at a time, in random order,
+so that their order in the ledger ties nobody's consents together. It also destroys keys that a crash left behind.
 
-What is erased is gone for good, so our own clock is not enough: time counts only as far as the witnesses' cosignatures of
-the published checkpoint say that it has come (where the town has witnesses).
+What is erased is gone for good, so our own clock is not enough: time counts only as far as the witnesses' cosignatures
+of the published checkpoint say that it has come (where the town has witnesses).
 """
 
 import datetime as dt
@@ -62,7 +62,10 @@ async def sweep(store: Store, days: int, now: int) -> int:
 
 
 async def _due(store: Store, days: int, now: int) -> AsyncIterator[int]:
-    """Yield the grants whose end is longer ago than that. Only those that still have a record or a resident are read."""
+    """Yield the grants whose end is longer ago than that.
+
+    Only those that still have a record or a resident are read.
+    """
     oldest_end = now - days * DAY_SECONDS
     today = dt.date.fromisoformat(local_day(now, store.state.trust_root.time_zone))
     oldest_day = (today - dt.timedelta(days=days)).isoformat()

@@ -81,7 +81,10 @@ async def append_revocation(transaction: Transaction, entry: e.Revoke, key: byte
 
 
 async def end_grant(connection: AsyncConnection, grant: int, ended_by: int) -> None:
-    """Note which entry ended a grant. One that has ended keeps its end: an erasure comes after it, and changes nothing."""
+    """Note which entry ended a grant.
+
+    One that has ended keeps its end: an erasure comes after it, and changes nothing.
+    """
     stands = (t.grants.c.index == grant) & t.grants.c.ended_by.is_(None)
     await connection.execute(update(t.grants).where(stands).values(ended_by=ended_by))
 
@@ -109,7 +112,7 @@ async def _same_before(transaction: Transaction, ended_by: int, grant: int, comm
 
 
 def _check(state: State, request: RevokeRequest, row: Row[*tuple[Any, ...]], keys: dict[int, bytes]) -> None:
-    """Check a revocation against the consent that it ends, or, where that record was lost, by the resident's key alone."""
+    """Check a revocation against the consent that it ends; where that record was lost, by the resident's key alone."""
     record = state.versions[bytes(row.policy_sha256).hex()]
     if row.sealed is not None and request.grant in keys:
         bundle = open_record(keys[request.grant], bytes(row.sealed))

@@ -53,7 +53,7 @@ class Databases:
             await connection.run_sync(upgrade)
 
     async def cut_log(self) -> None:
-        """Write SQLite's write-ahead log back and cut it, so that nothing deleted stands in it; where it is in use, later.
+        """Write SQLite's write-ahead log back and cut it: nothing deleted stands in it then; where it is in use, later.
 
         PostgreSQL has no such act: what was deleted goes with its own vacuum and the end of its archived log.
         """

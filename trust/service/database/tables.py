@@ -1,8 +1,8 @@
 """The tables. Entries are the truth; all the rest can be told from them, or is what the ledger only commits to.
 
 Who may read the store learns: which service key belongs to which grants, and each bundle if they also have the records'
-keys, which lie in a file of their own (``trust.service.keys.record_keys``). No customer number, no name and no answer that is
-not public ever stands here.
+keys, which lie in a file of their own (``trust.service.keys.record_keys``). No customer number, no name and no answer
+that is not public ever stands here.
 
 Of an erased consent there remain: its row in ``grants`` without the resident, which says only what the ledger says, and
 a row in ``erasures`` with the holders' countersignatures, which name nobody.

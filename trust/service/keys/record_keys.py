@@ -81,7 +81,7 @@ class RecordKeys:
             return await self._do(lambda db: self._destroy(db, wanted))
 
     async def sweep(self, size: int, erased: Iterable[int]) -> int:
-        """Destroy what a crash left: keys at or past the ledger's ``size``, and of ``erased`` indices; return how many."""
+        """Destroy what a crash left: keys at or past the ledger's ``size``, and of ``erased`` ones; return how many."""
         wanted = list(erased)
         async with self._writing:
             return await self._do(lambda db: self._destroy(db, [*self._from(db, size), *wanted]))
@@ -112,7 +112,8 @@ class RecordKeys:
 
     @staticmethod
     def _insert(db: sqlite3.Connection, keys: list[tuple[int, bytes]]) -> None:
-        # In order: a row put between others splits pages, and `secure_delete` does not reach what a split leaves behind.
+        # In order: a row put between others splits pages, and `secure_delete` does not reach what a split leaves
+        # behind.
         rows = sorted(keys)
         db.executemany("INSERT INTO keys VALUES (?, ?) ON CONFLICT (place) DO UPDATE SET key = excluded.key", rows)
 

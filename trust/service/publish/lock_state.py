@@ -1,7 +1,8 @@
 """Whether the service may go on from what it finds: the place of the ledger, which must neither be missing nor older.
 
-Three things say how far the ledger is: the row of ``head`` with the entries, the row of ``published``, and the folder of
-tiles with its checkpoint file. Each may be ahead of the next, as a crash between two steps leaves it, and never behind:
+Three things say how far the ledger is: the row of ``head`` with the entries, the row of ``published``, and the folder
+of tiles with its checkpoint file. Each may be ahead of the next, as a crash between two steps leaves it, and never
+behind:
 
 ================================  ==================================================================================
 what is found                     what it is

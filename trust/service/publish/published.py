@@ -1,7 +1,7 @@
 """What is published, given out: tiles, receipts, and the log's keys with their proofs.
 
-What is given is what the checkpoint on disk commits to. The sequencer's own count may lag behind that file for a moment,
-and a reader who has just fetched the checkpoint must find every tile of it: so the file is asked too.
+What is given is what the checkpoint on disk commits to. The sequencer's own count may lag behind that file for a
+moment, and a reader who has just fetched the checkpoint must find every tile of it: so the file is asked too.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ async def receipt_of(folder: TileFolder, index: int, note: bytes) -> Receipt:
 
 
 async def prove_log_keys(store: Store, folder: TileFolder, note: bytes) -> ProvenLogKeys:
-    """Return the genesis entry, and every change of the log's keys that a published checkpoint covers, with its receipt."""
+    """Return the genesis entry, and each change of the log's keys under a published checkpoint, with its receipt."""
     size, keys = _size_of(note), store.state.log_keys
     indices = [index for index, _ in keys.changes[1:] if index < size] if keys is not None else []
     changes = [

@@ -5,8 +5,8 @@ The order of one publication, and what a crash after each step leaves behind:
 1. entries are read from the store (they are durable already);
 2. tiles are written and made durable: tiles for a size that no checkpoint names yet. The same entries give the same
    bytes at the next start;
-3. the checkpoint is signed, with the keys that the log has at its size, and the witnesses cosign it: a witness may be ahead of what we published. The entries it
-   cosigned are in the store, so the next checkpoint grows from it;
+3. the checkpoint is signed, with the keys that the log has at its size, and the witnesses cosign it: a witness may be
+   ahead of what we published. The entries it cosigned are in the store, so the next checkpoint grows from it;
 4. the checkpoint goes into ``published`` by compare-and-swap on the size before, on the session that holds the lock
    (``trust.service.store.election``): from here on it is published;
 5. the checkpoint file is replaced: an old file is put right from ``published``.
@@ -14,15 +14,15 @@ The order of one publication, and what a crash after each step leaves behind:
 Nobody gets a receipt before step 4, nor from the process that sequences before step 5. Without the witnesses' quorum
 nothing is published: receipts wait, and fail closed.
 
-A step that fails (a full disk, a lost database, another process that leads now) is met like a crash there: ``_take_over``,
-which every start runs, runs again, and then the turn is taken anew.
+A step that fails (a full disk, a lost database, another process that leads now) is met like a crash there:
+``_take_over``, which every start runs, runs again, and then the turn is taken anew.
 
 **Witnesses remember what we may have lost.** A process that begins to lead asks every witness for the latest checkpoint
 that it has cosigned, and publishes nothing until as many as the quorum have answered. The same is asked again whenever
-a witness refuses a checkpoint because it knows a larger or another tree. A checkpoint signed with the log's own key that
-is ahead of the entries in the store, or has another root, is proof that this store has gone back: publishing then ends
-for good (HistoryForked), as does taking acts. A witness that only *claims* such a tree, and cannot show our signature,
-is passed over like one that is away.
+a witness refuses a checkpoint because it knows a larger or another tree. A checkpoint signed with the log's own key
+that is ahead of the entries in the store, or has another root, is proof that this store has gone back: publishing then
+ends for good (HistoryForked), as does taking acts. A witness that only *claims* such a tree, and cannot show our
+signature, is passed over like one that is away.
 """
 
 import asyncio
@@ -100,7 +100,8 @@ class Sequencer:
     async def start(self) -> None:
         """Learn what is published, compare it with what the witnesses know, and begin.
 
-        Raises HistoryForked where a witness is ahead. Witnesses that are away are asked again before anything is published.
+        Raises HistoryForked where a witness is ahead. Witnesses that are away are asked again before anything is
+        published.
         """
         await self.refresh()
         self._witnesses_heard = await self._compare_with_witnesses()
@@ -108,7 +109,10 @@ class Sequencer:
         self.store.committed.set()
 
     async def refresh(self) -> None:
-        """Learn what another process has published by now. The one that sequences knows, and looks at the file first."""
+        """Learn what another process has published by now.
+
+        The one that sequences knows, and looks at the file first.
+        """
         if not self.election.leads:
             self._learn(*await self._read_published())
 
@@ -260,9 +264,10 @@ class Sequencer:
         return format_note(complete)
 
     async def _compare_with_witnesses(self) -> bool:
-        """Hold what the witnesses have cosigned against our entries; return whether as many as the quorum have answered.
+        """Hold what the witnesses have cosigned against our entries; return whether as many as the quorum answered.
 
-        Raises HistoryForked where one of them shows a checkpoint with the log's own signature that our entries do not make.
+        Raises HistoryForked where one of them shows a checkpoint with the log's own signature that our entries do not
+        make.
         """
         if not self.witnesses.witnesses:
             return True

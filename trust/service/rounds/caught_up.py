@@ -1,8 +1,9 @@
 """What each holder's node has signed that it is caught up with, and so when an ended consent is stopped everywhere.
 
-With each poll a node signs its newest statement (``queries.rounds.messages.CaughtUp``). Its size is kept, it never goes back, and
-of the statements those that were the first to cover the end, or the erasure, of some consent given for that holder: of
-each end, so, the first statement of every holder. They are kept for ever; they are the proof that the end was final.
+With each poll a node signs its newest statement (``queries.rounds.messages.CaughtUp``). Its size is kept, it never goes
+back, and of the statements those that were the first to cover the end, or the erasure, of some consent given for that
+holder: of each end, so, the first statement of every holder. They are kept for ever; they are the proof that the end
+was final.
 
 A node's ``at`` is its own clock's, within a minute of ours. A holder that has left the town and takes part in no open
 round is not waited for: no question admitted since names it.
@@ -39,7 +40,7 @@ class Heard(Struct, frozen=True, kw_only=True):
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """How far a node is, and since when the first entry that it has not caught up with waits (None: it has with all)."""
+    """How far a node is, and since when the first entry that it has not caught up with waits (None: there is none)."""
 
     size: int
     heard: int

@@ -13,7 +13,7 @@ MAX_LEAVES = 2_048
 
 
 async def leaves_of(store: Store, holder: str, first: int, last: int) -> list[HeldLeaf]:
-    """Return a holder's own leaves, and no one else's, of the grants from ``first`` to ``last``; none of erased ones."""
+    """Return a holder's own leaves, and no one else's, of the grants from ``first`` to ``last``; no erased ones."""
     positions = {
         bytes.fromhex(sha256): record.document.holders.index(holder) + 1
         for sha256, record in store.state.versions.items()

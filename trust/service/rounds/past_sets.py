@@ -1,14 +1,14 @@
 """In-force sets as they were at any past tree size, for proofs: made from the store, without replaying the log.
 
-A set at size N takes: which grants were given, from the state's own bitmaps, cut at N; which of them were ended below N,
-from ``grants.ended_by``; and the charges in force at N, from the ``admit`` entries and what refunded them. A set that was
-made for a smaller size is moved on to a larger one, so going through a policy's questions in order costs little for
-each. The few sets last used are kept.
+A set at size N takes: which grants were given, from the state's own bitmaps, cut at N; which of them were ended below
+N, from ``grants.ended_by``; and the charges in force at N, from the ``admit`` entries and what refunded them. A set
+that was made for a smaller size is moved on to a larger one, so going through a policy's questions in order costs
+little for each. The few sets last used are kept.
 
-What it costs, measured with one grant in ten ended and 1,000 questions: at 1 million ledger indices 0.3 s for a first set and
-1 ms for the next question's; at 10 million 3.5 s and some 2 ms (9 ms at most), nearly all of it reading the ended grants. A kept
-set takes about 0.4 MiB and 4 MiB. One set is made at a time, rows are read a few thousand at a time so that others get
-their turn, and few callers may wait.
+What it costs, measured with one grant in ten ended and 1,000 questions: at 1 million ledger indices 0.3 s for a first
+set and 1 ms for the next question's; at 10 million 3.5 s and some 2 ms (9 ms at most), nearly all of it reading the
+ended grants. A kept set takes about 0.4 MiB and 4 MiB. One set is made at a time, rows are read a few thousand at a
+time so that others get their turn, and few callers may wait.
 """
 
 import asyncio
@@ -76,8 +76,8 @@ class PastSets:
     async def prove(self, policy_sha256: str, size: int, index: int, charge: int | None, published: int) -> InForceAt:
         """Prove whether the grant at ``index`` was in force at a published tree size.
 
-        Without ``charge``, it is the one of the ``admit`` of this policy version at that very index, and 0 where there is
-        none. Raises NotFound, RateLimited or Unavailable.
+        Without ``charge``, it is the one of the ``admit`` of this policy version at that very index, and 0 where there
+        is none. Raises NotFound, RateLimited or Unavailable.
         """
         record = self._record(policy_sha256)
         if not record.index < size <= published:
@@ -166,7 +166,7 @@ class PastSets:
     async def _at(
         self, connection: AsyncConnection, record: PolicyRecord, size: int, *, move: bool = False
     ) -> _PastSet:
-        """Return the set at a size: a kept one, or one made from the nearest kept one below; ``move`` gives that one up."""
+        """Return the set at a size: a kept one, or one made from the nearest kept below; ``move`` gives that one up."""
         kept = [at for sha256, at in self._sets if sha256 == record.sha256 and at <= size]
         nearest = (record.sha256, max(kept)) if kept else None
         if nearest is None:

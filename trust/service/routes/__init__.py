@@ -1,1 +1,4 @@
-"""The HTTP interface, one file for each audience. Handlers only translate: what they ask for is an act or a gatherer."""
+"""The HTTP interface, one file for each audience.
+
+Handlers only translate: what they ask for is an act or a gatherer.
+"""

@@ -61,7 +61,7 @@ async def caught_up(request: ApiRequest) -> Response[bytes]:
 
 @get(paths.ERASURE)
 async def erasure(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
-    """Say which entry erased a consent's record, and give each holder's signed word; null where a node is still to say it.
+    """Say which entry erased a consent's record, with each holder's signed word; null where a node is still to say it.
 
     For an erasure that an authority ordered, the stewards' approvals are there too.
     """

@@ -1,4 +1,4 @@
-"""For residents and their counters: enrolment, consents, revocations, seeing one's own, and having records destroyed."""
+"""For residents and their counters: enrolment, consents, revocations, seeing one's own, having records destroyed."""
 
 from typing import Annotated
 

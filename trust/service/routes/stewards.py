@@ -32,7 +32,7 @@ async def policies(request: ApiRequest) -> Response[bytes]:
 
 @post(paths.LOG_KEYS, status_code=200)
 async def next_log_key(request: ApiRequest) -> Response[bytes]:
-    """Have the log sign with its next key, which the stewards' quorum signed; it signs the tree that holds the entry."""
+    """Have the log sign with its next key, which the stewards' quorum signed, from the tree that holds the entry."""
     wanted = await read_json(request, LogKeyRequest, "log key")
     service = service_of(request)
     return json_answer(Placed(index=await change_log_key(service.store, wanted, service.log_signer)))

@@ -65,7 +65,7 @@ class Election(Protocol):
         """Take part no more, and let go."""
 
     async def swap(self, old: int, new: int, note: bytes) -> bool:
-        """Publish ``note``, a checkpoint of size ``new``, durably, if ``old`` is what is published; return whether it was.
+        """Publish ``note``, a checkpoint of size ``new``, durably, if ``old`` is published; return whether it was.
 
         Raises Unavailable where the outcome is not known, or this process does not lead any more.
         """

@@ -6,13 +6,13 @@ own rows. An act that raises has written nothing. Acts of one group commit toget
 fsync.
 
 What a crash leaves behind: before the commit, nothing (no caller has an answer) but perhaps records' keys without
-records, which the next start sweeps away (``trust.service.keys.record_keys``); after it, entries that the sequencer finds and
-publishes at the next start. Where a commit's outcome is not known (the disk or database failed), every
-caller in the group gets Unavailable and the state is rebuilt from the store before the next act.
+records, which the next start sweeps away (``trust.service.keys.record_keys``); after it, entries that the sequencer
+finds and publishes at the next start. Where a commit's outcome is not known (the disk or database failed), every caller
+in the group gets Unavailable and the state is rebuilt from the store before the next act.
 
 An act that fails in a way that nobody foresaw costs itself alone: the transaction is rolled back, and the others of its
-group are run again without it. So an act may run twice, and has no effects but through its ``Transaction``. Whenever the
-state may be ahead of the store, it is rebuilt from a copy kept some way behind, and never from the first entry.
+group are run again without it. So an act may run twice, and has no effects but through its ``Transaction``. Whenever
+the state may be ahead of the store, it is rebuilt from a copy kept some way behind, and never from the first entry.
 
 On PostgreSQL several processes append. The row of ``head`` is locked while a group is written, so their groups follow
 one another; each process takes in what the others appended before it writes, and whenever it hears of it (``follow``).

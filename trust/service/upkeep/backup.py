@@ -4,9 +4,9 @@ In it: the database as one SQLite file, of one moment (also where the service ke
 checkpoint and tiles, ``service.toml``, ``genesis.json`` and the witness policy. The database is taken first, so every
 published entry in it is in the log that is copied after it.
 
-**Not in it: the records' keys** (``trust.service.keys.record_keys``). Without them the sealed records in it say nothing, so
-an old backup gives no erased record back, whoever has it. They have a backup of their own (``back_up_record_keys``),
-which is to be kept for days and not for years.
+**Not in it: the records' keys** (``trust.service.keys.record_keys``). Without them the sealed records in it say
+nothing, so an old backup gives no erased record back, whoever has it. They have a backup of their own
+(``back_up_record_keys``), which is to be kept for days and not for years.
 
 **Not in it: the secret signing keys**, unless asked for. They change rarely; keep them apart, offline.
 """

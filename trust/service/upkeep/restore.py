@@ -220,7 +220,8 @@ async def _check_witnesses(settings: Settings, trust: Trust, log: Path, *, has_m
 async def _cosigning(client: httpx.AsyncClient, policy: WitnessPolicy, names: list[str], log: Path) -> list[str]:
     """Return which of these witnesses cosign the log as it is here: they know no larger tree of it.
 
-    Before the first checkpoint there is nothing to cosign, and they are believed. Raises Unavailable where one knows more.
+    Before the first checkpoint there is nothing to cosign, and they are believed. Raises Unavailable where one knows
+    more.
     """
     note = TileFolder(log).read_checkpoint()
     if note is None or not names:

@@ -79,8 +79,9 @@ class RowsFromLog:
     async def _shut_out(self) -> None:
         """Note the keys of devices that were reported lost since the backup: it brought them back as enrolled.
 
-        The person stays enrolled with that key, which is taken for nothing any more, until the identity provider attests
-        the new device once more. Where no consent stood when the device was lost, the ledger says nothing of it.
+        The person stays enrolled with that key, which is taken for nothing any more, until the identity provider
+        attests the new device once more. Where no consent stood when the device was lost, the ledger says nothing of
+        it.
         """
         for grant in self._lost:
             query = (

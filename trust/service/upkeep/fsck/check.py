@@ -1,24 +1,24 @@
-"""Is the service's log at rest whole? Holds the database, the tiles and the checkpoint against the tree that was signed.
+"""Is the service's log at rest whole? Holds database, tiles and checkpoint against the tree that was signed.
 
 What counts is the largest checkpoint that the log's keys signed and its witnesses cosigned (``checkpoints``). From its
-root down, every tile's true hashes are told (``ledger.tlog.tile_recovery``), and held against them are: each tile of hashes
-and bundle of entries that the checkpoint needs, each narrower one that is still kept for an earlier checkpoint, and each
-row of ``entries`` (``tree_check``). Then the rows ``published`` and ``head`` and the checkpoint's file. All that is wrong
-is named.
+root down, every tile's true hashes are told (``ledger.tlog.tile_recovery``), and held against them are: each tile of
+hashes and bundle of entries that the checkpoint needs, each narrower one that is still kept for an earlier checkpoint,
+and each row of ``entries`` (``tree_check``). Then the rows ``published`` and ``head`` and the checkpoint's file. All
+that is wrong is named.
 
 It always ends: what is read is bounded by the tree's size and the rows that are there, the search for true hashes by
 a number of tries, and a mirror that fails three times in a row is not asked any more. Memory does not grow with the
 log, only with what is wrong.
 
 **Repair** writes what is known to be true, and nothing else: tiles and bundles from entries, entries from bundles or a
-mirror, each only if it hashes to the signed root; ``published`` and the checkpoint's file from each other or a mirror, if
-the witnesses cosigned it; ``head`` where the rows end. In that order, so that a crash in between leaves what the next repair finishes. It signs
-nothing, so it needs no key. It is refused while a service process is at work, and none starts meanwhile. A check alone
-may be run beside a service.
+mirror, each only if it hashes to the signed root; ``published`` and the checkpoint's file from each other or a mirror,
+if the witnesses cosigned it; ``head`` where the rows end. In that order, so that a crash in between leaves what the
+next repair finishes. It signs nothing, so it needs no key. It is refused while a service process is at work, and none
+starts meanwhile. A check alone may be run beside a service.
 
-**Not repaired:** entries of which no copy is left; ``head`` where it says more than there are rows, since entries that were
-committed, and are lost before they were published, are for a backup to bring back; and other tables. Where ``head`` was
-behind the signed tree, the database as a whole may be an old one, and the report says so.
+**Not repaired:** entries of which no copy is left; ``head`` where it says more than there are rows, since entries that
+were committed, and are lost before they were published, are for a backup to bring back; and other tables. Where
+``head`` was behind the signed tree, the database as a whole may be an old one, and the report says so.
 """
 
 import time

@@ -1,11 +1,11 @@
 """Which of the checkpoints at hand says what the log holds: that of the row ``published``, of the file, of a mirror.
 
 One counts if the log's keys signed it. Where several do, one that today's quorum of witnesses cosigned goes before one
-that it did not, then the larger tree, then the one with more cosignatures, then the row before the file. A mirror's counts
-only with the quorum: it comes from somebody else. Nothing is ever signed here.
+that it did not, then the larger tree, then the one with more cosignatures, then the row before the file. A mirror's
+counts only with the quorum: it comes from somebody else. Nothing is ever signed here.
 
-The log's keys change by entries that the stewards' quorum signed (``policies.log_key_changes``). These are believed for their
-signatures alone, so they may be looked for in rows and bundles that nothing else vouches for.
+The log's keys change by entries that the stewards' quorum signed (``policies.log_key_changes``). These are believed for
+their signatures alone, so they may be looked for in rows and bundles that nothing else vouches for.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class Candidate:
 
 
 def read_candidate(place: Place, note: bytes, keys: LogKeyHistory, witnesses: WitnessPolicy) -> Candidate | None:
-    """Return the checkpoint in ``note``, or None where the log's keys did not sign it; a mirror's without the quorum."""
+    """Return the checkpoint in ``note``, or None where the log's keys did not sign it; a mirror's needs no quorum."""
     try:
         checkpoint, opened = keys.open(note)
     except MusubiError:

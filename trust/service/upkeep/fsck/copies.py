@@ -1,4 +1,4 @@
-"""The copies of the log that a check compares: files, rows and a mirror, as sources of hashes (``ledger.tlog.tile_recovery``).
+"""The copies of the log that a check compares (files, rows, mirror): sources of hashes (``ledger.tlog.tile_recovery``).
 
 The 256 entries under one tile of leaf hashes are read together, once: the tile's file, the bundle's and the rows.
 """

@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Struct
 
 Fault = Literal["missing", "altered", "older", "uncosigned", "unreadable", "unknown"]
-"""``older``: true once, and behind the signed tree now. ``uncosigned``: the best checkpoint left, signed by the log, without
-the witnesses' quorum of today. ``unknown``: too little is left to tell what belongs there."""
+"""``older``: true once, and behind the signed tree now. ``uncosigned``: the best checkpoint left, signed by the log,
+without the witnesses' quorum of today. ``unknown``: too little is left to tell what belongs there."""
 
 
 class Finding(Struct, kw_only=True):

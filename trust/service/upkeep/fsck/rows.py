@@ -1,4 +1,4 @@
-"""The log's own rows in the database, as a check needs them: a few at a time, in plain calls, and written only to repair.
+"""The log's own rows in the database, as a check needs them: a few at a time, in plain calls, written only to repair.
 
 Whatever the database raises becomes Unavailable. Nothing is migrated and no database is made where there is none.
 """
