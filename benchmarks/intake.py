@@ -24,7 +24,7 @@ from trust.log.pins import load_trust
 from trust.town.founding import found_town
 from trust.town.layout import Layout, lay_out
 from trust.town.loader import load_town, read_residents
-from trust.town.play_residents import Work, sign_chunk
+from trust.town.play_residents import SigningWork, sign_chunk
 from trust.town.processes import Processes
 from trust.town.up import free_ports
 
@@ -83,7 +83,7 @@ def sign_all(layout: Layout, client: ServiceClient) -> tuple[list[bytes], list[b
     identity = town.with_role("identity")[0].alias
     now = int(time.time())
     works = [
-        Work(
+        SigningWork(
             first=first,
             customers=people[first : first + 250],
             origin=town.origin,

@@ -16,16 +16,12 @@ TREES = {
 COMMANDS_AND_HANDLERS = ("trust/cli/", "trust/service/routes/", "trust/service/app.py", "trust/service/pages/")
 """A command is named as it is typed, a handler as its path, a file of either as the role or the heading it is for."""
 
-STILL_SHARED = {"Question", "Work"}
-"""Classes that are to get names of their own."""
-
 SHARED_FUNCTIONS = {
     "ask": "a partner asks, the service lets a question in: both ends of one act",
     "back_up": "of a node, of a service: an operator runs one of the two",
     "check": "of a signature, ed25519.check and ml_dsa.check: always called with its module's name",
     "decode": "canonical.decode, entries.decode: always called with its module's name",
     "encode": "canonical.encode, entries.encode: always called with its module's name",
-    "finish": "of an answer, of an erasure",
     "farewell": "a resident's device and the service: both ends of one act",
     "grant": "a resident's device and the service: both ends of one act",
     "preview": "a partner and the service: both ends of one act",
@@ -64,7 +60,7 @@ def test_no_two_classes_share_a_name() -> None:
     classes = [
         (node.name, module) for module, tree in TREES.items() for node in tree.body if isinstance(node, ast.ClassDef)
     ]
-    assert {name: places for name, places in named_more_than_once(classes).items() if name not in STILL_SHARED} == {}
+    assert named_more_than_once(classes) == {}
 
 
 def test_no_two_functions_below_commands_and_handlers_share_a_name_without_a_reason() -> None:

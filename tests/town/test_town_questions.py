@@ -10,7 +10,7 @@ from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.sql import parse_sql
 from queries.question.tree import Spend
-from trust.town.document import Question, Town
+from trust.town.document import DemoQuestion, Town
 from trust.town.loader import load_town
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def policy_of(town: Town, sql: str) -> Policy:
     return policy
 
 
-def charge_of(town: Town, question: Question) -> int:
+def charge_of(town: Town, question: DemoQuestion) -> int:
     policy = policy_of(town, question.sql)
     spend = Spend(epsilon=question.epsilon)
     return price(make_plan(parse_sql(question.sql, policy, spend), policy), spend, policy.budget).charge

@@ -39,7 +39,7 @@ class ConsentRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     share: Decimal
 
 
-class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DemoQuestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A question of the demo: who asks (``as``), why (``title``), what, and at which epsilon."""
 
     as_: Alias = field(name="as")
@@ -52,8 +52,8 @@ class Demo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the demo does: questions, one past the budget, and how many residents withdraw."""
 
     revoke: Annotated[int, Meta(ge=0)]
-    questions: Annotated[list[Question], Meta(min_length=1)] = field(name="question")
-    over_budget: Question
+    questions: Annotated[list[DemoQuestion], Meta(min_length=1)] = field(name="question")
+    over_budget: DemoQuestion
 
 
 class TownFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +79,7 @@ class Town(TownFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policies: tuple[Policy, ...]
 
     @property
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[DemoQuestion]:
         """The demo's questions, in order."""
         return self.demo.questions
 

@@ -45,7 +45,7 @@ Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
 
 
-class Work(Struct, frozen=True, kw_only=True):
+class SigningWork(Struct, frozen=True, kw_only=True):
     """What a worker signs for one chunk of residents."""
 
     first: int
@@ -87,7 +87,7 @@ def chosen_holders(policy: Policy, customer_at: dict[str, str]) -> list[str]:
     return [holder for holder in policy.holders if holder in customer_at]
 
 
-def sign_chunk(work: Work) -> Signed:
+def sign_chunk(work: SigningWork) -> Signed:
     """Play one chunk of residents. Runs in a worker process."""
     enrolments, bundles = [], []
     links: dict[str, list[bytes]] = {holder: [] for holder in work.link_secrets}
@@ -162,7 +162,7 @@ def play_residents(layout: Layout, town: Town, client: ServiceClient, progress: 
         "today": time.strftime("%Y-%m-%d", time.gmtime(now)),
     }
     works = (
-        Work(first=first, customers=people[first : first + CHUNK], **shared)  # type: ignore[arg-type]
+        SigningWork(first=first, customers=people[first : first + CHUNK], **shared)  # type: ignore[arg-type]
         for first in range(0, len(people), CHUNK)
     )
     residents = consents = 0
@@ -191,7 +191,7 @@ def play_residents(layout: Layout, town: Town, client: ServiceClient, progress: 
     return residents, consents
 
 
-def _submit_shielded(signers: ProcessPoolExecutor, work: Work) -> Future[Signed]:
+def _submit_shielded(signers: ProcessPoolExecutor, work: SigningWork) -> Future[Signed]:
     """Submit work; a process that is started for it never sees Ctrl-C, which is for us, who then end it in order."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -40,7 +40,7 @@ from trust.log.source import HttpLog
 from trust.partner.asking import Answered, ask, preview, to_query
 from trust.resident.device import revoke
 from trust.resident.stopped import StoppedAt, check_stopped
-from trust.town.document import Question, Town
+from trust.town.document import DemoQuestion, Town
 from trust.town.layout import Layout
 from trust.town.play_residents import seed_of
 from trust.town.processes import Processes
@@ -144,11 +144,11 @@ class Story:
         if more > 0:
             self.say(f"  … and {more} more questions, answered in the same way; the town's page shows them all.")
 
-    def _partner(self, question: Question) -> str:
+    def _partner(self, question: DemoQuestion) -> str:
         titles = {member.alias: member.title[SOURCE_LANGUAGE] for member in self.town.members}
         return titles[question.as_]
 
-    def _ask(self, question: Question, *, loud: bool, fresh: bool = False) -> Answered:
+    def _ask(self, question: DemoQuestion, *, loud: bool, fresh: bool = False) -> Answered:
         query, policy = to_query(question.sql, self.client.policies(), Spend(epsilon=question.epsilon))
         key = self.layout.signing_key(question.as_)
         offer = preview(self.client, query, question.as_, key)
@@ -169,7 +169,7 @@ class Story:
         self._note(question, answered, offer)
         return answered
 
-    def _note(self, question: Question, answered: Answered, offer: OfferAnswer) -> None:
+    def _note(self, question: DemoQuestion, answered: Answered, offer: OfferAnswer) -> None:
         document = {"epsilon": float(question.epsilon), "as": question.as_, **answer_document(question.sql, answered)}
         document["release"] = answered.closing.index
         document["in_force"] = offer.in_force

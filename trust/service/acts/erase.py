@@ -92,7 +92,7 @@ async def _erase(
             end = (await connection.execute(ends)).scalar()
         await store.keys.destroy([index, end] if end in store.state.erased else [index])
         raise
-    await finish(store, erased)
+    await finish_erasure(store, erased)
     return erased
 
 
@@ -101,7 +101,7 @@ async def erase_records(
 ) -> list[Erased]:
     """Append the ``erase`` entries of these grants and of what ended them, and delete their rows.
 
-    ``finish`` follows.
+    ``finish_erasure`` follows.
     """
     connection = transaction.connection
     ends = (
@@ -130,7 +130,7 @@ async def clear_rows(connection: AsyncConnection, erased: list[Erased], approval
     await connection.execute(insert(t.erasures), rows)
 
 
-async def finish(store: Store, erased: list[Erased]) -> None:
+async def finish_erasure(store: Store, erased: list[Erased]) -> None:
     """Destroy the keys, now that the entries are durable; cut what the database's own log still holds."""
     await store.keys.destroy(each.index for each in erased)
     await store.databases.cut_log()

@@ -20,7 +20,7 @@ from ledger.notes.note import parse_note
 from ledger.notes.witness_policy import WitnessPolicy
 from policies.budgets import local_day
 from trust.client.wire import Erased
-from trust.service.acts.erase import erase_records, finish
+from trust.service.acts.erase import erase_records, finish_erasure
 from trust.service.database import tables as t
 from trust.service.store.store import Store, Transaction
 
@@ -57,7 +57,7 @@ async def sweep(store: Store, days: int, now: int) -> int:
             return await erase_records(transaction, left, "retention") if left else []
 
         erased = await store.submit(act)
-        await finish(store, erased)
+        await finish_erasure(store, erased)
     return len(due)
 
 
