@@ -5,7 +5,7 @@ from typing import Any
 import click
 import msgspec
 
-from trust.cli.options import PlaceOption
+from trust.cli.options import JsonOption, PlaceOption
 from trust.cli.tables import answer_table, budget_table, console, nano
 from trust.client.place import Place
 from trust.partner.asking import Answered, preview, spend_of, to_query
@@ -20,7 +20,7 @@ from trust.partner.asking import ask as ask_service
 @click.option("--confidence", default="0.95", show_default=True, help="How surely --within holds.")
 @click.option("--preview", "only_price", is_flag=True, help="Show the price and stop; nothing is charged.")
 @click.option("--fresh", is_flag=True, help="Pay for a new answer even where one is out already.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 def ask(
     sql: str,
     place: Place,

@@ -14,6 +14,7 @@ from ledger.errors import SignatureInvalid
 from ledger.evidence import read_log_keys
 from trust.audit.report import AuditReport
 from trust.cli.hints import program
+from trust.cli.options import File, JsonOption
 from trust.cli.tables import console, nano
 from trust.files.evidence import check_evidence, read_evidence
 from trust.log.pins import load_trust
@@ -25,7 +26,7 @@ from trust.runtime.problems import exit_code_of
 @click.option(
     "--trust",
     "trust_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=File,
     help="The pins (trust.json), from someone you trust. Without it the first ones seen are kept.",
 )
 @click.option(
@@ -41,7 +42,7 @@ from trust.runtime.problems import exit_code_of
     help="Hold what you see against what others see: a mirror's or witness's address, a copy's folder, or a file with"
     " a checkpoint or evidence. May be given more than once.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 def audit(
     log: str, trust_file: Path | None, state: Path | None, compare_with: tuple[str, ...], *, as_json: bool
 ) -> None:
@@ -110,7 +111,7 @@ def _show(report: AuditReport) -> None:
 
 
 @click.command("audit verify-evidence")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=File)
 @click.option(
     "--log-key",
     "log_keys",
@@ -121,10 +122,10 @@ def _show(report: AuditReport) -> None:
 @click.option(
     "--trust",
     "trust_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=File,
     help="Or the town's pins (trust.json), from someone you trust: they name the log's key and the witnesses.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 def verify_evidence(file: Path, log_keys: tuple[str, ...], trust_file: Path | None, *, as_json: bool) -> None:
     """Check a file that should convict a log, or its operator, on its own.
 

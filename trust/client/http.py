@@ -6,6 +6,7 @@ counts, as ``httpx`` reads it: ``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``, ``
 """
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def call(client: httpx.Client, method: str, path: str, **how: Any) -> httpx.Resp
     if response.is_success:
         return response
     if response.headers.get("content-type", "").startswith(MEDIA_TYPE):
-        raise error_of(response.json())
+        with suppress(ValueError):  # then it is something on the way that answered
+            raise error_of(response.json())
     raise Unavailable(f"The service answered with status {response.status_code}.")
 
 

@@ -105,6 +105,11 @@ class Layout:
         return Place(self.folder / "places" / alias)
 
     @property
+    def has_places(self) -> bool:
+        """Whether its members and stewards have places; what an older Musubi laid out has none."""
+        return (self.folder / "places").is_dir()
+
+    @property
     def aliases(self) -> list[str]:
         """The stewards, partners and identity providers that have a place here."""
         return sorted(folder.name for folder in (self.folder / "places").iterdir())

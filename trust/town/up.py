@@ -45,11 +45,13 @@ def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None
     """Return the town's layout, made now if it is not there yet.
 
     Raises NotPermitted where another town is there, or the same with another port or number of residents: those were
-    settled, and partly signed, when it was laid out; Unavailable where a port that it needs is taken.
+    settled, and partly signed, when it was laid out; and where it has no places yet. Raises Unavailable where a port that it needs is taken.
     """
     layout = Layout(folder)
     if layout.exists:
         settings = layout.settings
+        if not layout.has_places:
+            raise NotPermitted(f"An older Musubi laid out the town in '{folder}'; choose another --dir, or begin anew.")
         if layout.town.name != town.name:
             raise NotPermitted(f"In '{folder}' there is the town '{layout.town.name}'; choose another --dir.")
         if (port or settings.port) != settings.port or (residents or settings.residents) != settings.residents:

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from ledger.errors import NotFound
-from trust.cli.options import PRIVATE, Folder
+from trust.cli.options import PRIVATE, File, Folder, JsonOption
 from trust.cli.tables import console
 from trust.files.backups import read_backup
 
@@ -65,10 +65,10 @@ def backup(out: Path, folder: Path, *, signing_keys: bool, record_keys: bool) ->
 @click.option("--database-url", help="An empty PostgreSQL database, instead of the one in the backup's settings.")
 @click.option(
     "--record-keys",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=File,
     help="A backup of the records' keys; otherwise the file that is in DIR serves, if one is.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 def restore(
     source: Path,
     folder: Path,

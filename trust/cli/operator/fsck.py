@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ledger.errors import ProofInvalid
+from trust.cli.options import Folder, JsonOption
 from trust.cli.tables import console
 from trust.runtime.problems import exit_code_of
 
@@ -27,13 +28,13 @@ MOST_LINES = 200
 @click.option(
     "--dir",
     "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=Folder,
     required=True,
     help="The service's folder, with service.toml.",
 )
 @click.option("--mirror", help="Another copy of the log: an address, or a folder such as an export.")
 @click.option("--repair", is_flag=True, help="Write again what can be told for certain. Stop the service before.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 def fsck(folder: Path, mirror: str | None, *, repair: bool, as_json: bool) -> None:
     """Check that a service's stored log is whole.
 

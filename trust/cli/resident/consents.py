@@ -12,7 +12,7 @@ import click
 
 from policies.languages import DEFAULT_LANGUAGE, NOTICE_LANGUAGES
 from trust.cli.hints import program
-from trust.cli.options import PlaceFolderOption, find_place
+from trust.cli.options import JsonOption, PlaceFolderOption, find_place
 from trust.cli.tables import console
 from trust.client.place import Place
 from trust.client.service import ServiceClient
@@ -105,7 +105,7 @@ def resident(ctx: click.Context, folder: Path | None) -> None:
     show_default=True,
     help="The language of the notice that you read.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 @click.pass_obj
 def grant(
     device: Device,
@@ -144,7 +144,7 @@ def grant(
 
 @resident.command()
 @click.argument("index", type=int)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 @click.pass_obj
 def revoke(device: Device, index: int, *, as_json: bool) -> None:
     """Take a consent back. No question admitted after it counts you.

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from ledger.errors import MusubiError
+from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.client.wire import Erased
@@ -17,7 +18,7 @@ from trust.resident.erasure import erase as ask_to_erase
 @click.argument("indices", type=int, nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All your consents, and your enrolment.")
 @click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 @click.pass_obj
 def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bool, as_json: bool) -> None:
     """Have the records of your consents destroyed.
@@ -66,7 +67,7 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
 
 @click.command()
 @click.argument("index", type=int)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 @click.pass_obj
 def erased(device: Device, index: int, *, as_json: bool) -> None:
     """See whether an erased consent is gone at every holder.

@@ -7,6 +7,7 @@ import msgspec
 
 from ledger.errors import ProofInvalid
 from trust.cli.hints import program
+from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.files.evidence import keep_evidence
@@ -15,7 +16,7 @@ from trust.runtime.problems import exit_code_of
 
 
 @click.command("check-promises")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 @click.pass_obj
 def check_promises(device: Device, *, as_json: bool) -> None:
     """Check whether the service did what it promised when you took a consent back.

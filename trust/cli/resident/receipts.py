@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.files.durable import write_whole
@@ -16,7 +17,7 @@ from trust.resident.receipts import PUBLIC, save_receipts
 @click.argument("index", type=int)
 @click.option("--out", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Into here.")
 @click.option("--question", type=int, metavar="N", help="And whether the question at N could count the consent.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@JsonOption
 @click.pass_obj
 def receipt(device: Device, index: int, folder: Path, question: int | None, *, as_json: bool) -> None:
     """Save the receipt of an entry, and a page that checks it anywhere, without a network.
