@@ -146,7 +146,7 @@ def counted(stage: Stage) -> int:
     admit = stage.admit()
     stage.turn()
     opened = stage.node.reader.state.rounds[admit]
-    return int(stage.node.rounds._counted(admit, opened).sum())
+    return int(stage.node.rounds._counted.at(admit, opened).sum())
 
 
 def test_after_a_lost_device_the_customer_counts_by_the_new_one_only_and_once(stage: Stage) -> None:

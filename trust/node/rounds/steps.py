@@ -1,39 +1,80 @@
 """A node's part in a round: check everything itself, charge its own books, countersign; draw noise once, send.
 
+What a task means is decided once, by the state of the round in this node's own books (``RoundState``, or not begun), and
+by this table. Its last column says when the node may sign that it has caught up past the round while the ledger still
+shows it open.
+
+=============  ===========  =========  =========  ================
+state          countersign  share      word       past it
+=============  ===========  =========  =========  ================
+not begun      begin        refuse     give word  when expired
+countersigned  say again    compute    give word  when restored
+sending        refuse       send       send       never
+sent           refuse       send       send       always
+no-share       say again    say again  say again  always
+=============  ===========  =========  =========  ================
+
+- *begin*: check the ``admit`` and that every leaf in force is held, charge and countersign in one durable write, say so;
+  where the charge does not fit, give word.
+- *compute*: check the transcript, compute, draw the noise, keep the share's bytes durably as ``sending``, then send; give
+  word where it is too late to begin.
+- *give word*: keep the word durably, which frees the charge in these books, then say it.
+- *send*: the very bytes that are kept, and note that they were sent. *say again*: the very message that is kept.
+- *refuse*: nothing is said; there is no countersignature, or only the share in its place.
+- *when restored*: expired, and perhaps from before these books were restored from a backup; no share of it is made then.
+
 Each step is written down durably before anything leaves; what a crash leaves behind is said at each.
 """
 
 import secrets
 import time
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal
 
-import numpy as np
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from ledger import jws
 from ledger.errors import (
     BudgetExceeded,
+    Malformed,
     MusubiError,
     NotFound,
     ProofInvalid,
     RoundClosed,
     SignatureInvalid,
-    Unavailable,
 )
-from policies.in_force.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks
 from policies.replay import OpenRound
 from queries.rounds.local import fit
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
-from trust.node.books import Books, OwnRound
+from trust.node.books import Books, RoundState
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
+from trust.node.rounds.counted import CountedSlots
 from trust.node.rounds.noise import make_measurement
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock
 from trust.runtime.crash_points import reached
 
 logger = structlog.get_logger()
+
+State = RoundState | Literal["not begun"]
+Step = Literal["countersign", "share", "word"]
+
+
+class _Turn(Struct, frozen=True, kw_only=True):
+    """A task's round: its ``admit``'s index and entry, what our books say of it, and the ``go`` that came with the task.
+
+    ``token`` is the message that the books keep for the state, "" where the round is not begun.
+    """
+
+    index: int
+    opened: OpenRound
+    state: State
+    token: str
+    go: str
 
 
 class NodeRounds:
@@ -59,7 +100,7 @@ class NodeRounds:
         self._key = key
         self._data_cap = data_cap
         self._clock = clock
-        self._slots: dict[str, tuple[tuple[int, int], np.ndarray, np.ndarray]] = {}
+        self._counted = CountedSlots(reader, books)
 
     def do(self, task: Task) -> bool:
         """Do one task; return whether it is done. An error is logged by its code, and touches no other round."""
@@ -70,13 +111,14 @@ class NodeRounds:
             own = self._books.round(task.admit)
             if own is not None and own.admit_sha256 != opened.entry_sha256:
                 raise ProofInvalid("The round is not the one that this node began.")
-            match task.step:
-                case "countersign":
-                    self._countersign(task.admit, opened)
-                case "share":
-                    self._share(task.admit, opened, task.go)
-                case "word":
-                    self._word(task.admit, opened)
+            turn = _Turn(
+                index=task.admit,
+                opened=opened,
+                state=own.state if own is not None else "not begun",
+                token=own.token if own is not None else "",
+                go=task.go,
+            )
+            self._TABLE[turn.state][task.step](self, turn)
         except MusubiError as error:
             logger.warning("task-refused", step=task.step, admit=task.admit, code=error.code)
             return False
@@ -85,18 +127,26 @@ class NodeRounds:
     def caught_up(self) -> int:
         """Return the size below which nothing of ours is still to be begun or sent."""
         for index in sorted(self._reader.in_force):
-            own = self._books.round(index)
             opened = self._reader.state.rounds.get(index)
-            if opened is None or (own is not None and own.state in {"sent", "no-share"}):
-                continue
-            if self._clock() >= opened.admit.expires and not self._may_leave(own, opened):
-                continue
-            return index
+            if opened is not None and not self._may_pass(index, opened):
+                return index
         return self._reader.size
 
-    def _may_leave(self, own: OwnRound | None, opened: OpenRound) -> bool:
-        """Return whether something of ours may still leave in an expired round: a stored share does, restored or not."""
-        return own is not None and (own.state == "sending" or not self._is_before_restore(opened))
+    def _may_pass(self, index: int, opened: OpenRound) -> bool:
+        """Return what the table's last column says of an open round."""
+        own = self._books.round(index)
+        match own.state if own is not None else "not begun":
+            case "not begun":
+                return self._has_expired(opened)
+            case "countersigned":
+                return self._has_expired(opened) and self._is_before_restore(opened)
+            case "sending":  # a stored share may leave at any time, restored or not
+                return False
+            case "sent" | "no-share":
+                return True
+
+    def _has_expired(self, opened: OpenRound) -> bool:
+        return self._clock() >= opened.admit.expires
 
     def _is_before_restore(self, opened: OpenRound) -> bool:
         """Return whether the question may be from before these books were restored from a backup.
@@ -112,12 +162,8 @@ class NodeRounds:
         if self._is_before_restore(opened):
             raise RoundClosed("This node's books were restored from a backup; it takes part in new questions only.")
 
-    def _countersign(self, index: int, opened: OpenRound) -> None:
-        own = self._books.round(index)
-        if own is not None:  # written before, perhaps not sent: the same bytes again
-            step: Literal["word", "countersign"] = "word" if own.state == "no-share" else "countersign"
-            self._client.say(step, self._signed_now(own.token, Word if step == "word" else Countersign))
-            return
+    def _begin(self, turn: _Turn) -> None:
+        index, opened = turn.index, turn.opened
         admit = opened.admit
         now = self._clock()
         if index < self._books.caught_up:
@@ -129,7 +175,8 @@ class NodeRounds:
         if admit.at < self._reader.cosigned_before.get(index, 0) - MAX_SKEW_SECONDS:
             raise RoundClosed("The admit says a time before a cosigned checkpoint that it is not in: it is backdated.")
         self._check_not_before_restore(opened)
-        self._counted(index, opened)  # also checks that every leaf in force is held
+        self._counted.at(index, opened)  # raises where the leaf of a consent in force is not held
+        self._take_links()
         message = Countersign(
             from_=self._alias,
             log=self._reader.state.log,
@@ -143,29 +190,22 @@ class NodeRounds:
         try:
             self._books.countersign(index, opened.entry_sha256, token, account, part, self._data_cap, in_ledger)
         except BudgetExceeded:
-            self._word(index, opened)  # this will never come to a share: say so at once, so that the charge is freed
+            self._give_word(turn)  # this will never come to a share: say so at once, so that the charge is freed
             raise
         reached("node:countersigned")  # a crash here leaves the charge in our books; the token is sent at the next poll
         self._client.say("countersign", token)
 
-    def _share(self, index: int, opened: OpenRound, go: str) -> None:
-        own = self._books.round(index)
-        if own is None:
-            raise RoundClosed("This node has not countersigned the round.")
-        if own.state in {"sending", "sent"}:
-            self._send(index, own.token)
-            return
-        if own.state == "no-share":
-            self._client.say("word", self._signed_now(own.token, Word))
-            return
+    def _compute(self, turn: _Turn) -> None:
+        index, opened = turn.index, turn.opened
         self._check_not_before_restore(opened)
-        if self._clock() >= opened.admit.expires or index < self._books.caught_up:
-            self._word(index, opened)
+        if self._has_expired(opened) or index < self._books.caught_up:
+            self._give_word(turn)
             return
-        transcript = self._checked_transcript(index, opened, go, own.token)
+        transcript = self._checked_transcript(turn)
         began = time.perf_counter()
         plan = self._reader.plan(opened.admit)
-        counted = self._counted(index, opened)
+        counted = self._counted.at(index, opened)
+        self._take_links()
         self._views.materialise(opened.admit.policy_sha256, plan.view)
         exact = self._views.vector(opened.admit.policy_sha256, plan, counted)
         noised = make_measurement(plan, opened.admit.noise)(exact)
@@ -183,12 +223,37 @@ class NodeRounds:
         reached("node:computed")  # a crash here leaves nothing of the noise; nothing has left, so fresh noise is fine
         self._books.send(index, token)
         reached("node:sending")  # a crash here leaves the share's bytes; only these are ever sent
-        self._send(index, token)
+        self._send(replace(turn, state="sending", token=token))
 
-    def _send(self, index: int, token: str) -> None:
-        self._client.say("share", self._signed_now(token, Share))
+    def _send(self, turn: _Turn) -> None:
+        self._client.say("share", self._signed_now(turn.token, Share))
         reached("node:sent")  # a crash here sends the same bytes once more
-        self._books.sent(index)
+        self._books.sent(turn.index)
+
+    def _give_word(self, turn: _Turn) -> None:
+        index, opened = turn.index, turn.opened
+        self._check_not_before_restore(opened)
+        message = Word(from_=self._alias, log=self._reader.state.log, admit=index, admit_sha256=opened.entry_sha256)
+        token = jws.sign(message, self._key)
+        self._books.give_word(index, opened.entry_sha256, token)
+        reached("node:word")  # a crash here leaves the word: it is sent at the next poll
+        self._client.say("word", token)
+
+    def _say_again(self, turn: _Turn) -> None:
+        """Say what was written before, and perhaps not sent: the same bytes."""
+        if turn.state == "no-share":
+            self._client.say("word", self._signed_now(turn.token, Word))
+        else:
+            self._client.say("countersign", self._signed_now(turn.token, Countersign))
+
+    def _refuse(self, turn: _Turn) -> None:
+        if turn.state == "not begun":
+            raise RoundClosed("This node has not countersigned the round.")
+        raise Malformed("The books keep this round's share, and no longer its countersignature.")
+
+    def _take_links(self) -> None:
+        """Give the views the links that have come since: a resident who links late counts by the consent alone."""
+        self._views.set_links(self._books.linked(self._views.linked))
 
     def _signed_now(self, token: str, type_: type[Countersign | Share | Word]) -> str:
         """Return a message of our books as it is, or signed anew where our key has changed since: it says the same."""
@@ -198,14 +263,14 @@ class NodeRounds:
             return jws.sign(jws.read_unverified(token, type_), self._key)
         return token
 
-    def _checked_transcript(self, index: int, opened: OpenRound, token: str, own: str) -> list[str]:
+    def _checked_transcript(self, turn: _Turn) -> list[str]:
         """Check everybody's countersignatures ourselves; raise unless all are there, for this round, and ours is ours."""
-        state = self._reader.state
-        claimed = jws.read_unverified(token, Go, "go")
+        state, index, opened = self._reader.state, turn.index, turn.opened
+        claimed = jws.read_unverified(turn.go, Go, "go")
         operator = state.member(claimed.from_, "operator")
         if operator is None:
             raise ProofInvalid("The go is not by the operator.")
-        go = jws.verify(token, bytes.fromhex(operator.key), Go, "go")
+        go = jws.verify(turn.go, bytes.fromhex(operator.key), Go, "go")
         round_ = (state.log, index, opened.entry_sha256)
         if (go.log, go.admit, go.admit_sha256) != round_ or len(go.transcript) != len(opened.admit.participants):
             raise ProofInvalid("The go is for another round.")
@@ -216,56 +281,15 @@ class NodeRounds:
             message = jws.verify_any(said, state.keys_since(holder, index), Countersign, "countersignature")
             if (message.from_, message.log, message.admit, message.admit_sha256) != (holder, *round_):
                 raise ProofInvalid("A countersignature is for another round.")
-            if holder == self._alias and jws.parts(said)[1] != jws.parts(own)[1]:
+            if holder == self._alias and jws.parts(said)[1] != jws.parts(turn.token)[1]:
                 raise ProofInvalid("The transcript holds another countersignature of ours than our books.")
         return go.transcript
 
-    def _word(self, index: int, opened: OpenRound) -> None:
-        own = self._books.round(index)
-        if own is not None and own.state in {"sending", "sent"}:
-            self._send(index, own.token)
-            return
-        if own is not None and own.state == "no-share":
-            self._client.say("word", self._signed_now(own.token, Word))
-            return
-        self._check_not_before_restore(opened)
-        message = Word(from_=self._alias, log=self._reader.state.log, admit=index, admit_sha256=opened.entry_sha256)
-        token = jws.sign(message, self._key)
-        self._books.give_word(index, opened.entry_sha256, token)
-        reached("node:word")  # a crash here leaves the word: it is sent at the next poll
-        self._client.say("word", token)
-
-    def _counted(self, index: int, opened: OpenRound) -> np.ndarray:
-        """Return which slots (linked customers) count, by the in-force set at exactly this ``admit``.
-
-        A consent that was erased since counts no more, also in a question from before: nothing of it is left here.
-        """
-        policy_sha256 = opened.admit.policy_sha256
-        places, slots = self._places(policy_sha256)
-        in_force = bits_of(self._reader.in_force[index], index)
-        in_force[[place for place in self._reader.state.erased if place < index]] = False
-        held = np.zeros(index, dtype=bool)
-        held[places[places < index]] = True
-        if bool(np.any(in_force & ~held)):
-            raise Unavailable("This node lacks the leaf of a consent that is in force; it will not take part yet.")
-        counted = np.zeros(self._books.version()[1], dtype=bool)
-        chosen = (places < index) & (slots >= 0)
-        counted[slots[chosen][in_force[places[chosen]]]] = True
-        self._views.set_links(self._books.linked(self._views.linked))
-        return counted
-
-    def _places(self, policy_sha256: str) -> tuple[np.ndarray, np.ndarray]:
-        version = self._books.version()
-        kept = self._slots.get(policy_sha256)
-        if kept is None or kept[0] != version:
-            pairs = np.array(self._books.slots(policy_sha256), dtype=np.int64).reshape(-1, 2)
-            kept = self._slots[policy_sha256] = (version, pairs[:, 0], pairs[:, 1])
-        return kept[1], kept[2]
-
-
-def bits_of(chunks: Chunks, size: int) -> np.ndarray:
-    """Return an in-force set as ``size`` booleans."""
-    packed = np.zeros((-(-size // CHUNK_BITS), CHUNK_BYTES), dtype=np.uint8)
-    for number, bits in chunks.items():
-        packed[number] = np.frombuffer(bits.to_bytes(CHUNK_BYTES, "little"), dtype=np.uint8)
-    return np.unpackbits(packed.reshape(-1), bitorder="little")[:size].astype(bool)
+    _TABLE: ClassVar[Mapping[State, Mapping[Step, Callable[["NodeRounds", _Turn], None]]]] = {
+        "not begun": {"countersign": _begin, "share": _refuse, "word": _give_word},
+        "countersigned": {"countersign": _say_again, "share": _compute, "word": _give_word},
+        "sending": {"countersign": _refuse, "share": _send, "word": _send},
+        "sent": {"countersign": _refuse, "share": _send, "word": _send},
+        "no-share": {"countersign": _say_again, "share": _say_again, "word": _say_again},
+    }
+    """The table at the top of this module: what each task means in each state."""
