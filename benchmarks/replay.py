@@ -99,7 +99,7 @@ class _Log:
                     version=policy.version,
                     policy_sha256=record.sha256,
                     until=self.random.choice([day for day in policy.until if day >= self.state.day(at)]),
-                    cap=self.random.choice(policy.caps),
+                    yearly_cap=self.random.choice(policy.yearly_caps),
                     commitment=secrets.token_hex(32),
                 )
             )

@@ -148,7 +148,7 @@ def _policy() -> Policy:
         holders=["bus_co"],
         partners=["city"],
         until=["2027-11-30"],
-        caps=[10**9],
+        yearly_caps=[10**9],
         views=[view],
         budget=Budget(delta="0.000001", window="year", per_window=10**12, life=10**12, per_partner=10**12),
         limits=Limits(cells=4096, measures=16, charge=10**12),

@@ -28,7 +28,7 @@ Example of a ``revoke``::
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from ledger import canonical
 from ledger.errors import Malformed, TooLarge
@@ -146,7 +146,7 @@ class Grant(Entry, frozen=True, kw_only=True, tag="grant"):
     version: Annotated[int, Meta(ge=1, le=10_000)]
     policy_sha256: Hex32
     until: Day
-    cap: NanoRho
+    yearly_cap: NanoRho = field(name="cap")
     commitment: Hex32
 
 

@@ -13,7 +13,7 @@
     ├── PolicyNotCurrent     an unknown, old or expired policy version
     ├── ConsentMismatch      parts of one consent do not say the same
     ├── QueryInvalid         the question does not fit the policy
-    ├── BudgetExceeded       the charge would pass a cap: what was asked, what was left
+    ├── BudgetExceeded       the charge would pass an account's cap: what was asked, what was left
     ├── RoundClosed          a step of a query's round that is past or was never opened
     ├── ClockSkew            a time runs backwards or is too far from ours
     ├── ProofInvalid         a hash, proof, checkpoint or replay does not verify
@@ -100,7 +100,7 @@ class QueryInvalid(MusubiError):
 
 
 class BudgetExceeded(MusubiError):
-    """The charge would pass a cap.
+    """The charge would pass an account's cap.
 
     ``account`` names the account, ``asked`` and ``left`` are nano-rho.
     """

@@ -1,18 +1,10 @@
 """Privacy accounts: exact whole nano-rho, reserved at ``admit``, settled at ``release``, given back at ``refund``.
 
 Zero-concentrated differential privacy adds up (Bun and Steinke 2016, lemma 1.7), so an account is a sum of whole
-numbers and a cap. Three accounts in the ledger bear every charge:
-
-====================================  =================================
-account                               cap
-====================================  =================================
-``policy/<id>/<window>``              the policy's ``per_window``
-``policy/<id>/life``                  the policy's ``life``
-``partner/<alias>/<id>/<window>``     the policy's ``per_partner``
-====================================  =================================
-
-and, kept by each node itself across all policies, ``data/<source>/<window>``. Accounts belong to the policy's id, so a
-new version resets nothing. The window is the day, month or year, in the town's time zone, of the ``admit``'s ``at``.
+numbers and an **account cap**. Three accounts in the ledger bear every charge, and one that each node keeps itself, whose
+cap is the node's **data cap** (``policies.account_names`` lists them). A resident's **yearly cap** is another thing: it
+bounds no account, but takes the resident out of the in-force set (``policies.in_force.yearly_charges``). Accounts belong
+to the policy's id, so a new version resets nothing. The window is the day, month or year, in the town's time zone, of the ``admit``'s ``at``.
 Between reserve and settle a charge counts in full: a crash can strand a charge, it can never free one.
 """
 
@@ -24,6 +16,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from ledger.errors import BudgetExceeded, Malformed
+from policies.account_names import life_account, partner_account, policy_account
 from policies.document import Policy
 
 
@@ -35,15 +28,15 @@ class Account(Struct, kw_only=True):
 
     @property
     def charged(self) -> int:
-        """Everything that counts against the cap."""
+        """Everything that counts against the account cap."""
         return self.reserved + self.spent
 
 
 class Charge(Struct, frozen=True, kw_only=True):
-    """One account that a question must fit into, with its cap in nano-rho."""
+    """One account that a question must fit into, with its account cap in nano-rho."""
 
     account: str
-    cap: int
+    account_cap: int
 
 
 Accounts = dict[str, Account]
@@ -81,19 +74,19 @@ def window_ends(at: int, window: Literal["day", "month", "year"], time_zone: str
 
 
 def charges_for(policy: Policy, partner: str, at: int, time_zone: str) -> list[Charge]:
-    """Return the accounts that a question of ``partner`` at ``at`` is charged to, with their caps."""
+    """Return the accounts that a question of ``partner`` at ``at`` is charged to, with their account caps."""
     window = window_of(at, policy.budget.window, time_zone)
     return [
-        Charge(account=f"policy/{policy.id}/{window}", cap=policy.budget.per_window),
-        Charge(account=f"policy/{policy.id}/life", cap=policy.budget.life),
-        Charge(account=f"partner/{partner}/{policy.id}/{window}", cap=policy.budget.per_partner),
+        Charge(account=policy_account(policy.id, window), account_cap=policy.budget.per_window),
+        Charge(account=life_account(policy.id), account_cap=policy.budget.life),
+        Charge(account=partner_account(partner, policy.id, window), account_cap=policy.budget.per_partner),
     ]
 
 
 def left(accounts: Accounts, charge: Charge) -> int:
     """Return how much the account has left, never below 0."""
     account = accounts.get(charge.account)
-    return max(0, charge.cap - (account.charged if account else 0))
+    return max(0, charge.account_cap - (account.charged if account else 0))
 
 
 def check_fits(accounts: Accounts, charges: list[Charge], asked: int) -> None:

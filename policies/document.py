@@ -13,11 +13,12 @@ from datetime import date
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from ledger import canonical
 from ledger.entries import Alias, Day, Decimal, Hex32, NanoRho, Text
 from ledger.errors import Malformed
+from policies.admit_expiry import DEFAULT_EXPIRY_SECONDS, ExpirySeconds
 from policies.languages import BY_TAG, NOTICE_LANGUAGES, TITLE_LANGUAGES
 from policies.pairwise_keys import SERVICE
 
@@ -94,7 +95,7 @@ class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Caps in nano-rho: for the whole policy per window and for life, and for each partner per window.
+    """Account caps in nano-rho: for the whole policy per window and for life, and for each partner per window.
 
     Accounts belong to the policy's id, so a new version resets nothing. ``delta`` is for showing (epsilon, delta).
     """
@@ -115,7 +116,12 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole document. ``notice`` is what a resident reads and agrees to, in all NOTICE_LANGUAGES."""
+    """The whole document.
+
+    ``yearly_caps`` (``caps`` in the document) is what a resident chooses from: how much of this policy version's charges
+    their grant may bear in a calendar year. The account caps, which bind everybody together, are in ``budget``.
+    ``notice`` is what a resident reads and agrees to, in all NOTICE_LANGUAGES.
+    """
 
     v: Literal[1] = 1
     id: Alias
@@ -128,13 +134,13 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     holders: Annotated[list[Alias], Meta(min_length=1, max_length=32)]
     partners: Annotated[list[Alias], Meta(min_length=1, max_length=256)]
     until: Annotated[list[Day], Meta(min_length=1, max_length=64)]
-    caps: Annotated[list[NanoRho], Meta(min_length=1, max_length=8)]
+    yearly_caps: Annotated[list[NanoRho], Meta(min_length=1, max_length=8)] = field(name="caps")
     views: Annotated[list[View], Meta(min_length=1, max_length=16)]
     budget: Budget
     limits: Limits
     aggregation: Literal["local"]
     reuse: Annotated[int, Meta(ge=0, le=366 * 86_400)]
-    expires: Annotated[int, Meta(ge=10, le=86_400)] = 600
+    expires: ExpirySeconds = DEFAULT_EXPIRY_SECONDS
 
     def view(self, name: str) -> View | None:
         """Return the view of that name, if the policy has it."""
@@ -159,7 +165,7 @@ def check_document(policy: Policy) -> None:
         raise Malformed("The policy's delta is above 0 and below 1.")
     for day in policy.until:
         _check_month_end(day)
-    if 0 in policy.caps or sorted(set(policy.caps)) != policy.caps:
+    if 0 in policy.yearly_caps or sorted(set(policy.yearly_caps)) != policy.yearly_caps:
         raise Malformed("The policy's caps are positive, distinct and rise.")
     for view in policy.views:
         _check_view(policy, view)

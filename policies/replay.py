@@ -21,6 +21,7 @@ from ledger.canonical import encode
 from ledger.errors import MusubiError, ProofInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from policies import budgets
+from policies.admit_expiry import expires_at
 from policies.document import Policy, decode_document
 from policies.governance import check_quorum
 from policies.in_force.chunk_tree import Chunks
@@ -271,7 +272,7 @@ def current_policy(state: State, policy_id: str, version: int, policy_sha256: st
 
 def _grant(state: State, index: int, entry: e.Grant, seen: SeenConsents) -> None:
     policy = current_policy(state, entry.policy, entry.version, entry.policy_sha256).document
-    if entry.until not in policy.until or entry.cap not in policy.caps:
+    if entry.until not in policy.until or entry.yearly_cap not in policy.yearly_caps:
         raise ProofInvalid("its until or cap is not one of the policy's.")
     if entry.until < state.day(entry.at):
         raise ProofInvalid("its until is past.")
@@ -309,7 +310,7 @@ def _admit(state: State, index: int, entry: e.Admit, data: bytes) -> None:
     question = hashlib.sha256(entry.question.encode("ascii", "replace")).hexdigest()
     if question in state.questions:
         raise ProofInvalid("it admits one signed question a second time.")
-    if entry.expires != entry.at + policy.expires:
+    if entry.expires != expires_at(entry.at, policy.expires):
         raise ProofInvalid("its expiry is not the policy's.")
     if state.in_force_root(entry.policy_sha256, entry.at, entry.charge) != entry.in_force_root:
         raise ProofInvalid("its in-force root is not the one that the ledger gives.")

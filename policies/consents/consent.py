@@ -20,7 +20,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ledger import canonical, ed25519, jws
 from ledger.entries import Alias, Day, Grant, Hex32, NanoRho, Seconds
@@ -46,7 +46,7 @@ class General(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: int
     policy_sha256: Hex32
     until: Day
-    cap: NanoRho
+    yearly_cap: NanoRho = field(name="cap")
     key: Hex32
     holders: list[Alias]
     controller: Alias
@@ -75,7 +75,7 @@ class SubGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     holder: Alias
     key: Hex32
     until: Day
-    cap: NanoRho
+    yearly_cap: NanoRho = field(name="cap")
     notice_sha256: Hex32
     general: Hex32
 
@@ -97,7 +97,7 @@ def make_consent(
     salts: list[bytes],
     holders: list[str],
     until: str,
-    cap: int,
+    yearly_cap: int,
     language: NoticeLanguage,
     shown_at: int,
 ) -> Bundle:
@@ -113,7 +113,7 @@ def make_consent(
         "version": policy.version,
         "policy_sha256": document_sha256(policy),
         "until": until,
-        "cap": cap,
+        "yearly_cap": yearly_cap,
         "notice_sha256": notice_sha256(policy, language),
     }
     general = General(
@@ -188,7 +188,7 @@ def _check_general(general: General, policy: Policy, policy_sha256: Hex32, log: 
         raise ConsentMismatch("The consent names another notice than the policy's in that language.")
     if general.until not in policy.until:
         raise ConsentMismatch("The consent's until is not one of the policy's.")
-    if general.cap not in policy.caps:
+    if general.yearly_cap not in policy.yearly_caps:
         raise ConsentMismatch("The consent's yearly cap is not one of the policy's.")
     if (general.controller, general.purpose) != (policy.controller, policy.purpose):
         raise ConsentMismatch("The consent names another controller or purpose than the policy.")
@@ -196,11 +196,13 @@ def _check_general(general: General, policy: Policy, policy_sha256: Hex32, log: 
         raise ConsentMismatch("The consent names other protective measures than the policy applies.")
 
 
-_said_by_all = attrgetter("log", "consent", "policy", "version", "policy_sha256", "until", "cap", "notice_sha256")
+_said_by_all = attrgetter(
+    "log", "consent", "policy", "version", "policy_sha256", "until", "yearly_cap", "notice_sha256"
+)
 """What every part of one consent says in the same words."""
 
 
-_said_in_ledger = attrgetter("consent", "policy", "version", "policy_sha256", "until", "cap")
+_said_in_ledger = attrgetter("consent", "policy", "version", "policy_sha256", "until", "yearly_cap")
 """What the ledger's entry says in the words of each sub-grant. Only so does a node, which never sees the general part,
 know that the resident signed the last day and the yearly cap by which the in-force set is made."""
 

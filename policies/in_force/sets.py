@@ -59,7 +59,7 @@ class _KeptSet:
 
 
 class InForce:
-    """The grants of one policy version, which of them were ended, and the charges that count against their caps."""
+    """The grants of one policy version, which of them were ended, and the charges that count against their yearly caps."""
 
     def __init__(self) -> None:
         self.granted: dict[Group, Chunks] = {}
@@ -85,7 +85,7 @@ class InForce:
     def add(self, index: int, grant: Grant) -> None:
         """Bring the grant at ``index`` into force."""
         number, bit = divmod(index, CHUNK_BITS)
-        self._add_bits((grant.until, grant.cap), number, 1 << bit)
+        self._add_bits((grant.until, grant.yearly_cap), number, 1 << bit)
 
     def _add_bits(self, group: Group, number: int, bits: int) -> None:
         chunks = self.granted.get(group)
@@ -115,14 +115,14 @@ class InForce:
         return True
 
     def holds(self, index: int) -> bool:
-        """Return whether the grant at ``index`` was not ended (it may still be past its day or cap)."""
+        """Return whether the grant at ``index`` was not ended (it may still be past its day or yearly cap)."""
         number, bit = divmod(index, CHUNK_BITS)
         if self.ended.get(number, 0) >> bit & 1:
             return False
         return any(chunks.get(number, 0) >> bit & 1 for chunks in self.granted.values())
 
     def charge(self, admit: int, year: int, charge: int) -> None:
-        """Count the charge of the ``admit`` at an index above all others against the caps of one calendar year."""
+        """Count the charge of the ``admit`` at an index above all others against the yearly caps of one calendar year."""
         if year not in self.charges:
             self.charges = {old: charges for old, charges in self.charges.items() if old >= year - 1}
             self.charges[year] = YearlyCharges()
@@ -136,9 +136,9 @@ class InForce:
 
     # What counts
 
-    def threshold(self, cap: int, year: int, charge: int) -> int | None:
-        """Return the least grant index that a new ``charge`` may still count at this cap; None for no index at all."""
-        return self.charges.get(year, _NO_CHARGES).first(cap, charge)
+    def threshold(self, yearly_cap: int, year: int, charge: int) -> int | None:
+        """Return the least grant index that a new ``charge`` may still count at this yearly cap; None for no index at all."""
+        return self.charges.get(year, _NO_CHARGES).first(yearly_cap, charge)
 
     def eligible(self, day: str, charge: int) -> Chunks:
         """Return the in-force set for a question of ``charge`` nano-rho on ``day`` (``YYYY-MM-DD``, town time)."""

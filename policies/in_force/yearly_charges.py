@@ -1,4 +1,8 @@
-"""What was charged under one policy version in one calendar year: the books behind residents' yearly caps."""
+"""What was charged under one policy version in one calendar year: the books behind residents' yearly caps.
+
+A resident's **yearly cap** is chosen from the policy's ``yearly_caps`` and stands in the grant. It is no account: where the
+next charge would pass it, the grant is left out of the in-force set. Account caps are in ``policies.budgets``.
+"""
 
 from bisect import bisect_left
 
@@ -37,15 +41,15 @@ class YearlyCharges:
         del self._admits[place]
         return True
 
-    def first(self, cap: int, charge: int) -> int | None:
-        """Return the least grant index that a new ``charge`` may still count at this cap; None for no index at all.
+    def first(self, yearly_cap: int, charge: int) -> int | None:
+        """Return the least grant index that a new ``charge`` may still count at this yearly cap; None for no index at all.
 
         Against a grant count all charges after it. So it is the index right after the last ``admit`` whose charge, with all
-        that came after it and the new one, passes the cap.
+        that came after it and the new one, passes the yearly cap.
         """
-        if charge > cap:
+        if charge > yearly_cap:
             return None
-        too_much = (self._sums[-1] if self._sums else 0) + charge - cap
+        too_much = (self._sums[-1] if self._sums else 0) + charge - yearly_cap
         if too_much <= 0:
             return 0
         return self._admits[bisect_left(self._sums, too_much)] + 1

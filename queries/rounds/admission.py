@@ -11,6 +11,7 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import ClockSkew, NotPermitted, PolicyNotCurrent, ProofInvalid, QueryInvalid, Replayed
 from policies import budgets
+from policies.admit_expiry import expires_at
 from policies.replay import QUESTION_SECONDS, PolicyRecord, State
 from queries.price.cost import epsilon_of
 from queries.price.pricing import Price, check_charge, check_spend, price
@@ -33,7 +34,7 @@ class AccountLeft(Struct, frozen=True, kw_only=True):
     """What one account has left, in nano-rho, before this question is charged."""
 
     account: str
-    cap: int
+    account_cap: int
     left: int
 
 
@@ -93,7 +94,7 @@ def offer(state: State, asked: Asked, at: int) -> Offer:
         )
     charges = budgets.charges_for(policy, asked.question.from_, at, state.trust_root.time_zone)
     accounts = [
-        AccountLeft(account=charge.account, cap=charge.cap, left=budgets.left(state.accounts, charge))
+        AccountLeft(account=charge.account, account_cap=charge.account_cap, left=budgets.left(state.accounts, charge))
         for charge in charges
     ]
     return Offer(
@@ -128,7 +129,7 @@ def make_admit(state: State, asked: Asked, offered: Offer, at: int) -> e.Admit:
         noise=list(offered.price.noise),
         participants=list(offered.plan.participants),
         charge=offered.price.charge,
-        expires=at + policy.expires,
+        expires=expires_at(at, policy.expires),
     )
 
 

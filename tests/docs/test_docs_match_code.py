@@ -178,7 +178,7 @@ def test_the_table_of_entry_kinds_has_every_kind_and_field() -> None:
         code_words(row[0])[0]: set(code_words(row[2])) for row in table_rows(REFERENCE / "ledger-entries.md", "Kinds")
     }
     kinds = {str(kind.__struct_config__.tag): kind for kind in get_args(e.AnyEntry)}
-    assert written == {tag: set(kind.__struct_fields__) - {"v", "at"} for tag, kind in kinds.items()}
+    assert written == {tag: set(kind.__struct_encode_fields__) - {"v", "at"} for tag, kind in kinds.items()}
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_table_of_entry_kinds_has_every_kind_and_field() -> None:
 def test_the_policy_page_names_every_field(heading: str, kinds: list[type[msgspec.Struct]]) -> None:
     rows = table_rows(REFERENCE / "policy-document.md", heading)
     written = {word for row in rows for word in code_words(row[0])}
-    assert written == {field for kind in kinds for field in kind.__struct_fields__} - {"v"}
+    assert written == {field for kind in kinds for field in kind.__struct_encode_fields__} - {"v"}
 
 
 def test_the_policy_page_names_every_field_of_columns_and_limits() -> None:

@@ -115,7 +115,12 @@ class LyingService:
 
     def consent(self, seed: bytes, **changes: Any) -> Bundle:
         """A resident signs."""
-        how: dict[str, Any] = {"holders": list(HOLDERS), "until": UNTIL, "cap": self.policy.caps[-1], "language": "ja"}
+        how: dict[str, Any] = {
+            "holders": list(HOLDERS),
+            "until": UNTIL,
+            "yearly_cap": self.policy.yearly_caps[-1],
+            "language": "ja",
+        }
         return make_consent(
             seed,
             self.policy,
@@ -129,7 +134,7 @@ class LyingService:
     def grant(self, bundle: Bundle, **lies: Any) -> int:
         """Write a consent into the ledger, with what the service changes of it; keep the node's leaf."""
         said = jws.read_unverified(bundle.leaves[0].body, dict)
-        entry = self.builder.make_grant(0, consent=said["consent"], until=said["until"], cap=said["cap"])
+        entry = self.builder.make_grant(0, consent=said["consent"], until=said["until"], yearly_cap=said["cap"])
         index = self.builder.add(structs.replace(entry, commitment=commitment(bundle), **lies))
         self.leaves[index] = HeldLeaf(index=index, leaf=disclose(bundle, 1 + self.policy.holders.index(NODE)))
         return index

@@ -94,7 +94,7 @@ def mobility(version: int = 1, **changes: Any) -> Policy:
         holders=list(HOLDERS),
         partners=[PARTNER],
         until=["2027-03-31", "2028-03-31"],
-        caps=[5_000_000, 1_000_000_000],
+        yearly_caps=[5_000_000, 1_000_000_000],
         views=[view],
         budget=Budget(
             delta="0.000001", window="month", per_window=20_000_000, life=100_000_000, per_partner=20_000_000
@@ -240,7 +240,7 @@ class LogBuilder:
             version=record.document.version,
             policy_sha256=record.sha256,
             until="2028-03-31",
-            cap=1_000_000_000,
+            yearly_cap=1_000_000_000,
             commitment=hashlib.sha256(b"commitment %d" % number).hexdigest(),
         )
         return msgspec.structs.replace(grant, **changes)
@@ -334,7 +334,7 @@ class LogBuilder:
         self.policy()
         first = len(self.entries)
         for number in range(grants):
-            self.grant(number, cap=(5_000_000, 1_000_000_000)[number % 2])
+            self.grant(number, yearly_cap=(5_000_000, 1_000_000_000)[number % 2])
         self.revoke(first + 3)
         self.release(self.admit())
         self.add(e.Erase(at=self.now(), index=first + 4, reason="requested"))

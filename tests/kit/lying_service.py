@@ -95,7 +95,7 @@ def consent_bundle(policy: Policy, person: int, number: int = 0, holders: Sequen
         salts=[hashlib.sha256(b"salt %d " % leaf + name).digest() for leaf in range(len(policy.holders) + 1)],
         holders=list(holders),
         until="2028-03-31",
-        cap=1_000_000_000,
+        yearly_cap=1_000_000_000,
         language="ja",
         shown_at=1_790_000_000,
     )

@@ -98,7 +98,7 @@ def policy_of(view: View) -> Policy:
     """A policy with just that view."""
     return Policy(
         id="mobility", version=1, title=TITLE, notice=TITLE, purpose="https://w3id.org/dpv#PublicPolicyMaking",
-        group="living", controller="city", holders=["bus_co"], partners=["city"], until=["2027-11-30"], caps=[1],
+        group="living", controller="city", holders=["bus_co"], partners=["city"], until=["2027-11-30"], yearly_caps=[1],
         views=[view], budget=Budget(delta="0.000001", window="year", per_window=1, life=1, per_partner=1),
         limits=Limits(cells=4096, measures=16, charge=1), aggregation="local", reuse=0,
     )  # fmt: skip

@@ -197,7 +197,7 @@ class PromiseTown:
                 version=1,
                 policy_sha256=document_sha256(policy),
                 until="2028-03-31",
-                cap=policy.caps[-1],
+                yearly_cap=policy.yearly_caps[-1],
                 holders=["bus_co"],
                 ended_by=None,
             )

@@ -59,7 +59,7 @@ def make_policy(*, rows: int = 10, walks_rows: int = 1, holders: int = 1, **limi
         holders=names,
         partners=["city"],
         until=["2027-03-31"],
-        caps=[1],
+        yearly_caps=[1],
         views=[rides, walks],
         budget=Budget(delta="0.000001", window="month", per_window=10**9, life=10**9, per_partner=10**9),
         limits=Limits(**{"cells": 100, "measures": 8, "charge": 10**10} | limits),

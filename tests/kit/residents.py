@@ -36,7 +36,7 @@ def consent_bundle(name: str, policy: Policy | None = None, **changes: Any) -> B
         "salts": salts_for(name, len(document.holders) + 1),
         "holders": list(document.holders),
         "until": UNTIL,
-        "cap": CAP,
+        "yearly_cap": CAP,
         "language": "ja",
         "shown_at": SHOWN_AT,
     }
@@ -58,7 +58,7 @@ def entry_for(bundle: Bundle, policy: Policy | None = None, **changes: Any) -> G
         version=said.version,
         policy_sha256=document_sha256(policy or mobility()),
         until=said.until,
-        cap=said.cap,
+        yearly_cap=said.yearly_cap,
         commitment=commitment(bundle),
     )
     return structs.replace(grant, **changes)

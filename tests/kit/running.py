@@ -116,7 +116,7 @@ def policy(name: str, holders: list[str], partners: list[str], asked_of: list[st
         holders=holders,
         partners=partners,
         until=["2030-03-31", LONG],
-        caps=[10**12, 10**13],
+        yearly_caps=[10**12, 10**13],
         views=[view],
         budget=Budget(delta="0.000001", window="day", per_window=10**12, life=10**14, per_partner=10**12),
         limits=Limits(cells=100, measures=4, charge=10**9),
@@ -251,7 +251,7 @@ class Resident:
             "log": ORIGIN,
             "holders": list(to.holders),
             "until": LONG,
-            "cap": to.caps[-1],
+            "yearly_cap": to.yearly_caps[-1],
             "language": "ja",
             "shown_at": int(time.time()) if now is None else now,
         }

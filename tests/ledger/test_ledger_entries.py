@@ -47,7 +47,7 @@ ENTRIES: dict[str, st.SearchStrategy[e.AnyEntry]] = {
         version=st.integers(1, 10_000),
         policy_sha256=hex32,
         until=days,
-        cap=indices,
+        yearly_cap=indices,
         commitment=hex32,
     ),
     "revoke": st.builds(
@@ -93,7 +93,7 @@ GRANT = json.loads(
             version=1,
             policy_sha256="bb" * 32,
             until="2027-03-31",
-            cap=9,
+            yearly_cap=9,
             commitment="cc" * 32,
         )
     )

@@ -63,7 +63,9 @@ def test_a_cap_that_the_resident_did_not_sign_is_seen_by_the_node(service: Lying
     """The service writes a larger yearly cap into the ledger than the resident chose."""
     seed = hashlib.sha256(b"resident 1").digest()
     service.books.link([(public_hex(pairwise_key(seed, NODE)), "1")])
-    service.grant(service.consent(seed, cap=service.policy.caps[0]), cap=service.policy.caps[1])
+    service.grant(
+        service.consent(seed, yearly_cap=service.policy.yearly_caps[0]), yearly_cap=service.policy.yearly_caps[1]
+    )
     admit = service.admit()
     assert service.countersigned(admit) == ""
 

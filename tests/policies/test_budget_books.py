@@ -88,7 +88,7 @@ class BudgetBooks(RuleBasedStateMachine):
             budgets.reserve(self.accounts, charges, charge)
             self.asked.append(Asked(policy, partner, self.at, charge))
             # a new version may have lowered a cap below what was spent: then only a charge of nothing fits
-            assert charge == 0 or all(self.accounts[each.account].charged <= each.cap for each in charges)
+            assert charge == 0 or all(self.accounts[each.account].charged <= each.account_cap for each in charges)
             return
         before = copy.deepcopy(self.accounts)
         with pytest.raises(BudgetExceeded) as refused:
@@ -116,11 +116,11 @@ class BudgetBooks(RuleBasedStateMachine):
         """A new version may change the caps, and resets nothing."""
         old = self.policies[name]
         partner = PARTNERS[0]
-        spent = [budgets.left(self.accounts, each) - each.cap for each in self._charges(old, partner)]
+        spent = [budgets.left(self.accounts, each) - each.account_cap for each in self._charges(old, partner)]
         new = self._policy(name, old.version + 1, old.budget.window, *caps)
         self.policies[name] = new
         for each, number in zip(self._charges(new, partner), spent, strict=True):
-            assert budgets.left(self.accounts, each) <= max(0, each.cap + number)
+            assert budgets.left(self.accounts, each) <= max(0, each.account_cap + number)
 
     def _charges(self, policy: Policy, partner: str) -> list[budgets.Charge]:
         return budgets.charges_for(policy, partner, self.at, ZONE)

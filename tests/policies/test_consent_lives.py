@@ -28,7 +28,7 @@ PER_WINDOW, LIFE, PER_PARTNER = 300, 900, 250
 def document(version: int) -> Policy:
     """Return the town's policy with small caps."""
     budget = structs.replace(mobility().budget, per_window=PER_WINDOW, life=LIFE, per_partner=PER_PARTNER)
-    return mobility(version=version, until=UNTILS, caps=CAPS, budget=budget)
+    return mobility(version=version, until=UNTILS, yearly_caps=CAPS, budget=budget)
 
 
 @cache
@@ -165,7 +165,7 @@ class ConsentLives(RuleBasedStateMachine):
             version=version,
             policy_sha256=document_sha256(document(version)),
             until=until,
-            cap=cap,
+            yearly_cap=cap,
             commitment="00" * 32,
         )
         void = bytes.fromhex(name) in self.seen._seen

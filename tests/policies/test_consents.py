@@ -68,7 +68,7 @@ GENERAL_CHANGES: dict[str, dict[str, Any]] = {
     "a wrong notice": {"notice_sha256": OTHER_HASH},
     "the notice of another language": {"language": "en"},
     "an until that is no month's end of the list": {"until": "2027-04-30"},
-    "a cap that is not on the grid": {"cap": CAP + 1},
+    "a cap that is not on the grid": {"yearly_cap": CAP + 1},
     "another controller": {"controller": "clinic"},
     "another purpose": {"purpose": "https://w3id.org/dpv#Marketing"},
     "other measures": {"measures": []},
@@ -96,7 +96,7 @@ SUB_GRANT_CHANGES: dict[str, dict[str, Any]] = {
     "another version": {"version": 2},
     "another document": {"policy_sha256": OTHER_HASH},
     "another until": {"until": "2028-03-31"},
-    "another cap": {"cap": CAP + 1},
+    "another cap": {"yearly_cap": CAP + 1},
     "a wrong notice": {"notice_sha256": OTHER_HASH},
     "one holder at both places": {"holder": "bus_co"},
     "another general part": {"general": OTHER_HASH},
@@ -130,7 +130,7 @@ def test_a_node_alone_refuses_a_sub_grant_that_differs_from_the_entry(change: di
         {"version": 2},
         {"policy_sha256": OTHER_HASH},
         {"until": "2028-03-31"},
-        {"cap": CAP + 1},
+        {"yearly_cap": CAP + 1},
     ],
 )
 def test_a_node_refuses_a_leaf_under_an_entry_that_says_something_else(change: dict[str, Any]) -> None:
@@ -326,7 +326,7 @@ def test_which_grant_an_entry_ends() -> None:
         version=1,
         policy_sha256="ab" * 32,
         until="2027-01-31",
-        cap=1,
+        yearly_cap=1,
         commitment="cd" * 32,
     )
     assert ended_grant(revoke, None) == 4

@@ -64,7 +64,9 @@ def naive_root(bits: set[int], size: int) -> str:
 
 def grant(until: str, cap: int) -> Grant:
     """Return a grant of that group."""
-    return Grant(at=0, consent=H32, policy="p", version=1, policy_sha256=H32, until=until, cap=cap, commitment=H32)
+    return Grant(
+        at=0, consent=H32, policy="p", version=1, policy_sha256=H32, until=until, yearly_cap=cap, commitment=H32
+    )
 
 
 steps = st.lists(

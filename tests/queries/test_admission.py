@@ -103,7 +103,7 @@ def test_an_offer_says_the_price_and_what_is_left_and_changes_nothing() -> None:
     offered = offer(builder.state, asked, builder.at)
     assert freeze(builder.state, builder._seen) == before
     spent = budgets.Account(spent=offered.price.charge)
-    assert [each.left for each in offered.accounts] == [each.cap - spent.charged for each in offered.accounts]
+    assert [each.left for each in offered.accounts] == [each.account_cap - spent.charged for each in offered.accounts]
     assert [each.account.partition("/")[0] for each in offered.accounts] == ["policy", "policy", "partner"]
 
 

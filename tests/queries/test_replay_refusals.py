@@ -163,7 +163,7 @@ def test_a_policy_that_the_quorum_did_not_sign_or_that_does_not_fit_is_refused(m
 BAD_GRANTS: dict[str, dict[str, Any]] = {
     "an until that is not in the list": {"until": "2027-04-30"},
     "an until that is past": {"at": START + 3 * 365 * 86_400},
-    "a cap off the grid": {"cap": 5_000_001},
+    "a cap off the grid": {"yearly_cap": 5_000_001},
     "an unknown policy": {"policy": "health"},
     "a version to come": {"version": 2},
     "another document": {"policy_sha256": "00" * 32},

@@ -49,7 +49,7 @@ class Service:
             version=said.version,
             policy_sha256=said.policy_sha256,
             until=said.until,
-            cap=said.cap,
+            yearly_cap=said.yearly_cap,
             commitment=commitment(bundles[0]),
         )
         return [7]
@@ -57,7 +57,12 @@ class Service:
     def my_consents(self, seed: bytes) -> list[MyConsent]:
         """One's own consents."""
         consent = hashlib.sha256(seed).hexdigest()
-        known: dict[str, Any] = {"policy": POLICY.id, "version": 1, "until": POLICY.until[0], "cap": POLICY.caps[0]}
+        known: dict[str, Any] = {
+            "policy": POLICY.id,
+            "version": 1,
+            "until": POLICY.until[0],
+            "yearly_cap": POLICY.yearly_caps[0],
+        }
         sha256 = document_sha256(POLICY)
         return [MyConsent(index=7, consent=consent, policy_sha256=sha256, holders=["clinic"], ended_by=None, **known)]
 
@@ -74,7 +79,7 @@ class Service:
 
 def grant(service: Any) -> tuple[int, str]:
     return resident_device.grant(
-        service, SEED, POLICY.id, holders=[], until=POLICY.until[0], cap=POLICY.caps[0], language="ja"
+        service, SEED, POLICY.id, holders=[], until=POLICY.until[0], yearly_cap=POLICY.yearly_caps[0], language="ja"
     )
 
 
@@ -88,7 +93,7 @@ def test_a_device_takes_the_entry_that_it_signed() -> None:
 @pytest.mark.parametrize(
     "lie",
     [
-        {"cap": POLICY.caps[1]},
+        {"yearly_cap": POLICY.yearly_caps[1]},
         {"until": POLICY.until[1]},
         {"commitment": "00" * 32},
         {"consent": "00" * 32},

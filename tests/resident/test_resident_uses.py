@@ -87,7 +87,7 @@ def consent(log: LogBuilder, number: int) -> MyConsent:
         "version": 1,
         "policy_sha256": sha256,
         "until": "2028-03-31",
-        "cap": 10**9,
+        "yearly_cap": 10**9,
     }
     return MyConsent(index=FIRST + number, consent=consent_of(number), holders=["bus_co"], ended_by=None, **said)
 

@@ -188,7 +188,7 @@ async def test_questions_asked_at_once_never_pass_a_cap(running: Running, partne
     assert sum(isinstance(entry, e.Admit) for entry in entries) == len(admitted)
     for partner in partners:
         for account in charges_for(document, partner, state.at, state.trust_root.time_zone):
-            assert state.accounts[account.account].charged <= account.cap
+            assert state.accounts[account.account].charged <= account.account_cap
     window = charges_for(document, "planner", state.at, state.trust_root.time_zone)[0].account
     assert state.accounts[window].charged == len(admitted) * charge
 

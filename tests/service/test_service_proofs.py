@@ -37,12 +37,12 @@ async def get(running: Running, path: str, type_: type[Any]) -> Any:
 async def a_history(running: Running, seed: int, acts: int) -> str:
     """Let consents, revocations, questions, refunds, a day and a year pass at random; return the policy's hash."""
     source, town = random.Random(seed), running.town
-    first = HEALTH.caps[0]
-    health = structs.replace(HEALTH, version=2, caps=[first, 10 * first])
+    first = HEALTH.yearly_caps[0]
+    health = structs.replace(HEALTH, version=2, yearly_caps=[first, 10 * first])
     await running.done("/v1/policies", town.approved("policy", health))
     asked = query(policy="health", version=2)
     price = jws.read_unverified(await running.done("/v1/questions/preview", question(town, asked)), dict)["charge"]
-    health = structs.replace(HEALTH, version=3, caps=[2 * price, 3 * price + 1, 50 * price])
+    health = structs.replace(HEALTH, version=3, yearly_caps=[2 * price, 3 * price + 1, 50 * price])
     asked = query(policy="health", version=3)
     await running.done("/v1/policies", town.approved("policy", health))
     residents = [Resident() for _ in range(4)]
@@ -58,7 +58,7 @@ async def a_history(running: Running, seed: int, acts: int) -> str:
             to = health if what == "grant" else MOBILITY
             resident = source.choice(residents)
             until = to.until[source.randrange(2)] if len(jumps) == 3 else to.until[1]
-            bundle = resident.consent(to, now=running.clock(), until=until, cap=source.choice(to.caps))
+            bundle = resident.consent(to, now=running.clock(), until=until, yearly_cap=source.choice(to.yearly_caps))
             held.append((resident, bundle, (await running.grant(bundle))[0], to))
         elif what == "revoke" and held:
             resident, bundle, index, to = held.pop(source.randrange(len(held)))

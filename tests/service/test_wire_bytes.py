@@ -92,7 +92,7 @@ async def test_what_residents_are_answered(running: Running) -> None:
     assert await posted(running, "/v1/enrolments", enrolments) == '{"enrolled":2}'
 
     first = running.service.store.size
-    bundle, other = one.consent(cap=MOBILITY.caps[0]), two.consent(HEALTH)
+    bundle, other = one.consent(yearly_cap=MOBILITY.yearly_caps[0]), two.consent(HEALTH)
     await running.settle()
     assert await posted(running, "/v1/grants", {"bundles": [bundle]}) == f'{{"indices":[{first}]}}'
     (health,) = await running.grant(other)
@@ -101,7 +101,7 @@ async def test_what_residents_are_answered(running: Running) -> None:
     asked = jws.sign(mine, one.key)
     hashes = {each: running.service.store.state.policies[each].sha256 for each in ("mobility", "health")}
     assert await posted(running, "/v1/residents/consents", asked) == (
-        f'[{{"cap":{MOBILITY.caps[0]},"consent":"{consent_of(bundle)}","ended_by":null,'
+        f'[{{"cap":{MOBILITY.yearly_caps[0]},"consent":"{consent_of(bundle)}","ended_by":null,'
         f'"holders":["bus_co","clinic","market"],"index":{first},"policy":"mobility",'
         f'"policy_sha256":"{hashes["mobility"]}","until":"{LONG}","version":1}}]'
     )

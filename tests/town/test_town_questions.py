@@ -50,7 +50,7 @@ def test_all_questions_can_be_asked_several_times_within_every_cap(town: Town) -
         by_policy[policy.id] = by_policy.get(policy.id, 0) + charge
         assert 3 * by_partner[account] <= policy.budget.per_partner
         assert 3 * by_policy[policy.id] <= policy.budget.per_window
-        assert by_policy[policy.id] <= policy.caps[0], "nobody's own cap is passed by asking everything once"
+        assert by_policy[policy.id] <= policy.yearly_caps[0], "nobody's own cap is passed by asking everything once"
 
 
 def test_the_question_past_the_budget_is_valid_and_only_the_partner_cap_refuses_it(town: Town) -> None:

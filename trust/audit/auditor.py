@@ -28,6 +28,7 @@ from pathlib import Path
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
 from ledger.notes.note import VerifierKey
+from policies.account_names import life_account
 from policies.replay import State
 from queries.replay import replay
 from queries.rounds.admission import plan_of
@@ -246,6 +247,6 @@ class _Audit:
         self.report.kinds = {str(kind.__struct_config__.tag): count for kind, count in self._counts.items()}
         self.report.open_rounds = sorted(self._state.rounds)
         for policy in sorted(self._state.policies):
-            account = self._state.accounts.get(f"policy/{policy}/life")
+            account = self._state.accounts.get(life_account(policy))
             self.report.spent[policy] = account.spent if account else 0
             self.report.reserved[policy] = account.reserved if account else 0

@@ -7,7 +7,7 @@ headings of docs/reference/http-interface.md. Requests refuse unknown fields: th
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
 from ledger.entries import Alias, Day, Hex32, Index, LogKeyBody, MemberBody, NanoRho, Token
 from policies.consents.bundle import Bundle
@@ -121,7 +121,7 @@ class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: int
     policy_sha256: Hex32
     until: Day
-    cap: NanoRho
+    yearly_cap: NanoRho = field(name="cap")
     holders: list[Alias]
     ended_by: Index | None
 

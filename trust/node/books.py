@@ -1,5 +1,10 @@
 """A node's own durable books: what it has read, whose leaf it holds, what it has charged, and what it has sent.
 
+They are one rule, and therefore one file and one module: *what binds this node is written here, durably and in one
+transaction with everything that must be true with it, before any of it is said to anybody; and what is written is never
+taken back.* Leaves, links, charges, rounds and erasures are its cases; they share the transaction, the mark by which a
+restored copy is noticed, and the scrubbing, and no case could be kept without the others.
+
 One SQLite file, mode 0600, WAL with ``synchronous=FULL``: a statement that returned is on the disk. The rules that
 keep budgets true stand here as single transactions:
 
@@ -324,17 +329,17 @@ class Books:
         return int(self._db.execute(query, (account,)).fetchone()[0])
 
     def countersign(
-        self, admit: int, admit_sha256: str, token: str, account: str, nano_rho: int, cap: int, in_ledger: int
+        self, admit: int, admit_sha256: str, token: str, account: str, nano_rho: int, data_cap: int, in_ledger: int
     ) -> None:
         """Charge and countersign in one durable write.
 
         What is spent is the larger of these books and what the ledger says (``in_ledger``, nano-rho without this
-        charge). Raises BudgetExceeded past ``cap``, RoundClosed if the round was begun before.
+        charge). Raises BudgetExceeded past ``data_cap``, RoundClosed if the round was begun before.
         """
         with self._binding():
             if self.round(admit) is not None:
                 raise RoundClosed("This node has begun this round before.")
-            left = max(0, cap - max(self.charged(account), in_ledger))
+            left = max(0, data_cap - max(self.charged(account), in_ledger))
             if nano_rho > left:
                 raise BudgetExceeded(account, nano_rho, left)
             self._db.execute("INSERT INTO charges VALUES (?, ?, ?)", (admit, account, nano_rho))

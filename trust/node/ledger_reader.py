@@ -20,6 +20,7 @@ from ledger import canonical
 from ledger import entries as e
 from ledger.errors import MusubiError, ProofInvalid
 from ledger.tlog.tree import Frontier
+from policies.account_names import data_account
 from policies.budgets import window_of
 from policies.consents.consent import check_sub_grant
 from policies.in_force.chunk_tree import CHUNK_BITS, Chunks
@@ -157,7 +158,7 @@ class LedgerReader:
         """Return our account of the data that a question reads, and our part of its charge, rounded up."""
         source = self.plan(admit).view.source
         year = window_of(admit.at, "year", self.state.trust_root.time_zone)
-        return f"data/{source}/{year}", -(-admit.charge // len(admit.participants))
+        return data_account(source, year), -(-admit.charge // len(admit.participants))
 
     def _keep_leaves(self) -> None:
         """Fetch the leaves that we lack. One that is not given, or not good, is asked for again while it is in force."""

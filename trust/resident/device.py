@@ -38,7 +38,7 @@ def grant(
     *,
     holders: list[str],
     until: str | None,
-    cap: int | None,
+    yearly_cap: int | None,
     language: NoticeLanguage,
 ) -> tuple[int, str]:
     """Sign and hand in one consent; return its ledger index and its last day, once the receipt was checked.
@@ -52,8 +52,9 @@ def grant(
             policies=sorted(policies),
         )
     policy = policies[policy_id]
-    last_day, yearly_cap = until or policy.until[-1], policy.caps[-1] if cap is None else cap
-    _check_choices(policy, holders, last_day, yearly_cap)
+    last_day = until or policy.until[-1]
+    chosen_yearly_cap = policy.yearly_caps[-1] if yearly_cap is None else yearly_cap
+    _check_choices(policy, holders, last_day, chosen_yearly_cap)
     consent = secrets.token_bytes(32)
     bundle = make_consent(
         seed,
@@ -63,7 +64,7 @@ def grant(
         salts=[secrets.token_bytes(32) for _ in range(len(policy.holders) + 1)],
         holders=holders or list(policy.holders),
         until=last_day,
-        cap=yearly_cap,
+        yearly_cap=chosen_yearly_cap,
         language=language,
         shown_at=system_clock(),
     )
@@ -76,7 +77,7 @@ def grant(
         version=policy.version,
         policy_sha256=document_sha256(policy),
         until=last_day,
-        cap=yearly_cap,
+        yearly_cap=chosen_yearly_cap,
         commitment=commitment(bundle),
     )
     if proven != expected:
@@ -84,12 +85,12 @@ def grant(
     return index, last_day
 
 
-def _check_choices(policy: Policy, holders: list[str], until: str, cap: int) -> None:
+def _check_choices(policy: Policy, holders: list[str], until: str, yearly_cap: int) -> None:
     """Raise ConsentMismatch, with the choices that there are, before anything is signed that cannot be taken."""
     for what, chosen, choices in (
         ("holder", holders, list(policy.holders)),
         ("last day", [until], list(policy.until)),
-        ("yearly cap in nano-rho", [str(cap)], [str(each) for each in policy.caps]),
+        ("yearly cap in nano-rho", [str(yearly_cap)], [str(each) for each in policy.yearly_caps]),
     ):
         if not set(chosen) <= set(choices):
             raise ConsentMismatch(f"The policy '{policy.id}' has no such {what}; choose from: {', '.join(choices)}.")

@@ -130,7 +130,7 @@ def sign_chunk(work: SigningWork) -> Signed:
                 salts=[fresh[32 * n : 32 * n + 32] for n in range(1, count + 1)],
                 holders=holders,
                 until=policy.until[-1],
-                cap=policy.caps[-1],
+                yearly_cap=policy.yearly_caps[-1],
                 language=DEFAULT_LANGUAGE,
                 shown_at=work.now,
             )

@@ -97,7 +97,9 @@ def resident(ctx: click.Context, folder: Path | None) -> None:
 @click.argument("policy")
 @click.option("--holder", "holders", multiple=True, help="Only at these holders; all of the policy's otherwise.")
 @click.option("--until", metavar="YYYY-MM-DD", help="One of the policy's last days; its latest otherwise.")
-@click.option("--cap", type=int, help="One of the policy's yearly caps, in nano-rho; its largest otherwise.")
+@click.option(
+    "--cap", "yearly_cap", type=int, help="One of the policy's yearly caps, in nano-rho; its largest otherwise."
+)
 @click.option(
     "--language",
     type=click.Choice(NOTICE_LANGUAGES),
@@ -112,7 +114,7 @@ def grant(
     policy: str,
     holders: tuple[str, ...],
     until: str | None,
-    cap: int | None,
+    yearly_cap: int | None,
     language: str,
     *,
     as_json: bool,
@@ -130,7 +132,7 @@ def grant(
             policy,
             holders=list(holders),
             until=until,
-            cap=cap,
+            yearly_cap=yearly_cap,
             language=language,
         )
     if as_json:

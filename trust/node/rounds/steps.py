@@ -46,6 +46,7 @@ from ledger.errors import (
     RoundClosed,
     SignatureInvalid,
 )
+from policies.admit_expiry import has_expired
 from policies.replay import OpenRound
 from queries.rounds.local import fit
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
@@ -137,16 +138,13 @@ class NodeRounds:
         own = self._books.round(index)
         match own.state if own is not None else "not begun":
             case "not begun":
-                return self._has_expired(opened)
+                return has_expired(opened.admit, self._clock())
             case "countersigned":
-                return self._has_expired(opened) and self._is_before_restore(opened)
+                return has_expired(opened.admit, self._clock()) and self._is_before_restore(opened)
             case "sending":  # a stored share may leave at any time, restored or not
                 return False
             case "sent" | "no-share":
                 return True
-
-    def _has_expired(self, opened: OpenRound) -> bool:
-        return self._clock() >= opened.admit.expires
 
     def _is_before_restore(self, opened: OpenRound) -> bool:
         """Return whether the question may be from before these books were restored from a backup.
@@ -168,7 +166,7 @@ class NodeRounds:
         now = self._clock()
         if index < self._books.caught_up:
             raise RoundClosed("The admit is below the size that this node has signed that it is caught up with.")
-        if now >= admit.expires:
+        if has_expired(admit, now):
             raise RoundClosed("The admit has expired.")
         if admit.at > now + MAX_SKEW_SECONDS:
             raise RoundClosed("The admit is from the future by this node's clock.")
@@ -198,7 +196,7 @@ class NodeRounds:
     def _compute(self, turn: _Turn) -> None:
         index, opened = turn.index, turn.opened
         self._check_not_before_restore(opened)
-        if self._has_expired(opened) or index < self._books.caught_up:
+        if has_expired(opened.admit, self._clock()) or index < self._books.caught_up:
             self._give_word(turn)
             return
         transcript = self._checked_transcript(turn)

@@ -61,7 +61,7 @@ def preview(store: Store, token: str, operator: str) -> OfferAnswer:
         epsilon=offered.epsilon,
         noise=list(offered.price.noise),
         participants=list(offered.plan.participants),
-        accounts=[{"account": each.account, "cap": each.cap, "left": each.left} for each in offered.accounts],
+        accounts=[{"account": each.account, "cap": each.account_cap, "left": each.left} for each in offered.accounts],
         in_force=state.count_eligible(offered.policy.sha256, now, offered.price.charge),
     )
 

@@ -94,7 +94,7 @@ def _entry(each: CheckedConsent) -> e.Grant:
         version=each.version,
         policy_sha256=each.policy_sha256,
         until=each.until,
-        cap=each.cap,
+        yearly_cap=each.yearly_cap,
         commitment=each.commitment,
     )
 

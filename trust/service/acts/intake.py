@@ -38,7 +38,7 @@ class CheckedConsent(Struct, frozen=True, kw_only=True, array_like=True):
     version: int
     policy_sha256: str
     until: str
-    cap: int
+    yearly_cap: int
     key: bytes
     shown_at: int
     commitment: str
@@ -91,7 +91,7 @@ def read_consents(body: bytes, policies: CurrentPolicies) -> list[CheckedConsent
                 version=general.version,
                 policy_sha256=general.policy_sha256,
                 until=general.until,
-                cap=general.cap,
+                yearly_cap=general.yearly_cap,
                 key=bytes.fromhex(general.key),
                 shown_at=general.shown_at,
                 commitment=commitment(bundle),

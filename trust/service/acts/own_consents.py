@@ -60,7 +60,7 @@ def _shown(index: int, key: bytes, sealed: bytes, ended_by: int | None) -> MyCon
         version=general.version,
         policy_sha256=general.policy_sha256,
         until=general.until,
-        cap=general.cap,
+        yearly_cap=general.yearly_cap,
         holders=general.holders,
         ended_by=ended_by,
     )

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import NotFound, NotPermitted, ProofInvalid, Replayed, RoundClosed
+from policies.admit_expiry import has_expired
 from policies.replay import OpenRound, State
 from queries.rounds.admission import plan_of
 from queries.rounds.local import combine
@@ -153,7 +154,7 @@ class Rounds:
         if talk.has("countersign", opened.admit.participants) and not talk.said["word"]:
             # also past expiry: whoever stored a share before sends it; whoever has not begun answers with a word
             return Task(step="share", admit=index, go=self._go(index, opened, talk))
-        if talk.said["word"] or now >= opened.admit.expires:
+        if talk.said["word"] or has_expired(opened.admit, now):
             return Task(step="word", admit=index)
         return None if holder in talk.said["countersign"] else Task(step="countersign", admit=index)
 
@@ -237,7 +238,7 @@ class Rounds:
 
     def _check_turn(self, step: Step, message: Countersign | Share | Word, opened: OpenRound, talk: Talk) -> None:
         complete = talk.has("countersign", opened.admit.participants)
-        if step == "countersign" and (talk.said["word"] or self._store.clock() >= opened.admit.expires):
+        if step == "countersign" and (talk.said["word"] or has_expired(opened.admit, self._store.clock())):
             raise RoundClosed("The round has expired, or a participant has stepped out of it.")
         if isinstance(message, Share):
             if not complete:

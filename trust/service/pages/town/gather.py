@@ -125,12 +125,12 @@ def _policy_card(state: State, record: PolicyRecord, now: int) -> PolicyCard:
 
 
 def _spending(state: State, charge: budgets.Charge, policy: Policy) -> Spending:
-    spent = charge.cap - budgets.left(state.accounts, charge)
+    spent = charge.account_cap - budgets.left(state.accounts, charge)
     return Spending(
         spent=spent,
-        cap=charge.cap,
+        cap=charge.account_cap,
         epsilon_spent=epsilon_of(spent, policy.budget.delta),
-        epsilon_cap=epsilon_of(charge.cap, policy.budget.delta),
+        epsilon_cap=epsilon_of(charge.account_cap, policy.budget.delta),
     )
 
 
