@@ -2,10 +2,10 @@
 
 The log has the mix of the town ``momijidai``, over a year: its own members and policies (with larger budgets, so that a
 whole year's questions fit), consents, one in twenty taken back, and a question for each 50 other entries, all with
-real signatures. What is timed is ``musubi audit`` of its folder. The checks of signatures are timed where they are made, in
-the same run, and taken off: they are the same work for any auditor, and libsodium's. Seconds are those of the one
-processor that the audit runs on (``time.process_time``), so that other work on the machine does not count; the detail
-gives the clock's as well.
+real signatures. What is timed is ``musubi audit`` of its folder. The checks of signatures are timed where they are
+made, in the same run, and taken off: they are the same work for any auditor, and libsodium's. Seconds are those of the
+one processor that the audit runs on (``time.process_time``), so that other work on the machine does not count; the
+detail gives the clock's as well.
 
 Beside it, the price of an ``admit``'s in-force root in a log of 1 and of 10 million entries, all of them grants of one
 policy: after one new grant, against hashing every chunk anew.

@@ -1,4 +1,6 @@
-"""The names of the budget accounts that a question is charged to. They are built here and nowhere else; nothing parses one.
+"""The names of the budget accounts that a question is charged to.
+
+They are built here and nowhere else; nothing parses one.
 
 ====================================  ===================  ===========================================
 account                               its account cap      kept by

@@ -1,8 +1,8 @@
 """The time before an ``admit`` expires.
 
 A policy says after how many seconds (``expires``), the ``admit`` says at which second, and from that second on no
-participant begins the round any more: a node does not countersign, and gives its word instead of a share that it has not
-made; the service asks for words, so that the charge is freed.
+participant begins the round any more: a node does not countersign, and gives its word instead of a share that it has
+not made; the service asks for words, so that the charge is freed.
 """
 
 from typing import Annotated

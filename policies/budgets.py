@@ -1,11 +1,12 @@
 """Privacy accounts: exact whole nano-rho, reserved at ``admit``, settled at ``release``, given back at ``refund``.
 
 Zero-concentrated differential privacy adds up (Bun and Steinke 2016, lemma 1.7), so an account is a sum of whole
-numbers and an **account cap**. Three accounts in the ledger bear every charge, and one that each node keeps itself, whose
-cap is the node's **data cap** (``policies.account_names`` lists them). A resident's **yearly cap** is another thing: it
-bounds no account, but takes the resident out of the in-force set (``policies.in_force.yearly_charges``). Accounts belong
-to the policy's id, so a new version resets nothing. The window is the day, month or year, in the town's time zone, of the ``admit``'s ``at``.
-Between reserve and settle a charge counts in full: a crash can strand a charge, it can never free one.
+numbers and an **account cap**. Three accounts in the ledger bear every charge, and one that each node keeps itself,
+whose cap is the node's **data cap** (``policies.account_names`` lists them). A resident's **yearly cap** is another
+thing: it bounds no account, but takes the resident out of the in-force set (``policies.in_force.yearly_charges``).
+Accounts belong to the policy's id, so a new version resets nothing. The window is the day, month or year, in the town's
+time zone, of the ``admit``'s ``at``. Between reserve and settle a charge counts in full: a crash can strand a charge,
+it can never free one.
 """
 
 from datetime import datetime, timedelta

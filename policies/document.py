@@ -118,8 +118,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole document.
 
-    ``yearly_caps`` (``caps`` in the document) is what a resident chooses from: how much of this policy version's charges
-    their grant may bear in a calendar year. The account caps, which bind everybody together, are in ``budget``.
+    ``yearly_caps`` (``caps`` in the document) is what a resident chooses from: how much of this policy version's
+    charges their grant may bear in a calendar year. The account caps, which bind everybody together, are in ``budget``.
     ``notice`` is what a resident reads and agrees to, in all NOTICE_LANGUAGES.
     """
 

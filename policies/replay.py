@@ -1,7 +1,7 @@
 """The state that follows from the ledger, entry by entry: one pure function for service, node and auditor alike.
 
-``step(state, index, entry, data, seen)`` either applies one entry or raises ProofInvalid and leaves the state as it was.
-It checks everything that the ledger's own words decide: order and times, quorums, policy versions, consents used
+``step(state, index, entry, data, seen)`` either applies one entry or raises ProofInvalid and leaves the state as it
+was. It checks everything that the ledger's own words decide: order and times, quorums, policy versions, consents used
 twice, grants ended twice, in-force roots, accounts and caps, rounds opened and closed. What the *question* means and
 costs is checked one room up (``queries.replay``), which calls this.
 

@@ -1,23 +1,25 @@
 """Which grants count: the in-force set, as bits over ledger indices, with a root that proves each bit.
 
 Bit i says whether the grant at ledger index i counts. Bits are kept in chunks of 4,096 (512 bytes; index i is bit
-``i % 4096`` of chunk ``i // 4096``, least significant bit of the first byte first). The root is the RFC 6962 tree hash over all chunks
-from 0 to the one that holds index N - 1, as leaves ``H(0x00 || 512 bytes)``; a chunk where nothing is set is 512 zero
-bytes. So a proof that a grant was, or was not, eligible is 512 bytes and a short path.
+``i % 4096`` of chunk ``i // 4096``, least significant bit of the first byte first). The root is the RFC 6962 tree hash
+over all chunks from 0 to the one that holds index N - 1, as leaves ``H(0x00 || 512 bytes)``; a chunk where nothing is
+set is 512 zero bytes. So a proof that a grant was, or was not, eligible is 512 bytes and a short path.
 
 For one policy version, bits are grouped by the last day (``until``) and the yearly cap that the resident chose,
 because both decide for whole groups:
 
 - a group whose last day is past at the ``admit``'s day counts for nothing;
-- **yearly cap.** Against the grant at index g count the charges of all ``admit`` entries of the policy version after g in the
-  same calendar year that were not refunded, whether or not the grant was eligible for each. The grant is eligible if
-  that sum plus the new charge is at most its cap. Later grants have seen fewer charges, so in each group all from one
-  threshold index on are eligible. (Counting a charge that did not touch the resident errs on the resident's side.)
+- **yearly cap.** Against the grant at index g count the charges of all ``admit`` entries of the policy version after g
+  in the same calendar year that were not refunded, whether or not the grant was eligible for each. The grant is
+  eligible if that sum plus the new charge is at most its cap. Later grants have seen fewer charges, so in each group
+  all from one threshold index on are eligible. (Counting a charge that did not touch the resident errs on the
+  resident's side.)
 
-**What is kept.** Which grants were given, by group, and which were ended: two bitmaps of which neither ever loses a bit, so
-the set as it was at any earlier tree size can be made from them (``copy_grants``). And the in-force sets last asked for, with
-their trees (``policies.in_force.chunk_tree``): between two questions, only the chunks that a grant, a revocation or a cap touched
-are hashed again. Sets are told apart by the groups that count in them; the few last ones are kept.
+**What is kept.** Which grants were given, by group, and which were ended: two bitmaps of which neither ever loses a
+bit, so the set as it was at any earlier tree size can be made from them (``copy_grants``). And the in-force sets last
+asked for, with their trees (``policies.in_force.chunk_tree``): between two questions, only the chunks that a grant, a
+revocation or a cap touched are hashed again. Sets are told apart by the groups that count in them; the few last ones
+are kept.
 """
 
 from collections import OrderedDict
@@ -59,7 +61,7 @@ class _KeptSet:
 
 
 class InForce:
-    """The grants of one policy version, which of them were ended, and the charges that count against their yearly caps."""
+    """The grants of one policy version, which of them ended, and the charges that count against their yearly caps."""
 
     def __init__(self) -> None:
         self.granted: dict[Group, Chunks] = {}
@@ -122,7 +124,7 @@ class InForce:
         return any(chunks.get(number, 0) >> bit & 1 for chunks in self.granted.values())
 
     def charge(self, admit: int, year: int, charge: int) -> None:
-        """Count the charge of the ``admit`` at an index above all others against the yearly caps of one calendar year."""
+        """Count the charge of the ``admit`` at an index above all others against the yearly caps of one year."""
         if year not in self.charges:
             self.charges = {old: charges for old, charges in self.charges.items() if old >= year - 1}
             self.charges[year] = YearlyCharges()
@@ -137,7 +139,7 @@ class InForce:
     # What counts
 
     def threshold(self, yearly_cap: int, year: int, charge: int) -> int | None:
-        """Return the least grant index that a new ``charge`` may still count at this yearly cap; None for no index at all."""
+        """Return the least grant index that a new ``charge`` may still count at this yearly cap; None if none may."""
         return self.charges.get(year, _NO_CHARGES).first(yearly_cap, charge)
 
     def eligible(self, day: str, charge: int) -> Chunks:
@@ -222,8 +224,8 @@ def prove_in_force(tree: ChunkTree, size: int, index: int) -> InForceProof:
 def check_in_force(proof: InForceProof, root: Hex32, *, index: int, size: int) -> bool:
     """Return what the proven bit says: whether the grant at ``index`` was eligible for the ``admit`` at ``size``.
 
-    The reader brings both numbers: the root does not bind the size, and at the right edge of the tree a path for another
-    size would show another chunk's bits. Raises ProofInvalid.
+    The reader brings both numbers: the root does not bind the size, and at the right edge of the tree a path for
+    another size would show another chunk's bits. Raises ProofInvalid.
     """
     if (proof.index, proof.size) != (index, size):
         raise ProofInvalid("The in-force proof is for another grant or another question.")

@@ -1,7 +1,7 @@
 """What was charged under one policy version in one calendar year: the books behind residents' yearly caps.
 
-A resident's **yearly cap** is chosen from the policy's ``yearly_caps`` and stands in the grant. It is no account: where the
-next charge would pass it, the grant is left out of the in-force set. Account caps are in ``policies.budgets``.
+A resident's **yearly cap** is chosen from the policy's ``yearly_caps`` and stands in the grant. It is no account: where
+the next charge would pass it, the grant is left out of the in-force set. Account caps are in ``policies.budgets``.
 """
 
 from bisect import bisect_left
@@ -42,10 +42,10 @@ class YearlyCharges:
         return True
 
     def first(self, yearly_cap: int, charge: int) -> int | None:
-        """Return the least grant index that a new ``charge`` may still count at this yearly cap; None for no index at all.
+        """Return the least grant index that a new ``charge`` may still count at this yearly cap; None if none may.
 
-        Against a grant count all charges after it. So it is the index right after the last ``admit`` whose charge, with all
-        that came after it and the new one, passes the yearly cap.
+        Against a grant count all charges after it. So it is the index right after the last ``admit`` whose charge, with
+        all that came after it and the new one, passes the yearly cap.
         """
         if charge > yearly_cap:
             return None

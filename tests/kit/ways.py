@@ -1,4 +1,4 @@
-"""The way from an office to a service: TLS by an authority of the office's own, and an HTTP proxy that all has to go through."""
+"""The way from an office to a service: TLS by the office's own authority, and an HTTP proxy that all goes through."""
 
 import asyncio
 import ssl

@@ -90,7 +90,7 @@ steps = st.lists(
 def test_the_set_is_what_each_grant_says_of_itself(
     steps: list[tuple[str, object, object]], day: str, charge: int
 ) -> None:
-    """Over grants, endings, charges, refunds and gaps of whole chunks: same bits, same root, and a proof of each bit."""
+    """Over grants, endings, charges, refunds and gaps of whole chunks: same bits, same root, a proof of each bit."""
     real, model, size, admits = InForce(), list[OneGrant](), 1, list[int]()
     years = sorted(str(first) for kind, first, _ in steps if kind == "charge")  # the ledger's time only runs on
     for kind, first, second in steps:

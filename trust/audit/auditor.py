@@ -6,8 +6,8 @@ It imports nothing of the service. What it checks, in this order:
 2. the checkpoint: signed by the log, cosigned by the quorum of witnesses, consistent with the last one seen;
 3. every entry is the one in the signed tree, by our own code (``trust.log.follower``), and the whole log's root once
    more by merkletools (``second_opinion``);
-4. every entry means what it may: signatures, quorums, charges, caps, in-force roots, rounds (``queries.replay``), and no
-   time is ahead of the witnesses' clocks;
+4. every entry means what it may: signatures, quorums, charges, caps, in-force roots, rounds (``queries.replay``), and
+   no time is ahead of the witnesses' clocks;
 5. over HTTP, every answer is the sum of its holders' signed shares (``shares``). A folder has no shares;
 6. the checkpoint does not contradict what others were shown, where it is to be held against theirs (``comparison``).
 
@@ -196,7 +196,7 @@ class _Audit:
 
     @staticmethod
     def _check_genesis(data: bytes, trust: Trust) -> None:
-        """Raise HistoryForked where entry 0 is not the pinned one: to an auditor, that is another history of the town."""
+        """Raise HistoryForked where entry 0 is not the pinned one: to an auditor, that is another history."""
         try:
             open_genesis(data, trust.genesis_sha256)
         except ProofInvalid:

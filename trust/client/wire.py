@@ -1,8 +1,9 @@
 """What requests and answers say that nobody signs: one struct each, with which one end encodes and the other decodes.
 
-Bodies are canonical JSON. What is signed is in ``queries.rounds.messages`` and ``policies.consents``; proofs that anyone
-checks are in ``queries.answers.uses`` and ``trust.log.proven_keys``; paths are in ``trust.client.paths``. The order is that of the
-headings of docs/reference/http-interface.md. Requests refuse unknown fields: they have one form only.
+Bodies are canonical JSON. What is signed is in ``queries.rounds.messages`` and ``policies.consents``; proofs that
+anyone checks are in ``queries.answers.uses`` and ``trust.log.proven_keys``; paths are in ``trust.client.paths``. The
+order is that of the headings of docs/reference/http-interface.md. Requests refuse unknown fields: they have one form
+only.
 """
 
 from typing import Annotated, Literal
@@ -39,7 +40,7 @@ class PublishedPolicy(Struct, frozen=True, kw_only=True):
 
 
 class ErasureAnswer(Struct, frozen=True, kw_only=True):
-    """An erased consent: its ``erase`` entry, each holder's signed word or null, and the stewards' approvals of an order."""
+    """An erased consent: its ``erase`` entry, each holder's signed word or null, stewards' approvals of an order."""
 
     index: int
     entry: int

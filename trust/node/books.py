@@ -18,9 +18,10 @@ keep budgets true stand here as single transactions:
   word, and a word after a share; what was once written is sent again as it is, never computed anew.
 
 **Erasure.** ``erase`` deletes the leaf of an erased consent and, with a key's last leaf, its link. An index that was
-erased is kept in ``erased`` for good: no leaf of it is ever taken in again. A slot is never given twice. ``secure_delete``
-overwrites what is deleted, but SQLite also moves rows between pages and may leave a copy in a page's free space: so
-``scrub`` writes the whole file anew and cuts the write-ahead log. Only after it the node says that the consent is gone.
+erased is kept in ``erased`` for good: no leaf of it is ever taken in again. A slot is never given twice.
+``secure_delete`` overwrites what is deleted, but SQLite also moves rows between pages and may leave a copy in a page's
+free space: so ``scrub`` writes the whole file anew and cuts the write-ahead log. Only after it the node says that the
+consent is gone.
 """
 
 import hashlib
@@ -132,8 +133,8 @@ class Books:
     def _binding(self) -> Iterator[None]:
         """Make several writes one, after which no copy of these books from before can take their place unnoticed.
 
-        A crash before the mark is set leaves the mark that stood, one right after it the next: the books know both. (The
-        commit's fsync also makes the mark before it durable, where the file system keeps one journal.)
+        A crash before the mark is set leaves the mark that stood, one right after it the next: the books know both.
+        (The commit's fsync also makes the mark before it durable, where the file system keeps one journal.)
         """
         mark = os.urandom(_MARK_BYTES)
         with self.transaction():
@@ -265,8 +266,8 @@ class Books:
     def erase(self, erased: Iterable[ErasedConsent]) -> list[int]:
         """Delete the leaves of erased consents, and the links whose last leaf that was; return those links' slots.
 
-        For one of the caller's transactions. What was erased before stays as it is noted; its leaf goes again if a backup
-        brought it back.
+        For one of the caller's transactions. What was erased before stays as it is noted; its leaf goes again if a
+        backup brought it back.
         """
         slots = []
         for each in erased:
@@ -283,7 +284,7 @@ class Books:
         return slots
 
     def _unlink_idle(self, key: bytes) -> list[int]:
-        """Delete the link of a key without a leaf, or of the key that took its place if that has none; return its slot."""
+        """Delete the link of a key without a leaf, or of the one in its place if it has none; return its slot."""
         query = "SELECT slot FROM replaced WHERE key_sha256 = ?"
         later = self._db.execute(query, (hashlib.sha256(key).digest(),)).fetchone()
         keys = [key]
@@ -306,9 +307,10 @@ class Books:
         self._db.executemany("UPDATE erased SET said = 1 WHERE place = ?", [(each.index,) for each in erased])
 
     def scrub(self) -> None:
-        """Write the file anew without what was deleted, and cut the write-ahead log; raise sqlite3.Error where it is in use.
+        """Write the file anew without what was deleted, cut the write-ahead log; raise sqlite3.Error if it is in use.
 
-        It takes as long, and for that time as much room, as copying the file. A crash leaves the old file or the new one.
+        It takes as long, and for that time as much room, as copying the file. A crash leaves the old file or the new
+        one.
         """
         self._db.execute("VACUUM")
         busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -1,7 +1,7 @@
 """How a node knows the ledger, and so every grant and revocation: it reads and replays each entry itself.
 
-A grant, a revocation or an erasure reaches a node in no other way: nobody sends it one. The long poll (``trust.node.process``)
-only says that the ledger has grown. Of new grants the node fetches its own leaves.
+A grant, a revocation or an erasure reaches a node in no other way: nobody sends it one. The long poll
+(``trust.node.process``) only says that the ledger has grown. Of new grants the node fetches its own leaves.
 
 Nothing here takes the service's word: checkpoints are checked against the pinned log key and witnesses, entries against
 the tree, each entry by ``queries.replay``, each leaf against the commitment in its entry. For each ``admit`` that this
@@ -161,7 +161,10 @@ class LedgerReader:
         return data_account(source, year), -(-admit.charge // len(admit.participants))
 
     def _keep_leaves(self) -> None:
-        """Fetch the leaves that we lack. One that is not given, or not good, is asked for again while it is in force."""
+        """Fetch the leaves that we lack.
+
+        One that is not given, or not good, is asked for again while it is in force.
+        """
         missing = sorted(self._lacking)
         while missing:
             start = missing[0]

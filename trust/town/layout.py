@@ -101,7 +101,7 @@ class Layout:
         return self.folder / "nodes" / holder
 
     def place(self, alias: str) -> Place:
-        """Return the place of a steward, partner or identity provider; raises NotFound once it is read, if none is there."""
+        """Return the place of a steward, partner or identity provider; raises NotFound once read, if there is none."""
         return Place(self.folder / "places" / alias)
 
     @property

@@ -45,7 +45,8 @@ def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None
     """Return the town's layout, made now if it is not there yet.
 
     Raises NotPermitted where another town is there, or the same with another port or number of residents: those were
-    settled, and partly signed, when it was laid out; and where it has no places yet. Raises Unavailable where a port that it needs is taken.
+    settled, and partly signed, when it was laid out; and where it has no places yet. Raises Unavailable where a port
+    that it needs is taken.
     """
     layout = Layout(folder)
     if layout.exists:

@@ -1,4 +1,4 @@
-"""The table of a round's steps is what a node does: as it stands in the docstring, in the code, and cell by cell in deed."""
+"""The table of a round's steps is what a node does: as in the docstring, in the code, and cell by cell in deed."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Who counts in a question: the linked customers whose consent is in force at exactly its ``admit``. Nothing is changed here."""
+"""Who counts in a question: the linked customers whose consent is in force at exactly its ``admit``.
+
+Nothing is changed here.
+"""
 
 import numpy as np
 
@@ -19,7 +22,7 @@ class CountedSlots:
         """What the books said of a policy, by its hash, and at which version of them."""
 
     def at(self, index: int, opened: OpenRound) -> np.ndarray:
-        """Return for each slot whether it counts in the question at ``index``, by the in-force set at exactly that place.
+        """Return for each slot whether it counts in the question at ``index``, by the in-force set at that very place.
 
         A consent that was erased since counts no more, also in a question from before: nothing of it is left here.
         Raises Unavailable where the leaf of a consent in force is not held.

@@ -1,8 +1,8 @@
 """A node's part in a round: check everything itself, charge its own books, countersign; draw noise once, send.
 
-What a task means is decided once, by the state of the round in this node's own books (``RoundState``, or not begun), and
-by this table. Its last column says when the node may sign that it has caught up past the round while the ledger still
-shows it open.
+What a task means is decided once, by the state of the round in this node's own books (``RoundState``, or not begun),
+and by this table. Its last column says when the node may sign that it has caught up past the round while the ledger
+still shows it open.
 
 =============  ===========  =========  =========  ================
 state          countersign  share      word       past it
@@ -14,14 +14,15 @@ sent           refuse       send       send       always
 no-share       say again    say again  say again  always
 =============  ===========  =========  =========  ================
 
-- *begin*: check the ``admit`` and that every leaf in force is held, charge and countersign in one durable write, say so;
-  where the charge does not fit, give word.
-- *compute*: check the transcript, compute, draw the noise, keep the share's bytes durably as ``sending``, then send; give
-  word where it is too late to begin.
+- *begin*: check the ``admit`` and that every leaf in force is held, charge and countersign in one durable write, say
+  so; where the charge does not fit, give word.
+- *compute*: check the transcript, compute, draw the noise, keep the share's bytes durably as ``sending``, then send;
+  give word where it is too late to begin.
 - *give word*: keep the word durably, which frees the charge in these books, then say it.
 - *send*: the very bytes that are kept, and note that they were sent. *say again*: the very message that is kept.
 - *refuse*: nothing is said; there is no countersignature, or only the share in its place.
-- *when restored*: expired, and perhaps from before these books were restored from a backup; no share of it is made then.
+- *when restored*: expired, and perhaps from before these books were restored from a backup; no share of it is made
+  then.
 
 Each step is written down durably before anything leaves; what a crash leaves behind is said at each.
 """
@@ -66,7 +67,7 @@ Step = Literal["countersign", "share", "word"]
 
 
 class _Turn(Struct, frozen=True, kw_only=True):
-    """A task's round: its ``admit``'s index and entry, what our books say of it, and the ``go`` that came with the task.
+    """A task's round: its ``admit``'s index and entry, what our books say of it, the ``go`` that came with the task.
 
     ``token`` is the message that the books keep for the state, "" where the round is not begun.
     """
@@ -262,7 +263,7 @@ class NodeRounds:
         return token
 
     def _checked_transcript(self, turn: _Turn) -> list[str]:
-        """Check everybody's countersignatures ourselves; raise unless all are there, for this round, and ours is ours."""
+        """Check everybody's countersignatures ourselves; raise unless all are there, of this round, and ours ours."""
         state, index, opened = self._reader.state, turn.index, turn.opened
         claimed = jws.read_unverified(turn.go, Go, "go")
         operator = state.member(claimed.from_, "operator")

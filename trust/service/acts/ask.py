@@ -71,8 +71,8 @@ async def ask(
 ) -> Admitted:
     """Let a question in, or refuse it; return where it stands once that is durable.
 
-    Raises what ``queries.rounds.admission`` raises. A refusal of a well-signed question is in the ledger before it is raised
-    (at most ``max_refusals`` a day for each partner). At most ``max_open`` questions are open at once, and
+    Raises what ``queries.rounds.admission`` raises. A refusal of a well-signed question is in the ledger before it is
+    raised (at most ``max_refusals`` a day for each partner). At most ``max_open`` questions are open at once, and
     ``max_open_each`` of one partner, so that none can keep the others out.
     """
     question_id = jws.read_unverified(token, Question, "question").id

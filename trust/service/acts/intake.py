@@ -2,8 +2,8 @@
 
 Small requests are read in the service itself. Large ones go to worker processes, because reading is bound by Python's
 global lock and a thread that verifies signatures starves beside one that reads. A worker is ``python -m
-trust.service.acts.intake`` on a pair of pipes, one length-prefixed message each way. It ends when its pipe does, so a killed
-service leaves none behind.
+trust.service.acts.intake`` on a pair of pipes, one length-prefixed message each way. It ends when its pipe does, so a
+killed service leaves none behind.
 """
 
 import asyncio

@@ -113,7 +113,10 @@ class Rounds:
         return [index for index in self._store.state.rounds if index < published]
 
     async def status(self, admit: int, seconds: float) -> RoundStatus:
-        """Return where a round stands, waiting up to ``seconds`` for its end. Raises NotFound where no question is there."""
+        """Return where a round stands, waiting up to ``seconds`` for its end.
+
+        Raises NotFound where no question is there.
+        """
         unknown = NotFound("The ledger has no such question.")
         if not 0 <= admit < self._store.size:
             raise unknown
@@ -178,8 +181,8 @@ class Rounds:
     async def take(self, step: Step, token: str) -> int | None:
         """Take one message of a round; return the index of the entry that it closed the round with, if it did.
 
-        Saying the same again is fine: it gets the index that the round is closed with by then. Raises SignatureInvalid, NotPermitted,
-        ProofInvalid (for another round), RoundClosed, or Replayed for a second, different message.
+        Saying the same again is fine: it gets the index that the round is closed with by then. Raises SignatureInvalid,
+        NotPermitted, ProofInvalid (for another round), RoundClosed, or Replayed for a second, different message.
         """
         new = False
 

@@ -1,4 +1,4 @@
-"""The log's read path: C2SP tlog-tiles under ``/log``, receipts, single entries, and what the ledger says of keys and policies.
+"""The log's read path: C2SP tlog-tiles under ``/log``, receipts, entries, what the ledger says of keys and policies.
 
 Tiles, bundles and entries never change: they may be kept for ever. The checkpoint is good for a second. Entry bundles
 are compressed for readers who take gzip, as C2SP tlog-tiles recommends.
