@@ -10,7 +10,8 @@ from msgspec import Raw
 
 from ledger import entries as e
 from ledger import jws
-from tests.kit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, consent_of, key_of, mobility
+from tests.kit.log_builder import LogBuilder, consent_id
+from tests.kit.toy_town import ASKED, ORIGIN, PARTNER, key_of, scarce
 from trust.audit.auditor import audit
 
 replace = msgspec.structs.replace
@@ -51,28 +52,28 @@ def member_changed_after_approval(log: LogBuilder) -> e.AnyEntry:
 
 @fault("number does not follow")
 def member_of_an_old_number(log: LogBuilder) -> e.AnyEntry:
-    return log.make_member(HOLDERS[0], "holder", number=1)
+    return log.make_member(ASKED[0], "holder", number=1)
 
 
 @fault("approval of 2 stewards")
 def policy_with_one_approval(log: LogBuilder) -> e.AnyEntry:
-    return log.make_policy(mobility(2), signers=["city"])
+    return log.make_policy(scarce(2), signers=["city"])
 
 
 @fault("version does not follow")
 def policy_of_the_same_version(log: LogBuilder) -> e.AnyEntry:
-    return log.make_policy(mobility(1))
+    return log.make_policy(scarce(1))
 
 
 @fault("no active member")
 def policy_with_an_unknown_partner(log: LogBuilder) -> e.AnyEntry:
-    return log.make_policy(mobility(2, partners=["stranger"]))
+    return log.make_policy(scarce(2, partners=["stranger"]))
 
 
 @fault("unknown or old policy version")
 def grant_for_an_old_policy(log: LogBuilder) -> e.AnyEntry:
     grant = log.make_grant(900)
-    log.policy(mobility(2))
+    log.policy(scarce(2))
     return replace(grant, at=log.at)
 
 
@@ -186,7 +187,7 @@ def longer_expiry(log: LogBuilder) -> e.AnyEntry:
 
 @fault("participants")
 def participant_left_out(log: LogBuilder) -> e.AnyEntry:
-    return log.make_admit(participants=[HOLDERS[0]])
+    return log.make_admit(participants=[ASKED[0]])
 
 
 @fault("round that is not open")
@@ -213,7 +214,7 @@ def release_of_nothing(log: LogBuilder) -> e.AnyEntry:
 @fault("exactly the round's participants")
 def release_by_one_holder(log: LogBuilder) -> e.AnyEntry:
     release = log.make_release(log.admit())
-    return replace(release, shares={HOLDERS[0]: release.shares[HOLDERS[0]]})
+    return replace(release, shares={ASKED[0]: release.shares[ASKED[0]]})
 
 
 @fault("length")
@@ -304,6 +305,6 @@ def test_a_verdict_holds_no_value_of_the_log(tmp_path: Path) -> None:
     log.append(log.make_grant(900, until="2099-12-31"))
     log.publish(tmp_path)
     text = audit(str(tmp_path), trust=log.trust, clock=lambda: log.at).to_json().decode()
-    assert consent_of(900) not in text
+    assert consent_id(900) not in text
     assert hashlib.sha256(b"commitment 900").hexdigest() not in text
     assert ORIGIN in text

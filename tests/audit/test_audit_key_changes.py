@@ -10,21 +10,18 @@ from policies.replay import MemoryConsents, State
 from queries.replay import replay
 from queries.rounds.admission import plan_of
 from queries.rounds.messages import Share
-from tests.kit.log_builder import HOLDERS, LogBuilder, key_of
+from tests.kit.log_builder import LogBuilder
+from tests.kit.toy_town import ASKED, key_of
 from trust.audit.auditor import audit
 from trust.audit.shares import AnswerBasis, check_shares
 
-ME, OTHER = HOLDERS
+ME, OTHER = ASKED
 
 
 @pytest.fixture
 def town() -> LogBuilder:
     made = LogBuilder()
-    made.genesis()
-    for alias in HOLDERS:
-        made.member(alias, "holder")
-    made.member("city_lab", "partner")
-    made.policy()
+    made.found()
     for number in range(4):
         made.grant(number)
     return made

@@ -31,7 +31,8 @@ from tests.kit.amounts import amount
 from tests.kit.databases import new_database
 from tests.kit.ports import free_port
 from tests.kit.processes import ServiceProcess, process_of
-from tests.kit.running import HEALTH, Resident, lay_out
+from tests.kit.running import Resident, lay_out
+from tests.kit.toy_town import HEALTH
 from tests.kit.waiting import async_random_moment, breath
 from trust.audit.auditor import audit
 from trust.log.pins import Trust

@@ -20,7 +20,9 @@ from policies.consents.consent import make_consent
 from policies.document import Policy
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import Countersign, Go, HeldLeaf, Share, Task
-from tests.kit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, key_of, mobility
+from tests.kit.log_builder import LogBuilder
+from tests.kit.residents import seed_of
+from tests.kit.toy_town import ASKED, OPERATOR, ORIGIN, key_of, scarce
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.node.books import Books
@@ -28,17 +30,17 @@ from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
 from trust.node.rounds.steps import NodeRounds
 
-NODE, OTHER = HOLDERS
+NODE, OTHER = ASKED
 UNTIL = "2028-03-31"
 
 
 @dataclass
-class LyingService:
+class AttackedNode:
     """Everything that a service could do to a node."""
 
     builder: LogBuilder
     folder: Path
-    policy: Policy = field(default_factory=mobility)
+    policy: Policy = field(default_factory=scarce)
     data_cap: int = 10**12
     offset: int = 0
     """What the node's clock is off from the log's last time."""
@@ -48,24 +50,19 @@ class LyingService:
         self.leaves: dict[int, HeldLeaf] = {}
         self.refuses_leaves = False
         self.deaf = False
-        self.builder.genesis()
-        self.builder.member("operator", "operator")
-        for alias in HOLDERS:
-            self.builder.member(alias, "holder")
-        self.builder.member(PARTNER, "partner")
-        self.builder.policy(self.policy)
+        self.builder.found(self.policy, operator=True)
         self.seeds: list[bytes] = []
         self.open()
 
     def open(self) -> None:
         """Start the node's process on what is in its folder."""
         self.books = Books(self.folder / "books.sqlite")
-        source = self.folder / "rides.csv"
+        source = self.folder / "trips.csv"
         if not source.exists():
             lines = [f"{number},north,8,{100 + number}" for number in range(50)]
             source.write_text("customer,ward,hour,fare\n" + "\n".join(lines) + "\n")
         self.publish()
-        self.views = ViewStore(self.folder / "views.tmp", {"rides": source}, b"r" * 32)
+        self.views = ViewStore(self.folder / "views.tmp", {"trips": source}, b"r" * 32)
         follower = LogFollower(
             FolderLog(self.folder / "log"),
             self.builder.log_key,
@@ -116,7 +113,7 @@ class LyingService:
     def consent(self, seed: bytes, **changes: Any) -> Bundle:
         """A resident signs."""
         how: dict[str, Any] = {
-            "holders": list(HOLDERS),
+            "holders": list(ASKED),
             "until": UNTIL,
             "yearly_cap": self.policy.yearly_caps[-1],
             "language": "ja",
@@ -126,7 +123,7 @@ class LyingService:
             self.policy,
             log=ORIGIN,
             consent=secrets.token_bytes(32),
-            salts=[secrets.token_bytes(32) for _ in range(len(HOLDERS) + 1)],
+            salts=[secrets.token_bytes(32) for _ in range(len(ASKED) + 1)],
             shown_at=self.builder.at,
             **(how | changes),
         )
@@ -141,7 +138,7 @@ class LyingService:
 
     def resident(self, number: int, **changes: Any) -> int:
         """A linked customer consents; return the grant's index."""
-        seed = hashlib.sha256(b"resident %d" % number).digest()
+        seed = seed_of(number)
         self.books.link([(public_hex(pairwise_key(seed, NODE)), str(number))])
         return self.grant(self.consent(seed, **changes))
 
@@ -187,13 +184,13 @@ class LyingService:
     def go(self, admit: int, transcript: list[str]) -> str:
         """A go by the operator."""
         message = Go(
-            from_="operator",
+            from_=OPERATOR,
             log=ORIGIN,
             admit=admit,
             admit_sha256=self.entry_sha256(admit),
             transcript=transcript,
         )
-        return jws.sign(message, key_of("operator"))
+        return jws.sign(message, key_of(OPERATOR))
 
     def ask_share(self, admit: int, go: str = "") -> None:
         """Ask the node for its share."""

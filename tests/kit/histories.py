@@ -38,11 +38,7 @@ def town() -> tuple[list[bytes], list[Frozen]]:
 def ready() -> LogBuilder:
     """Return a builder with members, a policy and three grants, and nothing asked yet."""
     builder = LogBuilder()
-    builder.genesis()
-    for alias in ("bus_co", "clinic"):
-        builder.member(alias, "holder")
-    builder.member("city_lab", "partner")
-    builder.policy()
+    builder.found()
     for number in range(3):
         builder.grant(number)
     return builder

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
-from nacl.signing import SigningKey
 
 from ledger import entries as e
 from ledger import jws
@@ -23,7 +22,7 @@ from ledger.notes.log_keys import LogKeys
 from ledger.notes.note import Note, VerifierKey, format_note, parse_note
 from ledger.notes.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
 from ledger.tlog.tiles import TileAppender
-from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
+from policies.document import Policy
 from policies.governance import approve
 from policies.log_key_changes import make_log_key_body
 from policies.replay import MemoryConsents, State, entry_sha256
@@ -31,79 +30,25 @@ from queries.replay import replay
 from queries.rounds import messages as m
 from queries.rounds.admission import make_admit, offer, plan_of, read_question
 from queries.rounds.local import combine
+from tests.kit.toy_town import ASKED, OPERATOR, ORIGIN, PARTNER, START, STEWARDS, TEXT, key_of, log_key, public, scarce
 from trust.log.pins import Trust, save_trust
 from trust.log.tile_folder import TileFolder
 
-ORIGIN = "hand-made.example/log"
-START = 1_790_000_000
-STEWARDS = ("city", "residents", "firms")
-HOLDERS = ("bus_co", "clinic")
-PARTNER = "city_lab"
-TEXT = {"ja": "試し", "en": "Trial"}
 QUERY: dict[str, Any] = {
     "v": 1,
     "policy": "mobility",
     "version": 1,
-    "from": ["rides"],
+    "from": ["trips"],
     "where": [],
     "group_by": ["ward"],
-    "measures": [{"as": "rides", "count": "rows"}, {"as": "fare", "sum": "fare"}],
+    "measures": [{"as": "trips", "count": "rows"}, {"as": "fare", "sum": "fare"}],
     "spend": {"epsilon": "0.3"},
 }
 
 
-def key_of(name: str) -> SigningKey:
-    """Return the fixed key of a name."""
-    return SigningKey(hashlib.sha256(b"hand-made " + name.encode()).digest())
-
-
-def public(name: str) -> str:
-    """Return a name's public key in hexadecimal."""
-    return bytes(key_of(name).verify_key).hex()
-
-
-def consent_of(number: int) -> str:
+def consent_id(number: int) -> str:
     """Return the consent identifier of a number."""
     return hashlib.sha256(b"consent %d" % number).hexdigest()
-
-
-def mobility(version: int = 1, **changes: Any) -> Policy:
-    """Return the policy that the builder's town has."""
-    view = View(
-        name="rides",
-        title=TEXT,
-        holders=list(HOLDERS),
-        source="rides",
-        resident="customer",
-        rows_per_resident=4,
-        holders_per_resident=2,
-        columns=[
-            Category(name="ward", title=TEXT, values=["north", "south"]),
-            Range(name="hour", title=TEXT, lo=0, hi=23),
-            Measure(name="fare", title=TEXT, lo=0, hi=500, unit="yen"),
-        ],
-    )
-    policy = Policy(
-        id="mobility",
-        version=version,
-        title=TEXT,
-        notice={**TEXT, "ja-easy": "ためし"},
-        purpose="https://w3id.org/dpv#ImproveTransportMobility",
-        group="living",
-        controller="bus_co",
-        holders=list(HOLDERS),
-        partners=[PARTNER],
-        until=["2027-03-31", "2028-03-31"],
-        yearly_caps=[5_000_000, 1_000_000_000],
-        views=[view],
-        budget=Budget(
-            delta="0.000001", window="month", per_window=20_000_000, life=100_000_000, per_partner=20_000_000
-        ),
-        limits=Limits(cells=64, measures=4, charge=20_000_000),
-        aggregation="local",
-        reuse=0,
-    )
-    return msgspec.structs.replace(policy, **changes)
 
 
 class LogBuilder:
@@ -124,7 +69,7 @@ class LogBuilder:
     @property
     def log_key(self) -> VerifierKey:
         """The log's verifier key."""
-        return VerifierKey.ed25519(ORIGIN, bytes(key_of("log").verify_key))
+        return log_key()
 
     @property
     def witness_policy(self) -> WitnessPolicy:
@@ -209,7 +154,7 @@ class LogBuilder:
 
     def make_log_key(self, name: str, number: int = 2, signers: Sequence[str] = STEWARDS[:2]) -> e.LogKey:
         """Make the entry that has the log sign with the key of a name, signed by some stewards."""
-        keys = LogKeys(VerifierKey.ed25519(ORIGIN, bytes(key_of(name).verify_key)))
+        keys = LogKeys(log_key(name))
         body = make_log_key_body(number, keys)
         signed = [approve("log-key", body, log=ORIGIN, steward=each, key=key_of(each)) for each in signers]
         return e.LogKey(at=self.now(), log_key=body, signatures=signed)
@@ -222,7 +167,7 @@ class LogBuilder:
 
     def make_policy(self, policy: Policy | None = None, signers: Sequence[str] = STEWARDS[:2]) -> e.PolicyEntry:
         """Make a policy entry, signed by some stewards."""
-        document = policy or mobility()
+        document = policy or scarce()
         signed = [approve("policy", document, log=ORIGIN, steward=name, key=key_of(name)) for name in signers]
         return e.PolicyEntry(at=self.now(), policy=Raw(encode(document)), signatures=signed)
 
@@ -235,7 +180,7 @@ class LogBuilder:
         record = self.state.policies["mobility"]
         grant = e.Grant(
             at=self.now(),
-            consent=consent_of(number),
+            consent=consent_id(number),
             policy="mobility",
             version=record.document.version,
             policy_sha256=record.sha256,
@@ -325,13 +270,19 @@ class LogBuilder:
         """Append a refund."""
         return self.add(self.make_refund(admit))
 
-    def town(self, grants: int = 20) -> "LogBuilder":
-        """Append a whole small town: members, a policy, grants, revocations, an answer, a refund and an open round."""
+    def found(self, policy: Policy | None = None, *, operator: bool = False) -> int:
+        """Append what a town begins with: genesis, two holders, a partner, an operator if wanted, a policy."""
         self.genesis()
-        for alias in HOLDERS:
+        for alias in ASKED:
             self.member(alias, "holder")
         self.member(PARTNER, "partner")
-        self.policy()
+        if operator:
+            self.member(OPERATOR, "operator")
+        return self.policy(policy)
+
+    def town(self, grants: int = 20) -> "LogBuilder":
+        """Append a whole small town: members, a policy, grants, revocations, an answer, a refund and an open round."""
+        self.found()
         first = len(self.entries)
         for number in range(grants):
             self.grant(number, yearly_cap=(5_000_000, 1_000_000_000)[number % 2])

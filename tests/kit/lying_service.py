@@ -24,7 +24,6 @@ from ledger import canonical, jws
 from ledger.errors import ClockSkew, MusubiError, NotFound
 from ledger.tlog.tiles import Tile, TileAppender
 from policies.consents.bundle import Bundle, commitment, disclose
-from policies.consents.consent import make_consent
 from policies.document import Policy
 from policies.pairwise_keys import pairwise_key, public_hex
 from policies.replay import entry_sha256
@@ -40,7 +39,9 @@ from queries.rounds.messages import (
     Work,
     WorkAnswer,
 )
-from tests.kit.log_builder import HOLDERS, ORIGIN, PARTNER, LogBuilder, key_of, mobility
+from tests.kit.log_builder import LogBuilder
+from tests.kit.residents import consent_bundle, general_of, salts_for, seed_of
+from tests.kit.toy_town import ASKED, OPERATOR, ORIGIN, key_of, scarce
 from trust.files.keys import write_secret
 from trust.log.pins import Trust, save_trust
 from trust.log.source import HttpLog
@@ -48,18 +49,12 @@ from trust.node import process
 from trust.node.process import Node
 from trust.runtime.problems import MEDIA_TYPE, problem
 
-ME, OTHER = HOLDERS
-OPERATOR = "office"
-PLACE = HOLDERS.index(ME) + 1
+ME, OTHER = ASKED
+PLACE = ASKED.index(ME) + 1
 """The position of our leaf in a bundle."""
 SECRETS = {name: hashlib.sha256(name.encode()).digest() for name in ("rows.key", "link.key", "sealing.key")}
 BOOKS = ("rounds", "charges", "leaves", "links")
 LeafLie = Callable[[HeldLeaf], HeldLeaf | None]
-
-
-def seed_of(person: int) -> bytes:
-    """Return a person's fixed seed."""
-    return hashlib.sha256(b"person %d" % person).digest()
 
 
 @contextlib.contextmanager
@@ -84,20 +79,16 @@ def customer(person: int) -> str:
     return f"c{person:03}"
 
 
-def consent_bundle(policy: Policy, person: int, number: int = 0, holders: Sequence[str] = HOLDERS) -> Bundle:
+def consent_of_person(policy: Policy, person: int, number: int = 0, holders: Sequence[str] = ASKED) -> Bundle:
     """Return a person's signed consent; another ``number`` gives another one."""
-    name = b"%d %d" % (person, number)
-    return make_consent(
-        seed_of(person),
+    return consent_bundle(
+        person,
         policy,
-        log=ORIGIN,
-        consent=hashlib.sha256(b"consent " + name).digest(),
-        salts=[hashlib.sha256(b"salt %d " % leaf + name).digest() for leaf in range(len(policy.holders) + 1)],
+        consent=hashlib.sha256(b"consent %d %d" % (person, number)).digest(),
+        salts=salts_for(f"{person} {number}", len(policy.holders) + 1),
         holders=list(holders),
-        until="2028-03-31",
-        yearly_cap=1_000_000_000,
-        language="ja",
-        shown_at=1_790_000_000,
+        until=policy.until[-1],
+        yearly_cap=policy.yearly_caps[-1],
     )
 
 
@@ -201,13 +192,8 @@ class Stage:
         self.builder = LogBuilder()
         self.offset = 0
         """How far the node's clock is ahead of the ledger's last entry."""
-        self.builder.genesis()
-        for alias in HOLDERS:
-            self.builder.member(alias, "holder")
-        self.builder.member(PARTNER, "partner")
-        self.builder.member(OPERATOR, "operator")
-        self.policy = mobility()
-        self.builder.policy(self.policy)
+        self.policy = scarce()
+        self.builder.found(self.policy, operator=True)
         self.service = LyingService(self.builder)
         self.grants = [self.grant(person) for person in range(people)]
         self.service.publish()
@@ -224,15 +210,15 @@ class Stage:
         (self.folder / "links").mkdir()
         (self.folder / "node.toml").write_text(
             f'alias = "{ME}"\nservice = "http://service.test"\ndata_cap_nano_rho = {data_cap}\npoll_seconds = 0\n'
-            '[sources]\nrides = "data/rides.parquet"\n'
+            '[sources]\ntrips = "data/trips.parquet"\n'
         )
         save_trust(trust, self.folder / "trust.json")
         write_secret(self.folder / "keys" / "node.key", bytes(key_of(ME)))
         for name, secret in SECRETS.items():
             write_secret(self.folder / "keys" / name, secret)
-        self.rides([(person, ("north", "south")[person % 2], 100 + person) for person in range(20)])
+        self.trips([(person, ("north", "south")[person % 2], 100 + person) for person in range(20)])
 
-    def rides(self, rows: Sequence[tuple[int, str, int]]) -> None:
+    def trips(self, rows: Sequence[tuple[int, str, int]]) -> None:
         """Write the holder's data: (person, ward, fare); nobody's rows are more than the view takes."""
         table = {
             "customer": [customer(person) for person, _, _ in rows],
@@ -240,7 +226,7 @@ class Stage:
             "hour": [8] * len(rows),
             "fare": [fare for _, _, fare in rows],
         }
-        parquet.write_table(pa.table(table), self.folder / "data" / "rides.parquet")
+        parquet.write_table(pa.table(table), self.folder / "data" / "trips.parquet")
 
     def open(self) -> Node:
         """Open the node of the folder; its connections end in our service."""
@@ -268,11 +254,10 @@ class Stage:
 
     # The ledger.
 
-    def grant(self, person: int, number: int = 0, holders: Sequence[str] = HOLDERS) -> int:
+    def grant(self, person: int, number: int = 0, holders: Sequence[str] = ASKED) -> int:
         """Append a person's consent; return its index."""
-        bundle = consent_bundle(self.policy, person, number, holders)
-        consent = hashlib.sha256(b"consent %d %d" % (person, number)).hexdigest()
-        index = self.builder.grant(0, consent=consent, commitment=commitment(bundle))
+        bundle = consent_of_person(self.policy, person, number, holders)
+        index = self.builder.grant(0, consent=general_of(bundle).consent, commitment=commitment(bundle))
         self.service.bundles[index] = bundle
         return index
 

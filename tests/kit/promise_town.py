@@ -27,13 +27,13 @@ from ledger.tlog.tree import prove_consistency, prove_inclusion
 from policies.consents.bundle import commitment
 from policies.consents.promises import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
-from tests.kit.log_builder import ORIGIN, LogBuilder, key_of, mobility
+from tests.kit.log_builder import LogBuilder
+from tests.kit.toy_town import OPERATOR, ORIGIN, key_of, scarce
 from trust.audit.witness import Witness
 from trust.client.wire import MyConsent, RevokeRequest
 from trust.log.pins import Trust, save_trust
 from trust.log.tile_folder import TileFolder
 
-OPERATOR = "office"
 WITNESSES = ("wit_a", "wit_b", "wit_c")
 Answer = tuple[int, bytes]
 
@@ -77,12 +77,7 @@ class PromiseTown:
     def __init__(self, folder: Path, quorum: int = 2) -> None:
         self.folder = folder
         self.log = LogBuilder(witnesses=WITNESSES, quorum=quorum)
-        self.log.genesis()
-        self.log.member("bus_co", "holder")
-        self.log.member("clinic", "holder")
-        self.log.member("city_lab", "partner")
-        self.operator = self.log.member(OPERATOR, "operator")
-        self.log.policy()
+        self.operator = self.log.found(operator=True) - 1
         self.grants = [self.log.grant(number) for number in range(8)]
         self.now = self.log.at
         self.witnesses = {
@@ -185,7 +180,7 @@ class PromiseTown:
             yield url
 
     def _answer(self, path: str, body: bytes, act: Callable[["PromiseTown", RevokeRequest], int]) -> Answer | None:
-        policy = mobility()
+        policy = scarce()
         if path.startswith("/log/"):
             file = self.folder / path.removeprefix("/")
             return (200, file.read_bytes()) if file.is_file() else None

@@ -1,4 +1,4 @@
-"""Residents' devices for tests: seeds, whole consents for the hand-made town, and parts of them signed anew."""
+"""Residents' devices for tests: seeds, and whole consents for the hand-made town."""
 
 import hashlib
 from typing import Any
@@ -10,16 +10,16 @@ from ledger.entries import Grant
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General, make_consent
 from policies.document import Policy, document_sha256
-from tests.kit.log_builder import ORIGIN, mobility
+from tests.kit.toy_town import ORIGIN, START, scarce
 
-SHOWN_AT = 1_790_000_000
+SHOWN_AT = START
 UNTIL = "2027-03-31"
 CAP = 5_000_000
 
 
-def seed_of(name: str) -> bytes:
-    """Return the fixed seed of a resident's device."""
-    return hashlib.sha256(b"resident " + name.encode()).digest()
+def seed_of(name: str | int) -> bytes:
+    """Return the fixed seed of a resident's device; a number is a name too."""
+    return hashlib.sha256(f"resident {name}".encode()).digest()
 
 
 def salts_for(name: str, count: int) -> list[bytes]:
@@ -27,13 +27,13 @@ def salts_for(name: str, count: int) -> list[bytes]:
     return [hashlib.sha256(f"salt {name} {place}".encode()).digest() for place in range(count)]
 
 
-def consent_bundle(name: str, policy: Policy | None = None, **changes: Any) -> Bundle:
+def consent_bundle(name: str | int, policy: Policy | None = None, **changes: Any) -> Bundle:
     """Return a right consent of a resident, to every holder unless told otherwise."""
-    document = policy or mobility()
+    document = policy or scarce()
     said: dict[str, Any] = {
         "log": ORIGIN,
-        "consent": hashlib.sha256(b"consent of " + name.encode()).digest(),
-        "salts": salts_for(name, len(document.holders) + 1),
+        "consent": hashlib.sha256(f"consent of {name}".encode()).digest(),
+        "salts": salts_for(str(name), len(document.holders) + 1),
         "holders": list(document.holders),
         "until": UNTIL,
         "yearly_cap": CAP,
@@ -56,7 +56,7 @@ def entry_for(bundle: Bundle, policy: Policy | None = None, **changes: Any) -> G
         consent=said.consent,
         policy=said.policy,
         version=said.version,
-        policy_sha256=document_sha256(policy or mobility()),
+        policy_sha256=document_sha256(policy or scarce()),
         until=said.until,
         yearly_cap=said.yearly_cap,
         commitment=commitment(bundle),

@@ -32,7 +32,7 @@ from policies.consents.attestation import Attestation, make_enrolment
 from policies.consents.bundle import Bundle
 from policies.consents.consent import make_consent
 from policies.consents.revocation import make_revocation
-from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
+from policies.document import Policy
 from policies.governance import approve
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.replay import MemoryConsents, State
@@ -51,6 +51,20 @@ from queries.rounds.messages import (
     WorkAnswer,
     transcript_sha256,
 )
+from tests.kit.toy_town import (
+    FAR_DAY,
+    HOLDERS,
+    IDENTITY,
+    MOBILITY,
+    OPERATOR,
+    ORIGIN,
+    PARTNER,
+    PARTNERS,
+    POLICIES,
+    STEWARDS,
+    key_of,
+    text,
+)
 from tests.kit.waiting import PATIENCE, eventually
 from trust.audit.witness import create_witness
 from trust.audit.witness_folder import make_witness
@@ -64,11 +78,6 @@ from trust.service.database import tables as t
 from trust.service.service import Service
 from trust.service.settings import load_settings
 
-ORIGIN = "musubi.test/hamlet"
-HOLDERS = ("bus_co", "clinic", "market")
-PARTNERS = ("planner", "campus")
-STEWARDS = ("city", "citizens", "firms")
-LONG = "2090-12-31"
 PROBLEM = "application/problem+json"
 TABLES = t.metadata.sorted_tables
 
@@ -82,53 +91,6 @@ class Clock:
     def __call__(self) -> int:
         """Return whole UTC seconds."""
         return int(time.time()) + self.offset
-
-
-def text(english: str) -> dict[str, str]:
-    """The same words as every language."""
-    return {"ja": english, "en": english, "ja-easy": english}
-
-
-def policy(name: str, holders: list[str], partners: list[str], asked_of: list[str], **changes: Any) -> Policy:
-    """A whole policy with one view, ``trips``, at the holders ``asked_of``."""
-    view = View(
-        name="trips",
-        title=text("Trips"),
-        holders=asked_of,
-        source="trips",
-        resident="customer",
-        rows_per_resident=2,
-        holders_per_resident=len(asked_of),
-        columns=[
-            Category(name="ward", title=text("Ward"), values=["hill", "shore", "mill"]),
-            Range(name="hour", title=text("Hour"), lo=0, hi=23),
-            Measure(name="fare", title=text("Fare"), lo=0, hi=1_000),
-        ],
-    )
-    made = Policy(
-        id=name,
-        version=1,
-        title=text(name),
-        notice=text(f"The notice of {name}"),
-        purpose="https://w3id.org/dpv#ImprovePublicServices",
-        group="living",
-        controller="operator",
-        holders=holders,
-        partners=partners,
-        until=["2030-03-31", LONG],
-        yearly_caps=[10**12, 10**13],
-        views=[view],
-        budget=Budget(delta="0.000001", window="day", per_window=10**12, life=10**14, per_partner=10**12),
-        limits=Limits(cells=100, measures=4, charge=10**9),
-        aggregation="local",
-        reuse=86_400,
-    )
-    return structs.replace(made, **changes)
-
-
-MOBILITY = policy("mobility", list(HOLDERS), list(PARTNERS), ["bus_co", "clinic"])
-HEALTH = policy("health", ["clinic"], ["planner"], ["clinic"])
-POLICIES = (MOBILITY, HEALTH)
 
 
 @dataclass
@@ -183,7 +145,7 @@ class Town:
 
     def founding(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the requests that register all members and publish all policies."""
-        roles: dict[str, list[e.Role]] = {"operator": ["operator"], "idp": ["identity"]}
+        roles: dict[str, list[e.Role]] = {OPERATOR: ["operator"], IDENTITY: ["identity"]}
         roles |= {alias: ["holder"] for alias in HOLDERS}
         roles |= {alias: ["partner"] for alias in PARTNERS}
         members = [("/v1/members", self.approved("member", self.member(alias, own))) for alias, own in roles.items()]
@@ -197,12 +159,11 @@ class Town:
 def lay_out(folder: Path, database_url: str = "", witness_url: str = "http://witness", **options: int) -> Town:
     """Make a town's folder. ``options`` go into service.toml."""
     folder.mkdir(parents=True, exist_ok=True)
-    keys = {alias: SigningKey.generate() for alias in (*HOLDERS, *PARTNERS, "idp")}
-    stewards = {alias: SigningKey.generate() for alias in STEWARDS}
+    keys = {alias: key_of(alias) for alias in (*HOLDERS, *PARTNERS, IDENTITY, OPERATOR)}
+    stewards = {alias: key_of(alias) for alias in STEWARDS}
     log_key = new_key(folder / "service" / "keys" / "log.key")
     keys["log"] = log_key
-    keys["operator"] = SigningKey.generate()
-    write_secret(folder / "service" / "keys" / "operator.key", bytes(keys["operator"]))
+    write_secret(folder / "service" / "keys" / "operator.key", bytes(keys[OPERATOR]))
     genesis = e.Genesis(
         at=int(time.time()),
         origin=ORIGIN,
@@ -219,7 +180,7 @@ def lay_out(folder: Path, database_url: str = "", witness_url: str = "http://wit
     )
     settings = {"interval_ms": 5, "max_body_bytes": 400_000, "receipt_wait_seconds": 5} | options
     (folder / "service" / "service.toml").write_text(
-        f'origin = "{ORIGIN}"\noperator = "operator"\ndatabase_url = "{database_url}"\n'
+        f'origin = "{ORIGIN}"\noperator = "{OPERATOR}"\ndatabase_url = "{database_url}"\n'
         + "".join(f"{name} = {value}\n" for name, value in settings.items())
     )
     return Town(folder=folder, genesis=genesis, keys=keys, stewards=stewards, database_url=database_url)
@@ -237,7 +198,7 @@ class Resident:
         """The key at the service."""
         return pairwise_key(self.seed, SERVICE)
 
-    def enrolment(self, town: Town, provider: str = "idp", **changes: Any) -> dict[str, str]:
+    def enrolment(self, town: Town, provider: str = IDENTITY, **changes: Any) -> dict[str, str]:
         """Return an attestation by ``provider`` with this resident's answer to it."""
         attestation = Attestation(
             from_=provider, log=ORIGIN, key=public_hex(self.key), subject=self.subject, level="high", date="2026-11-01"
@@ -250,7 +211,7 @@ class Resident:
         how: dict[str, Any] = {
             "log": ORIGIN,
             "holders": list(to.holders),
-            "until": LONG,
+            "until": FAR_DAY,
             "yearly_cap": to.yearly_caps[-1],
             "language": "ja",
             "shown_at": int(time.time()) if now is None else now,
@@ -307,7 +268,7 @@ def query(**changes: Any) -> dict[str, Any]:
     return asked | changes
 
 
-def question(town: Town, asked: dict[str, Any] | bytes, by: str = "planner", **changes: Any) -> str:
+def question(town: Town, asked: dict[str, Any] | bytes, by: str = PARTNER, **changes: Any) -> str:
     """Sign a question; ``key`` is who signs, ``now`` when."""
     key = changes.pop("key", town.keys.get(by))
     now = changes.pop("now", int(time.time()))
@@ -442,7 +403,7 @@ class Running:
     async def ask(self, token: str) -> AskAnswer:
         """Ask; check who answers."""
         answer = await self.done("/v1/questions", token)
-        return jws.verify(answer, bytes(self.town.keys["operator"].verify_key), AskAnswer)
+        return jws.verify(answer, bytes(self.town.keys[OPERATOR].verify_key), AskAnswer)
 
     async def entry(self, index: int) -> bytes:
         """Return a published entry's bytes, checked by its receipt, log key and witnesses."""
@@ -460,7 +421,7 @@ class Running:
         """Poll as one node."""
         node = self.nodes[alias]
         answer = await self.done("/v1/node/work", node.sign(node.work(at=self.clock(), **changes)))
-        return jws.verify(answer, bytes(self.town.keys["operator"].verify_key), WorkAnswer)
+        return jws.verify(answer, bytes(self.town.keys[OPERATOR].verify_key), WorkAnswer)
 
     async def countersign(self, admit: int, *aliases: str) -> list[str]:
         """Have participants countersign; return their tokens."""
@@ -473,7 +434,7 @@ class Running:
     async def share(self, admit: int, alias: str, vector: list[int]) -> int | None:
         """Send a share for the transcript that the service hands out; return what it closed the round with."""
         (go,) = [task.go for task in (await self.work(alias)).tasks if task.admit == admit and task.step == "share"]
-        transcript = jws.verify(go, bytes(self.town.keys["operator"].verify_key), Go).transcript
+        transcript = jws.verify(go, bytes(self.town.keys[OPERATOR].verify_key), Go).transcript
         node = self.nodes[alias]
         token = node.sign(node.share(admit, await self.entry(admit), transcript, vector))
         closed: int | None = (await self.done("/v1/node/share", token))["closed_by"]

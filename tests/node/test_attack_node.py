@@ -16,7 +16,7 @@ from policies.consents.attestation import make_challenge, make_link
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.local import MAX_NUMBER, combine
 from queries.rounds.messages import Task
-from tests.kit.attacked_node import NODE, OTHER, LyingService, entry_of
+from tests.kit.attacked_node import NODE, OTHER, AttackedNode, entry_of
 from tests.kit.log_builder import LogBuilder
 from tests.kit.waiting import until
 from trust.node import links as links_module
@@ -25,11 +25,11 @@ from trust.node.links import LinkDesk
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> LyingService:
-    return LyingService(LogBuilder(), tmp_path)
+def service(tmp_path: Path) -> AttackedNode:
+    return AttackedNode(LogBuilder(), tmp_path)
 
 
-def test_one_admit_has_one_share_whatever_is_asked_and_whenever_the_node_is_killed(service: LyingService) -> None:
+def test_one_admit_has_one_share_whatever_is_asked_and_whenever_the_node_is_killed(service: AttackedNode) -> None:
     for number in range(5):
         service.resident(number)
     admit = service.admit()
@@ -47,7 +47,7 @@ def test_one_admit_has_one_share_whatever_is_asked_and_whenever_the_node_is_kill
     assert service.rounds.caught_up() == service.reader.size
 
 
-def test_a_word_once_given_is_final(service: LyingService) -> None:
+def test_a_word_once_given_is_final(service: AttackedNode) -> None:
     service.resident(1)
     admit = service.admit()
     go = service.go(admit, [service.countersigned(admit), service.other(admit)])
@@ -59,7 +59,7 @@ def test_a_word_once_given_is_final(service: LyingService) -> None:
     assert service.shares() == []
 
 
-def test_a_cap_that_the_resident_did_not_sign_is_seen_by_the_node(service: LyingService) -> None:
+def test_a_cap_that_the_resident_did_not_sign_is_seen_by_the_node(service: AttackedNode) -> None:
     """The service writes a larger yearly cap into the ledger than the resident chose."""
     seed = hashlib.sha256(b"resident 1").digest()
     service.books.link([(public_hex(pairwise_key(seed, NODE)), "1")])
@@ -70,7 +70,7 @@ def test_a_cap_that_the_resident_did_not_sign_is_seen_by_the_node(service: Lying
     assert service.countersigned(admit) == ""
 
 
-def test_leaves_that_could_not_be_fetched_are_fetched_at_the_next_reading(service: LyingService) -> None:
+def test_leaves_that_could_not_be_fetched_are_fetched_at_the_next_reading(service: AttackedNode) -> None:
     service.read()
     service.resident(1)
     service.refuses_leaves = True
@@ -80,7 +80,7 @@ def test_leaves_that_could_not_be_fetched_are_fetched_at_the_next_reading(servic
     assert service.countersigned(service.admit())
 
 
-def test_a_leaf_that_was_withheld_is_asked_for_until_it_comes(service: LyingService) -> None:
+def test_a_leaf_that_was_withheld_is_asked_for_until_it_comes(service: AttackedNode) -> None:
     grant = service.resident(1)
     leaf = service.leaves.pop(grant)
     admit = service.admit()
@@ -92,7 +92,7 @@ def test_a_leaf_that_was_withheld_is_asked_for_until_it_comes(service: LyingServ
     assert not service.reader.lacks_leaves
 
 
-def test_a_leaf_that_never_comes_is_given_up_when_its_consent_has_ended(service: LyingService) -> None:
+def test_a_leaf_that_never_comes_is_given_up_when_its_consent_has_ended(service: AttackedNode) -> None:
     grant = service.resident(1)
     del service.leaves[grant]
     service.read()
@@ -104,7 +104,7 @@ def test_a_leaf_that_never_comes_is_given_up_when_its_consent_has_ended(service:
 
 
 def test_books_that_fail_in_the_middle_of_reading_are_caught_up_without_a_restart(
-    service: LyingService, monkeypatch: pytest.MonkeyPatch
+    service: AttackedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.read()
     service.resident(1)
@@ -123,18 +123,18 @@ def test_books_that_fail_in_the_middle_of_reading_are_caught_up_without_a_restar
     assert not service.reader.state.in_force[_policy(service)].holds(again)  # it was used before: void for ever
 
 
-def _consent(service: LyingService, index: int) -> str:
+def _consent(service: AttackedNode, index: int) -> str:
     entry = entry_of(service.builder, index)
     assert isinstance(entry, e.Grant)
     return entry.consent
 
 
-def _policy(service: LyingService) -> str:
+def _policy(service: AttackedNode) -> str:
     return service.builder.state.policies["mobility"].sha256
 
 
 def test_a_number_too_large_for_a_release_is_cut_off_and_the_round_can_end(
-    service: LyingService, monkeypatch: pytest.MonkeyPatch
+    service: AttackedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether there is an answer must not follow from the data."""
     service.resident(1)
@@ -175,7 +175,7 @@ def test_links_that_a_full_disk_refuses_are_taken_in_later(tmp_path: Path, monke
 
 @pytest.mark.parametrize("taken", ["before the countersignature", "before the share"])
 def test_a_node_restored_from_a_backup_sends_only_for_new_admits(
-    service: LyingService, tmp_path: Path, taken: str
+    service: AttackedNode, tmp_path: Path, taken: str
 ) -> None:
     """The service hides what it has of the old round, and plays the round again with the restored node."""
     service.resident(1)
@@ -203,7 +203,7 @@ def test_a_node_restored_from_a_backup_sends_only_for_new_admits(
 
 
 def test_a_share_that_a_backup_still_has_to_send_holds_up_what_the_restored_node_signs(
-    service: LyingService, tmp_path: Path
+    service: AttackedNode, tmp_path: Path
 ) -> None:
     """Below a size that it has signed nothing leaves it any more, so the share goes first."""
     service.resident(1)
@@ -221,7 +221,7 @@ def test_a_share_that_a_backup_still_has_to_send_holds_up_what_the_restored_node
     assert service.rounds.caught_up() == service.reader.size
 
 
-def test_books_that_stay_where_they_are_are_not_taken_for_restored_ones(service: LyingService) -> None:
+def test_books_that_stay_where_they_are_are_not_taken_for_restored_ones(service: AttackedNode) -> None:
     service.resident(1)
     for _ in range(3):
         service.crash()
@@ -229,7 +229,7 @@ def test_books_that_stay_where_they_are_are_not_taken_for_restored_ones(service:
     assert service.books.restored_at(service.clock()) is None
 
 
-def _restore(service: LyingService, backup: Path, folder: Path) -> None:
+def _restore(service: AttackedNode, backup: Path, folder: Path) -> None:
     """Start the node on a copy of its books from a backup."""
     service.books.close()
     service.views.close()
@@ -250,7 +250,7 @@ def _backup(folder: Path) -> Path:
 
 @pytest.mark.parametrize("seconds_back", [59, 61])
 def test_an_admit_backdated_by_more_than_a_minute_before_a_cosigned_checkpoint_is_refused(
-    service: LyingService, seconds_back: int
+    service: AttackedNode, seconds_back: int
 ) -> None:
     """The service holds an entry back, and writes a time into it at which the ledger was seen without it."""
     service.resident(1)

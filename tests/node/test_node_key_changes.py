@@ -11,8 +11,9 @@ from policies.consents.attestation import make_challenge, make_link
 from policies.consents.bundle import commitment, disclose
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import HeldLeaf, Share
-from tests.kit.log_builder import key_of
-from tests.kit.lying_service import ME, OPERATOR, OTHER, PLACE, Stage, consent_bundle, seed_of, staged
+from tests.kit.lying_service import ME, OTHER, PLACE, Stage, consent_of_person, staged
+from tests.kit.residents import seed_of
+from tests.kit.toy_town import OPERATOR, key_of
 from trust.files.keys import read_secret, write_secret
 
 
@@ -168,7 +169,7 @@ def test_after_a_lost_device_the_customer_counts_by_the_new_one_only_and_once(st
 
 def granted_by_new_device(stage: Stage, person: int) -> dict[str, str]:
     """Put the leaf of a consent by a person's next seed where the node asks for it; return what its entry says."""
-    bundle = consent_bundle(stage.policy, 100 + person)
+    bundle = consent_of_person(stage.policy, 100 + person)
     index = len(stage.builder.entries)
     stage.service.bundles[index] = bundle
     leaf = HeldLeaf(index=index, leaf=disclose(bundle, PLACE))

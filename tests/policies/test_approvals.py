@@ -11,9 +11,9 @@ from ledger.canonical import encode
 from ledger.entries import Genesis, Steward
 from ledger.errors import Malformed, NotPermitted, SignatureInvalid
 from policies.governance import Approval, approve, check_quorum
-from tests.kit.log_builder import ORIGIN, STEWARDS, TEXT, key_of, mobility, public
+from tests.kit.toy_town import ORIGIN, STEWARDS, TEXT, key_of, public, scarce
 
-POLICY = mobility()
+POLICY = scarce()
 DATA = encode(POLICY)
 NAMES = [f"steward_{number}" for number in range(5)]
 
@@ -52,13 +52,13 @@ def test_any_two_of_three_stewards_are_a_quorum_of_two(pair: tuple[str, str]) ->
 def test_one_bad_approval_spoils_the_list_even_beside_a_quorum() -> None:
     """By a stranger, also under a steward's name, for another ledger, document or subject, or not an approval."""
     root = genesis(list(STEWARDS), 2)
-    good = [yes("city"), yes("residents")]
+    good = [yes("city"), yes("citizens")]
     bad = [
         yes("stranger"),
         yes("firms", signer="stranger"),
         yes("firms", signer="city"),
         yes("firms", log="other.example/log"),
-        approve("policy", mobility(version=2), log=ORIGIN, steward="firms", key=key_of("firms")),
+        approve("policy", scarce(version=2), log=ORIGIN, steward="firms", key=key_of("firms")),
         approve("member", POLICY, log=ORIGIN, steward="firms", key=key_of("firms")),
     ]
     for token in bad:
@@ -66,7 +66,7 @@ def test_one_bad_approval_spoils_the_list_even_beside_a_quorum() -> None:
             check_quorum("policy", DATA, [*good, token], root)
     with pytest.raises(Malformed):
         check_quorum("policy", DATA, [*good, jws.sign({"v": 1}, key_of("firms"))], root)
-    assert check_quorum("policy", DATA, good, root) == ["city", "residents"]
+    assert check_quorum("policy", DATA, good, root) == ["citizens", "city"]
 
 
 def test_a_steward_of_another_town_with_the_same_name_does_not_count() -> None:

@@ -14,11 +14,11 @@ from msgspec import structs
 from ledger.errors import BudgetExceeded, Malformed
 from policies import budgets
 from policies.document import Policy
-from tests.kit.log_builder import mobility
+from tests.kit.toy_town import scarce
 
 ZONE = "Asia/Tokyo"
 START = 1_790_000_000
-PARTNERS = ("city_lab", "bus_co", "town_hall")
+PARTNERS = ("planner", "bus_co", "town_hall")
 IDS = ("mobility", "health")
 
 
@@ -53,9 +53,9 @@ class BudgetBooks(RuleBasedStateMachine):
     @staticmethod
     def _policy(name: str, version: int, window: Any, per_window: int, life: int, per_partner: int) -> Policy:
         budget = structs.replace(
-            mobility().budget, window=window, per_window=per_window, life=life, per_partner=per_partner
+            scarce().budget, window=window, per_window=per_window, life=life, per_partner=per_partner
         )
-        return mobility(id=name, version=version, budget=budget)
+        return scarce(id=name, version=version, budget=budget)
 
     def _total(self, policy: Policy, *, window: bool = False, partner: str | None = None) -> int:
         """Sum what counts, from the list alone."""
@@ -175,8 +175,8 @@ def test_a_time_zone_that_is_none_is_malformed(zone: str) -> None:
 
 
 def test_the_refusal_names_the_account_with_least_left() -> None:
-    policy = mobility(budget=structs.replace(mobility().budget, per_window=100, life=50, per_partner=80))
-    charges = budgets.charges_for(policy, "city_lab", START, ZONE)
+    policy = scarce(budget=structs.replace(scarce().budget, per_window=100, life=50, per_partner=80))
+    charges = budgets.charges_for(policy, "planner", START, ZONE)
     with pytest.raises(BudgetExceeded) as refused:
         budgets.check_fits({}, charges, 51)
     assert (refused.value.account, refused.value.asked, refused.value.left) == ("policy/mobility/life", 51, 50)

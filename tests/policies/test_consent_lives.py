@@ -18,7 +18,8 @@ from policies.in_force.chunk_tree import ChunkTree
 from policies.in_force.sets import check_in_force, indices_in_force, prove_in_force
 from policies.replay import step
 from tests.kit.histories import Frozen, freeze, thaw
-from tests.kit.log_builder import PARTNER, START, LogBuilder, mobility
+from tests.kit.log_builder import LogBuilder
+from tests.kit.toy_town import PARTNER, START, scarce
 
 UNTILS = ["2026-10-31", "2027-03-31", "2028-03-31"]
 CAPS = [30, 60, 200]
@@ -27,19 +28,15 @@ PER_WINDOW, LIFE, PER_PARTNER = 300, 900, 250
 
 def document(version: int) -> Policy:
     """Return the town's policy with small caps."""
-    budget = structs.replace(mobility().budget, per_window=PER_WINDOW, life=LIFE, per_partner=PER_PARTNER)
-    return mobility(version=version, until=UNTILS, yearly_caps=CAPS, budget=budget)
+    budget = structs.replace(scarce().budget, per_window=PER_WINDOW, life=LIFE, per_partner=PER_PARTNER)
+    return scarce(version=version, until=UNTILS, yearly_caps=CAPS, budget=budget)
 
 
 @cache
 def founded() -> tuple[Frozen, tuple[e.PolicyEntry, ...]]:
     """Return a town with members and version 1, and signed entries of the versions after it."""
     builder = LogBuilder()
-    builder.genesis()
-    for alias in ("bus_co", "clinic"):
-        builder.member(alias, "holder")
-    builder.member(PARTNER, "partner")
-    builder.policy(document(1))
+    builder.found(document(1))
     return freeze(builder.state, builder._seen), tuple(builder.make_policy(document(number)) for number in (2, 3, 4))
 
 

@@ -15,11 +15,11 @@ from policies.consents.consent import Consent, General, SubGrant, check_sub_gran
 from policies.consents.revocation import ended_grant, make_revocation, read_revocation
 from policies.document import document_sha256, notice_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
-from tests.kit.log_builder import HOLDERS, ORIGIN, TEXT, mobility
 from tests.kit.residents import CAP, SHOWN_AT, consent_bundle, entry_for, general_of, salts_for, seed_of
 from tests.kit.tampering import signed_anew, with_leaf
+from tests.kit.toy_town import ASKED, ORIGIN, TEXT, scarce
 
-POLICY = mobility()
+POLICY = scarce()
 SHA256 = document_sha256(POLICY)
 ANN, BEN = consent_bundle("ann"), consent_bundle("ben")
 OTHER_HASH = "0f" * 32
@@ -54,7 +54,7 @@ def test_a_consent_is_read_by_the_service_and_by_each_holder_alone(holders: list
 
 def test_what_two_holders_get_of_one_consent_shares_nothing_that_is_not_public() -> None:
     """Keys, salts and signatures differ; the salted hash of leaf 0 and the public terms are the same."""
-    seen = [jws.read_unverified(leaf_at(ANN, holder).leaf.body, SubGrant) for holder in HOLDERS]
+    seen = [jws.read_unverified(leaf_at(ANN, holder).leaf.body, SubGrant) for holder in ASKED]
     assert seen[0].key != seen[1].key
     assert general_of(ANN).key not in {sub_grant.key for sub_grant in seen}
     assert structs.replace(seen[0], key="", holder="") == structs.replace(seen[1], key="", holder="")
@@ -216,7 +216,7 @@ def test_a_key_that_is_used_twice_is_refused() -> None:
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_part_signed_with_another_key_than_it_names_is_refused(place: int) -> None:
     """Swapped keys: all words are right, one signature is by the resident's key for somebody else."""
-    aliases = [SERVICE, *HOLDERS]
+    aliases = [SERVICE, *ASKED]
     wrong = pairwise_key(seed_of("ann"), aliases[(place + 1) % 3])
     type_ = General if place == 0 else SubGrant
     body = jws.sign(jws.read_unverified(ANN.leaves[place].body, type_), wrong)
@@ -252,7 +252,7 @@ def revocation(name: str = "ann", grant: int = 9, **changes: Any) -> Bundle:
         "consent": general_of(ANN).consent,
         "grant": grant,
         "salts": salts_for("revocation", 3),
-        "holders": list(HOLDERS),
+        "holders": list(ASKED),
         "said_at": SHOWN_AT + 90,
     }
     return make_revocation(seed_of(name), POLICY, **(said | changes))
@@ -310,7 +310,7 @@ def test_a_consent_signed_as_if_it_were_a_revocation_is_malformed() -> None:
 
 
 def test_the_notice_hash_is_of_the_exact_text_that_was_shown() -> None:
-    changed = mobility(notice={**TEXT, "ja-easy": "ためし。"})
+    changed = scarce(notice={**TEXT, "ja-easy": "ためし。"})
     assert notice_sha256(changed, "ja") == notice_sha256(POLICY, "ja")
     assert notice_sha256(changed, "ja-easy") != notice_sha256(POLICY, "ja-easy")
     with pytest.raises(Malformed):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ledger.canonical import encode
 from ledger.errors import Malformed
 from policies.document import Policy, decode_document, document_sha256
-from tests.kit.log_builder import mobility
+from tests.kit.toy_town import scarce
 
-DATA = encode(mobility())
+DATA = encode(scarce())
 Change = Callable[[dict[str, Any]], Any]
 
 
@@ -38,8 +38,8 @@ def put(place: str, value: Any) -> Change:
 
 
 def test_a_document_reads_back_as_it_was_written() -> None:
-    assert decode_document(DATA) == mobility()
-    assert document_sha256(decode_document(DATA)) == document_sha256(mobility())
+    assert decode_document(DATA) == scarce()
+    assert document_sha256(decode_document(DATA)) == document_sha256(scarce())
 
 
 COLUMN = "views.0.columns.0"
@@ -49,7 +49,7 @@ BAD: dict[str, Change] = {
     "no plain Japanese": lambda document: document["notice"].pop("ja-easy"),
     "a holder twice": put("holders", ["bus_co", "bus_co"]),
     "a holder called service": put("holders", ["bus_co", "clinic", "service"]),
-    "a partner twice": put("partners", ["city_lab", "city_lab"]),
+    "a partner twice": put("partners", ["planner", "planner"]),
     "no partner": put("partners", []),
     "a view twice": lambda document: document["views"].append(document["views"][0]),
     "no view": put("views", []),

@@ -28,7 +28,8 @@ from queries.replay import replay
 from queries.rounds.admission import check_admit, make_admit, offer, plan_of, read_question
 from queries.rounds.messages import Question
 from tests.kit.histories import freeze, ready
-from tests.kit.log_builder import PARTNER, QUERY, START, LogBuilder, key_of, mobility
+from tests.kit.log_builder import QUERY, LogBuilder
+from tests.kit.toy_town import PARTNER, START, key_of, scarce
 
 
 def question(
@@ -235,4 +236,4 @@ def test_the_query_in_an_admit_is_byte_for_byte_the_one_that_was_signed() -> Non
     admit = builder.make_admit(token)
     assert bytes(admit.query) == bytes(jws.read_unverified(token, Question).query)
     assert query_sha256(decode_query(bytes(admit.query))) == admit.query_sha256
-    assert mobility().expires == admit.expires - admit.at
+    assert scarce().expires == admit.expires - admit.at

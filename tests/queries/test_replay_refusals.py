@@ -18,7 +18,8 @@ from policies.replay import MemoryConsents, State, step
 from queries.replay import replay
 from queries.rounds.messages import Question, Word
 from tests.kit.histories import freeze, ready, thaw, town
-from tests.kit.log_builder import ORIGIN, PARTNER, QUERY, START, TEXT, LogBuilder, key_of, mobility, public
+from tests.kit.log_builder import QUERY, LogBuilder
+from tests.kit.toy_town import ORIGIN, PARTNER, START, TEXT, key_of, public, scarce
 
 Make = Callable[[LogBuilder], e.AnyEntry]
 
@@ -133,23 +134,23 @@ def left(builder: LogBuilder, alias: str, *roles: e.Role) -> None:
 
 
 BAD_POLICIES: dict[str, Make] = {
-    "unsigned": lambda b: b.make_policy(mobility(2), signers=()),
-    "signed by one": lambda b: b.make_policy(mobility(2), signers=("city",)),
-    "signed by one twice": lambda b: b.make_policy(mobility(2), signers=("city", "city")),
-    "version 1 again": lambda b: b.make_policy(mobility(1)),
-    "version 3 after 1": lambda b: b.make_policy(mobility(3)),
-    "a new policy at version 2": lambda b: b.make_policy(mobility(2, id="health")),
-    "a holder that is none": lambda b: b.make_policy(mobility(2, holders=["bus_co", "clinic", "shop"])),
-    "a holder that is only a partner": lambda b: b.make_policy(mobility(2, holders=["bus_co", "clinic", PARTNER])),
-    "a partner that is only a holder": lambda b: b.make_policy(mobility(2, partners=["bus_co"])),
-    "a controller that is no member": lambda b: b.make_policy(mobility(2, controller="mayor")),
-    "another window": lambda b: b.make_policy(mobility(2, budget=structs.replace(mobility().budget, window="day"))),
-    "a document that does not fit itself": lambda b: b.make_policy(mobility(2, until=["2027-03-30"])),
+    "unsigned": lambda b: b.make_policy(scarce(2), signers=()),
+    "signed by one": lambda b: b.make_policy(scarce(2), signers=("city",)),
+    "signed by one twice": lambda b: b.make_policy(scarce(2), signers=("city", "city")),
+    "version 1 again": lambda b: b.make_policy(scarce(1)),
+    "version 3 after 1": lambda b: b.make_policy(scarce(3)),
+    "a new policy at version 2": lambda b: b.make_policy(scarce(2, id="health")),
+    "a holder that is none": lambda b: b.make_policy(scarce(2, holders=["bus_co", "clinic", "shop"])),
+    "a holder that is only a partner": lambda b: b.make_policy(scarce(2, holders=["bus_co", "clinic", PARTNER])),
+    "a partner that is only a holder": lambda b: b.make_policy(scarce(2, partners=["bus_co"])),
+    "a controller that is no member": lambda b: b.make_policy(scarce(2, controller="mayor")),
+    "another window": lambda b: b.make_policy(scarce(2, budget=structs.replace(scarce().budget, window="day"))),
+    "a document that does not fit itself": lambda b: b.make_policy(scarce(2, until=["2027-03-30"])),
     "white space in the document": lambda b: structs.replace(
-        b.make_policy(mobility(2)), policy=Raw(encode(mobility(2)).replace(b",", b", ", 1))
+        b.make_policy(scarce(2)), policy=Raw(encode(scarce(2)).replace(b",", b", ", 1))
     ),
     "a document that was not signed": lambda b: structs.replace(
-        b.make_policy(mobility(2)), policy=Raw(encode(mobility(2, reuse=1)))
+        b.make_policy(scarce(2)), policy=Raw(encode(scarce(2, reuse=1)))
     ),
 }
 
@@ -181,7 +182,7 @@ def test_a_grant_for_an_old_version_is_refused_and_an_old_grant_can_still_be_rev
     builder = ready()
     old = builder.make_grant(9)
     grant = len(builder.entries) - 1
-    builder.policy(mobility(2))
+    builder.policy(scarce(2))
     refused(builder, structs.replace(old, at=builder.now()), "unknown or old policy version")
     builder.revoke(grant)
 
@@ -297,13 +298,13 @@ def test_an_admit_past_any_cap_is_refused() -> None:
     for name, cap in (("per_window", 1), ("life", 1), ("per_partner", 1)):
         builder = ready()
         charge = builder.make_admit(builder.ask(spend=spend)).charge
-        budget = structs.replace(mobility().budget, **{name: charge * 2 + cap})
-        builder.policy(mobility(2, budget=budget))
+        budget = structs.replace(scarce().budget, **{name: charge * 2 + cap})
+        builder.policy(scarce(2, budget=budget))
         builder.grant(8)
         for _ in range(2):
             builder.admit(builder.ask(spend=spend, version=2))
         fresh = ready()  # the same question and price, made where the cap does not bite
-        fresh.policy(mobility(2, budget=budget))
+        fresh.policy(scarce(2, budget=budget))
         fresh.grant(8)
         entry = fresh.make_admit(fresh.ask(spend=spend, version=2))
         token = sign(builder, at=builder.at, query=Raw(bytes(entry.query)))
@@ -315,7 +316,7 @@ def test_an_admit_past_the_policys_limit_for_one_question_is_refused() -> None:
     """The partner signed for it and every account would take it; the stewards' limit says no."""
     builder = ready()
     entry = builder.make_admit()
-    builder.policy(mobility(2, limits=structs.replace(mobility().limits, charge=entry.charge - 1)))
+    builder.policy(scarce(2, limits=structs.replace(scarce().limits, charge=entry.charge - 1)))
     sha256 = builder.state.policies["mobility"].sha256
     token = builder.ask(version=2)
     said = jws.read_unverified(token, Question)
@@ -374,7 +375,7 @@ def closers(builder: LogBuilder, admit: int) -> Iterator[e.AnyEntry]:
     words = refund.words
     yield structs.replace(refund, words={"bus_co": words["bus_co"]})
     yield structs.replace(refund, words={})
-    yield structs.replace(refund, words={**words, "city_lab": words["clinic"]})
+    yield structs.replace(refund, words={**words, "planner": words["clinic"]})
     yield structs.replace(refund, words={**words, "clinic": words["bus_co"]})
     yield structs.replace(refund, words={"bus_co": words["clinic"], "clinic": words["bus_co"]})
     yield structs.replace(refund, words={**words, "clinic": "x"})

@@ -17,7 +17,7 @@ from queries.rounds import messages as m
 from queries.rounds.admission import plan_of
 from queries.rounds.local import MAX_NUMBER, combine
 from tests.kit.histories import ready
-from tests.kit.log_builder import HOLDERS, ORIGIN, key_of
+from tests.kit.toy_town import ASKED, ORIGIN, key_of
 
 H = "ab" * 32
 LEAF = disclose(Bundle(leaves=[Leaf(salt=H, body="none"), Leaf(salt=H, body="x")]), 1)
@@ -89,10 +89,10 @@ def test_shares_of_all_participants_add_up_in_any_order(one: list[int], other: l
     assert combine(PLAN, shares[::-1] if turned else shares) == expected
 
 
-@given(st.lists(st.sampled_from([*HOLDERS, "shop"]), max_size=4), st.integers(0, PLAN.length + 2))
+@given(st.lists(st.sampled_from([*ASKED, "shop"]), max_size=4), st.integers(0, PLAN.length + 2))
 def test_shares_add_up_only_when_they_are_exactly_one_of_each_and_fit(aliases: list[str], length: int) -> None:
     shares = [share(alias, [1] * length) for alias in aliases]
-    if sorted(aliases) == sorted(HOLDERS) and length == PLAN.length:
+    if sorted(aliases) == sorted(ASKED) and length == PLAN.length:
         assert combine(PLAN, shares) == [2] * length
     else:
         with pytest.raises(ProofInvalid):
@@ -130,7 +130,7 @@ def test_a_word_is_by_its_holder_for_its_round() -> None:
         ("bus_co", "bus_co", {"admit": ADMIT + 1}, ProofInvalid),
         ("bus_co", "bus_co", {"admit_sha256": H}, ProofInvalid),
         ("bus_co", "bus_co", {"said": "a-share-left"}, Malformed),
-        ("city_lab", "city_lab", {"from_": "city_lab"}, ProofInvalid),
+        ("planner", "planner", {"from_": "planner"}, ProofInvalid),
         ("shop", "shop", {"from_": "shop"}, ProofInvalid),
     ],
 )

@@ -13,12 +13,12 @@ from ledger.errors import ProofInvalid
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General
 from policies.document import document_sha256
-from tests.kit.log_builder import ORIGIN, mobility
+from tests.kit.toy_town import ORIGIN, scarce
 from trust.client.wire import MyConsent, Revoked
 from trust.resident import device as resident_device
 
 SEED = b"s" * 32
-POLICY = mobility()
+POLICY = scarce()
 
 
 class Service:

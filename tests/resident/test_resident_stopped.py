@@ -13,7 +13,8 @@ from ledger.errors import NotPermitted, ProofInvalid, SignatureInvalid
 from policies.governance import approve
 from queries.answers.uses import HolderStopped, Stopped
 from queries.rounds.messages import CaughtUp
-from tests.kit.log_builder import HOLDERS, ORIGIN, STEWARDS, LogBuilder, key_of
+from tests.kit.log_builder import LogBuilder
+from tests.kit.toy_town import ASKED, ORIGIN, STEWARDS, key_of
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.resident.stopped import StoppedAt, check_stopped
@@ -102,7 +103,7 @@ def close_rounds(log: LogBuilder) -> None:
 
 def test_it_has_stopped_when_every_holder_has_signed_so(log: LogBuilder, tmp_path: Path) -> None:
     index = log.revoke(FIRST + 7)
-    both = [signed(log, holder, index + 1) for holder in HOLDERS]
+    both = [signed(log, holder, index + 1) for holder in ASKED]
     found = check(log, tmp_path, answer_of(log, index, both, log.at), FIRST + 7)
     assert (found.grant, found.stopped_at) == (FIRST + 7, log.at)
 
@@ -110,7 +111,7 @@ def test_it_has_stopped_when_every_holder_has_signed_so(log: LogBuilder, tmp_pat
 def test_the_end_of_another_consent_is_no_answer(log: LogBuilder, tmp_path: Path) -> None:
     """A service that hides that a consent stands, and shows an old end of somebody else's in its place."""
     index = log.revoke(FIRST + 7)
-    both = [signed(log, holder, index + 1) for holder in HOLDERS]
+    both = [signed(log, holder, index + 1) for holder in ASKED]
     with pytest.raises(ProofInvalid, match="another consent than the one that was asked"):
         check(log, tmp_path, answer_of(log, index, both, log.at), FIRST + 9)
 
@@ -165,7 +166,7 @@ def test_a_statement_for_another_log_by_another_holder_or_of_a_smaller_size_is_r
     log: LogBuilder, tmp_path: Path, change: str, error: type[Exception]
 ) -> None:
     index = log.revoke(FIRST + 7)
-    good = [signed(log, holder, index + 1) for holder in HOLDERS]
+    good = [signed(log, holder, index + 1) for holder in ASKED]
     tokens = {
         "log": jws.sign(CaughtUp(from_="clinic", log="elsewhere", size=index + 1, at=log.at), key_of("clinic")),
         "holder": good[0].token,

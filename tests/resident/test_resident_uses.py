@@ -14,7 +14,8 @@ from ledger.errors import ProofInvalid
 from policies.replay import MemoryConsents, State
 from queries.answers.uses import InForceAt, PossibleUse, Uses
 from queries.replay import replay
-from tests.kit.log_builder import ORIGIN, LogBuilder, consent_of
+from tests.kit.log_builder import LogBuilder, consent_id
+from tests.kit.toy_town import ORIGIN
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
@@ -89,7 +90,7 @@ def consent(log: LogBuilder, number: int) -> MyConsent:
         "until": "2028-03-31",
         "yearly_cap": 10**9,
     }
-    return MyConsent(index=FIRST + number, consent=consent_of(number), holders=["bus_co"], ended_by=None, **said)
+    return MyConsent(index=FIRST + number, consent=consent_id(number), holders=["bus_co"], ended_by=None, **said)
 
 
 @pytest.fixture(scope="module")

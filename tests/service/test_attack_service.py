@@ -9,7 +9,8 @@ import pytest
 from msgspec import structs
 
 from ledger import jws
-from tests.kit.running import MOBILITY, Resident, Running, lay_out, query, question, refused, run
+from tests.kit.running import Resident, Running, lay_out, query, question, refused, run
+from tests.kit.toy_town import MOBILITY
 
 pytestmark = pytest.mark.anyio
 

@@ -26,22 +26,19 @@ from queries.question.check import make_plan
 from queries.question.tree import decode_query
 from queries.rounds.messages import LeavesAnswer, OfferAnswer
 from tests.kit.running import (
-    HOLDERS,
-    MOBILITY,
-    ORIGIN,
     Clock,
     Resident,
     Running,
     Town,
     assert_same,
     lay_out,
-    policy,
     query,
     question,
     refused,
     replay_log,
     run,
 )
+from tests.kit.toy_town import HOLDERS, MOBILITY, ORIGIN, policy
 from tests.kit.waiting import eventually, nothing_for
 from trust.service.acts.ask import ask
 from trust.service.acts.grant import grant

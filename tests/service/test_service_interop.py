@@ -18,8 +18,9 @@ from policies.replay import entry_sha256
 from tests.kit.go_client import build_go_client, run_go_client
 from tests.kit.ports import free_port
 from tests.kit.processes import ServiceProcess, service_alone
-from tests.kit.running import ORIGIN, Resident, Town, lay_out
+from tests.kit.running import Resident, Town, lay_out
 from tests.kit.small_trees import tiles_of_size
+from tests.kit.toy_town import ORIGIN
 from tests.kit.waiting import PATIENCE
 from tests.kit.witness_processes import WitnessProcess, foreign_witness, own_witness, policy_of
 from trust.audit.auditor import audit

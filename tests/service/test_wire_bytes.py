@@ -19,23 +19,8 @@ from policies.log_key_changes import make_log_key_body
 from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import Go, Mine
-from tests.kit.running import (
-    HEALTH,
-    HOLDERS,
-    LONG,
-    MOBILITY,
-    ORIGIN,
-    PARTNERS,
-    STEWARDS,
-    Resident,
-    Running,
-    Town,
-    consent_of,
-    lay_out,
-    query,
-    question,
-    run,
-)
+from tests.kit.running import Resident, Running, Town, consent_of, lay_out, query, question, run
+from tests.kit.toy_town import FAR_DAY, HEALTH, HOLDERS, MOBILITY, ORIGIN, PARTNERS, STEWARDS
 from trust.audit.witness_folder import change_trusted_keys
 from trust.files.keys import new_key
 from trust.runtime.clock import system_clock
@@ -103,7 +88,7 @@ async def test_what_residents_are_answered(running: Running) -> None:
     assert await posted(running, "/v1/residents/consents", asked) == (
         f'[{{"cap":{MOBILITY.yearly_caps[0]},"consent":"{consent_of(bundle)}","ended_by":null,'
         f'"holders":["bus_co","clinic","market"],"index":{first},"policy":"mobility",'
-        f'"policy_sha256":"{hashes["mobility"]}","until":"{LONG}","version":1}}]'
+        f'"policy_sha256":"{hashes["mobility"]}","until":"{FAR_DAY}","version":1}}]'
     )
 
     ended = await running.post("/v1/revocations", one.revocation(bundle, first))

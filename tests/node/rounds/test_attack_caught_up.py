@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ledger import jws
 from queries.rounds.messages import Countersign, Share, Task
-from tests.kit.attacked_node import LyingService
+from tests.kit.attacked_node import AttackedNode
 from tests.kit.log_builder import LogBuilder
 
 EXPIRED = [("clock", 601), ("poll", 0), ("clock", 0)]
@@ -33,7 +33,7 @@ class Attack:
     """A node, its lying service, and everything that ever left the node, with what it had signed before."""
 
     def __init__(self, folder: Path) -> None:
-        self.service = LyingService(LogBuilder(), folder)
+        self.service = AttackedNode(LogBuilder(), folder)
         self.service.resident(1)
         self.service.read()
         self.admits: list[int] = []

@@ -10,8 +10,9 @@ from ledger import entries as e
 from ledger import jws
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
-from tests.kit.log_builder import key_of
-from tests.kit.lying_service import ME, OTHER, Stage, seed_of, staged
+from tests.kit.lying_service import ME, OTHER, Stage, staged
+from tests.kit.residents import seed_of
+from tests.kit.toy_town import key_of
 
 Lie = Callable[[Stage, int, int], str]
 
@@ -185,7 +186,7 @@ LIES: dict[str, Lie] = {
     ),
     "a countersignature is for another log": lambda s, a, _: s.go(a, transcript=[s.own(a), s.others(a, log="other")]),
     "the service signed in a participant's place": lambda s, a, _: s.go(
-        a, transcript=[s.own(a), s.others(a, signer="office")]
+        a, transcript=[s.own(a), s.others(a, signer="operator")]
     ),
     "ours is another one than our books have": lambda s, a, _: s.go(
         a, transcript=[s.others(a, signer=ME, from_=ME, nonce="cd" * 32), s.others(a)]
@@ -326,7 +327,7 @@ def test_a_failed_round_touches_no_other_round(stage: Stage) -> None:
     assert [row[0] for row in stage.books()["rounds"]] == [second]
 
 
-# Who is counted. ``rides`` has for each person one ride: the even in the north, the odd in the south, fare 100 +
+# Who is counted. ``trips`` has for each person one ride: the even in the north, the odd in the south, fare 100 +
 # person.
 
 

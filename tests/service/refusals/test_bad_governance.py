@@ -6,7 +6,8 @@ import pytest
 from msgspec import structs
 
 from policies.governance import approve
-from tests.kit.running import HOLDERS, MOBILITY, ORIGIN, refused, text
+from tests.kit.running import refused
+from tests.kit.toy_town import HOLDERS, MOBILITY, ORIGIN, text
 from tests.service.refusals.standing import Make, Standing
 
 pytestmark = pytest.mark.anyio
