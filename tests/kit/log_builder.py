@@ -1,8 +1,8 @@
 """A small town's log, made by hand with real keys: for tests that need a whole history, true or tampered with.
 
 ``LogBuilder`` keeps the entries' bytes and the state that follows from them. What it appends by its named methods is
-right (it is replayed at once); ``append`` takes anything. ``publish`` writes tiles, a signed and cosigned checkpoint and
-``trust.json`` into a folder, for its own entries or for others that a test made from them.
+right (it is replayed at once); ``append`` takes anything. ``publish`` writes tiles, a signed and cosigned checkpoint
+and ``trust.json`` into a folder, for its own entries or for others that a test made from them.
 """
 
 import hashlib

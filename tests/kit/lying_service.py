@@ -1,8 +1,8 @@
 """A real node under a service that may lie: everything but the wire is the product's own, and every key is real.
 
-``Stage`` lays out a node's folder and opens the node of ``bus_co``, whose two HTTP connections end in a ``LyingService``
-on the spot. The service serves a log by ``tests.kit.log_builder``, gives the tasks it is told to, and keeps what the node
-sends. The clock stands where the stage says.
+``Stage`` lays out a node's folder and opens the node of ``bus_co``, whose two HTTP connections end in a
+``LyingService`` on the spot. The service serves a log by ``tests.kit.log_builder``, gives the tasks it is told to, and
+keeps what the node sends. The clock stands where the stage says.
 """
 
 import contextlib

@@ -1,7 +1,8 @@
 """A hand-made town whose operator promises revocations, keeps them or lies; real witnesses over real HTTP.
 
-``PromiseTown`` has a log by ``tests.kit.log_builder``, three real witnesses with a clock that the test sets, and a service
-that answers a resident's device: it takes a revocation, signs its promise, and appends what it is told to append.
+``PromiseTown`` has a log by ``tests.kit.log_builder``, three real witnesses with a clock that the test sets, and a
+service that answers a resident's device: it takes a revocation, signs its promise, and appends what it is told to
+append.
 """
 
 import json

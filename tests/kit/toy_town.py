@@ -1,8 +1,8 @@
 """The toy town: its name, its people, their keys and its policies. Whatever tests play is this one town.
 
-A hand-made log (``log_builder``), a service in this event loop (``running``) or in a process of its own (``processes``),
-nodes, witnesses and residents' devices all take from here who there is. Keys are those of names, so that any part can be
-played without the others.
+A hand-made log (``log_builder``), a service in this event loop (``running``) or in a process of its own
+(``processes``), nodes, witnesses and residents' devices all take from here who there is. Keys are those of names, so
+that any part can be played without the others.
 """
 
 import hashlib
@@ -105,7 +105,7 @@ POLICIES = (MOBILITY, HEALTH)
 
 
 def scarce(version: int = 1, **changes: Any) -> Policy:
-    """Return the policy ``mobility`` as hand-made logs have it: two holders, and a budget that a few questions use up."""
+    """Return the policy ``mobility`` as hand-made logs have it: two holders, and a budget that few questions use up."""
     made = policy(
         "mobility",
         ASKED,

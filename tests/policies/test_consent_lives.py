@@ -171,7 +171,7 @@ class ConsentLives(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 130), reason=st.sampled_from(["withdrawn", "lost-device"]))
     def revoke(self, pick: int, reason: str) -> None:
-        """Only a grant that stands can be revoked: no void or ended one, nothing else, nothing to come; and only once."""
+        """Only a grant that stands can be revoked: no void or ended one, nothing else, nothing to come; and once."""
         index = self._place(pick)
         life = next((life for life in self.model.lives if life.index == index), None)
         good = life is not None and not life.void and not life.ended
@@ -257,7 +257,7 @@ class ConsentLives(RuleBasedStateMachine):
 
     @rule(number=st.integers(2, 4))
     def new_version(self, number: int) -> None:
-        """A version comes right after the last, and once; consents to the old one count for nothing, accounts run on."""
+        """A version comes right after the last, once; consents to the old one count for nothing, accounts run on."""
         entry = structs.replace(self.versions[number - 2], at=self.model.at)
         if self._try(entry, good=number == self.model.version + 1):
             self.model.version = number

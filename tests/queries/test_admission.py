@@ -203,7 +203,7 @@ spends = st.sampled_from(["0.05", "0.2", "0.31"]).map(lambda epsilon: {"epsilon"
 def test_whatever_is_offered_and_decided_passes_the_check_of_everybody_else(
     measures: Any, wheres: Any, group_by: list[str], spend: Any
 ) -> None:
-    """The service prices, the checker never searches: what the one decides, the other bears out, and nothing cheaper."""
+    """The service prices, the checker never searches: it bears out what the service decides, and nothing cheaper."""
     builder = ready()
     asked = read_question(
         builder.state,

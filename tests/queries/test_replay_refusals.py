@@ -456,7 +456,7 @@ def spots(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_an_entry_with_any_field_changed_is_refused_cleanly_or_is_a_whole_entry(data: st.DataObject) -> None:
-    """Nothing but ProofInvalid is ever raised, and then the state is as it was; signed entries are never taken changed."""
+    """Nothing but ProofInvalid is ever raised, the state then is as it was, and no signed entry is taken changed."""
     entries, sizes = town()
     index = data.draw(st.integers(0, len(entries) - 1))
     document = json.loads(entries[index])

@@ -1,4 +1,4 @@
-"""A resident's device finds every question that could count its consent, beside a service that lies about the proofs."""
+"""A resident's device finds every question that could count its consent, though the service lies about the proofs."""
 
 import re
 from collections.abc import Callable
@@ -95,7 +95,7 @@ def consent(log: LogBuilder, number: int) -> MyConsent:
 
 @pytest.fixture(scope="module")
 def log() -> LogBuilder:
-    """The hand-made town, with grants 3 revoked and 4 erased, an answer, a refund and an open question; and one more."""
+    """The hand-made town, with grants 3 revoked and 4 erased, an answer, a refund, an open question; and one more."""
     made = LogBuilder().town()
     made.revoke(FIRST + 7)
     made.admit()

@@ -78,7 +78,7 @@ async def a_history(running: Running, seed: int, acts: int) -> str:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_every_past_set_is_the_one_that_a_replay_of_the_prefix_gives(running: Running, seed: int) -> None:
-    """Each size, in any order, three charges: same root, and every grant's bit; an ``admit``'s own root where it stands."""
+    """Each size, in any order, three charges: same root, each grant's bit; an ``admit``'s own root where it stands."""
     sha256 = await a_history(running, seed, 60)
     _, entries = replay_log(running.town, clock=running.clock)
     data = [await running.service.store.entry(index) or b"" for index in range(len(entries))]
@@ -302,7 +302,7 @@ async def test_a_statement_that_is_not_the_nodes_own_is_refused(running: Running
 
 
 async def test_the_public_page_says_how_far_each_holder_is_and_which_one_lags(running: Running) -> None:
-    """A holder that was heard and is not behind; one that is behind for more than a minute; one that was never heard."""
+    """A holder that was heard and is not behind; one behind for more than a minute; one that was never heard."""
     await running.settle()
     size = running.service.sequencer.size
     await running.work("bus_co", size=size)

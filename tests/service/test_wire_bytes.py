@@ -1,6 +1,7 @@
 """The bytes on the wire: each unsigned answer of the service, to the byte, and what a request may say.
 
-What differs from run to run (an index, a signature, a key) is put into the expected bytes by name; nothing else may differ.
+What differs from run to run (an index, a signature, a key) is put into the expected bytes by name; nothing else may
+differ.
 """
 
 from collections.abc import AsyncIterator
