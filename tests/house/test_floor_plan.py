@@ -14,7 +14,6 @@ FULLER_FOLDERS = {
     "docs/decisions": "one for each decision, for ever, numbered",
     "docs/how-to": "one for each task; docs/README.md puts them in order",
     "tests/kit": "one for each part that tests play or build",
-    "tests/service": "the service has the most tests",
 }
 """Folders with more files than that, and why it does no harm there."""
 
