@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from ledger.errors import NotPermitted
 from policies.pairwise_keys import pairwise_key
 from tests.kit.town_of_two import TownOfTwo, town_of_two
 from tests.kit.waiting import until
 from trust.audit.report import OK
 from trust.cli import main
 from trust.files.keys import read_secret
+from trust.runtime.problems import kind_of
 from trust.town.play_residents import seed_of
 
 
@@ -94,6 +96,26 @@ def test_a_holder_that_is_down_is_named_until_it_has_signed(town: TownOfTwo, tmp
     assert (seen["reason"], seen["lagging"], seen["done_at"]) == ("authority", [lagging], None)
     town.processes.start_node(lagging)
     assert wait_until_gone(town, index)["lagging"] == []
+
+
+@pytest.mark.slow
+def test_anybody_hands_in_what_the_stewards_signed_and_nobody_else_orders_anything(
+    town: TownOfTwo, tmp_path: Path
+) -> None:
+    index = resident(town, 7, "show")[0]["index"]
+    stewards = [steward.alias for steward in town.town.stewards]
+    partner = next(member.alias for member in town.town.with_role("partner") if member.alias not in stewards)
+    refused = CliRunner().invoke(main, ["erase", str(index), "--place", str(town.place(partner))])
+    assert refused.exit_code == kind_of(NotPermitted("")).exit_code
+    assert "no steward" in refused.output
+    assert all(each["ended_by"] is None for each in resident(town, 7, "show") if each["index"] == index)
+    signed = [
+        word
+        for each in stewards[: town.town.quorum]
+        for word in ("--signature", _printed(town, tmp_path / each, index, each))
+    ]
+    say(town, "erase", index, "--place", town.place(partner), *signed)
+    assert resident(town, 7, "erased", index)["reason"] == "authority"
 
 
 def _printed(town: TownOfTwo, path: Path, index: int, steward: str) -> Path:

@@ -13,7 +13,7 @@ from trust.cli.options import File, JsonOption, PlaceOption
 from trust.cli.tables import console
 from trust.client.place import Place, make_place
 from trust.files.keys import read_secret
-from trust.log.pins import load_trust, open_genesis
+from trust.log.pins import load_trust
 
 
 @click.group()
@@ -123,7 +123,7 @@ def show(place: Place, *, as_json: bool) -> None:
 def _asked(place: Place) -> str:
     """Ask the service for the pinned log and for what the owner is in it; return that as a few words."""
     with place.client() as client:
-        genesis = open_genesis(client.prove(0).data, place.trust.genesis_sha256)
+        genesis = client.genesis()
         if place.is_resident:
             return "its log is the pinned one"
         for steward in genesis.stewards:

@@ -35,7 +35,7 @@ from trust.client.wire import (
     RevokeRequest,
     RoundStatus,
 )
-from trust.log.pins import Trust
+from trust.log.pins import Trust, open_genesis
 from trust.log.proven_keys import check_log_keys, decode_log_keys
 from trust.runtime.clock import system_clock
 
@@ -95,6 +95,13 @@ class ServiceClient:
         return call(self._http, method, path, **how)
 
     # What anyone may read
+
+    def genesis(self) -> e.Genesis:
+        """Return the ledger's first entry, which names the stewards, proven and held against the pinned hash.
+
+        Raises ProofInvalid where it is another.
+        """
+        return open_genesis(self.prove(0).data, self.trust.genesis_sha256)
 
     def policies(self) -> dict[str, Policy]:
         """Return the current policies by id; their hashes are checked against the documents."""

@@ -118,7 +118,7 @@ def check_new(client: ServiceClient, kept: KeptPromise, revoke: e.Revoke, index:
     """
     if kept.operator is None:
         raise SignatureInvalid("The service does not say whose the promise is.")
-    genesis = open_genesis(client.prove(0).data, client.trust.genesis_sha256)
+    genesis = client.genesis()
     promise = open_promise(kept.promise, genesis, client.prove(kept.operator).entry)
     if (promise.grant, promise.commitment, promise.index) != (revoke.grant, revoke.commitment, index):
         raise ProofInvalid("The service's promise is about something else than this revocation.")

@@ -19,7 +19,6 @@ from queries.answers.uses import HolderStopped, Stopped, check_caught_up
 from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.log.follower import LogFollower
-from trust.log.pins import open_genesis
 
 _OF_HOLDERS = tuple(b'"kind":"%b"' % kind for kind in (b"member", b"admit", b"release", b"refund"))
 
@@ -72,7 +71,7 @@ def check_stopped(client: ServiceClient, follower: LogFollower, index: int, gran
     policy = client.policy(answer.policy_sha256)
     if [each.holder for each in answer.holders] != list(policy.holders):
         raise ProofInvalid("The service does not name exactly the policy's holders.")
-    genesis = open_genesis(client.prove(0).data, client.trust.genesis_sha256)  # it names the stewards
+    genesis = client.genesis()  # it names the stewards
     checked = [_check_holder(client, each, index, genesis) for each in answer.holders]
     for said, (holder, _) in zip(answer.holders, checked, strict=True):
         if holder.has_left:

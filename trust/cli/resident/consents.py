@@ -18,7 +18,6 @@ from trust.client.place import Place
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
-from trust.log.pins import open_genesis
 from trust.resident.device import grant as sign_grant
 from trust.resident.device import revoke as sign_revoke
 from trust.resident.promises import PromiseFolder
@@ -58,7 +57,7 @@ class Device:
     def _time_zone(self) -> ZoneInfo:
         """The town's time zone, as the pinned genesis entry names it."""
         with self.client() as client:
-            return ZoneInfo(open_genesis(client.prove(0).data, client.trust.genesis_sha256).time_zone)
+            return ZoneInfo(client.genesis().time_zone)
 
     def moment(self, at: int) -> str:
         """Write a time (seconds since 1970) for people, as the town's clocks show it."""

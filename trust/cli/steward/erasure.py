@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ledger.entries import Token
-from ledger.errors import Malformed
+from ledger.errors import Malformed, NotPermitted
 from policies.consents.erasure import ErasureOrder
 from trust.cli.options import File, JsonOption, PlaceOption, Signer
 from trust.cli.tables import console
@@ -31,21 +31,26 @@ from trust.resident.erasure import check_erase_entries
 def erase(index: int, place: Place, signatures: tuple[Path, ...], *, only_print: bool, as_json: bool) -> None:
     """Have the record of the consent at INDEX destroyed, by order of an authority.
 
-    It takes the signatures of the stewards' quorum: yours, by the key in your place, and what the others printed with
-    --print. The ledger shows that, and with the reason `authority`; it does not show whose record it was. What is
-    destroyed cannot be brought back.
+    It takes the signatures of the stewards' quorum: yours, by the key in your place if it is a steward's, and what the
+    others printed with --print. Anybody may hand them in. The ledger shows that, and with the reason `authority`; it
+    does not show whose record it was. What is destroyed cannot be brought back.
 
     \b
     Example:  musubi erase 1234 --place .town/momijidai/places/residents_council --print > council.jws
               musubi erase 1234 --place .town/momijidai/places/city --signature council.jws
     """
     order = ErasureOrder(log=place.trust.origin, index=index)
-    own = Signer(place.trust.origin, place.alias, place.key).sign("erasure", order)
+    signer = Signer(place.trust.origin, place.alias, place.key)
     if only_print:
-        click.echo(own)
+        click.echo(signer.sign("erasure", order))
         return
-    body = OrderRequest(order=order, signatures=list(dict.fromkeys([own, *map(_read, signatures)])))
+    signed = [_read(path) for path in signatures]
     with place.client() as client:
+        if place.alias in {steward.alias for steward in client.genesis().stewards}:
+            signed.insert(0, signer.sign("erasure", order))
+        elif not signed:
+            raise NotPermitted(f"'{place.alias}' is no steward; hand in what the stewards signed, with --signature.")
+        body = OrderRequest(order=order, signatures=list(dict.fromkeys(signed)))
         erased = client.post(paths.ORDERED_ERASURES, body, ErasedRecords).erased
         check_erase_entries(client, index, erased, "authority")
     if as_json:
