@@ -9,6 +9,8 @@ STAY ?= 1
 TOWN ?= towns/momijidai
 WORKERS ?= 3
 unexport VIRTUAL_ENV
+# Each process start would compile everything that it imports anew: seconds, hundreds of times in the tests.
+unexport PYTHONDONTWRITEBYTECODE
 # Many offices' networks have a certificate authority of their own: the machine's certificates count, not uv's own list.
 export UV_SYSTEM_CERTS ?= 1
 
@@ -23,7 +25,7 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Musubi needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
@@ -58,7 +60,7 @@ check: lint ## the fast loop: lint and the quick tests
 
 test-newest: $(VENV)/ready ## the quick tests on the newest dependencies that pyproject.toml allows
 	@test -x $(NEWEST)/bin/python || $(BIN)/python -m venv $(NEWEST)
-	@$(BIN)/uv pip install --quiet --upgrade --python $(NEWEST)/bin/python --group dev -e .
+	@$(BIN)/uv pip install --quiet --compile-bytecode --upgrade --python $(NEWEST)/bin/python --group dev -e .
 	@echo "Other than in requirements.lock:"
 	@comm -13 <(grep -oE '^[a-z0-9-]+==[^ ;]+' requirements.lock | LC_ALL=C sort) \
 	  <($(BIN)/uv pip freeze --quiet --exclude-editable --python $(NEWEST)/bin/python | LC_ALL=C sort)

@@ -33,6 +33,7 @@ from ledger import entries as e
 from policies.document import Policy, check_document
 from queries.question.tree import decode_query
 from tests.docs.docs_pages import PAGES, REPO, Block, blocks, name_of
+from tests.kit.forks import musubi_for_shells, running_town
 from tests.kit.ports import free_port
 from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import WitnessFile
@@ -45,7 +46,6 @@ from trust.service.store.store import Store
 from trust.town.document import TownFile
 from trust.town.layout import Layout
 from trust.town.loader import load_town
-from trust.town.processes import running
 from trust.town.resident_places import lay_out_residents
 from trust.town.up import client_of, prepare, settle_in
 
@@ -68,7 +68,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     loaded = load_town(REPO / "towns" / "momijidai")
     layout = prepare(loaded, tmp_path_factory.mktemp("town") / "momijidai", residents=RESIDENTS, port=None)
     holders = [holder.alias for holder in loaded.holders]
-    with running(layout, holders) as processes, client_of(layout) as client:
+    with running_town(layout, holders) as processes, client_of(layout) as client:
         settle_in(layout, loaded, client, lambda *_: None)
         lay_out_residents(layout)
 
@@ -80,6 +80,13 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
 
         until(caught_up, lambda: "the nodes did not catch up")
         yield layout
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Path]:
+    """A folder with ``musubi``, for the reader's shell."""
+    with musubi_for_shells() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +106,7 @@ def database() -> Iterator[str]:
 class Reader:
     """Somebody who does what a page says, line by line."""
 
-    def __init__(self, folder: Path, town: Layout | None, database: str | None) -> None:
+    def __init__(self, folder: Path, programs: Path, town: Layout | None, database: str | None) -> None:
         self.folder = folder
         self.said = ""
         self.witness_port = free_port()
@@ -115,7 +122,7 @@ class Reader:
             (folder / ".town" / "momijidai").symlink_to(town.folder)
         self._environment = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(folder),
             "COLUMNS": "200",
         }
@@ -186,12 +193,12 @@ def _runs(page: Path) -> bool:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if _runs(page)], ids=name_of)
 def test_what_a_page_tells_its_reader_to_do_works(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    page: Path, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     text = "".join(block.text for block in blocks(page))
     town = request.getfixturevalue("town") if ".town/" in text or "8700" in text else None
     database = request.getfixturevalue("database") if "postgresql+asyncpg" in text else None
-    reader = Reader(tmp_path, town, database)
+    reader = Reader(tmp_path, programs, town, database)
     monkeypatch.chdir(tmp_path)
     for block in blocks(page):
         reader.do(block)

@@ -1,11 +1,6 @@
-"""The service as a real process that can be killed, and the witness on a thread beside the tests.
-
-Processes are forked from a server that has everything imported already, so a start takes a fraction of a second; what
-runs in them is the command line's own ``serve``. One test starts the real command line instead.
-"""
+"""The service as a real process that can be killed, and the witness on a thread beside the tests."""
 
 import contextlib
-import multiprocessing
 import os
 import resource
 import signal
@@ -13,18 +8,17 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx
 
 from ledger.errors import NotFound
 from ledger.notes.witness_protocol import WitnessRefusal
+from tests.kit.forks import start_musubi
 from tests.kit.running import Clock, Running, Town
 from tests.kit.waiting import PATIENCE, eventually
 from trust.audit.witness import open_witness
-
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["trust.cli", "trust.service.app", "trust.runtime.serving", "tests.kit.running"])
 
 
 @contextmanager
@@ -68,18 +62,6 @@ def witness_at(folder: Path, port: int) -> Iterator[None]:
         witness.close()
 
 
-def _serve(folder: str, log: str, crash_at: str, port: int) -> None:
-    """Be the service's process: everything it prints goes to the file ``log``."""
-    from trust.cli import main
-    from trust.runtime import crash_points
-
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    crash_points._AT = crash_at
-    main(["serve", "--dir", folder, "--port", str(port)])
-
-
 class ServiceProcess(Running):
     """A town whose service is a process. Its folder outlives it."""
 
@@ -87,18 +69,16 @@ class ServiceProcess(Running):
         super().__init__(town, None, Clock(), None, client)  # type: ignore[arg-type]
         self.port = port
         self.log = town.folder / f"service-{port}.log"
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: BaseProcess | None = None
 
     async def start(self, crash_at: str = "") -> None:
         """Start the service and wait until it is ready (or dead, where it is to crash)."""
-        arguments = (str(self.town.service), str(self.log), crash_at, self.port)
-        self._process = _forks.Process(target=_serve, args=arguments)
-        self._process.start()
-        process = self._process
+        arguments = ("serve", "--dir", str(self.town.service), "--port", str(self.port))
+        self._process = process = start_musubi(*arguments, log=self.log, crash_at=crash_at)
         await eventually(lambda: self._ready_or_dead(process))
         assert crash_at or process.is_alive(), self.log.read_text()
 
-    async def _ready_or_dead(self, process: multiprocessing.process.BaseProcess) -> bool:
+    async def _ready_or_dead(self, process: BaseProcess) -> bool:
         if not process.is_alive():
             return True
         with contextlib.suppress(httpx.TransportError):

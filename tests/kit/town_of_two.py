@@ -15,6 +15,7 @@ from ledger.errors import QueryInvalid
 from policies.document import Policy
 from queries.question.tree import Query, Spend
 from queries.rounds.messages import Share
+from tests.kit.forks import ForkedProcesses, running_town
 from tests.kit.waiting import until
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
@@ -25,7 +26,6 @@ from trust.partner.asking import preview, to_query
 from trust.town.document import Town
 from trust.town.layout import Layout
 from trust.town.loader import load_town
-from trust.town.processes import Processes, running
 from trust.town.resident_places import resident_place
 from trust.town.up import client_of, prepare, settle_in
 
@@ -40,7 +40,7 @@ class TownOfTwo:
 
     town: Town
     layout: Layout
-    processes: Processes
+    processes: ForkedProcesses
     client: ServiceClient
 
     @property
@@ -140,7 +140,7 @@ def town_of_two(folder: Path) -> Iterator[TownOfTwo]:
     town = load_town(FOLDER)
     layout = prepare(town, folder, residents=None, port=None)
     holders = [holder.alias for holder in town.holders]
-    with running(layout, holders) as processes, client_of(layout) as client:
+    with running_town(layout, holders) as processes, client_of(layout) as client:
         settle_in(layout, town, client, lambda *_: None)
         made = TownOfTwo(town, layout, processes, client)
         made.wait_until_caught_up()

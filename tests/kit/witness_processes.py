@@ -2,27 +2,26 @@
 
 import contextlib
 import fcntl
-import multiprocessing
-import multiprocessing.process
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx
 import pytest
 
 from ledger.notes.note import VerifierKey
+from tests.kit.forks import start_musubi
 from tests.kit.ports import free_port
 from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import make_witness
 
 FOREIGN = "aics-witness==0.1.0"
-Launched = subprocess.Popen[bytes] | multiprocessing.process.BaseProcess
-_forks = multiprocessing.get_context("forkserver")
+Launched = subprocess.Popen[bytes] | BaseProcess
 
 
 class WitnessProcess:
@@ -72,22 +71,10 @@ def own_witness(folder: Path, name: str, *logs: VerifierKey) -> Iterator[Witness
     port, log = free_port(), folder / "out.log"
 
     def launch() -> Launched:
-        process = _forks.Process(target=_serve, args=(str(folder), port, str(log)))
-        process.start()
-        return process
+        return start_musubi("witness", "--dir", str(folder), "--port", str(port), log=log)
 
     with _running(WitnessProcess(key, port, "/health", launch, log)) as process:
         yield process
-
-
-def _serve(folder: str, port: int, log: str) -> None:
-    """Be a witness' process, as the command line starts it."""
-    from trust.cli import main
-
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    main(["witness", "--dir", folder, "--port", str(port)])
 
 
 @contextmanager
