@@ -1,65 +1,19 @@
-"""The service as a real process that can be killed, and the witness on a thread beside the tests."""
+"""The service as a real process that can be killed, and its witness on a thread beside the tests."""
 
 import contextlib
 import os
 import resource
 import signal
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import httpx
 
-from ledger.errors import NotFound
-from ledger.notes.witness_protocol import WitnessRefusal
 from tests.kit.forks import start_musubi
 from tests.kit.running import Clock, Running, Town
 from tests.kit.waiting import PATIENCE, eventually
-from trust.audit.witness import open_witness
-
-
-@contextmanager
-def witness_at(folder: Path, port: int) -> Iterator[None]:
-    """Answer add-checkpoint requests with the witness of ``folder``."""
-    witness = open_witness(folder)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            try:
-                self.answer(200, witness.latest(self.path.split("/")[1]))
-            except NotFound:
-                self.answer(404, b"")
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            try:
-                self.answer(200, witness.add_checkpoint(body))
-            except WitnessRefusal as refusal:
-                self.answer(refusal.status, getattr(refusal, "body", b""))
-
-        def answer(self, status: int, answer: bytes) -> None:
-            self.send_response(status)
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        witness.close()
+from tests.kit.witnesses import witness_at
 
 
 class ServiceProcess(Running):

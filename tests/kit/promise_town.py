@@ -6,11 +6,9 @@ append.
 """
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.note import Note, NoteSignature, format_note, parse_note
 from ledger.notes.receipts import Receipt
 from ledger.notes.witness_policy import PolicyGroup, WitnessPolicy
-from ledger.notes.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
+from ledger.notes.witness_protocol import AddCheckpoint, SizeConflict
 from ledger.tlog.tiles import Tile, TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency, prove_inclusion
 from policies.consents.bundle import commitment
@@ -30,46 +28,14 @@ from policies.consents.promises import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
 from tests.kit.log_builder import LogBuilder
 from tests.kit.toy_town import OPERATOR, ORIGIN, key_of, scarce
+from tests.kit.web import Answer, web_server
+from tests.kit.witnesses import answers_of
 from trust.audit.witness import Witness
 from trust.client.wire import MyConsent, RevokeRequest
 from trust.log.pins import Trust, save_trust
 from trust.log.tile_folder import TileFolder
 
 WITNESSES = ("wit_a", "wit_b", "wit_c")
-Answer = tuple[int, bytes]
-
-
-@contextmanager
-def web_server(answer: Callable[[str, str, bytes], Answer]) -> Iterator[str]:
-    """Serve ``answer(method, path, body)`` on this machine; give the address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        """Asks the function."""
-
-        protocol_version = "HTTP/1.1"
-
-        def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            status, data = answer(self.command, self.path, body)
-            self.send_response(status)
-            self.send_header("content-length", str(len(data)))
-            if status >= 400:
-                self.send_header("content-type", "application/problem+json")
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = _answer  # noqa: N815 - the base class's names
-
-        def log_message(self, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class PromiseTown:
@@ -124,21 +90,9 @@ class PromiseTown:
     @contextmanager
     def witnesses_served(self) -> Iterator[None]:
         """Let the witnesses be asked over HTTP."""
-
-        def answerer(witness: Witness) -> Callable[[str, str, bytes], Answer]:
-            def answer(_method: str, _path: str, body: bytes) -> Answer:
-                try:
-                    return 200, witness.add_checkpoint(body)
-                except SizeConflict as conflict:
-                    return conflict.status, conflict.body
-                except WitnessRefusal as refusal:
-                    return refusal.status, refusal.message.encode()
-
-            return answer
-
         with ExitStack() as servers:
             for name, witness in self.witnesses.items():
-                self.urls[name] = servers.enter_context(web_server(answerer(witness)))
+                self.urls[name] = servers.enter_context(web_server(answers_of(witness)))
             yield
 
     # The operator's word.

@@ -18,9 +18,10 @@ from ledger.errors import Unavailable
 from policies.replay import entry_sha256
 from tests.kit.databases import new_database
 from tests.kit.ports import free_port
-from tests.kit.processes import ServiceProcess, service_alone, witness_at
+from tests.kit.processes import ServiceProcess, service_alone
 from tests.kit.running import Resident, Town, lay_out, query, question, refused, replay_log, run
 from tests.kit.waiting import breath, eventually
+from tests.kit.witnesses import witness_at
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
 from trust.service.database import tables as t

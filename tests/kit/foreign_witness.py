@@ -1,80 +1,22 @@
-"""Witnesses as real processes: our own, and one that other people wrote (PyPI ``aics-witness``, Python 3.12)."""
+"""A witness that other people wrote (PyPI ``aics-witness``, Python 3.12), as a real process."""
 
-import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ledger.notes.note import VerifierKey
-from tests.kit.forks import start_musubi
 from tests.kit.ports import free_port
-from tests.kit.waiting import PATIENCE, until
-from trust.audit.witness_folder import make_witness
+from tests.kit.waiting import PATIENCE
+from tests.kit.witnesses import WitnessProcess, running_witness
 
 FOREIGN = "aics-witness==0.1.0"
-Launched = subprocess.Popen[bytes] | BaseProcess
-
-
-class WitnessProcess:
-    """A witness at a port of its own. ``key`` is its verifier key, ``url`` where a log asks it."""
-
-    def __init__(self, key: VerifierKey, port: int, health: str, launch: Callable[[], Launched], log: Path) -> None:
-        self.key = key
-        self.url = f"http://127.0.0.1:{port}"
-        self._health = self.url + health
-        self._launch = launch
-        self._log = log
-        self._process: Launched | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self._process = self._launch()
-        until(self._answers, self._log.read_text)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(self._health).is_success
-        return False
-
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        if self._process is not None:
-            self._process.kill()
-            if isinstance(self._process, subprocess.Popen):
-                self._process.wait(PATIENCE)
-            else:
-                self._process.join(PATIENCE)
-            self._process = None
-
-
-def policy_of(log: VerifierKey, witnesses: Sequence[tuple[VerifierKey, str]], quorum: int) -> str:
-    """Return the tlog-policy that asks for ``quorum`` of these witnesses (key, address), called w0 and so on."""
-    names = [f"w{number}" for number in range(len(witnesses))]
-    lines = [f"log {log}"]
-    lines += [f"witness {name} {key} {url}" for name, (key, url) in zip(names, witnesses, strict=True)]
-    return "\n".join([*lines, f"group enough {quorum} {' '.join(names)}", "quorum enough", ""])
-
-
-@contextmanager
-def own_witness(folder: Path, name: str, *logs: VerifierKey) -> Iterator[WitnessProcess]:
-    """Run ``musubi witness`` for these logs."""
-    (key,) = make_witness(folder, name, list(logs))
-    port, log = free_port(), folder / "out.log"
-
-    def launch() -> Launched:
-        return start_musubi("witness", "--dir", str(folder), "--port", str(port), log=log)
-
-    with _running(WitnessProcess(key, port, "/health", launch, log)) as process:
-        yield process
 
 
 @contextmanager
@@ -100,21 +42,12 @@ def foreign_witness(folder: Path, name: str, log: VerifierKey) -> Iterator[Witne
         timeout=PATIENCE,
     )
 
-    def launch() -> Launched:
+    def launch() -> subprocess.Popen[bytes]:
         with (folder / "out.log").open("ab") as out:
             return subprocess.Popen([*run, "serve", *config], stdout=out, stderr=out)
 
-    with _running(WitnessProcess(key, port, "/healthz", launch, folder / "out.log")) as process:
+    with running_witness(WitnessProcess(key, port, "/healthz", launch, folder / "out.log")) as process:
         yield process
-
-
-@contextmanager
-def _running(process: WitnessProcess) -> Iterator[WitnessProcess]:
-    try:
-        process.start()
-        yield process
-    finally:
-        process.kill()
 
 
 def _foreign_python() -> Path:

@@ -1,21 +1,126 @@
-"""A witness that lies, hangs or is away: an address that a real witness' answers come through, when it is honest."""
+"""Witnesses: one on a thread beside the tests, one as a real process, and one that lies, hangs or is away.
 
+What answers is ``trust.audit.witness``; the one that lies is an address that a real witness' answers come through, when
+it is honest.
+"""
+
+import contextlib
 import gzip
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import httpx
 from nacl.signing import SigningKey
 
+from ledger.errors import NotFound
 from ledger.hashing import EMPTY_ROOT
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.cosignatures import cosign
-from ledger.notes.note import parse_note
-from ledger.notes.witness_protocol import AddCheckpoint
-from tests.kit.waiting import PATIENCE
+from ledger.notes.note import VerifierKey, parse_note
+from ledger.notes.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
+from tests.kit.forks import start_musubi
+from tests.kit.ports import free_port
+from tests.kit.waiting import PATIENCE, until
+from tests.kit.web import Answer, served, web_server
+from trust.audit.witness import Witness, open_witness
+from trust.audit.witness_folder import make_witness
+
+Launched = subprocess.Popen[bytes] | BaseProcess
+
+
+def answers_of(witness: Witness) -> Callable[[str, str, bytes], Answer]:
+    """Return what a witness answers to whoever asks it over HTTP."""
+
+    def answer(method: str, path: str, body: bytes) -> Answer:
+        try:
+            return 200, witness.latest(path.split("/")[1]) if method == "GET" else witness.add_checkpoint(body)
+        except NotFound:
+            return 404, b""
+        except SizeConflict as conflict:
+            return conflict.status, conflict.body
+        except WitnessRefusal as refusal:
+            return refusal.status, refusal.message.encode()
+
+    return answer
+
+
+@contextmanager
+def witness_at(folder: Path, port: int) -> Iterator[None]:
+    """Answer with the witness of ``folder`` at a port."""
+    with closing(open_witness(folder)) as witness, web_server(answers_of(witness), port):
+        yield
+
+
+class WitnessProcess:
+    """A witness at a port of its own. ``key`` is its verifier key, ``url`` where a log asks it."""
+
+    def __init__(self, key: VerifierKey, port: int, health: str, launch: Callable[[], Launched], log: Path) -> None:
+        self.key = key
+        self.url = f"http://127.0.0.1:{port}"
+        self._health = self.url + health
+        self._launch = launch
+        self._log = log
+        self._process: Launched | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._process = self._launch()
+        until(self._answers, self._log.read_text)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(self._health).is_success
+        return False
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            if isinstance(self._process, subprocess.Popen):
+                self._process.wait(PATIENCE)
+            else:
+                self._process.join(PATIENCE)
+            self._process = None
+
+
+def policy_of(log: VerifierKey, witnesses: Sequence[tuple[VerifierKey, str]], quorum: int) -> str:
+    """Return the tlog-policy that asks for ``quorum`` of these witnesses (key, address), called w0 and so on."""
+    names = [f"w{number}" for number in range(len(witnesses))]
+    lines = [f"log {log}"]
+    lines += [f"witness {name} {key} {url}" for name, (key, url) in zip(names, witnesses, strict=True)]
+    return "\n".join([*lines, f"group enough {quorum} {' '.join(names)}", "quorum enough", ""])
+
+
+@contextmanager
+def own_witness(folder: Path, name: str, *logs: VerifierKey) -> Iterator[WitnessProcess]:
+    """Run ``musubi witness`` for these logs."""
+    (key,) = make_witness(folder, name, list(logs))
+    port, log = free_port(), folder / "out.log"
+
+    def launch() -> Launched:
+        return start_musubi("witness", "--dir", str(folder), "--port", str(port), log=log)
+
+    with running_witness(WitnessProcess(key, port, "/health", launch, log)) as process:
+        yield process
+
+
+@contextmanager
+def running_witness(process: WitnessProcess) -> Iterator[WitnessProcess]:
+    """Start a witness; end it at the end."""
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
+
+
+# Lies.
 
 HONEST = "honest"
 LIES = (
@@ -147,22 +252,10 @@ def lying_witness(behind: str, name: str, key: SigningKey, port: int) -> Iterato
             self.wfile.write(answer.content)
 
         def log_message(self, *_: object) -> None:
-            pass
+            """Say nothing."""
 
-    class Quiet(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            pass  # whoever asked has gone: that is what they are to do
-
-    server = Quiet(("127.0.0.1", port), Handler)
-    lying.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield lying
-    finally:
-        lying.be(HONEST)
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(Handler, port) as lying.url:
+        try:
+            yield lying
+        finally:
+            lying.be(HONEST)
