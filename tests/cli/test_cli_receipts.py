@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from ledger.errors import NotFound, ProofInvalid, QueryInvalid
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.receipts import Receipt
-from tests.kit.chromium import launch
+from tests.kit.chromium import launch, new_context
 from tests.kit.town_of_two import TownOfTwo, town_of_two
 from trust.cli import main
 from trust.files.keys import read_key, read_post_quantum_key
@@ -48,7 +48,7 @@ def saved(town: TownOfTwo, index: int, folder: Path, *options: object) -> list[s
 
 def shown_by_the_page(browser: Browser, folder: Path) -> tuple[str, str]:
     """Choose every file of the folder in the page that lies there; return the verdict and all that is said."""
-    page = browser.new_context(locale="en-GB").new_page()
+    page = new_context(browser, locale="en-GB").new_page()
     page.goto((folder / "musubi-verify.html").as_uri())
     files = [path for path in sorted(folder.iterdir()) if path.suffix != ".html"]
     page.set_input_files("#files", files)

@@ -240,8 +240,16 @@ class _Disk:
             raise _disk_error()
         return done
 
+    def close(self, handle: int) -> None:
+        self._kinds.pop(handle, None)
+        os.close(handle)
+
     def fsync(self, handle: int) -> None:
-        self._faults.step(f"disk fsync {self._kinds[handle]}", lambda: os.fsync(handle), _disk_error)
+        kind = self._kinds.get(handle)
+        if kind is None:
+            os.fsync(handle)  # a file that is none of the log's
+        else:
+            self._faults.step(f"disk fsync {kind}", lambda: os.fsync(handle), _disk_error)
 
     def sync_data(self, handle: int) -> None:
         self._faults.step(f"disk fdatasync {self._kinds[handle]}", lambda: os.fdatasync(handle), _disk_error)

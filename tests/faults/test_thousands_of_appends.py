@@ -38,7 +38,7 @@ from trust.audit.auditor import audit
 from trust.log.pins import Trust
 from trust.log.tile_folder import TileFolder
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.long]
 TIMES = amount(1, 10)
 AT_ONCE = 40
 CLIENTS = 3

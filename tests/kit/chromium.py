@@ -5,10 +5,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.kit.waiting import PATIENCE
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 RULES = {
@@ -36,9 +39,16 @@ def launch() -> Iterator[Browser]:
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=1_000 * PATIENCE)
         yield browser
         browser.close()
+
+
+def new_context(browser: Browser, **how: Any) -> BrowserContext:
+    """Return a fresh browser context that waits as long as all of the tests do."""
+    context = browser.new_context(**how)
+    context.set_default_timeout(1_000 * PATIENCE)
+    return context
 
 
 def violations(page: Page) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policies.document import View
+from tests.kit.amounts import amount
 from tests.kit.node_tables import LINKED, tables, views, write_rows
 from trust.node.data.bounding import bounded
 from trust.node.data.sources import SourceFile
@@ -32,7 +33,7 @@ def test_a_count_comes_back_exactly_from_its_cume_dist(count: int, data: st.Data
     assert round((rank + 1) / ((rank + 1) / count)) == count
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(8, 150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=tables(), view=views(), key=st.tuples(st.integers(1, 2**31 - 2), st.integers(0, 2**31 - 2)))
 def test_it_is_all_the_same_whether_links_are_joined_before_or_after_ranking(
     tmp_path: Path, rows: list[dict[str, object]], view: View, key: tuple[int, int]

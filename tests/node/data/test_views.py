@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from queries.question.plan import Plan
+from tests.kit.amounts import amount
 from tests.kit.node_tables import LINKED, ODD_TEXTS, SECRET, hourly_plan, naive_vector, plans, tables, views, write_rows
 from trust.node.data.views import ViewStore
 
@@ -17,7 +18,7 @@ POLICY = "ab" * 32
 FILE = "rides.parquet"
 counted_strategy = st.lists(st.sampled_from([True, True, False]), min_size=3, max_size=7)
 steady = settings(
-    max_examples=40,
+    max_examples=amount(15, 400),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -79,7 +80,7 @@ def test_one_resident_moves_each_block_by_at_most_its_sensitivity(
         assert ((one - other) ** 2).sum() <= primitive.squared_sensitivity
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(8, 150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), rows=tables(), view=views(), cut=st.integers(0, len(LINKED)))
 def test_links_that_come_after_the_view_was_made_count_as_if_they_had_been_there(
     store: ViewStore, tmp_path: Path, data: st.DataObject, rows: list[Any], view: Any, cut: int

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Route
 from ledger.notes import ml_dsa
 from ledger.notes.cosignatures import cosign
 from ledger.notes.note import VerifierKey
+from tests.kit.chromium import new_context
 from tests.pages.device.verify_cases import ENTRIES, INDEX, POLICY, TIME, Case, World, all_cases, judge, receipt_case
 from trust.pages import static_files
 from trust.pages.static_files import STATIC_FILES
@@ -32,7 +33,7 @@ def _judge(browser: Browser, files: dict[str, bytes]) -> Iterator[Judge]:
         body = files[route.request.url.removeprefix(f"{SITE}/static/")]
         route.fulfill(body=body, content_type="text/javascript")
 
-    page = browser.new_page()
+    page = new_context(browser).new_page()
     page.route("**/*", lambda route: route.abort())
     page.route(f"{SITE}/", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
     page.route(f"{SITE}/static/*.js", serve)

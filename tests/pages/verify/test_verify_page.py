@@ -17,7 +17,7 @@ from ledger.notes.receipts import Receipt
 from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.tlog.tree import merkle_root
 from policies.languages import LANGUAGES, PAGE_LANGUAGES
-from tests.kit.chromium import violations
+from tests.kit.chromium import new_context, violations
 from tests.kit.small_trees import merkle_path
 from tests.pages.device.verify_cases import ENTRIES as SAMPLES
 from tests.pages.device.verify_cases import (
@@ -103,7 +103,8 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
     contexts = []
 
     def open_(language: str = "en", width: int = 900, scheme: str = "light") -> Visitor:
-        context = browser.new_context(
+        context = new_context(
+            browser,
             viewport={"width": width, "height": 1000},
             color_scheme="dark" if scheme == "dark" else "light",
             locale={"fr": "fr-FR", **{row.tag: row.formats.replace("_", "-") for row in LANGUAGES}}[language],
@@ -315,7 +316,7 @@ def test_axe_finds_no_fault_and_nothing_is_too_wide_or_too_small(open_page: Open
 @pytest.mark.parametrize("allowed", [False, True])
 def test_the_page_cannot_reach_the_network(browser: Browser, *, allowed: bool) -> None:
     """With its policy weakened the same attempts do go out, so the policy is what stops them."""
-    page = browser.new_page()
+    page = new_context(browser).new_page()
     reached: list[str] = []
     body = VERIFY_PAGE
     if allowed:

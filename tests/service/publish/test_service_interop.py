@@ -144,6 +144,7 @@ async def test_go_reads_the_running_log_and_its_export_and_refuses_a_flipped_byt
         assert "receipt for record" in run_go_client(client, out, out, file, entry, records=1).stderr
 
 
+@pytest.mark.long  # it is fetched from a package index
 async def test_three_witnesses_one_of_them_written_by_others_cosign_one_log(
     service: ServiceProcess, tmp_path: Path
 ) -> None:
