@@ -17,6 +17,7 @@ from policies.document import Policy, document_sha256
 from policies.in_force.chunk_tree import ChunkTree
 from policies.in_force.sets import check_in_force, indices_in_force, prove_in_force
 from policies.replay import step
+from tests.kit.amounts import amount
 from tests.kit.histories import Frozen, freeze, thaw
 from tests.kit.log_builder import LogBuilder
 from tests.kit.toy_town import PARTNER, START, scarce
@@ -275,4 +276,4 @@ class ConsentLives(RuleBasedStateMachine):
 
 
 TestConsentLives = ConsentLives.TestCase
-TestConsentLives.settings = settings(max_examples=100, stateful_step_count=45, deadline=None)
+TestConsentLives.settings = settings(max_examples=amount(40, 400), stateful_step_count=45, deadline=None)

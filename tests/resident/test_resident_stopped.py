@@ -16,6 +16,7 @@ from queries.rounds.messages import CaughtUp
 from tests.kit.log_builder import LogBuilder
 from tests.kit.toy_town import ASKED, ORIGIN, STEWARDS, key_of
 from trust.log.follower import LogFollower
+from trust.log.pins import open_genesis
 from trust.log.source import FolderLog
 from trust.resident.stopped import StoppedAt, check_stopped
 
@@ -41,6 +42,10 @@ class Service:
         data = self._log.entries[index]
         receipt = SimpleNamespace(proof=[], checkpoint=self._log.checkpoint(len(self._log.entries), bytes(32)))
         return SimpleNamespace(entry=e.decode(data), data=data, receipt=receipt)
+
+    def genesis(self) -> e.Genesis:
+        """Give the first entry, if it is the pinned one."""
+        return open_genesis(self._log.entries[0], self.trust.genesis_sha256)
 
     def policy(self, sha256: str) -> Any:
         """Give a policy document."""

@@ -23,7 +23,7 @@ def postgresql() -> Iterator[str]:
         yield host
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database(request: pytest.FixtureRequest) -> Callable[[], str]:
     """Gives the address of a fresh database: SQLite in the service's own folder, or PostgreSQL."""
     if request.param == "sqlite":

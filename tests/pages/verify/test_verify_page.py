@@ -92,6 +92,7 @@ class Visitor:
 
 
 Opener = Callable[..., Visitor]
+pytestmark = pytest.mark.slow  # each test opens the page in a browser
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ TOWN = "http://localhost:8000"
 UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)"
 
 Opener = Callable[..., Page]
+pytestmark = pytest.mark.slow  # each test opens the page in a browser
 
 
 @get("/v1/example", sync_to_thread=False)
@@ -83,7 +84,6 @@ SOON = {(320, "ja", "light"), (768, "en", "light"), (1280, "ja", "dark"), (320, 
 """Each width, each language in each scheme; all of them together take minutes."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "language", "scheme"),
     [pytest.param(*sight, marks=() if sight in SOON else pytest.mark.long) for sight in SIGHTS],
@@ -122,7 +122,6 @@ def test_axe_would_find_a_fault(open_town: Opener) -> None:
     assert any(fault.startswith("html-has-lang") for fault in violations(page))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("language", PAGE_LANGUAGES)
 @pytest.mark.parametrize("width", [320, 768, 1280])
 def test_nothing_makes_the_page_scroll_sideways_and_the_type_is_large(
