@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.evidence import SplitView
-from tests.kit.log_builder import LogBuilder
-from tests.kit.toy_town import ORIGIN
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.toy_town import ORIGIN
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
 from trust.cli import main

@@ -10,8 +10,8 @@ from msgspec import Raw
 
 from ledger import entries as e
 from ledger import jws
-from tests.kit.log_builder import LogBuilder, consent_id
-from tests.kit.toy_town import ASKED, ORIGIN, PARTNER, key_of, scarce
+from tests.kit.logs.log_builder import LogBuilder, consent_id
+from tests.kit.towns.toy_town import ASKED, ORIGIN, PARTNER, key_of, scarce
 from trust.audit.auditor import audit
 
 replace = msgspec.structs.replace

@@ -10,8 +10,8 @@ from policies.replay import MemoryConsents, State
 from queries.replay import replay
 from queries.rounds.admission import plan_of
 from queries.rounds.messages import Share
-from tests.kit.log_builder import LogBuilder
-from tests.kit.toy_town import ASKED, key_of
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.toy_town import ASKED, key_of
 from trust.audit.auditor import audit
 from trust.audit.shares import AnswerBasis, check_shares
 

@@ -15,8 +15,8 @@ from ledger.evidence import SplitView
 from ledger.notes.note import VerifierKey
 from ledger.tlog.tiles import Tile
 from queries.rounds import messages as m
-from tests.kit.log_builder import LogBuilder
-from tests.kit.toy_town import ORIGIN, key_of
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.toy_town import ORIGIN, key_of
 from trust.audit import auditor
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport

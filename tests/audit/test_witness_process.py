@@ -22,7 +22,7 @@ from ledger.notes.witness_policy import PolicyGroup, PolicyWitness, WitnessPolic
 from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.tlog.tiles import Tile, TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency
-from tests.kit.ports import free_port
+from tests.kit.machine.ports import free_port
 from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import make_witness
 from trust.log.witness_client import Cosigned, collect_cosignatures, fetch_latest

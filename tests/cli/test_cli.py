@@ -20,8 +20,8 @@ from ledger import entries as e
 from ledger.notes.receipts import Receipt, check_receipt
 from policies.document import document_sha256
 from queries.answers.uses import Stopped
-from tests.kit.town_of_two import FOLDER, TownOfTwo, town_of_two
-from tests.kit.toy_town import PARTNER
+from tests.kit.towns.town_of_two import FOLDER, TownOfTwo, town_of_two
+from tests.kit.towns.toy_town import PARTNER
 from tests.kit.waiting import PATIENCE, until
 from trust.cli import main
 from trust.cli.steward.policy import read_policy

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from ledger.errors import NotPermitted
 from policies.pairwise_keys import pairwise_key
-from tests.kit.town_of_two import TownOfTwo, town_of_two
+from tests.kit.towns.town_of_two import TownOfTwo, town_of_two
 from tests.kit.waiting import until
 from trust.audit.report import OK
 from trust.cli import main

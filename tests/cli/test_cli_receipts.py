@@ -11,8 +11,8 @@ from playwright.sync_api import Browser
 from ledger.errors import NotFound, ProofInvalid, QueryInvalid
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.receipts import Receipt
-from tests.kit.chromium import launch, new_context
-from tests.kit.town_of_two import TownOfTwo, town_of_two
+from tests.kit.machine.chromium import launch, new_context
+from tests.kit.towns.town_of_two import TownOfTwo, town_of_two
 from trust.cli import main
 from trust.files.keys import read_key, read_post_quantum_key
 from trust.runtime.problems import KINDS

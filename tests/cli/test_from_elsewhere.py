@@ -19,9 +19,9 @@ from click.testing import CliRunner
 
 from ledger import entries as e
 from ledger.errors import MusubiError, NotPermitted, Unavailable
-from tests.kit.town_of_two import FOLDER, TownOfTwo, town_of_two
-from tests.kit.toy_town import PARTNER
-from tests.kit.ways import NAME, Authority, Proxy, tls_front
+from tests.kit.machine.ways import NAME, Authority, Proxy, tls_front
+from tests.kit.towns.town_of_two import FOLDER, TownOfTwo, town_of_two
+from tests.kit.towns.toy_town import PARTNER
 from trust.cli import main
 from trust.log.pins import load_trust, save_trust
 from trust.runtime.problems import KINDS

@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted, TooLarge
 from ledger.notes.note import VerifierKey
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
-from tests.kit.ways import Authority
+from tests.kit.machine.ways import Authority
 from trust.cli import main
 from trust.client.place import Place, make_place
 from trust.files.keys import write_secret

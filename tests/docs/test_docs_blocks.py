@@ -33,8 +33,8 @@ from ledger import entries as e
 from policies.document import Policy, check_document
 from queries.question.tree import decode_query
 from tests.docs.docs_pages import PAGES, REPO, Block, blocks, name_of
-from tests.kit.forks import musubi_for_shells, running_town
-from tests.kit.ports import free_port
+from tests.kit.machine.forks import musubi_for_shells, running_town
+from tests.kit.machine.ports import free_port
 from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import WitnessFile
 from trust.client.place import PlaceSettings

@@ -14,7 +14,7 @@ from litestar import Litestar
 from ledger import entries as e
 from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
 from tests.docs.docs_pages import PAGES, REPO, anchors, blocks, code_words, headings, links, name_of, table_rows
-from tests.kit.running import lay_out
+from tests.kit.towns.running import lay_out
 from trust.audit.report import AuditReport
 from trust.cli import main
 from trust.cli.demo.report import DemoReport

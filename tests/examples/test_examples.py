@@ -12,8 +12,8 @@ import pytest
 
 from ledger import entries as e
 from tests.docs.docs_pages import REPO
-from tests.kit.town_of_two import SQL, TownOfTwo, town_of_two
-from tests.kit.toy_town import PARTNER
+from tests.kit.towns.town_of_two import SQL, TownOfTwo, town_of_two
+from tests.kit.towns.toy_town import PARTNER
 from tests.kit.waiting import PATIENCE
 from trust.log.export import export_log
 from trust.log.source import HttpLog

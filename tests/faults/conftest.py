@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.databases import postgresql_server
+from tests.kit.machine.databases import postgresql_server
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ from sqlalchemy.exc import OperationalError
 import trust.files.durable
 import trust.log.tile_folder
 from ledger.errors import Unavailable
-from tests.kit.running import Running, WitnessLine
+from tests.kit.towns.running import Running, WitnessLine
 
 How = Literal["lost", "unsaid", "torn"]
 WRITES = ("INSERT", "UPDATE", "DELETE")

@@ -28,9 +28,9 @@ from policies.consents.erasure import make_erasure
 from policies.replay import entry_sha256
 from tests.faults.injection import Faults, How
 from tests.kit.amounts import LONG
-from tests.kit.databases import new_database
-from tests.kit.running import Resident, Running, Town, consent_of, lay_out, query, question, replay_log, run
-from tests.kit.toy_town import HEALTH, ORIGIN, policy
+from tests.kit.machine.databases import new_database
+from tests.kit.towns.running import Resident, Running, Town, consent_of, lay_out, query, question, replay_log, run
+from tests.kit.towns.toy_town import HEALTH, ORIGIN, policy
 from tests.kit.waiting import eventually
 from trust.audit.auditor import audit
 from trust.log.pins import Trust

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from ledger import entries as e
 from ledger.notes.receipts import check_receipt
-from tests.kit.town_of_two import TownOfTwo, town_of_two
+from tests.kit.towns.town_of_two import TownOfTwo, town_of_two
 from trust.audit.auditor import audit
 from trust.cli import main
 from trust.files.keys import read_secret

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from ledger import entries as e
-from tests.kit.town_of_two import TownOfTwo, town_of_two
+from tests.kit.towns.town_of_two import TownOfTwo, town_of_two
 from tests.kit.waiting import PATIENCE, random_moment, until
 
 pytestmark = pytest.mark.slow

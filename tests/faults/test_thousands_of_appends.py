@@ -28,11 +28,11 @@ from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import root_hash
 from policies.replay import entry_sha256
 from tests.kit.amounts import amount
-from tests.kit.databases import new_database
-from tests.kit.ports import free_port
-from tests.kit.processes import ServiceProcess, process_of
-from tests.kit.running import Resident, lay_out
-from tests.kit.toy_town import HEALTH
+from tests.kit.machine.databases import new_database
+from tests.kit.machine.ports import free_port
+from tests.kit.machine.processes import ServiceProcess, process_of
+from tests.kit.towns.running import Resident, lay_out
+from tests.kit.towns.toy_town import HEALTH
 from tests.kit.waiting import async_random_moment, breath
 from trust.audit.auditor import audit
 from trust.log.pins import Trust

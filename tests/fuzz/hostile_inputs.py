@@ -34,9 +34,9 @@ from ledger.tlog.tiles import ENTRIES, Tile, TileAppender, TileReader, decode_bu
 from ledger.tlog.tree import Frontier, prove_consistency, prove_inclusion, root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.consents.promises import BrokenPromise, Promise
-from tests.kit.log_builder import LogBuilder
-from tests.kit.promise_town import WITNESSES, PromiseTown
-from tests.kit.toy_town import ORIGIN, key_of
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.promise_town import WITNESSES, PromiseTown
+from tests.kit.towns.toy_town import ORIGIN, key_of
 from trust.files.evidence import check_evidence, parse_evidence
 from trust.log.pins import decode_trust
 from trust.log.source import FolderLog, cut

@@ -13,7 +13,6 @@ MOST_FILES = 12
 FULLER_FOLDERS = {
     "docs/decisions": "one for each decision, for ever, numbered",
     "docs/how-to": "one for each task; docs/README.md puts them in order",
-    "tests/kit": "one for each part that tests play or build",
 }
 """Folders with more files than that, and why it does no harm there."""
 

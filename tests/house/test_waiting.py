@@ -10,7 +10,7 @@ LEAST = 300
 """Seconds below which a limit could be met by a slow machine alone."""
 ARGUED = {
     "audit/test_witness_process.py": "a witness on a made-up network that is slow to answer, and one that never does",
-    "kit/witnesses.py": "a witness that answers by drops",
+    "kit/parties/witnesses.py": "a witness that answers by drops",
     "log/test_tile_folder.py": "a slow disk",
     "service/acts/test_service_keys.py": "a tree that must not be published while one waits for it",
     "service/test_service_several.py": "a client that asks a few times a second; a request to a stopped process is given up",

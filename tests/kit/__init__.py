@@ -1,1 +1,1 @@
-"""What several rooms' tests stand on: towns, nodes, witnesses, processes, a browser, liars."""
+"""What several rooms' tests stand on: waiting, questions, tables; below, towns, logs, parties and machines."""

@@ -11,7 +11,7 @@ from msgspec import Raw, structs
 from ledger import entries as e
 from ledger.canonical import encode as canonical
 from ledger.errors import Malformed, TooLarge
-from tests.kit.histories import town
+from tests.kit.logs.histories import town
 
 hex32 = st.binary(min_size=32, max_size=32).map(bytes.hex)
 aliases = st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True)

@@ -14,7 +14,7 @@ from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInv
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.note import VerifierKey
 from ledger.tlog.tiles import TileAppender, encode_bundle
-from tests.kit.small_trees import tiles_of_size
+from tests.kit.logs.small_trees import tiles_of_size
 from trust.cli import main
 from trust.log.export import Exported, export_log
 from trust.log.pins import Trust

@@ -28,7 +28,7 @@ from ledger.notes.note import VerifierKey
 from ledger.tlog.tiles import ENTRIES, Tile, TileAppender
 from ledger.tlog.tree import Frontier, merkle_root, prove_consistency, prove_inclusion
 from ledger.tlog.verified_tiles import VerifiedTiles
-from tests.kit.small_trees import tiles_of_size
+from tests.kit.logs.small_trees import tiles_of_size
 from trust.log.follower import BATCH_ENTRIES, LogFollower
 from trust.log.source import FolderLog, HttpLog, cut, open_log
 from trust.log.tile_folder import TileFolder

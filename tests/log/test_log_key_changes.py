@@ -15,8 +15,8 @@ from ledger.notes.note import VerifierKey
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.tlog.tiles import TileAppender, TileReader
 from ledger.tlog.tree import prove_inclusion
-from tests.kit.log_builder import LogBuilder
-from tests.kit.toy_town import key_of
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.toy_town import key_of
 from trust.audit.auditor import audit
 from trust.cli import main
 from trust.client.service import ServiceClient

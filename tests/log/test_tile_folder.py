@@ -17,7 +17,7 @@ from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import VerifierKey
 from ledger.tlog.tiles import Tile, TileAppender, TileReader, encode_bundle
 from ledger.tlog.tree import Frontier, root_hash
-from tests.kit.small_trees import tiles_of_size
+from tests.kit.logs.small_trees import tiles_of_size
 from trust.log import tile_folder
 from trust.log.tile_folder import TileFolder
 

@@ -16,8 +16,8 @@ from policies.consents.attestation import make_challenge, make_link
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.local import MAX_NUMBER, combine
 from queries.rounds.messages import Task
-from tests.kit.attacked_node import NODE, OTHER, AttackedNode, entry_of
-from tests.kit.log_builder import LogBuilder
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.parties.attacked_node import NODE, OTHER, AttackedNode, entry_of
 from tests.kit.waiting import until
 from trust.node import links as links_module
 from trust.node.books import Books

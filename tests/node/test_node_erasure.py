@@ -19,9 +19,9 @@ from policies.consents.erasure import ErasedWord
 from policies.pairwise_keys import pairwise_key, public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import HeldLeaf, Share, Task
-from tests.kit.lying_service import ME, Stage, customer, quick_folder, staged
-from tests.kit.residents import seed_of
-from tests.kit.toy_town import ORIGIN, key_of
+from tests.kit.parties.lying_service import ME, Stage, customer, quick_folder, staged
+from tests.kit.towns.residents import seed_of
+from tests.kit.towns.toy_town import ORIGIN, key_of
 from trust.node.backup import back_up, restore
 from trust.node.books import Books, ErasedConsent
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.errors import HistoryForked
-from tests.kit.lying_service import staged
+from tests.kit.parties.lying_service import staged
 from trust.files.evidence import check_evidence, read_evidence
 
 

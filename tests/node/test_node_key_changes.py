@@ -11,9 +11,9 @@ from policies.consents.attestation import make_challenge, make_link
 from policies.consents.bundle import commitment, disclose
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import HeldLeaf, Share
-from tests.kit.lying_service import ME, OTHER, PLACE, Stage, consent_of_person, staged
-from tests.kit.residents import seed_of
-from tests.kit.toy_town import OPERATOR, key_of
+from tests.kit.parties.lying_service import ME, OTHER, PLACE, Stage, consent_of_person, staged
+from tests.kit.towns.residents import seed_of
+from tests.kit.towns.toy_town import OPERATOR, key_of
 from trust.files.keys import read_secret, write_secret
 
 

@@ -12,9 +12,9 @@ from ledger import jws
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
 from policies.consents.bundle import Leaf, commitment, disclose
 from queries.rounds.messages import HeldLeaf, Share, Task
-from tests.kit.log_builder import LogBuilder
-from tests.kit.lying_service import ME, PLACE, LeafLie, Stage, consent_of_person, staged
-from tests.kit.toy_town import scarce
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.parties.lying_service import ME, PLACE, LeafLie, Stage, consent_of_person, staged
+from tests.kit.towns.toy_town import scarce
 from trust.node import process
 
 

@@ -9,8 +9,8 @@ import structlog
 
 from policies.consents.attestation import CHALLENGE_SECONDS, make_challenge, make_link
 from policies.pairwise_keys import pairwise_key, public_hex
-from tests.kit.lying_service import ME, OTHER, SECRETS, Stage, staged
-from tests.kit.residents import seed_of
+from tests.kit.parties.lying_service import ME, OTHER, SECRETS, Stage, staged
+from tests.kit.towns.residents import seed_of
 from tests.kit.waiting import until
 
 Line = Callable[[int], dict[str, str]]

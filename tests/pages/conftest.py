@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.kit.chromium import launch
+from tests.kit.machine.chromium import launch
 
 
 @pytest.fixture(scope="module")  # the driver's event loop must not outlive the module: others run their own

@@ -11,7 +11,7 @@ from ledger.canonical import encode
 from ledger.entries import Genesis, Steward
 from ledger.errors import Malformed, NotPermitted, SignatureInvalid
 from policies.governance import Approval, approve, check_quorum
-from tests.kit.toy_town import ORIGIN, STEWARDS, TEXT, key_of, public, scarce
+from tests.kit.towns.toy_town import ORIGIN, STEWARDS, TEXT, key_of, public, scarce
 
 POLICY = scarce()
 DATA = encode(POLICY)

@@ -21,8 +21,8 @@ from policies.consents.attestation import (
     make_link,
 )
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
-from tests.kit.residents import seed_of
-from tests.kit.toy_town import ORIGIN, key_of
+from tests.kit.towns.residents import seed_of
+from tests.kit.towns.toy_town import ORIGIN, key_of
 
 ANN = pairwise_key(seed_of("ann"), SERVICE)
 EVE = pairwise_key(seed_of("eve"), SERVICE)

@@ -14,7 +14,7 @@ from msgspec import structs
 from ledger.errors import BudgetExceeded, Malformed
 from policies import budgets
 from policies.document import Policy
-from tests.kit.toy_town import scarce
+from tests.kit.towns.toy_town import scarce
 
 ZONE = "Asia/Tokyo"
 START = 1_790_000_000

@@ -18,9 +18,9 @@ from policies.in_force.chunk_tree import ChunkTree
 from policies.in_force.sets import check_in_force, indices_in_force, prove_in_force
 from policies.replay import step
 from tests.kit.amounts import amount
-from tests.kit.histories import Frozen, freeze, thaw
-from tests.kit.log_builder import LogBuilder
-from tests.kit.toy_town import PARTNER, START, scarce
+from tests.kit.logs.histories import Frozen, freeze, thaw
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.toy_town import PARTNER, START, scarce
 
 UNTILS = ["2026-10-31", "2027-03-31", "2028-03-31"]
 CAPS = [30, 60, 200]

@@ -15,9 +15,9 @@ from policies.consents.consent import Consent, General, SubGrant, check_sub_gran
 from policies.consents.revocation import ended_grant, make_revocation, read_revocation
 from policies.document import document_sha256, notice_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
-from tests.kit.residents import CAP, SHOWN_AT, consent_bundle, entry_for, general_of, salts_for, seed_of
-from tests.kit.tampering import signed_anew, with_leaf
-from tests.kit.toy_town import ASKED, ORIGIN, TEXT, scarce
+from tests.kit.logs.tampering import signed_anew, with_leaf
+from tests.kit.towns.residents import CAP, SHOWN_AT, consent_bundle, entry_for, general_of, salts_for, seed_of
+from tests.kit.towns.toy_town import ASKED, ORIGIN, TEXT, scarce
 
 POLICY = scarce()
 SHA256 = document_sha256(POLICY)

@@ -27,9 +27,9 @@ from queries.question.tree import decode_query, query_sha256
 from queries.replay import replay
 from queries.rounds.admission import check_admit, make_admit, offer, plan_of, read_question
 from queries.rounds.messages import Question
-from tests.kit.histories import freeze, ready
-from tests.kit.log_builder import QUERY, LogBuilder
-from tests.kit.toy_town import PARTNER, START, key_of, scarce
+from tests.kit.logs.histories import freeze, ready
+from tests.kit.logs.log_builder import QUERY, LogBuilder
+from tests.kit.towns.toy_town import PARTNER, START, key_of, scarce
 
 
 def question(

@@ -17,9 +17,9 @@ from policies.governance import approve
 from policies.replay import MemoryConsents, State, step
 from queries.replay import replay
 from queries.rounds.messages import Question, Word
-from tests.kit.histories import freeze, ready, thaw, town
-from tests.kit.log_builder import QUERY, LogBuilder
-from tests.kit.toy_town import ORIGIN, PARTNER, START, TEXT, key_of, public, scarce
+from tests.kit.logs.histories import freeze, ready, thaw, town
+from tests.kit.logs.log_builder import QUERY, LogBuilder
+from tests.kit.towns.toy_town import ORIGIN, PARTNER, START, TEXT, key_of, public, scarce
 
 Make = Callable[[LogBuilder], e.AnyEntry]
 

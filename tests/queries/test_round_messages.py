@@ -16,8 +16,8 @@ from queries.replay import check_word
 from queries.rounds import messages as m
 from queries.rounds.admission import plan_of
 from queries.rounds.local import MAX_NUMBER, combine
-from tests.kit.histories import ready
-from tests.kit.toy_town import ASKED, ORIGIN, key_of
+from tests.kit.logs.histories import ready
+from tests.kit.towns.toy_town import ASKED, ORIGIN, key_of
 
 H = "ab" * 32
 LEAF = disclose(Bundle(leaves=[Leaf(salt=H, body="none"), Leaf(salt=H, body="x")]), 1)

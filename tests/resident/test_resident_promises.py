@@ -18,9 +18,9 @@ from ledger.notes.cosignatures import cosign
 from ledger.notes.note import Note, VerifierKey, format_note, parse_note
 from policies.consents.bundle import commitment
 from policies.consents.promises import PROMISE_SECONDS, BrokenPromise, Included, Promise, are_late, check_broken_promise
-from tests.kit.log_builder import LogBuilder
-from tests.kit.promise_town import WITNESSES, PromiseTown, quorum_policy
-from tests.kit.toy_town import ORIGIN, key_of
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.promise_town import WITNESSES, PromiseTown, quorum_policy
+from tests.kit.towns.toy_town import ORIGIN, key_of
 from trust.cli import main
 from trust.client.place import make_place
 from trust.client.wire import RevokeRequest

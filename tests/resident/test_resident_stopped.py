@@ -13,8 +13,8 @@ from ledger.errors import NotPermitted, ProofInvalid, SignatureInvalid
 from policies.governance import approve
 from queries.answers.uses import HolderStopped, Stopped
 from queries.rounds.messages import CaughtUp
-from tests.kit.log_builder import LogBuilder
-from tests.kit.toy_town import ASKED, ORIGIN, STEWARDS, key_of
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.toy_town import ASKED, ORIGIN, STEWARDS, key_of
 from trust.log.follower import LogFollower
 from trust.log.pins import open_genesis
 from trust.log.source import FolderLog

@@ -14,8 +14,8 @@ from ledger.errors import ProofInvalid
 from policies.replay import MemoryConsents, State
 from queries.answers.uses import InForceAt, PossibleUse, Uses
 from queries.replay import replay
-from tests.kit.log_builder import LogBuilder, consent_id
-from tests.kit.toy_town import ORIGIN
+from tests.kit.logs.log_builder import LogBuilder, consent_id
+from tests.kit.towns.toy_town import ORIGIN
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.kit.ports import free_port
+from tests.kit.machine.ports import free_port
 from tests.kit.waiting import PATIENCE, until
 
 APP = """

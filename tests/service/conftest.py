@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.databases import new_database, postgresql_server
-from tests.kit.running import Running, Town, lay_out, run
+from tests.kit.machine.databases import new_database, postgresql_server
+from tests.kit.towns.running import Running, Town, lay_out, run
 
 MakeTown = Callable[..., Town]
 

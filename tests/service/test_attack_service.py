@@ -9,8 +9,8 @@ import pytest
 from msgspec import structs
 
 from ledger import jws
-from tests.kit.running import Resident, Running, lay_out, query, question, refused, run
-from tests.kit.toy_town import MOBILITY
+from tests.kit.towns.running import Resident, Running, lay_out, query, question, refused, run
+from tests.kit.towns.toy_town import MOBILITY
 
 pytestmark = pytest.mark.anyio
 

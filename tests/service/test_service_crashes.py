@@ -14,9 +14,9 @@ import pytest
 
 from ledger import entries as e
 from queries.rounds.messages import transcript_sha256
-from tests.kit.ports import free_port
-from tests.kit.processes import ServiceProcess, process_of
-from tests.kit.running import Resident, lay_out, query, question, replay_log
+from tests.kit.machine.ports import free_port
+from tests.kit.machine.processes import ServiceProcess, process_of
+from tests.kit.towns.running import Resident, lay_out, query, question, replay_log
 from tests.kit.waiting import async_random_moment, breath, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

@@ -18,12 +18,12 @@ import pytest
 
 from ledger import entries as e
 from ledger import jws
-from tests.kit.ports import free_port
-from tests.kit.processes import ServiceProcess, process_of
-from tests.kit.running import Resident, Running, consent_of, lay_out, query, question, refused, replay_log, run
-from tests.kit.toy_town import HOLDERS
+from tests.kit.machine.ports import free_port
+from tests.kit.machine.processes import ServiceProcess, process_of
+from tests.kit.parties.witnesses import witness_at
+from tests.kit.towns.running import Resident, Running, consent_of, lay_out, query, question, refused, replay_log, run
+from tests.kit.towns.toy_town import HOLDERS
 from tests.kit.waiting import PATIENCE, eventually
-from tests.kit.witnesses import witness_at
 
 pytestmark = pytest.mark.anyio
 

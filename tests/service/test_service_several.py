@@ -16,12 +16,12 @@ from sqlalchemy.exc import DBAPIError
 from ledger import entries as e
 from ledger.errors import Unavailable
 from policies.replay import entry_sha256
-from tests.kit.databases import new_database
-from tests.kit.ports import free_port
-from tests.kit.processes import ServiceProcess, service_alone
-from tests.kit.running import Resident, Town, lay_out, query, question, refused, replay_log, run
+from tests.kit.machine.databases import new_database
+from tests.kit.machine.ports import free_port
+from tests.kit.machine.processes import ServiceProcess, service_alone
+from tests.kit.parties.witnesses import witness_at
+from tests.kit.towns.running import Resident, Town, lay_out, query, question, refused, replay_log, run
 from tests.kit.waiting import breath, eventually
-from tests.kit.witnesses import witness_at
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
 from trust.service.database import tables as t

@@ -20,8 +20,8 @@ from policies.log_key_changes import make_log_key_body
 from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import Go, Mine
-from tests.kit.running import Resident, Running, Town, consent_of, lay_out, query, question, run
-from tests.kit.toy_town import FAR_DAY, HEALTH, HOLDERS, MOBILITY, ORIGIN, PARTNERS, STEWARDS
+from tests.kit.towns.running import Resident, Running, Town, consent_of, lay_out, query, question, run
+from tests.kit.towns.toy_town import FAR_DAY, HEALTH, HOLDERS, MOBILITY, ORIGIN, PARTNERS, STEWARDS
 from trust.audit.witness_folder import change_trusted_keys
 from trust.files.keys import new_key
 from trust.runtime.clock import system_clock

@@ -19,7 +19,7 @@ import pytest
 from policies.document import Category
 from queries.question.check import make_plan
 from queries.question.tree import Spend
-from tests.kit.ports import free_neighbours
+from tests.kit.machine.ports import free_neighbours
 from tests.kit.waiting import PATIENCE, until
 from trust.partner.asking import to_query
 from trust.town.document import Town

@@ -16,7 +16,7 @@ from ledger.notes.note import VerifierKey
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.notes.witness_policy import PolicyWitness, WitnessPolicy
 from ledger.tlog.tree import merkle_root
-from tests.kit.small_trees import merkle_path
+from tests.kit.logs.small_trees import merkle_path
 
 LOG, WITNESS = SigningKey(bytes(32)), SigningKey(bytes([1]) * 32)
 LOG_KEY = VerifierKey.ed25519("example.town/log", bytes(LOG.verify_key))

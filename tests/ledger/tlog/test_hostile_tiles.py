@@ -12,7 +12,7 @@ from ledger.tlog.proofs import check_consistency, check_inclusion
 from ledger.tlog.tiles import ENTRIES, Tile, TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency, prove_inclusion, root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
-from tests.kit.small_trees import tiles_of_size
+from tests.kit.logs.small_trees import tiles_of_size
 
 Files = dict[Tile, bytes]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ledger.hashing import EMPTY_ROOT, leaf_hash
 from ledger.tlog.tile_recovery import RecoveredTiles
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileAppender, split_hashes
-from tests.kit.small_trees import tiles_of_size
+from tests.kit.logs.small_trees import tiles_of_size
 
 LARGE = 2 * 65_536 + 700
 """Two whole tiles of level 1, and a right edge on three levels."""

@@ -19,7 +19,7 @@ from ledger.tlog.tiles import (
     tile_at,
 )
 from ledger.tlog.tree import Frontier, prove_consistency, prove_inclusion, root_hash
-from tests.kit.small_trees import merkle_path, tiles_of_size
+from tests.kit.logs.small_trees import merkle_path, tiles_of_size
 
 tiles = st.builds(
     Tile, level=st.integers(-1, 63), index=st.integers(0, 2**55 - 1) | st.integers(0, 1001), width=st.integers(1, 256)

@@ -13,7 +13,7 @@ from ledger.errors import Malformed, NotFound, ProofInvalid
 from ledger.hashing import EMPTY_ROOT, leaf_hash, node_hash
 from ledger.tlog.proofs import check_consistency, check_inclusion
 from ledger.tlog.tree import Frontier, merkle_root, prove_consistency, prove_inclusion, root_hash
-from tests.kit.small_trees import merkle_path
+from tests.kit.logs.small_trees import merkle_path
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="sha3 is not working!")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ledger import jws
 from queries.rounds.messages import Countersign, Share, Task
-from tests.kit.attacked_node import AttackedNode
-from tests.kit.log_builder import LogBuilder
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.parties.attacked_node import AttackedNode
 
 EXPIRED = [("clock", 601), ("poll", 0), ("clock", 0)]
 """The question expires, the node signs past it, and its clock is put back."""

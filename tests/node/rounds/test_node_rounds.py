@@ -10,9 +10,9 @@ from ledger import entries as e
 from ledger import jws
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
-from tests.kit.lying_service import ME, OTHER, Stage, staged
-from tests.kit.residents import seed_of
-from tests.kit.toy_town import key_of
+from tests.kit.parties.lying_service import ME, OTHER, Stage, staged
+from tests.kit.towns.residents import seed_of
+from tests.kit.towns.toy_town import key_of
 
 Lie = Callable[[Stage, int, int], str]
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from queries.rounds.messages import Task
-from tests.kit.lying_service import Stage, staged
+from tests.kit.parties.lying_service import Stage, staged
 from trust.node.books import RoundState
 from trust.node.rounds import steps
 from trust.node.rounds.steps import NodeRounds

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Route
 from ledger.notes import ml_dsa
 from ledger.notes.cosignatures import cosign
 from ledger.notes.note import VerifierKey
-from tests.kit.chromium import new_context
+from tests.kit.machine.chromium import new_context
 from tests.pages.device.verify_cases import ENTRIES, INDEX, POLICY, TIME, Case, World, all_cases, judge, receipt_case
 from trust.pages import static_files
 from trust.pages.static_files import STATIC_FILES

@@ -31,7 +31,7 @@ from ledger.tlog.tree import merkle_root
 from policies.governance import approve
 from policies.log_key_changes import make_log_key_body
 from queries.answers.uses import InForceAt, check_in_force_at, check_use
-from tests.kit.small_trees import merkle_path
+from tests.kit.logs.small_trees import merkle_path
 from trust.log.pins import Trust, decode_trust
 from trust.log.proven_keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
 

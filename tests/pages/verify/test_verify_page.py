@@ -17,8 +17,8 @@ from ledger.notes.receipts import Receipt
 from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.tlog.tree import merkle_root
 from policies.languages import LANGUAGES, PAGE_LANGUAGES
-from tests.kit.chromium import new_context, violations
-from tests.kit.small_trees import merkle_path
+from tests.kit.logs.small_trees import merkle_path
+from tests.kit.machine.chromium import new_context, violations
 from tests.pages.device.verify_cases import ENTRIES as SAMPLES
 from tests.pages.device.verify_cases import (
     LOG,

@@ -11,8 +11,8 @@ from policies.consents.bundle import Bundle, commitment
 from policies.consents.promises import Promise
 from policies.pairwise_keys import public_hex
 from policies.replay import grant_in_force
-from tests.kit.running import Resident, Running, refused, replay_log
-from tests.kit.toy_town import HEALTH
+from tests.kit.towns.running import Resident, Running, refused, replay_log
+from tests.kit.towns.toy_town import HEALTH
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record
 

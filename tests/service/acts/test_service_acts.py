@@ -25,7 +25,7 @@ from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.tree import decode_query
 from queries.rounds.messages import LeavesAnswer, OfferAnswer
-from tests.kit.running import (
+from tests.kit.towns.running import (
     Clock,
     Resident,
     Running,
@@ -38,7 +38,7 @@ from tests.kit.running import (
     replay_log,
     run,
 )
-from tests.kit.toy_town import HOLDERS, MOBILITY, ORIGIN, policy
+from tests.kit.towns.toy_town import HOLDERS, MOBILITY, ORIGIN, policy
 from tests.kit.waiting import eventually, nothing_for
 from trust.service.acts.ask import ask
 from trust.service.acts.grant import grant

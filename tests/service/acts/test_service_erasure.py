@@ -23,8 +23,8 @@ from policies.consents.erasure import ErasedWord, ErasureOrder, Farewell, make_e
 from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import LeavesAnswer
-from tests.kit.running import Resident, Running, consent_of, refused, replay_log
-from tests.kit.toy_town import ORIGIN
+from tests.kit.towns.running import Resident, Running, consent_of, refused, replay_log
+from tests.kit.towns.toy_town import ORIGIN
 from tests.kit.waiting import eventually
 from trust.service.acts.retention import sweep, time_come
 from trust.service.database import tables as t

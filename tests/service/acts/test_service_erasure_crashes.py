@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from policies.consents.erasure import make_erasure
-from tests.kit.ports import free_port
-from tests.kit.processes import ServiceProcess, process_of
-from tests.kit.running import Resident, consent_of, lay_out, replay_log
-from tests.kit.toy_town import ORIGIN
+from tests.kit.machine.ports import free_port
+from tests.kit.machine.processes import ServiceProcess, process_of
+from tests.kit.towns.running import Resident, consent_of, lay_out, replay_log
+from tests.kit.towns.toy_town import ORIGIN
 from trust.service.keys.record_keys import RecordKeys
 
 pytestmark = pytest.mark.anyio

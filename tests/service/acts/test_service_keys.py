@@ -25,7 +25,7 @@ from ledger.tlog.tree import merkle_root
 from policies.consents.promises import Promise
 from policies.log_key_changes import make_log_key_body
 from queries.rounds.messages import Countersign, OfferAnswer, Share, WorkAnswer
-from tests.kit.running import Resident, Running, Town, lay_out, query, question, refused, replay_log, run
+from tests.kit.towns.running import Resident, Running, Town, lay_out, query, question, refused, replay_log, run
 from trust.audit.witness import open_witness
 from trust.audit.witness_folder import change_trusted_keys, trusted_keys
 from trust.files.keys import new_key, new_post_quantum_key, write_secret

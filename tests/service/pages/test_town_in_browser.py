@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 from playwright.sync_api import Browser, Page, Route
 
 from policies.languages import BY_TAG, PAGE_LANGUAGES
-from tests.kit.chromium import new_context, violations
+from tests.kit.machine.chromium import new_context, violations
 from tests.service.pages.town_sample import empty_town, sample_town
 from trust.service.pages.routes import page_routes
 from trust.service.pages.town.model import TownPage

@@ -15,15 +15,15 @@ from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.tlog.tiles import Tile, partial_tiles
 from policies.replay import entry_sha256
-from tests.kit.foreign_witness import foreign_witness
-from tests.kit.go_client import build_go_client, run_go_client
-from tests.kit.ports import free_port
-from tests.kit.processes import ServiceProcess, service_alone
-from tests.kit.running import Resident, Town, lay_out
-from tests.kit.small_trees import tiles_of_size
-from tests.kit.toy_town import ORIGIN
+from tests.kit.logs.small_trees import tiles_of_size
+from tests.kit.machine.ports import free_port
+from tests.kit.machine.processes import ServiceProcess, service_alone
+from tests.kit.parties.foreign_witness import foreign_witness
+from tests.kit.parties.go_client import build_go_client, run_go_client
+from tests.kit.parties.witnesses import WitnessProcess, own_witness, policy_of
+from tests.kit.towns.running import Resident, Town, lay_out
+from tests.kit.towns.toy_town import ORIGIN
 from tests.kit.waiting import PATIENCE
-from tests.kit.witnesses import WitnessProcess, own_witness, policy_of
 from trust.audit.auditor import audit
 from trust.cli import main
 from trust.log.pins import Trust, save_trust

@@ -17,12 +17,23 @@ from ledger.errors import HistoryForked, Unavailable
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from policies.replay import SeenConsents, State
 from queries.replay import replay
-from tests.kit.ports import free_port
-from tests.kit.processes import service_alone
-from tests.kit.running import Resident, Running, Town, WitnessLine, lay_out, query, question, refused, replay_log, run
-from tests.kit.toy_town import ORIGIN
+from tests.kit.machine.ports import free_port
+from tests.kit.machine.processes import service_alone
+from tests.kit.parties.witnesses import witness_at
+from tests.kit.towns.running import (
+    Resident,
+    Running,
+    Town,
+    WitnessLine,
+    lay_out,
+    query,
+    question,
+    refused,
+    replay_log,
+    run,
+)
+from tests.kit.towns.toy_town import ORIGIN
 from tests.kit.waiting import eventually, nothing_for
-from tests.kit.witnesses import witness_at
 from trust.audit.witness import create_witness
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases

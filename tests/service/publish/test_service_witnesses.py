@@ -14,11 +14,19 @@ import httpx
 import pytest
 
 from ledger.notes.receipts import Receipt
-from tests.kit.ports import free_port
-from tests.kit.processes import ServiceProcess, service_alone
-from tests.kit.running import Resident, lay_out
+from tests.kit.machine.ports import free_port
+from tests.kit.machine.processes import ServiceProcess, service_alone
+from tests.kit.parties.witnesses import (
+    HONEST,
+    LIES,
+    LyingWitness,
+    WitnessProcess,
+    lying_witness,
+    own_witness,
+    policy_of,
+)
+from tests.kit.towns.running import Resident, lay_out
 from tests.kit.waiting import PATIENCE, eventually
-from tests.kit.witnesses import HONEST, LIES, LyingWitness, WitnessProcess, lying_witness, own_witness, policy_of
 from trust.files.keys import read_key
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

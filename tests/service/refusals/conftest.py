@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.kit.running import Resident, lay_out, query, question, run
+from tests.kit.towns.running import Resident, lay_out, query, question, run
 from tests.service.refusals.standing import OUTINGS, OUTINGS_2, TIGHT, Standing
 
 

@@ -8,8 +8,8 @@ from msgspec import structs
 
 from policies.consents.bundle import Bundle
 from policies.document import Budget
-from tests.kit.running import Node, Resident, Running, Town, query
-from tests.kit.toy_town import policy
+from tests.kit.towns.running import Node, Resident, Running, Town, query
+from tests.kit.towns.toy_town import policy
 
 TIGHT = policy(
     "tight",

@@ -13,9 +13,9 @@ from policies.consents.bundle import NONE, Bundle, Leaf, leaf_digest
 from policies.consents.consent import General, SubGrant
 from policies.document import Policy
 from policies.pairwise_keys import pairwise_key, public_hex
-from tests.kit.running import Resident, refused
-from tests.kit.tampering import flipped, stretched, unsigned, with_body
-from tests.kit.toy_town import HOLDERS, MOBILITY, policy, text
+from tests.kit.logs.tampering import flipped, stretched, unsigned, with_body
+from tests.kit.towns.running import Resident, refused
+from tests.kit.towns.toy_town import HOLDERS, MOBILITY, policy, text
 from tests.service.refusals.standing import OUTINGS, Make, Standing
 from trust.service.acts.intake import SMALL
 

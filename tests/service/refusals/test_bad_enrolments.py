@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.running import Resident, refused
+from tests.kit.towns.running import Resident, refused
 from tests.service.refusals.standing import Make, Standing
 
 pytestmark = pytest.mark.anyio

@@ -6,8 +6,8 @@ import pytest
 from msgspec import structs
 
 from policies.governance import approve
-from tests.kit.running import refused
-from tests.kit.toy_town import HOLDERS, MOBILITY, ORIGIN, text
+from tests.kit.towns.running import refused
+from tests.kit.towns.toy_town import HOLDERS, MOBILITY, ORIGIN, text
 from tests.service.refusals.standing import Make, Standing
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from ledger import jws
-from tests.kit.running import refused
+from tests.kit.towns.running import refused
 from tests.service.refusals.standing import HOUR, Make, Standing
 
 pytestmark = pytest.mark.anyio

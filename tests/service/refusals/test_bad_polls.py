@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.running import refused
-from tests.kit.tampering import flipped
+from tests.kit.logs.tampering import flipped
+from tests.kit.towns.running import refused
 from tests.service.refusals.standing import HOUR, Make, Standing, signed
 
 pytestmark = pytest.mark.anyio

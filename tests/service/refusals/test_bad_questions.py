@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from ledger import canonical, jws
-from tests.kit.running import query, question, refused
-from tests.kit.tampering import flipped, stretched, unsigned
+from tests.kit.logs.tampering import flipped, stretched, unsigned
+from tests.kit.towns.running import query, question, refused
 from tests.service.refusals.standing import Make, Standing, spend
 
 pytestmark = pytest.mark.anyio

@@ -6,8 +6,8 @@ import pytest
 
 from ledger import canonical
 from policies.consents.bundle import Bundle
-from tests.kit.running import refused
-from tests.kit.tampering import with_body
+from tests.kit.logs.tampering import with_body
+from tests.kit.towns.running import refused
 from tests.service.refusals.standing import Make, Standing
 
 pytestmark = pytest.mark.anyio

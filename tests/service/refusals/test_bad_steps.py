@@ -7,7 +7,7 @@ from msgspec import Raw, structs
 
 from ledger import canonical, jws
 from queries.rounds.messages import Countersign, Share, Word
-from tests.kit.running import refused
+from tests.kit.towns.running import refused
 from tests.service.refusals.standing import Make, Standing, signed
 
 pytestmark = pytest.mark.anyio

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.kit.running import query, question, refused
+from tests.kit.towns.running import query, question, refused
 from tests.service.refusals.standing import Make, Standing, spend
 
 pytestmark = pytest.mark.anyio

@@ -20,8 +20,8 @@ from policies.replay import MemoryConsents, State
 from queries.answers.uses import InForceAt, Stopped, Uses, check_caught_up, check_use
 from queries.replay import replay
 from queries.rounds.messages import CaughtUp
-from tests.kit.running import Resident, Running, query, question, refused, replay_log
-from tests.kit.toy_town import HEALTH, MOBILITY
+from tests.kit.towns.running import Resident, Running, query, question, refused, replay_log
+from tests.kit.towns.toy_town import HEALTH, MOBILITY
 from trust.service.rounds import past_sets
 
 pytestmark = pytest.mark.anyio

@@ -16,8 +16,8 @@ from queries.answers.finish import finish
 from queries.question.check import make_plan
 from queries.question.tree import decode_query
 from queries.rounds.messages import Go, Share, Task, token_sha256
-from tests.kit.running import Running, Town, query, question, refused, replay_log, run
-from tests.kit.toy_town import MOBILITY
+from tests.kit.towns.running import Running, Town, query, question, refused, replay_log, run
+from tests.kit.towns.toy_town import MOBILITY
 from tests.kit.waiting import PATIENCE, nothing_for
 from trust.node.rounds.noise import make_measurement
 from trust.service.store.bell import Bell

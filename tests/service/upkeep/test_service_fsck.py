@@ -28,9 +28,9 @@ from ledger.notes.note import Note, VerifierKey, format_note, parse_note
 from ledger.tlog.tiles import Tile, TileAppender
 from policies.log_key_changes import make_log_key_body
 from policies.replay import entry_sha256
-from tests.kit.running import Town, lay_out
-from tests.kit.small_trees import tiles_of_size
-from tests.kit.toy_town import ORIGIN
+from tests.kit.logs.small_trees import tiles_of_size
+from tests.kit.towns.running import Town, lay_out
+from tests.kit.towns.toy_town import ORIGIN
 from trust.cli import main
 from trust.files.keys import read_key
 from trust.log.export import export_log

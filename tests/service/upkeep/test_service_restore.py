@@ -27,10 +27,21 @@ from policies.consents.bundle import Bundle
 from policies.consents.erasure import Farewell, make_erasure
 from policies.in_force.sets import indices_in_force
 from policies.pairwise_keys import public_hex
-from tests.kit.ports import free_port
-from tests.kit.running import Resident, Running, Town, consent_of, lay_out, query, question, refused, replay_log, run
-from tests.kit.toy_town import ORIGIN
-from tests.kit.witnesses import witness_at
+from tests.kit.machine.ports import free_port
+from tests.kit.parties.witnesses import witness_at
+from tests.kit.towns.running import (
+    Resident,
+    Running,
+    Town,
+    consent_of,
+    lay_out,
+    query,
+    question,
+    refused,
+    replay_log,
+    run,
+)
+from tests.kit.towns.toy_town import ORIGIN
 from trust.files.backups import MANIFEST, read_backup
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record

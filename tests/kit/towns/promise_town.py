@@ -1,6 +1,6 @@
 """A hand-made town whose operator promises revocations, keeps them or lies; real witnesses over real HTTP.
 
-``PromiseTown`` has a log by ``tests.kit.log_builder``, three real witnesses with a clock that the test sets, and a
+``PromiseTown`` has a log by ``tests.kit.logs.log_builder``, three real witnesses with a clock that the test sets, and a
 service that answers a resident's device: it takes a revocation, signs its promise, and appends what it is told to
 append.
 """
@@ -26,10 +26,10 @@ from ledger.tlog.tree import prove_consistency, prove_inclusion
 from policies.consents.bundle import commitment
 from policies.consents.promises import PROMISE_SECONDS, Promise
 from policies.document import document_sha256
-from tests.kit.log_builder import LogBuilder
-from tests.kit.toy_town import OPERATOR, ORIGIN, key_of, scarce
-from tests.kit.web import Answer, web_server
-from tests.kit.witnesses import answers_of
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.machine.web import Answer, web_server
+from tests.kit.parties.witnesses import answers_of
+from tests.kit.towns.toy_town import OPERATOR, ORIGIN, key_of, scarce
 from trust.audit.witness import Witness
 from trust.client.wire import MyConsent, RevokeRequest
 from trust.log.pins import Trust, save_trust

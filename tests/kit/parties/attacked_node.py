@@ -20,9 +20,9 @@ from policies.consents.consent import make_consent
 from policies.document import Policy
 from policies.pairwise_keys import pairwise_key, public_hex
 from queries.rounds.messages import Countersign, Go, HeldLeaf, Share, Task
-from tests.kit.log_builder import LogBuilder
-from tests.kit.residents import seed_of
-from tests.kit.toy_town import ASKED, OPERATOR, ORIGIN, key_of, scarce
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.residents import seed_of
+from tests.kit.towns.toy_town import ASKED, OPERATOR, ORIGIN, key_of, scarce
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
 from trust.node.books import Books

@@ -30,7 +30,19 @@ from queries.replay import replay
 from queries.rounds import messages as m
 from queries.rounds.admission import make_admit, offer, plan_of, read_question
 from queries.rounds.local import combine
-from tests.kit.toy_town import ASKED, OPERATOR, ORIGIN, PARTNER, START, STEWARDS, TEXT, key_of, log_key, public, scarce
+from tests.kit.towns.toy_town import (
+    ASKED,
+    OPERATOR,
+    ORIGIN,
+    PARTNER,
+    START,
+    STEWARDS,
+    TEXT,
+    key_of,
+    log_key,
+    public,
+    scarce,
+)
 from trust.log.pins import Trust, save_trust
 from trust.log.tile_folder import TileFolder
 

@@ -51,7 +51,7 @@ from queries.rounds.messages import (
     WorkAnswer,
     transcript_sha256,
 )
-from tests.kit.toy_town import (
+from tests.kit.towns.toy_town import (
     FAR_DAY,
     HOLDERS,
     IDENTITY,

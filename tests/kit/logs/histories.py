@@ -5,7 +5,7 @@ from functools import cache
 
 from policies.replay import MemoryConsents, State
 from queries.replay import replay
-from tests.kit.log_builder import LogBuilder
+from tests.kit.logs.log_builder import LogBuilder
 
 Frozen = bytes
 

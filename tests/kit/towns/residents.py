@@ -10,7 +10,7 @@ from ledger.entries import Grant
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General, make_consent
 from policies.document import Policy, document_sha256
-from tests.kit.toy_town import ORIGIN, START, scarce
+from tests.kit.towns.toy_town import ORIGIN, START, scarce
 
 SHOWN_AT = START
 UNTIL = "2027-03-31"

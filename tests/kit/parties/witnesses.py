@@ -24,10 +24,10 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.cosignatures import cosign
 from ledger.notes.note import VerifierKey, parse_note
 from ledger.notes.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
-from tests.kit.forks import start_musubi
-from tests.kit.ports import free_port
+from tests.kit.machine.forks import start_musubi
+from tests.kit.machine.ports import free_port
+from tests.kit.machine.web import Answer, served, web_server
 from tests.kit.waiting import PATIENCE, until
-from tests.kit.web import Answer, served, web_server
 from trust.audit.witness import Witness, open_witness
 from trust.audit.witness_folder import make_witness
 

@@ -15,7 +15,7 @@ from ledger.errors import QueryInvalid
 from policies.document import Policy
 from queries.question.tree import Query, Spend
 from queries.rounds.messages import Share
-from tests.kit.forks import ForkedProcesses, running_town
+from tests.kit.machine.forks import ForkedProcesses, running_town
 from tests.kit.waiting import until
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
@@ -29,7 +29,7 @@ from trust.town.loader import load_town
 from trust.town.resident_places import resident_place
 from trust.town.up import client_of, prepare, settle_in
 
-FOLDER = Path(__file__).parents[1] / "towns" / "pair"
+FOLDER = Path(__file__).parents[2] / "towns" / "pair"
 PARTNER = "planner"
 SQL = "SELECT ward, COUNT(DISTINCT resident) AS people, SUM(age) AS years FROM {policy}.people GROUP BY ward"
 

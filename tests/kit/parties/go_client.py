@@ -12,7 +12,7 @@ import pytest
 
 from tests.kit.waiting import PATIENCE
 
-SOURCE = Path(__file__).parents[1] / "interop" / "go_client"
+SOURCE = Path(__file__).parents[2] / "interop" / "go_client"
 GOPATH = Path("/usr/share/gocode")
 
 

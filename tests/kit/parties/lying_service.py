@@ -1,8 +1,8 @@
 """A real node under a service that may lie: everything but the wire is the product's own, and every key is real.
 
 ``Stage`` lays out a node's folder and opens the node of ``bus_co``, whose two HTTP connections end in a
-``LyingService`` on the spot. The service serves a log by ``tests.kit.log_builder``, gives the tasks it is told to, and
-keeps what the node sends. The clock stands where the stage says.
+``LyingService`` on the spot. The service serves a log by ``tests.kit.logs.log_builder``, gives the tasks it is told to,
+and keeps what the node sends. The clock stands where the stage says.
 """
 
 import contextlib
@@ -39,9 +39,9 @@ from queries.rounds.messages import (
     Work,
     WorkAnswer,
 )
-from tests.kit.log_builder import LogBuilder
-from tests.kit.residents import consent_bundle, general_of, salts_for, seed_of
-from tests.kit.toy_town import ASKED, OPERATOR, ORIGIN, key_of, scarce
+from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.towns.residents import consent_bundle, general_of, salts_for, seed_of
+from tests.kit.towns.toy_town import ASKED, OPERATOR, ORIGIN, key_of, scarce
 from trust.files.keys import write_secret
 from trust.log.pins import Trust, save_trust
 from trust.log.source import HttpLog

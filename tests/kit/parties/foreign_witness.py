@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ledger.notes.note import VerifierKey
-from tests.kit.ports import free_port
+from tests.kit.machine.ports import free_port
+from tests.kit.parties.witnesses import WitnessProcess, running_witness
 from tests.kit.waiting import PATIENCE
-from tests.kit.witnesses import WitnessProcess, running_witness
 
 FOREIGN = "aics-witness==0.1.0"
 

@@ -10,10 +10,10 @@ from multiprocessing.process import BaseProcess
 
 import httpx
 
-from tests.kit.forks import start_musubi
-from tests.kit.running import Clock, Running, Town
+from tests.kit.machine.forks import start_musubi
+from tests.kit.parties.witnesses import witness_at
+from tests.kit.towns.running import Clock, Running, Town
 from tests.kit.waiting import PATIENCE, eventually
-from tests.kit.witnesses import witness_at
 
 
 class ServiceProcess(Running):

@@ -1,0 +1,1 @@
+"""What a machine has: processes, ports, databases, web servers, a browser."""
