@@ -1,13 +1,9 @@
 """Fixtures that every room's tests share."""
 
 import os
-import ssl
-from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import pytest
-from httpx._config import create_ssl_context
 from hypothesis import settings
 
 from tests.kit.amounts import LONG
@@ -18,25 +14,6 @@ settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("long", deadline=None, max_examples=1_000, print_blob=True)
 settings.load_profile("long" if LONG else "ci" if os.environ.get("CI") == "true" else "here")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def certificates_read_once() -> Iterator[None]:
-    """Whoever makes an HTTP client reads the machine's certificates anew, which takes longer than most requests."""
-    usual = create_ssl_context()
-
-    def cached(
-        verify: ssl.SSLContext | str | bool = True,
-        cert: tuple[str, str] | str | None = None,
-        trust_env: bool = True,
-    ) -> ssl.SSLContext:
-        of_its_own = trust_env and not {"SSL_CERT_FILE", "SSL_CERT_DIR"}.isdisjoint(os.environ)
-        if verify is True and cert is None and not of_its_own:
-            return usual
-        return create_ssl_context(verify, cert, trust_env)
-
-    with mock.patch("httpx._transports.default.create_ssl_context", cached):
-        yield
 
 
 @pytest.fixture(scope="session")

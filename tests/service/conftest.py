@@ -1,14 +1,15 @@
 """Fixtures for tests of the service: one PostgreSQL for each worker, a fresh database for each town."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
-from tests.kit.machine.databases import new_database, postgresql_server
-from tests.kit.towns.running import Running, Town, lay_out, run
-
-MakeTown = Callable[..., Town]
+from tests.kit.machine.databases import make_tables, new_database, postgresql_server
+from tests.kit.towns.running import MakeTown, Running, Town, lay_out, run
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +33,34 @@ def database(request: pytest.FixtureRequest) -> Callable[[], str]:
     return lambda: new_database(host)
 
 
+@pytest.fixture(scope="session")
+def lay_out_with_tables(database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> MakeTown:
+    """Lays out a town whose database has its tables already: to make them anew takes longer than most tests."""
+    url = database()
+    if url:
+        make_tables(url)
+        parts = make_url(url)
+        host, template = str(parts.query["host"]), str(parts.database)
+
+        def beside(folder: Path, **options: Any) -> Town:
+            return lay_out(folder, new_database(host, template), **options)
+
+        return beside
+    path = tmp_path_factory.mktemp("tables") / "service.sqlite"
+    make_tables(f"sqlite+aiosqlite:///{path}")
+
+    def copied(folder: Path, **options: Any) -> Town:
+        town = lay_out(folder, **options)
+        shutil.copy(path, town.service / path.name)
+        return town
+
+    return copied
+
+
 @pytest.fixture
-def town(tmp_path: Path, database: Callable[[], str]) -> Town:
+def town(tmp_path: Path, lay_out_with_tables: MakeTown) -> Town:
     """A laid-out town that nothing runs of yet."""
-    return lay_out(tmp_path / "town", database())
+    return lay_out_with_tables(tmp_path / "town")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Attacks on the service by those who may talk to it: what they must not reach, they do not."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -9,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from ledger import jws
-from tests.kit.towns.running import Resident, Running, lay_out, query, question, refused, run
+from tests.kit.towns.running import MakeTown, Resident, Running, query, question, refused, run
 from tests.kit.towns.toy_town import MOBILITY
 
 pytestmark = pytest.mark.anyio
@@ -33,8 +32,8 @@ async def test_shares_are_not_handed_out_before_their_answer_is_published(runnin
     assert set(answer.json()["shares"]) == {"bus_co", "clinic"}
 
 
-async def test_one_partner_cannot_take_all_open_rounds(tmp_path: Path, database: Callable[[], str]) -> None:
-    town = lay_out(tmp_path / "town", database(), max_open_rounds_per_partner=2)
+async def test_one_partner_cannot_take_all_open_rounds(tmp_path: Path, lay_out_with_tables: MakeTown) -> None:
+    town = lay_out_with_tables(tmp_path / "town", max_open_rounds_per_partner=2)
     async with run(town) as started:
         running = await started.found()
         for _ in range(2):

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,18 @@ from ledger import jws
 from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import ServiceProcess, process_of
 from tests.kit.parties.witnesses import witness_at
-from tests.kit.towns.running import Resident, Running, consent_of, lay_out, query, question, refused, replay_log, run
+from tests.kit.towns.running import (
+    MakeTown,
+    Resident,
+    Running,
+    consent_of,
+    lay_out,
+    query,
+    question,
+    refused,
+    replay_log,
+    run,
+)
 from tests.kit.towns.toy_town import HOLDERS
 from tests.kit.waiting import PATIENCE, eventually
 
@@ -29,9 +40,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def impatient(tmp_path: Path, database: Callable[[], str]) -> AsyncIterator[Running]:
+async def impatient(tmp_path: Path, lay_out_with_tables: MakeTown) -> AsyncIterator[Running]:
     """A town whose service waits one second for a receipt."""
-    async with run(lay_out(tmp_path / "town", database(), receipt_wait_seconds=1)) as running:
+    async with run(lay_out_with_tables(tmp_path / "town", receipt_wait_seconds=1)) as running:
         yield await running.found()
 
 
@@ -113,10 +124,10 @@ def fill(folder: Path) -> Path:
 
 
 async def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_space(
-    small_disk: Path, database: Callable[[], str]
+    small_disk: Path, lay_out_with_tables: MakeTown
 ) -> None:
     """Nothing can be written down: also where PostgreSQL is elsewhere, the records' keys are here. Nothing is lost."""
-    async with run(lay_out(small_disk / "town", database(), receipt_wait_seconds=1)) as running:
+    async with run(lay_out_with_tables(small_disk / "town", receipt_wait_seconds=1)) as running:
         await running.found()
         resident = Resident()
         await running.enrol(resident)

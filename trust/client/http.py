@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-from ledger.errors import Malformed, NotFound, Unavailable
+from ledger.errors import Malformed, Unavailable
+from trust.runtime.authorities import trusted_authorities
 from trust.runtime.problems import MEDIA_TYPE, error_of
 
 
@@ -23,22 +24,9 @@ def open_http(url: str, *, seconds: float, ca_file: Path | None = None, proxy: s
     for a file that is none, and Malformed where an address is none.
     """
     try:
-        if ca_file is None:
-            return httpx.Client(base_url=url, timeout=seconds, proxy=proxy)
-        return httpx.Client(base_url=url, timeout=seconds, proxy=proxy, verify=_authorities(ca_file))
+        return httpx.Client(base_url=url, timeout=seconds, proxy=proxy, verify=trusted_authorities(ca_file))
     except (httpx.InvalidURL, ValueError):
         raise Malformed("The address of the service, or of the proxy, is no http or https address.") from None
-
-
-def _authorities(ca_file: Path) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=str(ca_file))
-    except FileNotFoundError:
-        raise NotFound(f"There is no file '{ca_file}' with the authority's certificates; correct ca_file.") from None
-    except ssl.SSLError:
-        raise Malformed(f"The file '{ca_file}' holds no certificate in PEM form; correct ca_file.") from None
-    except OSError:
-        raise Unavailable(f"The file '{ca_file}' cannot be read; check its permissions.") from None
 
 
 def call(client: httpx.Client, method: str, path: str, **how: Any) -> httpx.Response:

@@ -17,6 +17,7 @@ from ledger.errors import Malformed, MusubiError, NotFound, TooLarge, Unavailabl
 from ledger.hashing import HASH_BYTES
 from ledger.notes.note import MAX_NOTE_BYTES
 from ledger.tlog.tiles import ENTRIES, MAX_ENTRY_BYTES, Tile
+from trust.runtime.authorities import trusted_authorities
 
 LOG_PREFIX = "/log"
 """Where a service has its log, under its address."""
@@ -74,7 +75,9 @@ class StaticLog:
     def __init__(self, url: str, client: httpx.Client | None = None) -> None:
         self.url = url.rstrip("/")
         self._own = client is None
-        self._client = client or httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False)
+        self._client = client or httpx.Client(
+            timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False, verify=trusted_authorities()
+        )
 
     def close(self) -> None:
         """Close the connections, if they are this object's own."""

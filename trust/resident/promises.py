@@ -48,6 +48,7 @@ from trust.log.follower import LogFollower
 from trust.log.pins import Trust, open_genesis
 from trust.log.source import LogSource
 from trust.log.witness_client import collect_cosignatures
+from trust.runtime.authorities import trusted_authorities
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 
 MAX_FILE_BYTES = 100_000
@@ -216,7 +217,7 @@ class PromiseCheck:
     async def _collect(self) -> list[NoteSignature]:
         size = self._checkpoint.size
         everybody = replace(self._witnesses, quorum=NO_WITNESS)  # do not stop at a quorum: all their times are wanted
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=trusted_authorities()) as client:
             answers = await collect_cosignatures(
                 client,
                 everybody,

@@ -3,11 +3,13 @@
 import asyncio
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import asyncpg
+
+from trust.service.database.engine import Databases
 
 
 @contextmanager
@@ -25,15 +27,30 @@ def postgresql_server() -> Iterator[str]:
         server.cleanup()
 
 
-def new_database(host: str) -> str:
-    """Make an empty database; return its address for the service."""
+def new_database(host: str, template: str = "template1") -> str:
+    """Make a database, empty or a copy of another that nobody uses; return its address for the service."""
     name = f"t{secrets.token_hex(6)}"
 
     async def create() -> None:
         connection = await asyncpg.connect(host=host, user="postgres", database="postgres")
-        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         await connection.close()
 
-    with ThreadPoolExecutor(1) as thread:  # an event loop may be running in this one
-        thread.submit(asyncio.run, create()).result()
+    _run(create())
     return f"postgresql+asyncpg://postgres@/{name}?host={host}"
+
+
+def make_tables(url: str) -> None:
+    """Bring a database to the newest schema."""
+
+    async def migrate() -> None:
+        databases = Databases(url)
+        await databases.migrate()
+        await databases.close()
+
+    _run(migrate())
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    with ThreadPoolExecutor(1) as thread:  # an event loop may be running in this one
+        thread.submit(asyncio.run, work).result()

@@ -186,6 +186,10 @@ def lay_out(folder: Path, database_url: str = "", witness_url: str = "http://wit
     return Town(folder=folder, genesis=genesis, keys=keys, stewards=stewards, database_url=database_url)
 
 
+MakeTown = Callable[..., Town]
+"""``lay_out``, or what does the same and more."""
+
+
 @dataclass
 class Resident:
     """A resident's device."""

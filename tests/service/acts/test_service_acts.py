@@ -3,7 +3,6 @@
 import asyncio
 import stat
 import time
-from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from queries.question.tree import decode_query
 from queries.rounds.messages import LeavesAnswer, OfferAnswer
 from tests.kit.towns.running import (
     Clock,
+    MakeTown,
     Resident,
     Running,
     Town,
@@ -249,9 +249,9 @@ async def test_a_consent_used_at_one_process_is_replayed_at_the_other(running: R
 
 
 async def test_refusals_in_the_ledger_are_capped_for_each_partner_and_day(
-    tmp_path: Path, database: Callable[[], str]
+    tmp_path: Path, lay_out_with_tables: MakeTown
 ) -> None:
-    async with run(lay_out(tmp_path / "town", database(), max_refusals_per_day=3)) as running:
+    async with run(lay_out_with_tables(tmp_path / "town", max_refusals_per_day=3)) as running:
         await running.found()
         before = running.service.store.size
         for number in range(5):
@@ -281,9 +281,9 @@ async def test_a_refused_question_sent_again_is_refused_alike_and_leaves_no_seco
 
 
 async def test_requests_above_the_rate_are_told_so_and_nodes_and_the_log_are_not_limited(
-    tmp_path: Path, database: Callable[[], str]
+    tmp_path: Path, lay_out_with_tables: MakeTown
 ) -> None:
-    async with run(lay_out(tmp_path / "town", database(), requests_per_minute=20)) as running:
+    async with run(lay_out_with_tables(tmp_path / "town", requests_per_minute=20)) as running:
         await running.found()
         for _ in range(30):
             answer = await running.client.get("/v1/policies")
@@ -298,9 +298,9 @@ async def test_requests_above_the_rate_are_told_so_and_nodes_and_the_log_are_not
 
 
 async def test_too_many_open_questions_are_told_so_and_change_nothing(
-    tmp_path: Path, database: Callable[[], str]
+    tmp_path: Path, lay_out_with_tables: MakeTown
 ) -> None:
-    async with run(lay_out(tmp_path / "town", database(), max_open_rounds=2)) as running:
+    async with run(lay_out_with_tables(tmp_path / "town", max_open_rounds=2)) as running:
         await running.found()
         for _ in range(2):
             await running.ask(question(running.town, query()))
@@ -309,9 +309,9 @@ async def test_too_many_open_questions_are_told_so_and_change_nothing(
 
 
 async def test_one_partners_open_questions_do_not_keep_the_others_out(
-    tmp_path: Path, database: Callable[[], str]
+    tmp_path: Path, lay_out_with_tables: MakeTown
 ) -> None:
-    async with run(lay_out(tmp_path / "town", database(), max_open_rounds_per_partner=2)) as running:
+    async with run(lay_out_with_tables(tmp_path / "town", max_open_rounds_per_partner=2)) as running:
         await running.found()
         tokens = [question(running.town, query()) for _ in range(6)]
         answers = await asyncio.gather(*(running.post("/v1/questions", token) for token in tokens))
@@ -322,9 +322,9 @@ async def test_one_partners_open_questions_do_not_keep_the_others_out(
 
 
 async def test_too_much_waiting_work_is_told_so_and_what_was_taken_is_whole(
-    tmp_path: Path, database: Callable[[], str]
+    tmp_path: Path, lay_out_with_tables: MakeTown
 ) -> None:
-    async with run(lay_out(tmp_path / "town", database(), max_pending_acts=4)) as running:
+    async with run(lay_out_with_tables(tmp_path / "town", max_pending_acts=4)) as running:
         await running.found()
         before = running.service.store.size
         tokens = [question(running.town, query()) for _ in range(40)]

@@ -44,6 +44,7 @@ from ledger.tlog.tiles import TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency, root_hash
 from trust.log.tile_folder import TileFolder
 from trust.log.witness_client import collect_cosignatures, fetch_latest
+from trust.runtime.authorities import trusted_authorities
 from trust.runtime.clock import MAX_SKEW_SECONDS
 from trust.runtime.crash_points import reached
 from trust.service import metrics
@@ -95,7 +96,7 @@ class Sequencer:
         self._witnesses_heard = False
         """Whether the quorum's latest checkpoints were compared with our entries since this process began to lead."""
         self._task: asyncio.Task[None] | None = None
-        self._client = httpx.AsyncClient(timeout=witness_timeout)
+        self._client = httpx.AsyncClient(timeout=witness_timeout, verify=trusted_authorities())
 
     async def start(self) -> None:
         """Learn what is published, compare it with what the witnesses know, and begin.
