@@ -16,9 +16,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from ledger import entries as e
-from ledger.errors import MusubiError, NotPermitted, Unavailable
+from ledger.errors import MusubiError, NotPermitted, ProofInvalid, Unavailable
 from tests.kit.machine.ways import NAME, Authority, Proxy, tls_front
 from tests.kit.towns.town_of_two import FOLDER, TownOfTwo, town_of_two
 from tests.kit.towns.toy_town import PARTNER
@@ -266,6 +267,32 @@ def test_without_the_authority_or_the_proxy_a_sentence_says_what_is_missing(here
         )
     finally:
         here.proxy.refuses = False
+
+
+def test_where_the_ledgers_first_entry_is_not_the_pinned_one_nothing_is_asked_signed_or_handed_in(
+    here: Elsewhere, tmp_path: Path
+) -> None:
+    def elsewhere(name: str | int) -> Path:
+        folder = Path(shutil.copytree(here.place(name), tmp_path / str(name)))
+        trust = load_trust(folder / "trust.json")
+        save_trust(structs.replace(trust, genesis_sha256="0" * 64), folder / "trust.json")
+        return folder
+
+    partner, steward, resident = elsewhere(PARTNER), elsewhere("city"), elsewhere(PERSON)
+    policy = tmp_path / "hasty.toml"
+    policy.write_text((FOLDER / "policies" / "hasty.toml").read_text())
+    signature = tmp_path / "city.jws"
+    signature.write_text(here.run("policy", "sign", policy, "--place", steward))  # offline, by the key alone
+    for words in (
+        ["ask", SQL, "--place", partner, "--epsilon", "0.1"],
+        ["ask", SQL, "--place", partner, "--epsilon", "0.1", "--preview"],
+        ["policy", "publish", policy, signature, "--place", steward],
+        ["erase", 1, "--place", steward],
+        ["resident", "--place", resident, "grant", "everyone"],
+        ["resident", "--place", resident, "show"],
+        ["place", "show", "--place", resident],
+    ):
+        assert "is not the pinned one" in here.refused(ProofInvalid, *words), words
 
 
 def test_the_environments_proxy_and_authorities_count_where_the_place_names_none(

@@ -1,8 +1,11 @@
 """A place's files: made with mode 0600, read strictly, and every fault said in a sentence."""
 
+import os
 import shutil
+import signal
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +14,7 @@ from nacl.signing import SigningKey
 from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted, TooLarge
 from ledger.notes.note import VerifierKey
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from tests.kit.machine.forks import forks
 from tests.kit.machine.ways import Authority
 from trust.cli import main
 from trust.client.place import Place, make_place
@@ -115,6 +119,10 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, trust: Trust) 
         (f'service = "{URL}"\nalias = 7', Malformed),
         (f'service = "{URL}"\nproxy = "proxy:3128"', Malformed),
         (f'service = "{URL}"\nsurprise = 1', Malformed),
+        (f'service = "{URL}"\nservice = "{URL}"', Malformed),
+        ('service = "http://user:secret@musubi.example"', Malformed),
+        (f'service = "{URL}"\nproxy = "http://u:ge/heim@proxy.example"', Malformed),
+        (f'service = "{URL}"\nca_file = "/etc/ssl/ca.pem"', Malformed),
         (None, NotFound),
     ],
 )
@@ -130,6 +138,9 @@ def test_settings_that_are_none_are_refused_in_a_sentence_before_anything_else_i
     (sentence,) = err.splitlines()
     assert "place.toml" in sentence
     assert sentence.endswith(".")
+    assert not [
+        word for word in ("regex", "$", "`str`", "Struct", "object", "codec", "ge/", "secret") if word in sentence
+    ]
     with pytest.raises(error):
         _ = Place(folder).trust
 
@@ -191,21 +202,97 @@ def test_init_says_what_is_wrong_and_leaves_nothing_behind(tmp_path: Path, trust
         code, _, err = init(tmp_path / "mine", trust, *words)
         assert code == 2, words
         assert "Error:" in err
-    for words, said in (
+    (tmp_path / "ca.pem").write_text("no certificate")
+    wrong: list[tuple[list[object], str]] = [
         (["--as", "Bus Co"], "alias"),
         (["--as", "bus_co", "--proxy", "user:secret@proxy"], "proxy"),
-        (["--as", "bus_co", "--url", "musubi.example"], "http://"),
-    ):
-        code, _, err = init(tmp_path / "mine", trust, *words)
+        (["--as", "bus_co", "--url", "musubi.example"], "https://"),
+        (["--as", "bus_co", "--url", "http://a\x7fb"], "https://"),
+        (["--as", "bus_co", "--url", "http://a:abc"], "https://"),
+        (["--as", "bus_co", "--ca-file", tmp_path / "ca.pem"], "no certificate"),
+    ]
+    for bad, said in wrong:
+        code, _, err = init(tmp_path / "mine", trust, *bad)
         assert code == KINDS[Malformed].exit_code
         assert said in err
         assert "secret" not in err
+        assert list((tmp_path / "mine").glob("*")) == []
+    shutil.rmtree(tmp_path / "mine", ignore_errors=True)
     (tmp_path / "pins.json").write_text("{}")
     code, _, _ = musubi(
         "place", "init", "--url", URL, "--pins", tmp_path / "pins.json", "--resident", tmp_path / "mine"
     )
     assert code == KINDS[Malformed].exit_code
     assert not (tmp_path / "mine").exists()
+
+
+def _killed_at(fsync: int, folder: Path, trust: Trust) -> None:
+    """Make a place, and be killed at one of its steps that reach the disk."""
+    usual, steps = os.fsync, iter(range(fsync))
+
+    def step(descriptor: Any) -> None:
+        if next(steps, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        usual(descriptor)
+
+    os.fsync = step  # type: ignore[assignment]
+    make_place(folder, service=URL, trust=trust, secret=SECRET, alias="bus_co", authorities=Authority().pem)
+
+
+def test_wherever_init_is_killed_a_place_is_there_or_can_be_made_there(tmp_path: Path, trust: Trust) -> None:
+    for fsync in range(100):
+        folder = tmp_path / str(fsync)
+        process = forks.Process(target=_killed_at, args=(fsync, folder, trust))
+        process.start()
+        process.join()
+        if process.exitcode == 0:
+            break
+        if not (folder / "place.toml").exists():
+            with pytest.raises(NotFound, match="musubi place init"):
+                _ = Place(folder).settings
+            made(folder, trust)
+        assert bytes(Place(folder).key) == SECRET
+        assert not list(folder.glob(".new-*"))
+    assert fsync > 5
+
+
+def test_remains_beside_anything_else_are_left_alone(tmp_path: Path, trust: Trust) -> None:
+    for name in ("photo.jpg", "signing.key"):
+        (folder := tmp_path / name).mkdir()
+        (folder / name).write_text("mine")
+        (folder / ("place.unfinished" if name == "photo.jpg" else "trust.json")).touch()
+        with pytest.raises(NotPermitted, match="not empty"):
+            made(folder, trust)
+        assert (folder / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [".", "place.toml", "trust.json"])
+def test_a_place_that_others_may_change_is_not_used(tmp_path: Path, trust: Trust, name: str) -> None:
+    folder = made(tmp_path / "mine", trust).folder
+    (folder / name).chmod((folder / name).stat().st_mode | 0o020)
+    with pytest.raises(NotPermitted, match="chmod go-w"):
+        _ = Place(folder).settings
+
+
+def test_who_has_lost_a_secret_is_not_told_to_make_another(tmp_path: Path, trust: Trust) -> None:
+    for alias, name in (("bus_co", "signing.key"), (None, "seed.key")):
+        folder = made(tmp_path / name, trust, alias).folder
+        (folder / name).unlink()
+        with pytest.raises(NotFound, match="bring your copy of it back"):
+            _ = Place(folder).public_key
+    folder = made(tmp_path / "nameless", trust).folder
+    (folder / "place.toml").write_text(f'service = "{URL}"\n')
+    with pytest.raises(Malformed, match="alias ="):
+        _ = Place(folder).public_key
+
+
+def test_a_place_signs_for_nobody_but_its_owner(tmp_path: Path, trust: Trust) -> None:
+    everyone = Path(__file__).parents[1] / "towns" / "pair" / "policies" / "everyone.toml"
+    code, _, err = musubi(
+        "policy", "sign", everyone, "--place", made(tmp_path / "a", trust).folder, "--steward", "city"
+    )
+    assert code == 2
+    assert "--key" in err
 
 
 def test_a_place_is_found_by_option_then_environment_then_the_current_folder(

@@ -12,10 +12,9 @@ from ledger import entries as e
 from ledger.errors import MusubiError, NotPermitted, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.evidence import make_split_view
 from ledger.notes.note import VerifierKey
-from ledger.notes.receipts import Receipt, check_receipt
+from ledger.notes.receipts import check_receipt
 from ledger.tlog.tiles import TileAppender, TileReader
-from ledger.tlog.tree import prove_inclusion
-from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.logs.log_builder import LogBuilder, receipt_of
 from tests.kit.towns.toy_town import key_of
 from trust.audit.auditor import audit
 from trust.cli import main
@@ -197,14 +196,6 @@ def test_a_kept_checkpoint_that_is_signed_by_nobody_is_found_out_once_the_keys_a
 
 
 # Receipts.
-
-
-def receipt_of(town: LogBuilder, folder: Path, index: int) -> Receipt:
-    note = (folder / "checkpoint").read_bytes()
-    size = int(note.split(b"\n", 2)[1])
-    return Receipt(
-        index=index, proof=prove_inclusion(index, size, TileReader(FolderLog(folder).read_tile, size)), checkpoint=note
-    )
 
 
 def proven(town: LogBuilder, folder: Path, *changes: int) -> ProvenLogKeys:

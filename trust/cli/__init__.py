@@ -53,7 +53,7 @@ class _Musubi(click.Group):
         except OSError as error:
             if error.filename is None or error.strerror is None:
                 raise
-            reason = f"'{error.filename}' cannot be read or written: {error.strerror.lower()}. Choose another place."
+            reason = f"'{error.filename}' cannot be read or written: {error.strerror.lower()}. Check its name and permissions."
             _end(Unavailable(reason), as_json=ctx.meta[AS_JSON])
 
 

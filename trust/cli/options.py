@@ -79,6 +79,8 @@ def signer_of(origin: str | None, steward: str | None, key: Path | None, folder:
     if origin is not None and steward is not None and key is not None:
         return Signer(origin, steward, read_key(key))
     place = find_place(folder)
+    if key is None and steward is not None and steward != place.alias:
+        raise click.UsageError(f"The place is that of '{place.alias}'; for '{steward}' name that steward's --key, too.")
     return Signer(
         place.trust.origin if origin is None else origin,
         place.alias if steward is None else steward,

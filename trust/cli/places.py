@@ -2,7 +2,6 @@
 
 import secrets
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -11,6 +10,7 @@ from ledger.errors import MusubiError
 from trust.cli.hints import program
 from trust.cli.options import File, JsonOption, PlaceOption
 from trust.cli.tables import console
+from trust.client.addresses import without_password
 from trust.client.place import Place, make_place
 from trust.files.keys import read_secret
 from trust.log.pins import load_trust
@@ -106,7 +106,7 @@ def show(place: Place, *, as_json: bool) -> None:
         shown = {"service": place.service, "log": trust.origin, "alias": settings.alias, "public_key": public}
         click.echo(msgspec.json.encode({**shown, "answers": fault is None, "standing": answer}).decode())
     else:
-        way = "" if settings.proxy is None else f", through the proxy {_without_password(settings.proxy)}"
+        way = "" if settings.proxy is None else f", through the proxy {without_password(settings.proxy)}"
         way += "" if settings.ca_file is None else f", by the certificates in {settings.ca_file}"
         for name, value in (
             ("Whose", "a resident's" if settings.alias is None else settings.alias),
@@ -127,8 +127,9 @@ def _asked(place: Place) -> str:
         if place.is_resident:
             return "its log is the pinned one"
         for steward in genesis.stewards:
-            if (steward.alias, steward.key) == (place.alias, place.public_key):
-                return f"'{place.alias}' is a steward, with this key"
+            if steward.alias == place.alias:
+                own = steward.key == place.public_key
+                return f"'{place.alias}' is a steward, with {'this key' if own else 'another key than this'}"
         member = client.members().get(place.alias)
     if member is None:
         return f"'{place.alias}' is not registered yet"
@@ -137,9 +138,3 @@ def _asked(place: Place) -> str:
     if member.key != place.public_key:
         return f"'{place.alias}' is registered with another key than this"
     return f"'{place.alias}' is registered with this key ({', '.join(member.roles)})"
-
-
-def _without_password(address: str) -> str:
-    parts = urlsplit(address)
-    port = "" if parts.port is None else f":{parts.port}"
-    return f"{parts.scheme}://{parts.hostname}{port}"

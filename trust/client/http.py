@@ -2,7 +2,8 @@
 
 An office often lets nothing out but through its proxy, and vouches for its own servers with a certificate authority of
 its own. So whoever calls may name a proxy and a file with the authority's certificates. Without them the environment
-counts, as ``httpx`` reads it: ``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
+counts, as ``httpx`` reads it: ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and
+``SSL_CERT_DIR``. A proxy is one for HTTP; SOCKS is not spoken.
 """
 
 import ssl
@@ -26,7 +27,15 @@ def open_http(url: str, *, seconds: float, ca_file: Path | None = None, proxy: s
     try:
         return httpx.Client(base_url=url, timeout=seconds, proxy=proxy, verify=trusted_authorities(ca_file))
     except (httpx.InvalidURL, ValueError):
-        raise Malformed("The address of the service, or of the proxy, is no http or https address.") from None
+        raise Malformed(
+            "The address of the service, of the proxy, or of the one that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names, is "
+            "no http or https address."
+        ) from None
+    except ImportError:  # what it takes to speak SOCKS is not among what Musubi installs
+        raise Malformed(
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names a SOCKS proxy; name one that speaks HTTP, or leave the service "
+            "out with NO_PROXY."
+        ) from None
 
 
 def call(client: httpx.Client, method: str, path: str, **how: Any) -> httpx.Response:

@@ -22,43 +22,44 @@ else's; whoever has the folder can act as that owner.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 from nacl.signing import SigningKey
 
 from ledger.entries import Alias
-from ledger.errors import Malformed, NotFound, NotPermitted, Unavailable
+from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted, Unavailable
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from trust.client.addresses import check_proxy_address, check_service_address
 from trust.client.http import open_http
 from trust.client.service import ServiceClient
-from trust.files.durable import write_whole
+from trust.files.durable import HALF_WRITTEN, sync_folder, write_whole
 from trust.files.keys import read_key, read_secret, write_secret
 from trust.log.pins import TRUST_FILE, Trust, load_trust, save_trust
 from trust.log.source import TIMEOUT_SECONDS, HttpLog
+from trust.runtime.authorities import trusted_authorities
 
 SETTINGS = "place.toml"
+UNFINISHED = "place.unfinished"
+"""The settings while the place is being made: they get their name last."""
 SIGNING_KEY = "signing.key"
 SEED = "seed.key"
 CA_FILE = "ca.pem"
 MAX_SETTINGS_BYTES = 10_000
 
-Address = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?\Z", max_length=500)]
-"""An address, http or https; a path may follow the host."""
-
 
 class PlaceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """``place.toml``. Without an alias the place is a resident's."""
 
-    service: Address
-    alias: Alias | None = None
-    ca_file: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
-    proxy: Address | None = None
+    service: str
+    alias: str | None = None
+    ca_file: str | None = None
+    proxy: str | None = None
 
 
 class Place:
@@ -74,19 +75,24 @@ class Place:
 
     @cached_property
     def settings(self) -> PlaceSettings:
-        """Read ``place.toml``; raises NotFound, Malformed or Unavailable."""
+        """Read ``place.toml``; raises NotFound, Malformed, Unavailable, or NotPermitted where others may change it."""
         try:
             with (self.folder / SETTINGS).open("rb") as file:
                 data = file.read(MAX_SETTINGS_BYTES)
-            return msgspec.toml.decode(data, type=PlaceSettings)
+            self._check_owned()
         except (FileNotFoundError, NotADirectoryError):
+            unfinished = (self.folder / UNFINISHED).exists()
             raise NotFound(
-                f"'{self.folder}' is no place: it has no {SETTINGS}. Make one with `musubi place init`."
+                f"The making of the place in '{self.folder}' was broken off; run `musubi place init` on it again."
+                if unfinished
+                else f"'{self.folder}' is no place: it has no {SETTINGS}. Make one with `musubi place init`."
             ) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Malformed(f"The {SETTINGS} in '{self.folder}' cannot be read: {error}.") from None
         except OSError:
             raise Unavailable(f"The {SETTINGS} in '{self.folder}' cannot be read; check its permissions.") from None
+        try:
+            return _check(_decode(data))
+        except Malformed as error:
+            raise Malformed(f"The {SETTINGS} in '{self.folder}' cannot be used. {error.message}") from None
 
     @property
     def service(self) -> str:
@@ -115,6 +121,7 @@ class Place:
     def key(self) -> SigningKey:
         """A member's or steward's signing key; raises NotPermitted at a resident's, and what ``read_key`` does."""
         _ = self.alias
+        self._check_kept(SIGNING_KEY, "a new key counts only once the stewards have registered it")
         return read_key(self.folder / SIGNING_KEY)
 
     @cached_property
@@ -122,6 +129,12 @@ class Place:
         """A resident's seed; raises NotPermitted at another's place, and what ``read_secret`` does."""
         if not self.is_resident:
             raise NotPermitted(f"This place is that of '{self.alias}'; the command needs a resident's place.")
+        if not (self.folder / SEED).exists() and (self.folder / SIGNING_KEY).exists():
+            raise Malformed(
+                f"The {SETTINGS} in '{self.folder}' names no alias, as at a resident's, but the folder holds a member's "
+                f'or steward\'s {SIGNING_KEY}; bring the line back: alias = "…".'
+            )
+        self._check_kept(SEED, "where it is lost, the identity office replaces the lost device")
         return read_secret(self.folder / SEED)
 
     @property
@@ -139,6 +152,18 @@ class Place:
         if not self.is_resident:
             raise NotPermitted(f"This place is that of '{self.alias}'; the command needs a resident's place.")
         return self.folder / "promises"
+
+    def _check_kept(self, name: str, otherwise: str) -> None:
+        if not (self.folder / name).exists():
+            raise NotFound(f"There is no {name} in '{self.folder}'; bring your copy of it back: {otherwise}.")
+
+    def _check_owned(self) -> None:
+        """Refuse what others could have changed: whom to call, and what is pinned."""
+        for path in (self.folder, *(self.folder / name for name in (SETTINGS, TRUST_FILE, CA_FILE))):
+            if path.exists() and path.stat().st_mode & 0o022:
+                raise NotPermitted(
+                    f"Others may change '{path}'; look whether it is as it was, and run chmod go-w on it."
+                )
 
     @property
     def _ca_file(self) -> Path | None:
@@ -169,36 +194,79 @@ def make_place(
     """Make a place in a new or empty folder: a member's or steward's with an alias, a resident's without.
 
     ``secret`` is the signing key or the seed, 32 bytes; ``authorities`` what ``ca.pem`` is to hold. Raises Malformed
-    where an address or the alias is none, NotPermitted where the folder holds something, and Unavailable. A crash
-    leaves a folder without ``place.toml``, which nothing takes for a place.
+    where an address, the alias or the authorities are none, NotPermitted where the folder holds something, and
+    Unavailable. A crash leaves a folder that nothing takes for a place, and in which one can be made again.
     """
-    settings = PlaceSettings(
-        service=_checked(service, Address, f"The service's address {_ADDRESS}"),
-        alias=None if alias is None else _checked(alias, Alias, f"The alias '{alias}' is none: {_ALIAS}"),
-        ca_file=None if authorities is None else CA_FILE,
-        proxy=None if proxy is None else _checked(proxy, Address, f"The proxy's address {_ADDRESS}"),
+    settings = _check(
+        PlaceSettings(service=service, alias=alias, ca_file=None if authorities is None else CA_FILE, proxy=proxy)
     )
-    if folder.exists() and any(folder.iterdir()):
-        raise NotPermitted(f"The folder '{folder}' is not empty; choose another one for the new place.")
+    # What JSON writes as text is text in TOML too, once no control character is in it, and no sign is half of a pair.
+    values = msgspec.to_builtins(settings).items()
+    lines = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values)
+    _clear_unfinished(folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)  # an empty folder may have been there, open to others
-    save_trust(trust, folder / TRUST_FILE)
-    if authorities is not None:
-        write_whole(folder / CA_FILE, authorities)
-    write_secret(folder / (SEED if alias is None else SIGNING_KEY), secret)
-    lines = [
-        f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in msgspec.to_builtins(settings).items()
-    ]
-    write_whole(folder / SETTINGS, "".join(lines).encode())
+    write_whole(folder / UNFINISHED, lines.encode())
+    try:
+        if authorities is not None:
+            write_whole(folder / CA_FILE, authorities)
+            trusted_authorities(folder / CA_FILE)
+        save_trust(trust, folder / TRUST_FILE)
+        write_secret(folder / (SEED if alias is None else SIGNING_KEY), secret)
+        (folder / UNFINISHED).rename(folder / SETTINGS)
+        sync_folder(folder)
+    except (MusubiError, OSError):
+        _clear_unfinished(folder)
+        raise
     return Place(folder)
 
 
-_ADDRESS = "has to begin with http:// or https://, and to have no spaces in it."
-_ALIAS = "it begins with a small letter, and small letters, digits and '_' may follow, 32 in all."
+def _clear_unfinished(folder: Path) -> None:
+    """Make a folder empty in which the making of a place was broken off: nobody was told of that secret yet.
+
+    Raises NotPermitted where it holds anything else, and leaves that alone.
+    """
+    if not folder.exists():
+        return
+    left = [path for path in folder.iterdir() if not path.name.startswith(HALF_WRITTEN)]
+    names = {path.name for path in left}
+    if names and not {UNFINISHED} <= names <= {UNFINISHED, TRUST_FILE, CA_FILE, SIGNING_KEY, SEED}:
+        raise NotPermitted(f"The folder '{folder}' is not empty; choose another one for the new place.")
+    for path in (*folder.glob(f"{HALF_WRITTEN}*"), *left):
+        if path.name != UNFINISHED:
+            path.unlink()
+    (folder / UNFINISHED).unlink(missing_ok=True)  # last: a crash leaves the mark as long as anything is left
 
 
-def _checked(value: str, type_: Any, sentence: str) -> str:
+def _check(settings: PlaceSettings) -> PlaceSettings:
+    """Return settings that can be used; raise Malformed."""
+    check_service_address(settings.service)
+    if settings.proxy is not None:
+        check_proxy_address(settings.proxy)
     try:
-        return str(msgspec.convert(value, type_))
+        msgspec.convert(settings.alias, Alias | None)
     except msgspec.ValidationError:
-        raise Malformed(sentence) from None
+        raise Malformed(
+            "The alias is none: it begins with a small letter, and small letters, digits and '_' may follow, 32 in all."
+        ) from None
+    if settings.ca_file is not None and settings.ca_file != Path(settings.ca_file).name:
+        raise Malformed("The file 'ca_file' lies in the place's own folder; name it without a folder.")
+    return settings
+
+
+def _decode(data: bytes) -> PlaceSettings:
+    """Read ``place.toml``'s bytes; raise Malformed with a sentence for people."""
+    try:
+        return msgspec.toml.decode(data, type=PlaceSettings)
+    except UnicodeDecodeError:
+        raise Malformed("It is no text in UTF-8.") from None
+    except msgspec.ValidationError as error:
+        said = str(error)
+        if named := re.search(r"unknown field `(.*)`", said):
+            raise Malformed(f"It has a line '{named[1]}' that no place knows; take it out.") from None
+        if named := re.search(r"missing required field `(\w+)`", said):
+            raise Malformed(f"It has no line '{named[1]}'; bring it back.") from None
+        name = (re.search(r"\$\.(\w+)", said) or ["", "a line"])[1]
+        raise Malformed(f"What it says of '{name}' is no text in quotation marks.") from None
+    except msgspec.DecodeError as error:
+        raise Malformed(f"It is no TOML: {error}.") from None

@@ -53,11 +53,16 @@ class Proven(Struct, frozen=True, kw_only=True):
 
 
 class ServiceClient:
-    """One service, and the pins by which its word is checked."""
+    """One service, and the pins by which its word is checked.
+
+    Before its first call it holds the ledger's first entry against the pins: to another town's ledger nothing is said.
+    Every method raises ProofInvalid where that entry is not the pinned one.
+    """
 
     def __init__(self, url: str, trust: Trust, *, ca_file: Path | None = None, proxy: str | None = None) -> None:
         self.trust = trust
         self._log_keys = trust.log_keys.history
+        self._genesis: e.Genesis | None = None
         self._http = open_http(url, seconds=WAIT_SECONDS, ca_file=ca_file, proxy=proxy)
 
     def __enter__(self) -> Self:
@@ -92,16 +97,20 @@ class ServiceClient:
         return canonical.decode(self.send(path, token).encode(), type_, "answer")
 
     def _call(self, method: str, path: str, **how: Any) -> httpx.Response:
+        self.genesis()
         return call(self._http, method, path, **how)
+
+    def _get_proven(self, path: str) -> bytes:
+        """Get what the pins prove or disprove by themselves, the first entry with the rest."""
+        return call(self._http, "GET", path).content
 
     # What anyone may read
 
     def genesis(self) -> e.Genesis:
-        """Return the ledger's first entry, which names the stewards, proven and held against the pinned hash.
-
-        Raises ProofInvalid where it is another.
-        """
-        return open_genesis(self.prove(0).data, self.trust.genesis_sha256)
+        """Return the ledger's first entry, which names the stewards, proven and held against the pinned hash."""
+        if self._genesis is None:
+            self._genesis = open_genesis(self._prove(0).data, self.trust.genesis_sha256)
+        return self._genesis
 
     def policies(self) -> dict[str, Policy]:
         """Return the current policies by id; their hashes are checked against the documents."""
@@ -122,8 +131,12 @@ class ServiceClient:
 
     def prove(self, index: int) -> Proven:
         """Fetch one entry and its receipt, and check log signature, witnesses and inclusion. Raises ProofInvalid."""
-        receipt = Receipt.parse(self._call("GET", paths.at(paths.RECEIPT, index=index)).content)
-        data = self._call("GET", paths.at(paths.ENTRY, index=index)).content
+        self.genesis()
+        return self._prove(index)
+
+    def _prove(self, index: int) -> Proven:
+        receipt = Receipt.parse(self._get_proven(paths.at(paths.RECEIPT, index=index)))
+        data = self._get_proven(paths.at(paths.ENTRY, index=index))
         if receipt.index != index:
             raise ProofInvalid("The receipt is for another entry.")
         self._check_receipt(receipt, data)
@@ -142,7 +155,7 @@ class ServiceClient:
 
         Raises SignatureInvalid, ProofInvalid and the like where one is not.
         """
-        proven = decode_log_keys(self._call("GET", paths.LOG_KEYS).content)
+        proven = decode_log_keys(self._get_proven(paths.LOG_KEYS))
         return check_log_keys(proven, self.trust.log_keys, self.trust.witnesses)
 
     def members(self) -> dict[str, MemberBody]:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from ledger.errors import Unavailable
 
+HALF_WRITTEN = ".new-"
+"""How the name of a file begins that was not written whole; nobody reads it."""
+
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write a file, or replace it: a crash leaves the old file or the new one, never a mixture. Raises Unavailable."""
@@ -31,7 +34,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
 def _write(path: Path, data: bytes, mode: int, name: Callable[[Path], object]) -> None:
     """Write to a file of another name, give it its own by ``name``, and leave nothing behind where that fails."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=HALF_WRITTEN, dir=path.parent)
     written = Path(temporary)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -5,7 +5,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
-from ledger.errors import Malformed, NotFound, NotPermitted
+from ledger.errors import Malformed, NotFound, NotPermitted, Unavailable
 from ledger.notes import ml_dsa
 from trust.files.durable import write_new
 
@@ -21,17 +21,22 @@ def write_secret(path: Path, secret: bytes) -> None:
 
 
 def read_secret(path: Path) -> bytes:
-    """Read a 32-byte secret; refuse a file that others may read."""
+    """Read a 32-byte secret; refuse a file that others may read.
+
+    Raises NotPermitted, NotFound, Malformed or Unavailable.
+    """
     try:
         if path.stat().st_mode & 0o077:
             raise NotPermitted(f"The key file '{path.name}' may be read by others; run chmod 600 on it.")
         secret = bytes.fromhex(path.read_text("ascii").strip())
     except FileNotFoundError:
         raise NotFound(f"The key file '{path.name}' is not there; make it with `musubi keys new`.") from None
+    except OSError:
+        raise Unavailable(f"The key file '{path.name}' cannot be read; check that it is a file that you own.") from None
     except ValueError:
-        raise Malformed(f"The key file '{path.name}' is not hexadecimal.") from None
+        secret = b""
     if len(secret) != 32:
-        raise Malformed(f"The key file '{path.name}' does not hold 32 bytes.")
+        raise Malformed(f"The key file '{path.name}' is not one line of 64 hexadecimal digits; bring your copy back.")
     return secret
 
 

@@ -1,4 +1,4 @@
-r"""What a node or an auditor pins before it believes anything: one small public file, ``trust.json``.
+r"""What whoever checks a log pins before believing anything of it: one small public file, ``trust.json``.
 
 ::
 
@@ -110,10 +110,14 @@ def load_trust(path: Path) -> Trust:
     try:
         with path.open("rb") as file:
             return decode_trust(file.read(MAX_TRUST_BYTES + 1))
+    except Malformed as error:
+        raise Malformed(
+            f"'{path}' is no trust file: {error.message} Ask a steward for the town's trust.json."
+        ) from None
     except FileNotFoundError:
-        raise NotFound("There is no trust file there; ask a steward for the town's trust.json.") from None
+        raise NotFound(f"There is no trust file '{path}'; ask a steward for the town's trust.json.") from None
     except OSError:
-        raise Unavailable("The trust file cannot be read; check its permissions.") from None
+        raise Unavailable(f"The trust file '{path}' cannot be read; check its permissions.") from None
 
 
 def save_trust(trust: Trust, path: Path) -> None:

@@ -20,8 +20,10 @@ from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.cosignatures import cosign
 from ledger.notes.log_keys import LogKeys
 from ledger.notes.note import Note, VerifierKey, format_note, parse_note
+from ledger.notes.receipts import Receipt
 from ledger.notes.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
-from ledger.tlog.tiles import TileAppender
+from ledger.tlog.tiles import TileAppender, TileReader
+from ledger.tlog.tree import prove_inclusion
 from policies.document import Policy
 from policies.governance import approve
 from policies.log_key_changes import make_log_key_body
@@ -44,6 +46,7 @@ from tests.kit.towns.toy_town import (
     scarce,
 )
 from trust.log.pins import Trust, save_trust
+from trust.log.source import FolderLog
 from trust.log.tile_folder import TileFolder
 
 QUERY: dict[str, Any] = {
@@ -336,3 +339,12 @@ class LogBuilder:
         files.write_tiles(appender.append(chosen))
         files.write_checkpoint(self.checkpoint(len(chosen), appender.root(), **how))
         save_trust(self.trust, folder / "trust.json")
+
+
+def receipt_of(town: LogBuilder, folder: Path, index: int) -> Receipt:
+    """Return an entry's receipt, made from the log that was published into a folder."""
+    note = (folder / "checkpoint").read_bytes()
+    size = int(note.split(b"\n", 2)[1])
+    return Receipt(
+        index=index, proof=prove_inclusion(index, size, TileReader(FolderLog(folder).read_tile, size)), checkpoint=note
+    )
