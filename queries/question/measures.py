@@ -2,8 +2,7 @@
 
 A class says its form in the tree and in SQL, the primitives that it is computed from and how far one resident moves
 them, how the released numbers become values with intervals, and what people read. A new measure is one more class in
-``MEASURES`` (and its fields in ``MeasureAsked``); beside this file it touches ``trust.node.data.compute``, if it needs
-a primitive that no holder computes yet, the translations of its words, and docs/reference/question-language.md.
+``MEASURES`` (and its fields in ``MeasureAsked``); docs/contributing.md lists what else it touches.
 
 ==========  =======================================  ============================================
 primitive   one cell holds                           name

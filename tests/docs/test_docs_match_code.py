@@ -104,10 +104,13 @@ def test_every_option_in_the_table_is_an_option_of_its_commands() -> None:
             walk(sub, f"{name} {sub.name}".strip())
 
     walk(main, "")
+    for_machines = set()
     for row in table_rows(REFERENCE / "command-line.md", "Options worth knowing"):
         option = code_words(row[0])[0].split()[0]
         for command in code_words(row[1]):
             assert option in options[command], (option, command)
+        for_machines |= set(code_words(row[1])) if option == "--json" else set()
+    assert for_machines == {command for command, own in options.items() if "--json" in own}
 
 
 def test_every_make_target_is_in_the_table_of_targets() -> None:

@@ -62,7 +62,7 @@ def make_policy(*, rows: int = 10, walks_rows: int = 1, holders: int = 1, **limi
         yearly_caps=[1],
         views=[rides, walks],
         budget=Budget(delta="0.000001", window="month", per_window=10**9, life=10**9, per_partner=10**9),
-        limits=Limits(**{"cells": 100, "measures": 8, "charge": 10**10} | limits),
+        limits=Limits(**{"cells": 100, "measures": 16, "charge": 10**10} | limits),
         aggregation="local",
         reuse=0,
     )

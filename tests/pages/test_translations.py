@@ -8,7 +8,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
-from policies.languages import BY_TAG, PAGE_LANGUAGES
+from policies.languages import BY_TAG, PAGE_LANGUAGES, SOURCE_LANGUAGE
 from trust.pages.translations import LOCALES, choose_language, load_language
 
 PAGES = LOCALES.parent
@@ -63,6 +63,14 @@ def test_a_translation_uses_no_placeholder_that_its_message_lacks(tag: str) -> N
             assert set(re.findall(r"%\(\w+\)s", text)) <= set(re.findall(r"%\(\w+\)s", ids)), message.id
             if isinstance(message.id, str):
                 assert set(re.findall(r"%\(\w+\)s", text)) == set(re.findall(r"%\(\w+\)s", ids)), message.id
+
+
+@pytest.mark.parametrize("tag", [tag for tag in PAGE_LANGUAGES if tag != SOURCE_LANGUAGE])
+def test_no_other_language_has_the_english_words(tag: str) -> None:
+    """A name or a sign may be the same everywhere; hardly a sentence is."""
+    sentences = [message for message in _messages(tag) if len(_texts(message.id)[0].split()) > 3]
+    assert len(sentences) > 40
+    assert [message.id for message in sentences if _texts(message.string)[0] == _texts(message.id)[0]] == []
 
 
 def test_japanese_is_written_in_japanese_and_in_the_polite_form() -> None:

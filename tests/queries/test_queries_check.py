@@ -12,14 +12,23 @@ from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked, measure_of
 from queries.question.plan import Plan
 from queries.question.tree import Filter, Query, Spend, Within
-from tests.kit.questions import ALL_MEASURES, make_policy, make_query, plan_of
+from tests.kit.questions import make_policy, make_query, plan_of
 
 COUNT = MeasureAsked(as_="n", count="rows")
 POLICY = make_policy()
 
 
 def test_a_plan_shares_primitives_between_measures_and_keeps_the_asked_order() -> None:
-    plan = plan_of(POLICY, *ALL_MEASURES, MeasureAsked(as_="again", sum="fare"), group_by=["ward", "hour"])
+    asked = [
+        COUNT,
+        MeasureAsked(as_="riders", count="residents"),
+        MeasureAsked(as_="fare", sum="fare"),
+        MeasureAsked(as_="mean_fare", mean="fare"),
+        MeasureAsked(as_="change", mean="change"),
+        MeasureAsked(as_="fares", histogram="fare", edges=[0, 200, 400]),
+        MeasureAsked(as_="hours", histogram="hour", edges=[1, 2, 4]),
+    ]
+    plan = plan_of(POLICY, *asked, MeasureAsked(as_="again", sum="fare"), group_by=["ward", "hour"])
     assert [primitive.name for primitive in plan.primitives] == [
         "rows",
         "residents",
@@ -34,8 +43,8 @@ def test_a_plan_shares_primitives_between_measures_and_keeps_the_asked_order() -
     assert plan.length == 18 * (6 + 2 + 2)
     assert plan.keys[1].values == (0, 1, 2, 3, 4, 5)
     assert plan.participants == ("bus_co",)
-    asked = [measure_of(each).primitives(plan.view, plan.cells) for each in plan.measures]
-    assert {primitive.name for each in asked for primitive in each} == {p.name for p in plan.primitives}
+    wanted = [measure_of(each).primitives(plan.view, plan.cells) for each in plan.measures]
+    assert {primitive.name for each in wanted for primitive in each} == {p.name for p in plan.primitives}
 
 
 def test_participants_are_the_views_holders_in_the_views_order() -> None:
@@ -121,7 +130,7 @@ def test_a_question_that_does_not_fit_is_refused_with_a_sentence_that_says_why(n
     [({"cells": 17}, "limit 'cells' is 17"), ({"measures": 1}, "limit 'measures' is 1")],
 )
 def test_a_question_past_the_policys_limits_is_told_which_limit(limits: dict[str, int], sentence: str) -> None:
-    query = make_query(*ALL_MEASURES[:2], group_by=["ward", "hour"])
+    query = make_query(COUNT, MeasureAsked(as_="riders", count="residents"), group_by=["ward", "hour"])
     assert make_plan(query, make_policy(cells=18, measures=2)).cells == 18
     with pytest.raises(QueryInvalid, match=sentence):
         make_plan(query, make_policy(**limits))

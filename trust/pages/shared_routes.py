@@ -23,7 +23,7 @@ from trust.pages.interface import list_operations
 from trust.pages.render import render_interface
 from trust.pages.static_files import STATIC_FILES, static_tag
 from trust.pages.translations import choose_language
-from trust.pages.verify.page import FILE_NAME, VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
+from trust.pages.verify.page import FILE_NAME, verify_page
 
 PageRequest = Request[Any, Any, Any]
 LANGUAGE_COOKIE = "lang"
@@ -75,27 +75,25 @@ def interface_route(request: PageRequest) -> Response[str]:
     return in_language(request, lambda language: render_interface(operations, language))
 
 
-VERIFY_TAG = f'"{VERIFY_SHA256}"'
-VERIFY_HEADERS = {
-    "Content-Security-Policy": f"{VERIFY_POLICY}; {NO_FRAMES}",
-    "Cache-Control": "no-cache",
-    "ETag": VERIFY_TAG,
-}
-
-
-def _send_verify(request: PageRequest, headers: dict[str, str]) -> Response[bytes]:
-    if request.headers.get("If-None-Match") == VERIFY_TAG:
+def _send_verify(request: PageRequest, **headers: str) -> Response[bytes]:
+    page = verify_page()
+    headers |= {
+        "Content-Security-Policy": f"{page.policy}; {NO_FRAMES}",
+        "Cache-Control": "no-cache",
+        "ETag": f'"{page.sha256}"',
+    }
+    if request.headers.get("If-None-Match") == headers["ETag"]:
         return Response(b"", status_code=304, headers=headers, media_type="text/html")
-    return Response(VERIFY_PAGE, headers=headers, media_type="text/html")
+    return Response(page.html, headers=headers, media_type="text/html")
 
 
-@get("/verify", sync_to_thread=False)
+@get("/verify", sync_to_thread=True)
 def verify_route(request: PageRequest) -> Response[bytes]:
     """Show the page that checks receipts, on its reader's own device."""
-    return _send_verify(request, VERIFY_HEADERS)
+    return _send_verify(request)
 
 
-@get(f"/verify/{FILE_NAME}", sync_to_thread=False)
+@get(f"/verify/{FILE_NAME}", sync_to_thread=True)
 def verify_file_route(request: PageRequest) -> Response[bytes]:
     """Give the same page to save."""
-    return _send_verify(request, VERIFY_HEADERS | {"Content-Disposition": f'attachment; filename="{FILE_NAME}"'})
+    return _send_verify(request, **{"Content-Disposition": f'attachment; filename="{FILE_NAME}"'})

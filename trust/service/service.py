@@ -16,7 +16,7 @@ from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come
 from trust.service.database.engine import Databases
 from trust.service.keys.own_keys import LogSigner, OperatorSigner
 from trust.service.keys.record_keys import RecordKeys
-from trust.service.publish.lock_state import check_lock_state
+from trust.service.publish.lock_state import begin_or_check
 from trust.service.publish.sequencer import Sequencer
 from trust.service.rounds.caught_up import CaughtUpBooks
 from trust.service.rounds.past_sets import PastSets
@@ -93,7 +93,7 @@ class Service:
         try:
             await self.election.claim()
             await self.databases.migrate()
-            await check_lock_state(self.databases, self.tiles)
+            await begin_or_check(self.databases, self.tiles)
             await self._start()
         except BaseException:
             await self.stop()

@@ -1,1 +1,1 @@
-"""Whole towns on one machine: loading, running, and telling their story."""
+"""Whole towns on one machine: loading, laying out and running."""

@@ -36,11 +36,12 @@ from tests.pages.device.verify_cases import (
     in_force_proof,
 )
 from tests.service.pages.town_sample import sample_town
-from trust.pages.verify import page as verify_page
-from trust.pages.verify.page import VERIFY_PAGE, VERIFY_POLICY, VERIFY_SHA256
+from trust.pages.verify import page as page_module
+from trust.pages.verify.page import verify_page
 from trust.service.pages.routes import page_routes
 from trust.service.pages.town.model import TownPage
 
+VERIFY = verify_page()
 GRANT = {
     "at": TIME,
     "cap": 5,
@@ -98,7 +99,7 @@ pytestmark = pytest.mark.slow  # each test opens the page in a browser
 @pytest.fixture
 def open_page(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
     """Open the page as a file. Anything that it would load, and anything the browser complains of, fails the test."""
-    (tmp_path / "musubi-verify.html").write_bytes(VERIFY_PAGE)
+    (tmp_path / "musubi-verify.html").write_bytes(VERIFY.html)
     address = (tmp_path / "musubi-verify.html").as_uri()
     asked: list[str] = []
     contexts = []
@@ -267,9 +268,9 @@ def test_a_receipt_by_a_later_key_of_the_record_holds_once_the_stewards_word_for
 
 def test_a_copy_of_the_page_can_be_dropped_to_learn_its_sha256(open_page: Opener) -> None:
     visitor = open_page()
-    visitor.choose(copy=VERIFY_PAGE)
+    visitor.choose(copy=VERIFY.html)
     visitor.page.get_by_text("In detail").click()
-    assert visitor.page.locator(".finding dd").inner_text() == VERIFY_SHA256
+    assert visitor.page.locator(".finding dd").inner_text() == VERIFY.sha256
 
 
 def test_files_can_be_dropped_and_the_keyboard_reaches_everything(open_page: Opener) -> None:
@@ -319,7 +320,7 @@ def test_the_page_cannot_reach_the_network(browser: Browser, *, allowed: bool) -
     """With its policy weakened the same attempts do go out, so the policy is what stops them."""
     page = new_context(browser).new_page()
     reached: list[str] = []
-    body = VERIFY_PAGE
+    body = VERIFY.html
     if allowed:
         body = body.replace(b"connect-src &#39;none&#39;", b"connect-src *").replace(b"img-src data:", b"img-src *")
 
@@ -354,23 +355,23 @@ def client() -> Iterator[TestClient[Litestar]]:
 
 def test_the_service_gives_the_same_bytes_to_look_at_and_to_save(client: TestClient[Litestar]) -> None:
     shown, saved = client.get("/verify?lang=en"), client.get("/verify/musubi-verify.html")
-    assert shown.content == saved.content == VERIFY_PAGE
-    assert hashlib.sha256(shown.content).hexdigest() == VERIFY_SHA256
+    assert shown.content == saved.content == VERIFY.html
+    assert hashlib.sha256(shown.content).hexdigest() == VERIFY.sha256
     assert saved.headers["content-disposition"] == 'attachment; filename="musubi-verify.html"'
     assert "content-disposition" not in shown.headers
     for answer in (shown, saved):
         assert answer.headers["content-type"].startswith("text/html")
-        assert answer.headers["content-security-policy"] == f"{VERIFY_POLICY}; frame-ancestors 'none'"
+        assert answer.headers["content-security-policy"] == f"{VERIFY.policy}; frame-ancestors 'none'"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert client.get(answer.url.path, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
     assert 'href="/verify?lang=en"' in client.get("/?lang=en").text
 
 
 def test_the_page_is_made_alike_every_time_and_loads_nothing() -> None:
-    assert verify_page._build() == (VERIFY_PAGE, VERIFY_POLICY)
-    text = VERIFY_PAGE.decode()
+    assert page_module._build() == (VERIFY.html, VERIFY.policy)
+    text = VERIFY.html.decode()
     assert not re.search(r"<(?:script|img|link|iframe)[^>]+(?:src|href)=\"(?!data:)", text)
-    scripts = sorted(Path(verify_page.__file__).parent.glob("*.js"))
+    scripts = sorted(Path(page_module.__file__).parent.glob("*.js"))
     marked = {message for path in scripts for message in re.findall(r'N_\("([^"]+)"\)', path.read_text("utf-8"))}
     assert len(marked) > 60
     assert {message for message in marked if f'"{message}":' not in text} == set()

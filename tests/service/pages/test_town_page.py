@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from policies.languages import PAGE_LANGUAGES
 from tests.service.pages.town_sample import HALLS, MOBILITY, NOW, RIDES, empty_town, many_cells, question, sample_town
 from trust.pages.cards import ShownCell, Spending
+from trust.pages.translations import load_language
 from trust.service.pages.town.model import Cosigner, TownPage
 from trust.service.pages.town.render import render_town
 
@@ -66,8 +67,16 @@ def test_the_page_is_well_formed_with_unique_ids_and_no_script_or_style_of_its_o
 
 @pytest.mark.parametrize("language", PAGE_LANGUAGES)
 def test_every_answers_numbers_stand_in_a_table_beside_the_chart(language: str) -> None:
-    outline = Outline(render_town(sample_town(), language))
-    for shown in ("1,284 ± 71", "-4 ± 29", "269,640 ± 14,200", "210.0 ± 18.4", "655 ± 44", "2,481 ± 20"):
+    outline, speech = Outline(render_town(sample_town(), language)), load_language(language)
+    for value, half_width in (
+        ("1284", "71"),
+        ("-4", "29"),
+        ("269640", "14200"),
+        ("210.0", "18.4"),
+        ("655", "44"),
+        ("2481", "20"),
+    ):
+        shown = f"{speech.decimal(value)} ± {speech.decimal(half_width)}"
         assert len(re.findall(rf"(?<![\d,.-]){re.escape(shown)}", outline.text)) >= 2, shown
     assert outline.tags.count("table") == 6
     assert outline.tags.count("desc") == 9
@@ -96,7 +105,7 @@ def test_the_english_page_is_english_and_marks_what_stays_japanese() -> None:
     assert not re.search(r"[ぁ-んァ-ン一-龥]", apart)
 
 
-@pytest.mark.parametrize("language", PAGE_LANGUAGES)
+@pytest.mark.parametrize("language", ["ja", "en"])
 def test_a_town_where_nothing_happened_yet_says_so_in_plain_words(language: str) -> None:
     text = Outline(render_town(empty_town(), language)).text
     for ja, en in (

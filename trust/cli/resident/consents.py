@@ -1,4 +1,4 @@
-"""``resident``: what a resident can do, from a key file on their own machine."""
+"""``resident``: what a resident can do, from a place on their own machine."""
 
 import json
 from collections.abc import Iterator

@@ -1,6 +1,5 @@
 """``resident receipt``: files to check without us."""
 
-import hashlib
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
 from trust.files.durable import write_whole
+from trust.pages.verify.page import FILE_NAME, verify_page
 from trust.resident.receipts import PUBLIC, save_receipts
 
 
@@ -28,13 +28,11 @@ def receipt(device: Device, index: int, folder: Path, question: int | None, *, a
     \b
     Example:  musubi resident --place .town/momijidai/residents/42 receipt 1234 --out my-receipts
     """
-    from trust.pages.verify.page import FILE_NAME, VERIFY_PAGE  # noqa: PLC0415 - it is put together on import
-
     with device.client() as client, device.place.log() as log:
         written = save_receipts(client, log, index, folder, question)
     page = folder / FILE_NAME
-    write_whole(page, VERIFY_PAGE, PUBLIC)
-    digest = hashlib.sha256(VERIFY_PAGE).hexdigest()
+    write_whole(page, verify_page().html, PUBLIC)
+    digest = verify_page().sha256
     if as_json:
         files = [path.name for path in written]
         click.echo(msgspec.json.encode({"files": files, "page": page.name, "page_sha256": digest}).decode())

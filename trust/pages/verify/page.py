@@ -8,6 +8,8 @@ everywhere, so that anyone can compare the SHA-256 of a copy with somebody else'
 
 import hashlib
 import json
+from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -46,6 +48,22 @@ def _words(messages: set[str]) -> str:
     return json.dumps(table, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
+@dataclass(frozen=True, slots=True)
+class VerifyPage:
+    """The whole page, its Content-Security-Policy, and the SHA-256 that everybody's copy of this version has."""
+
+    html: bytes
+    policy: str
+    sha256: str
+
+
+@cache
+def verify_page() -> VerifyPage:
+    """Return the page; it is put together when it is first asked for, which takes some tenths of a second."""
+    html, policy = _build()
+    return VerifyPage(html, policy, hashlib.sha256(html).hexdigest())
+
+
 def _build() -> tuple[bytes, str]:
     script, style = _script(), STATIC_FILES["style.css"].decode() + (_FOLDER / "page.css").read_text("utf-8")
     policy = one_file_policy(script, style)
@@ -76,10 +94,3 @@ def _build() -> tuple[bytes, str]:
     template.render(shown, style="", script="", words="")
     whole = template.render(shown, style=Markup(style), script=Markup(script), words=Markup(_words(messages)))  # noqa: S704 - our own files
     return whole.encode(), policy
-
-
-VERIFY_PAGE, VERIFY_POLICY = _build()
-"""The whole page, and its Content-Security-Policy."""
-
-VERIFY_SHA256 = hashlib.sha256(VERIFY_PAGE).hexdigest()
-"""What everybody's copy of this version has."""

@@ -54,7 +54,7 @@ class Found:
     """Whether the folder holds anything of a log."""
 
 
-async def check_lock_state(databases: Databases, folder: TileFolder) -> Found:
+async def begin_or_check(databases: Databases, folder: TileFolder) -> Found:
     """Look, make both rows of a new ledger, and return what was found; raise HistoryForked as the table above says."""
     async with databases.writer.begin() as connection:
         if not databases.sqlite:

@@ -128,9 +128,9 @@ class _Check:
         checked = TreeCheck(true, self._files, self._groups, self._rows, mirror, report, self._folder)
         checked.run(progress)
         singles = Singles(self._path, self._rows, report, self._folder)
-        singles.check_published(meant, candidates, self._published)
-        singles.check_head(tree.size, checked.last)
-        singles.check_checkpoint_file(meant, candidates, notes)
+        singles.check_or_repair_published(meant, candidates, self._published)
+        singles.check_or_repair_head(tree.size, checked.last)
+        singles.check_or_repair_checkpoint_file(meant, candidates, notes)
         if mirror is not None and mirror.is_given_up:
             report.notes.append("The mirror stopped answering and was not asked any more.")
 

@@ -24,7 +24,9 @@ class Singles:
         self._report = report
         self._folder = folder
 
-    def check_published(self, meant: Candidate, candidates: list[Candidate], row: tuple[int, bytes] | None) -> None:
+    def check_or_repair_published(
+        self, meant: Candidate, candidates: list[Candidate], row: tuple[int, bytes] | None
+    ) -> None:
         """Hold the row ``published``, as it was when the check began, against the checkpoint that is meant."""
         rows = self._rows
         if rows is None:
@@ -42,7 +44,7 @@ class Singles:
             "published", "missing" if row is None else "older" if is_older else "altered", repaired=repaired
         )
 
-    def check_head(self, size: int, last: bytes | None) -> None:
+    def check_or_repair_head(self, size: int, last: bytes | None) -> None:
         """Look at what was committed and not yet published, and at the row that says where the log ends."""
         rows, report = self._rows, self._report
         if rows is None:
@@ -84,7 +86,9 @@ class Singles:
                 "restore it as a backup."
             )
 
-    def check_checkpoint_file(self, meant: Candidate, candidates: list[Candidate], notes: dict[Place, bytes]) -> None:
+    def check_or_repair_checkpoint_file(
+        self, meant: Candidate, candidates: list[Candidate], notes: dict[Place, bytes]
+    ) -> None:
         """Hold the checkpoint's file, as it was when the check began, against the checkpoint that is meant."""
         self._report.files += 1
         data = notes.get("log/checkpoint")
