@@ -29,10 +29,10 @@ from ledger.canonical import encode
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.witness_policy import PolicyLog, WitnessPolicy
 from ledger.tlog.tiles import TileAppender
-from policies.document import Policy
 from policies.governance import approve
 from policies.in_force.chunk_tree import CHUNK_BITS, ChunkTree
 from policies.in_force.sets import InForce
+from policies.policy_document import Policy
 from policies.replay import MemoryConsents, State
 from queries.replay import replay
 from queries.rounds.admission import make_admit, offer, plan_of, read_question

@@ -21,7 +21,7 @@ import duckdb
 import msgspec
 import numpy as np
 
-from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
+from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
 from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked

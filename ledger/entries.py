@@ -132,7 +132,7 @@ class Member(Entry, frozen=True, kw_only=True, tag="member"):
 
 
 class PolicyEntry(Entry, frozen=True, kw_only=True, tag="policy"):
-    """A whole policy document (``policies.document``), as canonical JSON inside the entry."""
+    """A whole policy document (``policies.policy_document``), as canonical JSON inside the entry."""
 
     policy: Raw
     signatures: Annotated[list[Token], Meta(max_length=64)]

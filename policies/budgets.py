@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from ledger.errors import BudgetExceeded, Malformed
 from policies.account_names import life_account, partner_account, policy_account
-from policies.document import Policy
+from policies.policy_document import Policy
 
 
 class Account(Struct, kw_only=True):

@@ -22,11 +22,11 @@ from ledger.errors import MusubiError, ProofInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from policies import budgets
 from policies.admit_expiry import expires_at
-from policies.document import Policy, decode_document
 from policies.governance import check_quorum
 from policies.in_force.chunk_tree import Chunks
 from policies.in_force.sets import InForce
 from policies.log_key_changes import change_log_keys, first_log_keys
+from policies.policy_document import Policy, decode_document
 
 
 class SeenConsents(Protocol):

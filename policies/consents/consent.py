@@ -26,9 +26,9 @@ from ledger import canonical, ed25519, jws
 from ledger.entries import Alias, Day, Grant, Hex32, NanoRho, Seconds
 from ledger.errors import ConsentMismatch
 from policies.consents.bundle import NONE, Bundle, DisclosedLeaf, Leaf, check_disclosed, leaf_digest
-from policies.document import Policy, document_sha256, notice_sha256
 from policies.languages import NoticeLanguage
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from policies.policy_document import Policy, document_sha256, notice_sha256
 
 DPV = "https://w3id.org/dpv#"
 Signed = tuple[bytes, bytes, bytes]

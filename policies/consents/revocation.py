@@ -14,8 +14,8 @@ from ledger.entries import Alias, Hex32, Index, Seconds
 from ledger.errors import ConsentMismatch
 from policies.consents.bundle import NONE, Bundle, Leaf
 from policies.consents.consent import Consent
-from policies.document import Policy
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from policies.policy_document import Policy
 
 
 class Revocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,7 +20,7 @@ from msgspec import UNSET, Struct
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
-from policies.document import Budget
+from policies.policy_document import Budget
 from queries.price.cost import (
     MAX_SCALE,
     MIN_SCALE,

@@ -11,7 +11,7 @@ from decimal import Decimal
 from msgspec import UNSET
 
 from ledger.errors import PolicyNotCurrent, QueryInvalid
-from policies.document import Category, Measure, Policy, Range, View
+from policies.policy_document import Category, Measure, Policy, Range, View
 from queries.question.columns import column_of, first_names, is_int, is_label
 from queries.question.measures import MeasureAsked, measure_of
 from queries.question.plan import Key, Plan

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from ledger.errors import QueryInvalid
-from policies.document import Column, View
+from policies.policy_document import Column, View
 
 INT_BOUND = 2**31
 Int = Annotated[int, Meta(ge=-INT_BOUND, le=INT_BOUND)]

@@ -29,7 +29,7 @@ from typing import Annotated, ClassVar, Literal, Protocol, Self
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from ledger.errors import QueryInvalid
-from policies.document import Category, Measure, Name, View
+from policies.policy_document import Category, Measure, Name, View
 from queries.question.columns import Int, Label, column_of, is_int
 from queries.question.primitives import Primitive
 from queries.question.sensitivity import squared_by_cells, squared_by_rows

@@ -29,7 +29,7 @@ from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 from ledger.errors import Malformed, QueryInvalid
-from policies.document import Policy, View
+from policies.policy_document import Policy, View
 from queries.question.columns import shown
 from queries.question.measures import MeasureAsked, measure_in_sql, sql_functions
 from queries.question.sql_conditions import (

@@ -9,7 +9,7 @@ import re
 from sqlglot import exp
 
 from ledger.errors import QueryInvalid
-from policies.document import Category, Column, View
+from policies.policy_document import Category, Column, View
 from queries.question.columns import column_of
 from queries.question.tree import Filter
 

@@ -21,7 +21,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from ledger import canonical
 from ledger.entries import Alias, Decimal, Hex32
-from policies.document import Name
+from policies.policy_document import Name
 from queries.question.columns import Int, Label
 from queries.question.measures import MeasureAsked
 

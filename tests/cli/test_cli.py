@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from ledger import canonical, errors
 from ledger import entries as e
 from ledger.notes.receipts import Receipt, check_receipt
-from policies.document import document_sha256
+from policies.policy_document import document_sha256
 from queries.answers.uses import Stopped
 from tests.kit.towns.town_of_two import FOLDER, TownOfTwo, town_of_two
 from tests.kit.towns.toy_town import PARTNER

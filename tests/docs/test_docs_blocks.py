@@ -30,7 +30,7 @@ import pytest
 
 from ledger import canonical
 from ledger import entries as e
-from policies.document import Policy, check_document
+from policies.policy_document import Policy, check_document
 from queries.question.tree import decode_query
 from tests.docs.docs_pages import PAGES, REPO, Block, blocks, name_of
 from tests.kit.machine.forks import musubi_for_shells, running_town

@@ -12,7 +12,7 @@ import pytest
 from litestar import Litestar
 
 from ledger import entries as e
-from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
+from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
 from tests.docs.docs_pages import PAGES, REPO, anchors, blocks, code_words, headings, links, name_of, table_rows
 from tests.kit.towns.running import lay_out
 from trust.audit.report import AuditReport

@@ -34,7 +34,6 @@ SHARED_FILES = {
     "backup": "of a node, of a service",
     "check": "what a question, and what fsck, is checked for",
     "checkpoints": "the format; which of them fsck finds",
-    "document": "a policy's; a town's",
     "erasure": "its signed messages; what a node, and what a resident's device, does of it",
     "evidence": "what convicts a log; the files of it",
     "lost_device": "the act; how the town plays it",

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
+from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from policies.document import Budget, Category, Limits, Measure, Policy, Range, View, check_document
+from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View, check_document
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan

@@ -11,7 +11,7 @@ from ledger import entries as e
 from ledger.errors import Malformed, MusubiError, PolicyNotCurrent, ProofInvalid, QueryInvalid
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.receipts import Receipt
-from policies.document import Policy
+from policies.policy_document import Policy
 from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.tree import Query, Spend, Within, encode_query, query_sha256

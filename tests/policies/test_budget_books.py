@@ -13,7 +13,7 @@ from msgspec import structs
 
 from ledger.errors import BudgetExceeded, Malformed
 from policies import budgets
-from policies.document import Policy
+from policies.policy_document import Policy
 from tests.kit.towns.toy_town import scarce
 
 ZONE = "Asia/Tokyo"

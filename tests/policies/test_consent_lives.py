@@ -13,9 +13,9 @@ from msgspec import Raw, structs
 
 from ledger import entries as e
 from ledger.errors import ProofInvalid
-from policies.document import Policy, document_sha256
 from policies.in_force.chunk_tree import ChunkTree
 from policies.in_force.sets import check_in_force, indices_in_force, prove_in_force
+from policies.policy_document import Policy, document_sha256
 from policies.replay import step
 from tests.kit.amounts import amount
 from tests.kit.logs.histories import Frozen, freeze, thaw

@@ -13,8 +13,8 @@ from ledger.errors import ConsentMismatch, Malformed, MusubiError, ProofInvalid,
 from policies.consents.bundle import NONE, Bundle, Leaf, disclose, leaf_digest
 from policies.consents.consent import Consent, General, SubGrant, check_sub_grant, read_consent
 from policies.consents.revocation import ended_grant, make_revocation, read_revocation
-from policies.document import document_sha256, notice_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from policies.policy_document import document_sha256, notice_sha256
 from tests.kit.logs.tampering import signed_anew, with_leaf
 from tests.kit.towns.residents import CAP, SHOWN_AT, consent_bundle, entry_for, general_of, salts_for, seed_of
 from tests.kit.towns.toy_town import ASKED, ORIGIN, TEXT, scarce

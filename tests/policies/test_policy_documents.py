@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.canonical import encode
 from ledger.errors import Malformed
-from policies.document import Policy, decode_document, document_sha256
+from policies.policy_document import Policy, decode_document, document_sha256
 from tests.kit.towns.toy_town import scarce
 
 DATA = encode(scarce())

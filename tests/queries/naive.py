@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from policies.document import Category, Measure, View
+from policies.policy_document import Category, Measure, View
 from queries.question.plan import Plan
 from queries.question.primitives import Primitive
 from queries.question.tree import Filter

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger.errors import QueryInvalid
-from policies.document import Measure
+from policies.policy_document import Measure
 from queries.question.check import make_plan
 from queries.question.measures import MAX_SUM_SENSITIVITY, MeasureAsked, measure_of
 from queries.question.plan import Plan

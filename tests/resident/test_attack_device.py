@@ -12,7 +12,7 @@ from ledger import jws
 from ledger.errors import ProofInvalid
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General
-from policies.document import document_sha256
+from policies.policy_document import document_sha256
 from tests.kit.towns.toy_town import ORIGIN, scarce
 from trust.client.wire import MyConsent, Revoked
 from trust.resident import device as resident_device

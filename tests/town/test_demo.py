@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from policies.document import Category
+from policies.policy_document import Category
 from queries.question.check import make_plan
 from queries.question.tree import Spend
 from tests.kit.machine.ports import free_neighbours

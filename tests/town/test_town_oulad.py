@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from ledger.errors import Unavailable
-from policies.document import Category
+from policies.policy_document import Category
 from trust.town.document import Town
 from trust.town.loader import generate, load_town, read_residents, source_path
 

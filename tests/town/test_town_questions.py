@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import QueryInvalid
-from policies.document import Policy
+from policies.policy_document import Policy
 from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.sql import parse_sql

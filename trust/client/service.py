@@ -17,8 +17,8 @@ from ledger.errors import ProofInvalid, SignatureInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.receipts import Receipt, check_receipt
 from policies.consents.bundle import Bundle
-from policies.document import Policy, decode_document, document_sha256
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from policies.policy_document import Policy, decode_document, document_sha256
 from queries.question.tree import Query, encode_query
 from queries.rounds.messages import AskAnswer, Mine, OfferAnswer, Question
 from trust.client import paths

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ledger.entries import RefuseRule, Text
-from policies.document import ServiceGroup, View
+from policies.policy_document import ServiceGroup, View
 from queries.question.tree import Query
 
 

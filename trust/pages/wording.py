@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from policies.document import Category, Column, View
-from policies.document import Measure as MeasureColumn
+from policies.policy_document import Category, Column, View
+from policies.policy_document import Measure as MeasureColumn
 from queries.question.measures import MeasureAsked, measure_of
 from queries.question.tree import Filter, Query
 from trust.pages.translations import Language

@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 
 from ledger import entries as e
 from ledger.errors import Malformed, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
-from policies.document import Policy
+from policies.policy_document import Policy
 from queries.answers.finish import Cell, finish
 from queries.price.cost import epsilon_of
 from queries.price.pricing import check_charge, check_spend

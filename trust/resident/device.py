@@ -23,8 +23,8 @@ from ledger.errors import (
 from policies.consents.bundle import commitment
 from policies.consents.consent import make_consent
 from policies.consents.revocation import make_revocation
-from policies.document import Policy, document_sha256
 from policies.languages import NoticeLanguage
+from policies.policy_document import Policy, document_sha256
 from trust.client.service import ServiceClient
 from trust.client.wire import Revoked
 from trust.resident.promises import KeptPromise, check_new

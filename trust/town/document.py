@@ -12,8 +12,8 @@ from msgspec import Meta, Struct, field
 
 from ledger.entries import Alias, Decimal, Role, Text
 from ledger.errors import Malformed
-from policies.document import Name, Policy
 from policies.languages import TITLE_LANGUAGES
+from policies.policy_document import Name, Policy
 
 
 class StewardRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

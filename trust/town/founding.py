@@ -4,8 +4,8 @@ from msgspec import Raw
 
 from ledger import canonical
 from ledger.entries import MemberBody, Token
-from policies.document import Policy
 from policies.governance import Subject, approve
+from policies.policy_document import Policy
 from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.client.wire import MemberRequest, Placed, PolicyRequest

@@ -4,7 +4,7 @@
 
     momijidai/
       town.toml             who takes part, and what the demo does
-      policies/<id>.toml    one policy each (``policies.document``); the file is named for the policy's id
+      policies/<id>.toml    one policy each (``policies.policy_document``); the file is named for the policy's id
       generate.py           makes or fetches the holders' data
       README.md             what the data is like
 
@@ -72,7 +72,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from ledger.errors import Malformed, MusubiError, Unavailable
-from policies.document import Policy, check_document
+from policies.policy_document import Policy, check_document
 from trust.town.document import Town, TownFile, check_demo, check_members, check_policy
 
 T = TypeVar("T")

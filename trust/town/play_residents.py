@@ -23,9 +23,9 @@ from nacl.signing import SigningKey
 from ledger import canonical, jws
 from policies.consents.attestation import Attestation, make_challenge, make_enrolment, make_link
 from policies.consents.consent import make_consent
-from policies.document import Policy
 from policies.languages import DEFAULT_LANGUAGE
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from policies.policy_document import Policy
 from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.client.wire import EnrolmentRequest, EnrolmentRequests, GrantRequest

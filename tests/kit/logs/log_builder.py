@@ -24,9 +24,9 @@ from ledger.notes.receipts import Receipt
 from ledger.notes.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
 from ledger.tlog.tiles import TileAppender, TileReader
 from ledger.tlog.tree import prove_inclusion
-from policies.document import Policy
 from policies.governance import approve
 from policies.log_key_changes import make_log_key_body
+from policies.policy_document import Policy
 from policies.replay import MemoryConsents, State, entry_sha256
 from queries.replay import replay
 from queries.rounds import messages as m

@@ -17,8 +17,8 @@ from ledger import jws
 from ledger.errors import Unavailable
 from policies.consents.bundle import Bundle, commitment, disclose
 from policies.consents.consent import make_consent
-from policies.document import Policy
 from policies.pairwise_keys import pairwise_key, public_hex
+from policies.policy_document import Policy
 from queries.rounds.messages import Countersign, Go, HeldLeaf, Share, Task
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.towns.residents import seed_of

@@ -24,8 +24,8 @@ from ledger import canonical, jws
 from ledger.errors import ClockSkew, MusubiError, NotFound
 from ledger.tlog.tiles import Tile, TileAppender
 from policies.consents.bundle import Bundle, commitment, disclose
-from policies.document import Policy
 from policies.pairwise_keys import pairwise_key, public_hex
+from policies.policy_document import Policy
 from policies.replay import entry_sha256
 from queries.rounds.messages import (
     CaughtUp,

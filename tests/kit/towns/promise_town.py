@@ -25,7 +25,7 @@ from ledger.tlog.tiles import Tile, TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency, prove_inclusion
 from policies.consents.bundle import commitment
 from policies.consents.promises import PROMISE_SECONDS, Promise
-from policies.document import document_sha256
+from policies.policy_document import document_sha256
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.machine.web import Answer, web_server
 from tests.kit.parties.witnesses import answers_of

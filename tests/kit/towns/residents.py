@@ -9,7 +9,7 @@ from ledger import jws
 from ledger.entries import Grant
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General, make_consent
-from policies.document import Policy, document_sha256
+from policies.policy_document import Policy, document_sha256
 from tests.kit.towns.toy_town import ORIGIN, START, scarce
 
 SHOWN_AT = START

@@ -32,9 +32,9 @@ from policies.consents.attestation import Attestation, make_enrolment
 from policies.consents.bundle import Bundle
 from policies.consents.consent import make_consent
 from policies.consents.revocation import make_revocation
-from policies.document import Policy
 from policies.governance import approve
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from policies.policy_document import Policy
 from policies.replay import MemoryConsents, State
 from queries.replay import replay
 from queries.rounds.messages import (

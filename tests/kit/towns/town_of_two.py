@@ -12,7 +12,7 @@ from typing import Any
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import QueryInvalid
-from policies.document import Policy
+from policies.policy_document import Policy
 from queries.question.tree import Query, Spend
 from queries.rounds.messages import Share
 from tests.kit.machine.forks import ForkedProcesses, running_town

@@ -13,7 +13,7 @@ from msgspec import structs
 from nacl.signing import SigningKey
 
 from ledger.notes.note import VerifierKey
-from policies.document import Budget, Category, Limits, Measure, Policy, Range, View
+from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
 
 ORIGIN = "musubi.test/hamlet"
 STEWARDS = ("city", "citizens", "firms")

@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policies.document import View
+from policies.policy_document import View
 from tests.kit.amounts import amount
 from tests.kit.node_tables import LINKED, tables, views, write_rows
 from trust.node.data.bounding import bounded

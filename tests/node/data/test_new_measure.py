@@ -17,7 +17,7 @@ from msgspec import UNSET
 import queries
 import trust
 from ledger.errors import QueryInvalid
-from policies.document import Budget, Measure, View
+from policies.policy_document import Budget, Measure, View
 from queries.answers.finish import finish
 from queries.price.cost import nano_rho
 from queries.price.pricing import check_charge, check_spend, price

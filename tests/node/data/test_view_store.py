@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ledger.errors import ConsentMismatch, NotFound, Unavailable
-from policies.document import Category, Measure, View
+from policies.policy_document import Category, Measure, View
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan

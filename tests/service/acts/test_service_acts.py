@@ -18,8 +18,8 @@ from ledger import entries as e
 from policies.budgets import charges_for
 from policies.consents.consent import check_sub_grant
 from policies.consents.promises import Promise
-from policies.document import Budget, document_sha256
 from policies.in_force.sets import indices_in_force
+from policies.policy_document import Budget, document_sha256
 from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.tree import decode_query

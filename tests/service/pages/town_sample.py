@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import convert
 from msgspec.structs import replace
 
-from policies.document import View
+from policies.policy_document import View
 from queries.question.tree import Query
 from trust.pages.cards import PolicyCard, QuestionCard, RefusalCard, ShownCell, Spending
 from trust.service.pages.town.model import CheckpointCard, Cosigner, HolderCard, TownPage

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import structs
 
 from policies.consents.bundle import Bundle
-from policies.document import Budget
+from policies.policy_document import Budget
 from tests.kit.towns.running import Node, Resident, Running, Town, query
 from tests.kit.towns.toy_town import policy
 

@@ -11,8 +11,8 @@ from nacl.signing import SigningKey
 from ledger import canonical, jws
 from policies.consents.bundle import NONE, Bundle, Leaf, leaf_digest
 from policies.consents.consent import General, SubGrant
-from policies.document import Policy
 from policies.pairwise_keys import pairwise_key, public_hex
+from policies.policy_document import Policy
 from tests.kit.logs.tampering import flipped, stretched, unsigned, with_body
 from tests.kit.towns.running import Resident, refused
 from tests.kit.towns.toy_town import HOLDERS, MOBILITY, policy, text

@@ -14,8 +14,8 @@ from ledger import canonical, jws
 from ledger import entries as e
 from ledger.errors import ProofInvalid
 from policies.consents.erasure import make_erasure
-from policies.document import document_sha256
 from policies.in_force.sets import check_in_force
+from policies.policy_document import document_sha256
 from policies.replay import MemoryConsents, State
 from queries.answers.uses import InForceAt, Stopped, Uses, check_caught_up, check_use
 from queries.replay import replay

@@ -15,9 +15,9 @@ from ledger import canonical, jws
 from ledger.notes.log_keys import LogKeys
 from ledger.notes.note import VerifierKey
 from policies.consents.erasure import ErasedWord, ErasureOrder, Farewell, make_erasure
-from policies.document import document_sha256
 from policies.log_key_changes import make_log_key_body
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from policies.policy_document import document_sha256
 from policies.replay import entry_sha256
 from queries.rounds.messages import AskAnswer, Go
 from tests.kit.towns.running import Resident, Running, Town, consent_of, lay_out, query, question, run

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from ledger import canonical
 from ledger.errors import Malformed, NotFound
-from policies.document import Policy, check_document, document_sha256
+from policies.policy_document import Policy, check_document, document_sha256
 from trust.cli.options import File, JsonOption, PlaceOption, read_signature, signer_of, steward_options
 from trust.cli.tables import console
 from trust.client import paths

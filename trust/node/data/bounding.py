@@ -31,7 +31,7 @@ from typing import Any
 import ibis
 import pyarrow as pa
 
-from policies.document import Category, Measure, Range, View
+from policies.policy_document import Category, Measure, Range, View
 from trust.node.data.sources import POSITION, RESIDENT, as_text, as_whole, is_whole
 
 MODULUS = 2**31 - 1

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import UNSET
 
 from ledger.errors import QueryInvalid
-from policies.document import Category, Column, View
+from policies.policy_document import Category, Column, View
 from queries.question.plan import Key, Plan
 from queries.question.primitives import Primitive
 from queries.question.tree import Filter

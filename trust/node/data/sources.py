@@ -13,7 +13,7 @@ import ibis
 import ibis.expr.datatypes as dt
 
 from ledger.errors import Unavailable
-from policies.document import View
+from policies.policy_document import View
 
 POSITION = "position"
 RESIDENT = "resident"

@@ -30,7 +30,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from ledger.errors import ConsentMismatch, NotFound, Unavailable
-from policies.document import View
+from policies.policy_document import View
 from queries.question.plan import Plan
 from trust.node.data.bounding import CUSTOMER, FEW, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector

@@ -6,9 +6,9 @@ The same member's body, policy or log key sent again (the answer was lost) gets 
 from ledger import entries as e
 from ledger.canonical import encode
 from ledger.errors import Malformed, NotPermitted
-from policies.document import decode_document
 from policies.governance import check_quorum
 from policies.log_key_changes import change_log_keys, make_log_key_body
+from policies.policy_document import decode_document
 from policies.replay import entry_sha256
 from trust.client.wire import LogKeyRequest, MemberRequest, PolicyRequest
 from trust.service.keys.own_keys import LogSigner

@@ -19,7 +19,7 @@ from ledger import canonical, ed25519
 from ledger.errors import MusubiError, PolicyNotCurrent, RateLimited, Unavailable
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General, read_consent
-from policies.document import Policy
+from policies.policy_document import Policy
 from trust.client.wire import GrantRequest
 from trust.runtime.problems import error_of, problem
 from trust.service.keys.records import seal_record

@@ -6,8 +6,8 @@ from ledger import entries as e
 from ledger.entries import Text
 from ledger.notes.witness_policy import cosigners_of
 from policies import budgets
-from policies.document import Policy
 from policies.languages import TITLE_LANGUAGES
+from policies.policy_document import Policy
 from policies.replay import PolicyRecord, State
 from queries.answers import finish as answer
 from queries.answers.finish import finish
