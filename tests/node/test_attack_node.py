@@ -22,6 +22,7 @@ from tests.kit.waiting import until
 from trust.node import links as links_module
 from trust.node.books import Books
 from trust.node.links import LinkDesk
+from trust.runtime.clock import MAX_SKEW_SECONDS
 
 
 @pytest.fixture
@@ -202,6 +203,17 @@ def test_a_node_restored_from_a_backup_sends_only_for_new_admits(
     assert sent.admit == admit
 
 
+def test_the_first_question_after_a_restore_is_answered(service: AttackedNode, tmp_path: Path) -> None:
+    """What counts is when the books were opened, and not when they were first asked for a round."""
+    service.resident(1)
+    _restore(service, _backup(tmp_path), tmp_path)
+    service.builder.at += 2 * MAX_SKEW_SECONDS + 1
+    first = service.admit()
+    assert service.countersigned(first)
+    service.ask_share(first)
+    assert [share.admit for share in service.shares()] == [first]
+
+
 def test_a_share_that_a_backup_still_has_to_send_holds_up_what_the_restored_node_signs(
     service: AttackedNode, tmp_path: Path
 ) -> None:
@@ -213,7 +225,7 @@ def test_a_share_that_a_backup_still_has_to_send_holds_up_what_the_restored_node
     service.ask_share(admit)
     _restore(service, _backup(tmp_path), tmp_path)
     service.builder.at += 700
-    assert service.books.restored_at(service.clock()) is not None
+    assert service.books.restored_at is not None
     assert service.rounds.caught_up() == admit
     service.deaf = False
     service.ask_share(admit)
@@ -226,7 +238,7 @@ def test_books_that_stay_where_they_are_are_not_taken_for_restored_ones(service:
     for _ in range(3):
         service.crash()
         service.read()
-    assert service.books.restored_at(service.clock()) is None
+    assert service.books.restored_at is None
 
 
 def _restore(service: AttackedNode, backup: Path, folder: Path) -> None:
@@ -273,4 +285,4 @@ def test_the_first_books_of_all_copied_over_their_own_inode_are_noticed(tmp_path
         file.truncate()
         file.write(backup.read_bytes())
     os.removexattr(path, "user.musubi.books")  # as a new file has none
-    assert Books(path).restored_at(5) == 5
+    assert Books(path, lambda: 5).restored_at == 5

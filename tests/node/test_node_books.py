@@ -373,10 +373,10 @@ def test_an_old_copy_written_over_the_books_is_noticed(tmp_path: Path, after: st
     if after == "a start":
         Books(path).close()
     books = Books(path)
-    assert books.restored_at(1) is None
+    assert books.restored_at is None
     books.close()
     path.write_bytes(copy.read_bytes())
-    assert Books(path).restored_at(1) == 1
+    assert Books(path, lambda: 7).restored_at == Books(path, lambda: 9).restored_at == 7
 
 
 @pytest.mark.parametrize("crash", ["before the mark", "after the mark"])
@@ -397,4 +397,4 @@ def test_a_crash_around_the_mark_is_not_taken_for_a_restore(
             books.catch_up(3)
     books.close()
     books = Books(tmp_path / "books.sqlite")
-    assert (books.caught_up, books.restored_at(1)) == (3, None)
+    assert (books.caught_up, books.restored_at) == (3, None)

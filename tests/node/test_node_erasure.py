@@ -202,7 +202,7 @@ def test_a_restored_node_erases_again_what_its_backup_brought_back(stage: Stage,
     assert refused == ["round-closed"]  # restored books begin new questions only
     assert [part for part in gone if part in disk_of(stage.folder)] == []
     assert {word.index for word in words_of(stage)} == {index}
-    assert stage.node.books.restored_at(stage.clock()) is not None
+    assert stage.node.books.restored_at is not None
 
 
 def test_a_backup_of_a_node_is_its_owners_and_holds_no_key_unless_asked_for(stage: Stage, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from ledger.errors import Malformed, NotFound, NotPermitted, Unavailable
 from trust.files.backups import Backup, begin_backup, end_backup, put_file, put_large_file, read_backup, take_file
 from trust.log.pins import TRUST_FILE, load_trust
-from trust.node.books import Books
+from trust.node.books import UNDATED, Books
 from trust.node.settings import BOOKS, SETTINGS, load_node_settings
 from trust.runtime.clock import system_clock
 
@@ -62,7 +62,7 @@ def restore(backup: Path, folder: Path) -> None:
     fresh = folder / f"{BOOKS}.new"
     put_large_file(backup / BOOKS, fresh)
     books = Books(fresh)
-    books.note("restored", b"")
+    books.note("restored", UNDATED)
     books.scrub()
     books.close()
     fresh.rename(folder / BOOKS)

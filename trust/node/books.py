@@ -35,6 +35,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ledger.errors import BudgetExceeded, RoundClosed
+from trust.runtime.clock import Clock, system_clock
 
 RoundState = Literal["countersigned", "sending", "sent", "no-share"]
 
@@ -59,6 +60,8 @@ CREATE TABLE IF NOT EXISTS charges (
 
 _MARK = "user.musubi.books"
 _MARK_BYTES = 16
+UNDATED = b""
+"""What a copy keeps as the time of its restore: whoever opens it first writes that down."""
 
 
 def _mark_of(path: Path) -> bytes:
@@ -95,9 +98,12 @@ class ErasedConsent(Struct, frozen=True, kw_only=True):
 
 
 class Books:
-    """The file, opened by one process. Methods that write return when the write is durable."""
+    """The file, opened by one process. Methods that write return when the write is durable.
 
-    def __init__(self, path: Path) -> None:
+    Opening notices whether the file was restored from a backup, and writes down when by ``clock``.
+    """
+
+    def __init__(self, path: Path, clock: Clock = system_clock) -> None:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
@@ -111,8 +117,9 @@ class Books:
             _set_mark(path, os.urandom(_MARK_BYTES))
         with self._binding():
             kept = self.noted("file")
-            if kept is not None and found not in (kept, self.noted("file-next")):
-                self.note("restored", b"")
+            is_another = kept is not None and found not in (kept, self.noted("file-next"))
+            if is_another or self.noted("restored") == UNDATED:
+                self.note("restored", str(clock()).encode())
 
     def close(self) -> None:
         """Close the file."""
@@ -172,12 +179,10 @@ class Books:
             with self._binding():
                 self.note("caught-up", str(size).encode())
 
-    def restored_at(self, now: int) -> int | None:
-        """Return when these books were first opened after a restore (UTC seconds, ``now`` if this is it), or None."""
+    @property
+    def restored_at(self) -> int | None:
+        """When these books were first opened after they were restored from a backup (UTC seconds), or None."""
         kept = self.noted("restored")
-        if kept == b"":
-            kept = str(now).encode()
-            self.note("restored", kept)
         return int(kept) if kept is not None else None
 
     # Leaves and links

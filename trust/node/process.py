@@ -41,7 +41,7 @@ class Node:
         sources = {name: folder / path for name, path in settings.sources.items()}
         self.settings = settings
         self._folder = folder
-        self.books = Books(folder / BOOKS)
+        self.books = Books(folder / BOOKS, clock)
         self.views = ViewStore(folder / "views.tmp", sources, read_secret(folder / "keys" / "rows.key"))
         ca_file = folder / settings.ca_file if settings.ca_file is not None else None
         self.client = NodeClient(
@@ -80,7 +80,7 @@ class Node:
         )
         self.links = LinkDesk(
             folder / "links",
-            Books(folder / BOOKS),
+            Books(folder / BOOKS, clock),
             read_secret(folder / "keys" / "link.key"),
             settings.alias,
             clock,

@@ -56,7 +56,7 @@ class AttackedNode:
 
     def open(self) -> None:
         """Start the node's process on what is in its folder."""
-        self.books = Books(self.folder / "books.sqlite")
+        self.books = Books(self.folder / "books.sqlite", self.clock)
         source = self.folder / "trips.csv"
         if not source.exists():
             lines = [f"{number},north,8,{100 + number}" for number in range(50)]

@@ -110,7 +110,7 @@ def test_a_node_says_that_it_is_past_a_round_when_the_last_column_says_so(stage:
     past = [rounds.caught_up() > admit]
     stage.offset = 600
     past.append(rounds.caught_up() > admit)
-    stage.node.books.note("restored", b"")
+    stage.node.books.note("restored", str(stage.clock()).encode())
     past.append(rounds.caught_up() > admit)
     expected = {
         "when expired": [False, True, True],

@@ -153,7 +153,7 @@ class NodeRounds:
         What the lost books had countersigned, sent or given a word for is not known here. So no share is made for such
         a question, with fresh noise, and no word is given; what these books still have is sent as it is.
         """
-        restored = self._books.restored_at(self._clock())
+        restored = self._books.restored_at
         # An entry may be a minute ahead of the witnesses' clocks, and these a minute ahead of ours.
         return restored is not None and opened.admit.at <= restored + 2 * MAX_SKEW_SECONDS
 
