@@ -226,7 +226,7 @@ def test_init_says_what_is_wrong_and_leaves_nothing_behind(tmp_path: Path, trust
     assert not (tmp_path / "mine").exists()
 
 
-def _killed_at(fsync: int, folder: Path, trust: Trust) -> None:
+def _killed_at(fsync: int, folder: Path, trust: Trust, authorities: bytes) -> None:
     """Make a place, and be killed at one of its steps that reach the disk."""
     usual, steps = os.fsync, iter(range(fsync))
 
@@ -236,13 +236,14 @@ def _killed_at(fsync: int, folder: Path, trust: Trust) -> None:
         usual(descriptor)
 
     os.fsync = step  # type: ignore[assignment]
-    make_place(folder, service=URL, trust=trust, secret=SECRET, alias="bus_co", authorities=Authority().pem)
+    make_place(folder, service=URL, trust=trust, secret=SECRET, alias="bus_co", authorities=authorities)
 
 
 def test_wherever_init_is_killed_a_place_is_there_or_can_be_made_there(tmp_path: Path, trust: Trust) -> None:
+    authorities = Authority().pem
     for fsync in range(100):
         folder = tmp_path / str(fsync)
-        process = forks.Process(target=_killed_at, args=(fsync, folder, trust))
+        process = forks.Process(target=_killed_at, args=(fsync, folder, trust, authorities))
         process.start()
         process.join()
         if process.exitcode == 0:
