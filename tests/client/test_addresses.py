@@ -48,6 +48,8 @@ def test_an_address_is_refused_in_a_sentence_that_does_not_repeat_it_or_a_client
 
 
 @given(words, words, st.sampled_from(["proxy.example", "[::1]"]), st.sampled_from(["", ":3128"]))
+@example("0/", "", "proxy.example", "")
+@example("u", "1/", "proxy.example", "")
 def test_a_proxys_address_is_shown_without_its_password_and_a_services_may_have_none(
     name: str, password: str, host: str, port: str
 ) -> None:

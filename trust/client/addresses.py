@@ -25,11 +25,15 @@ def check_service_address(address: str) -> str:
 
 
 def check_proxy_address(address: str) -> str:
-    """Return the address of a proxy, which may hold a name and a password; raise Malformed unless it is one."""
-    if _split(address) is None:
+    """Return the address of a proxy, which may hold a name and a password; raise Malformed unless it is one.
+
+    It has no path: what looks like one is most often the rest of a password with a slash in it.
+    """
+    parts = _split(address)
+    if parts is None or parts.path != "/":
         raise Malformed(
-            f"The proxy's address is none: it {_FORM}. In a password, signs other than letters and digits are written "
-            "as % and two hexadecimal digits."
+            "The proxy's address is none: it has the form http://host:port, or http://name:password@host:port. In a "
+            "password, signs other than letters and digits are written as % and two hexadecimal digits."
         )
     return address
 
