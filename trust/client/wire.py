@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct, field
 
-from ledger.entries import Alias, Day, Hex32, Index, LogKeyBody, MemberBody, NanoRho, Token
+from ledger.entries import Alias, Day, Hex32, Index, LogKeyBody, MemberBody, NanoRho, RulesBody, Token
 from policies.consents.bundle import Bundle
 from policies.consents.erasure import ErasureOrder
 
@@ -114,7 +114,10 @@ class ReplacedDevice(Struct, frozen=True, kw_only=True):
 
 
 class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of a resident's own consents; ``ended_by`` is the index of the entry that ended it, or null."""
+    """One of a resident's own consents; ``ended_by`` is the index of the entry that ended it, or null.
+
+    Where the service has lost its ``record``, ``holders`` are all of the policy; it can be taken back all the same.
+    """
 
     index: Index
     consent: Hex32
@@ -125,6 +128,7 @@ class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     yearly_cap: NanoRho = field(name="cap")
     holders: list[Alias]
     ended_by: Index | None
+    record: Literal["kept", "lost"] = "kept"
 
 
 class Erased(Struct, frozen=True, kw_only=True):
@@ -192,6 +196,24 @@ class LogKeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     log_key: LogKeyBody
     signatures: Tokens
+
+
+class RulesRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The next rules with the stewards' approvals."""
+
+    rules: RulesBody
+    signatures: Tokens
+
+
+class RulesAnswer(Struct, frozen=True, kw_only=True):
+    """By which rules the ledger goes, the newest that the service reads, and what each holder's node reads.
+
+    Only active holders are in it; one whose node has said nothing yet reads the first.
+    """
+
+    number: int
+    newest: int
+    holders: dict[Alias, int]
 
 
 class OrderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

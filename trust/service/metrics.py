@@ -8,6 +8,7 @@ publish_failures = Counter("musubi_publish_failures", "Publications that had to 
 grants = Counter("musubi_grants", "Consents taken in", registry=registry)
 revocations = Counter("musubi_revocations", "Consents ended", registry=registry)
 erasures = Counter("musubi_erasures", "Records erased", registry=registry)
+damaged_records = Counter("musubi_damaged_records", "Stored records that did not open", registry=registry)
 admitted = Counter("musubi_admitted", "Questions let in", registry=registry)
 released = Counter("musubi_released", "Questions answered", registry=registry)
 refunded = Counter("musubi_refunded", "Questions refunded", registry=registry)

@@ -106,6 +106,7 @@ async def test_the_record_behind_each_revocation_is_the_providers_word(running: 
         index = each["revoked"]["index"]
         keys = await running.service.keys.find([index])
         record = open_record(keys[index], bytes(sealed[index]))
+        assert record is not None
         assert record.leaves[0].body == request["attestation"]
         entry = e.decode(await running.entry(index))
         assert isinstance(entry, e.Revoke)

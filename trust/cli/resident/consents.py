@@ -156,7 +156,7 @@ def revoke(device: Device, index: int, *, as_json: bool) -> None:
     with device.client() as client:
         done = sign_revoke(client, device.seed, index, device.promises.keep)
         mine = client.my_consents(device.seed)
-    ended = next(consent.policy for consent in mine if consent.index == index)
+    ended = next((consent.policy for consent in mine if consent.index == index), "")
     if as_json:
         click.echo(json.dumps({"index": done.revoked.index, "promise": done.revoked.promise, "doubt": done.doubt}))
     else:

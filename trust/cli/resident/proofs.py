@@ -61,6 +61,12 @@ def show(device: Device, *, as_json: bool) -> None:
             state,
         )
     console.print(table if mine else "You have given no consent. Nothing of yours is used.")
+    lost = [str(consent.index) for consent in mine if consent.record == "lost"]
+    if lost:
+        console.print(
+            f"The service has lost what you signed at index {', '.join(lost)}: all holders of the policy are shown there. "
+            "You can take it back all the same."
+        )
 
 
 @click.command()

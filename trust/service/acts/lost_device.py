@@ -33,7 +33,8 @@ from trust.service.acts.revoke import append_revocation, promised
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.keys.record_keys import RecordKeys
-from trust.service.keys.records import open_record, seal_record
+from trust.service.keys.records import open_records, seal_record
+from trust.service.store.entry_rows import decode_stored
 from trust.service.store.store import Store, Transaction
 
 _random = SystemRandom()
@@ -128,14 +129,13 @@ async def _ended_before(
         .order_by(t.grants.c.index)
     )
     rows = (await transaction.connection.execute(query)).all()
-    found = await keys.find(row.place for row in rows)
+    opened = await open_records(keys, ((row.place, bytes(row.sealed)) for row in rows))
     ended = []
     for row in rows:
-        entry = e.decode(bytes(row.data))
-        if isinstance(entry, e.Revoke) and entry.reason == "lost-device" and row.place in found:
-            record = open_record(found[row.place], bytes(row.sealed))
-            if record.leaves[0].body == attestation:
-                ended.append((int(row.place), entry))
+        entry = decode_stored(bytes(row.data))
+        record = opened.get(row.place)
+        if isinstance(entry, e.Revoke) and record is not None and record.leaves[0].body == attestation:
+            ended.append((int(row.place), entry))
     return ended
 
 

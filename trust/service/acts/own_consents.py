@@ -6,23 +6,27 @@ before its nonce is noted, so that it pushes nobody else's out of memory.
 
 from sqlalchemy import select
 
+from ledger import entries as e
 from ledger import jws
-from ledger.errors import SignatureInvalid
+from ledger.errors import SignatureInvalid, Unavailable
+from policies.consents.bundle import Bundle
 from policies.consents.consent import General
+from policies.replay import State
 from queries.rounds.messages import Mine
 from trust.client.wire import MyConsent
 from trust.service.acts.enrol import refuse_lost
 from trust.service.database import tables as t
-from trust.service.keys.records import open_record
+from trust.service.keys.records import open_records
+from trust.service.store.entry_rows import decode_stored
 from trust.service.store.nonces import Nonces
 from trust.service.store.store import Store
 
 MOST = 1_000
-"""How many consents one answer shows."""
+"""How many consents one answer shows: the newest."""
 
 
 async def own_consents(store: Store, nonces: Nonces, token: str) -> list[MyConsent]:
-    """Return the consents given with the key that signed the request, without those whose record is erased or lost.
+    """Return the consents given with the key that signed the request, without those whose record is erased.
 
     Raises Malformed, SignatureInvalid, ClockSkew, Replayed, or NotPermitted for a key that was on a lost device.
     """
@@ -37,30 +41,42 @@ async def own_consents(store: Store, nonces: Nonces, token: str) -> list[MyConse
             return []
     await nonces.check(mine.nonce, mine.at)
     query = (
-        select(t.grants.c.index.label("place"), t.grants.c.ended_by, t.records.c.sealed)
+        select(t.grants.c.index.label("place"), t.grants.c.ended_by, t.records.c.sealed, t.entries.c.data)
         .join(t.residents, t.residents.c.id == t.grants.c.resident)
-        .join(t.records, t.records.c.index == t.grants.c.index)
+        .join(t.entries, t.entries.c.index == t.grants.c.index)
+        .outerjoin(t.records, t.records.c.index == t.grants.c.index)
         .where(t.residents.c.key == key)
-        .order_by(t.grants.c.index)
+        .order_by(t.grants.c.index.desc())
         .limit(MOST)
     )
     async with store.databases.reader.connect() as connection:
         rows = (await connection.execute(query)).all()
-    keys = await store.keys.find(row.place for row in rows)
-    # a record without a key was erased since the rows were read, or lost
-    return [_shown(row.place, keys[row.place], bytes(row.sealed), row.ended_by) for row in rows if row.place in keys]
+    opened = await open_records(store.keys, ((row.place, bytes(row.sealed)) for row in rows if row.sealed is not None))
+    erased = store.state.erased  # since the rows were read
+    return [
+        _shown(store.state, row.place, bytes(row.data), opened.get(row.place), row.ended_by)
+        for row in reversed(rows)
+        if row.place not in erased
+    ]
 
 
-def _shown(index: int, key: bytes, sealed: bytes, ended_by: int | None) -> MyConsent:
-    general = jws.read_unverified(open_record(key, sealed).leaves[0].body, General)
+def _shown(state: State, index: int, data: bytes, record: Bundle | None, ended_by: int | None) -> MyConsent:
+    """Return what the ledger says of a consent, and of its record the holders; where it is lost, the policy's."""
+    granted = decode_stored(data)
+    if not isinstance(granted, e.Grant):
+        raise Unavailable("The service's database does not fit its ledger; whoever runs it has to look at it.")
+    holders = state.versions[granted.policy_sha256].document.holders
+    if record is not None:
+        holders = jws.read_unverified(record.leaves[0].body, General).holders
     return MyConsent(
         index=index,
-        consent=general.consent,
-        policy=general.policy,
-        version=general.version,
-        policy_sha256=general.policy_sha256,
-        until=general.until,
-        yearly_cap=general.yearly_cap,
-        holders=general.holders,
+        consent=granted.consent,
+        policy=granted.policy,
+        version=granted.version,
+        policy_sha256=granted.policy_sha256,
+        until=granted.until,
+        yearly_cap=granted.yearly_cap,
+        holders=holders,
         ended_by=ended_by,
+        record="lost" if record is None else "kept",
     )

@@ -22,6 +22,7 @@ from policies.budgets import local_day
 from trust.client.wire import Erased
 from trust.service.acts.erase import erase_records, finish_erasure
 from trust.service.database import tables as t
+from trust.service.store.entry_rows import decode_stored
 from trust.service.store.store import Store, Transaction
 
 EVERY_SECONDS = 3_600
@@ -84,9 +85,9 @@ async def _due(store: Store, days: int, now: int) -> AsyncIterator[int]:
         async with store.databases.reader.connect() as connection:
             rows = (await connection.execute(query)).all()
         for row in rows:
-            granted = e.decode(bytes(row.data))
+            granted = decode_stored(bytes(row.data))
             over = isinstance(granted, e.Grant) and granted.until < oldest_day
-            if over or (row.end is not None and e.decode(bytes(row.end)).at < oldest_end):
+            if over or (row.end is not None and decode_stored(bytes(row.end)).at < oldest_end):
                 yield int(row.place)
         if len(rows) < CHUNK:
             return

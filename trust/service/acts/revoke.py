@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.errors import AlreadyEnded, NotFound
-from policies.consents.bundle import commitment
+from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import read_consent
 from policies.consents.promises import PROMISE_SECONDS, Promise
 from policies.consents.revocation import Revocation, read_lone_revocation, read_revocation
@@ -23,7 +23,7 @@ from trust.service import metrics
 from trust.service.acts.enrol import refuse_lost
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
-from trust.service.keys.records import open_record, seal_record
+from trust.service.keys.records import open_records, seal_record
 from trust.service.store.store import Store, Transaction
 
 
@@ -53,7 +53,7 @@ async def revoke(store: Store, request: RevokeRequest, operator: str, signer: Op
                 return promised(state, same, row.ended_by, operator, signer)
         if request.grant in state.erased:
             raise AlreadyEnded("This consent was erased; nothing more needs to be done.", index=row.ended_by)
-        _check(state, request, row, await store.keys.find([request.grant]))
+        _check(state, request, row, await _opened(store, request.grant, row.sealed))
         if row.ended_by is not None:
             raise AlreadyEnded("This consent was ended before; nothing more needs to be done.", index=row.ended_by)
         entry = e.Revoke(at=transaction.at, grant=request.grant, reason="withdrawn", commitment=committed)
@@ -111,11 +111,15 @@ async def _same_before(transaction: Transaction, ended_by: int, grant: int, comm
     return entry if same and isinstance(entry, e.Revoke) else None
 
 
-def _check(state: State, request: RevokeRequest, row: Row[*tuple[Any, ...]], keys: dict[int, bytes]) -> None:
+async def _opened(store: Store, grant: int, sealed: bytes | None) -> Bundle | None:
+    """Return the bundle behind a grant, or None where its record is lost or damaged."""
+    return None if sealed is None else (await open_records(store.keys, [(grant, bytes(sealed))])).get(grant)
+
+
+def _check(state: State, request: RevokeRequest, row: Row[*tuple[Any, ...]], bundle: Bundle | None) -> None:
     """Check a revocation against the consent that it ends; where that record was lost, by the resident's key alone."""
     record = state.versions[bytes(row.policy_sha256).hex()]
-    if row.sealed is not None and request.grant in keys:
-        bundle = open_record(keys[request.grant], bytes(row.sealed))
+    if bundle is not None:
         granted = read_consent(bundle, lambda _: (record.document, record.sha256), state.log)
         read_revocation(request.bundle, granted, request.grant, record.document)
     elif row.key is not None:  # what was given can be taken back, whatever befell our disks

@@ -23,7 +23,7 @@ from queries.rounds.messages import CaughtUp
 from trust.runtime.clock import MAX_SKEW_SECONDS
 from trust.service import metrics
 from trust.service.database import tables as t
-from trust.service.store.entry_rows import entry_at
+from trust.service.store.entry_rows import decode_stored, entry_at
 from trust.service.store.store import Store, Transaction
 
 LAGGING_SECONDS = 60
@@ -100,7 +100,7 @@ class CaughtUpBooks:
         )
         async with self._store.databases.reader.connect() as connection, connection.stream(query) as result:
             async for row in result:
-                metrics.stop_seconds.observe(max(0, now - e.decode(bytes(row.data)).at))
+                metrics.stop_seconds.observe(max(0, now - decode_stored(bytes(row.data)).at))
 
     async def sizes(self) -> dict[str, int]:
         """Return the tree size that each holder's node has signed it is caught up with, as written down."""

@@ -5,7 +5,7 @@ from sqlalchemy import select
 from policies.consents.bundle import disclose
 from queries.rounds.messages import HeldLeaf
 from trust.service.database import tables as t
-from trust.service.keys.records import open_record
+from trust.service.keys.records import open_records
 from trust.service.store.store import Store
 
 MAX_LEAVES = 2_048
@@ -28,12 +28,9 @@ async def leaves_of(store: Store, holder: str, first: int, last: int) -> list[He
     )
     async with store.databases.reader.connect() as connection:
         rows = (await connection.execute(query)).all()
-    keys = await store.keys.find(row.place for row in rows)
+    opened = await open_records(store.keys, ((row.place, bytes(row.sealed)) for row in rows))
     return [
-        HeldLeaf(
-            index=row.place,
-            leaf=disclose(open_record(keys[row.place], bytes(row.sealed)), positions[bytes(row.policy_sha256)]),
-        )
+        HeldLeaf(index=row.place, leaf=disclose(opened[row.place], positions[bytes(row.policy_sha256)]))
         for row in rows
-        if row.place in keys  # erased since the rows were read, or lost
+        if row.place in opened  # erased since the rows were read, or lost
     ]

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from ledger.errors import NotFound
+from ledger.errors import MusubiError, NotFound, Unavailable
 from trust.service.database import tables as t
 
 CHUNK = 2_000
@@ -24,11 +24,21 @@ async def read_entry(connection: AsyncConnection, index: int) -> bytes | None:
 
 
 async def entry_at(connection: AsyncConnection, index: int) -> e.AnyEntry:
-    """Return one entry; raise NotFound where there is none."""
+    """Return one entry; raise NotFound where there is none, Unavailable where it is damaged."""
     data = await read_entry(connection, index)
     if data is None:
         raise NotFound("The ledger has no entry at that place.")
-    return e.decode(data)
+    return decode_stored(data)
+
+
+def decode_stored(data: bytes) -> e.AnyEntry:
+    """Read an entry of ours as it is stored; raise Unavailable where it is damaged: that is nobody's fault who asks."""
+    try:
+        return e.decode(data)
+    except MusubiError:
+        raise Unavailable(
+            "A stored entry is damaged; whoever runs the service has to mend it with `musubi fsck`."
+        ) from None
 
 
 async def read_entries(

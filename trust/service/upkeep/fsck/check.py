@@ -3,8 +3,8 @@
 What counts is the largest checkpoint that the log's keys signed and its witnesses cosigned (``checkpoints``). From its
 root down, every tile's true hashes are told (``ledger.tlog.tile_recovery``), and held against them are: each tile of
 hashes and bundle of entries that the checkpoint needs, each narrower one that is still kept for an earlier checkpoint,
-and each row of ``entries`` (``tree_check``). Then the rows ``published`` and ``head`` and the checkpoint's file. All
-that is wrong is named.
+and each row of ``entries`` (``tree_check``). Then the rows ``published`` and ``head``, the checkpoint's file, and the
+sealed records, each against its entry's commitment (``record_check``). All that is wrong is named.
 
 It always ends: what is read is bounded by the tree's size and the rows that are there, the search for true hashes by
 a number of tries, and a mirror that fails three times in a row is not asked any more. Memory does not grow with the
@@ -36,6 +36,7 @@ from trust.log.tile_folder import CHECKPOINT, TileFolder
 from trust.service.settings import Settings
 from trust.service.upkeep.fsck.checkpoints import Candidate, Place, choose, find_key_changes, read_candidate
 from trust.service.upkeep.fsck.copies import Files, Groups, Mirror
+from trust.service.upkeep.fsck.record_check import check_records
 from trust.service.upkeep.fsck.report import FsckReport
 from trust.service.upkeep.fsck.rows import LogRows
 from trust.service.upkeep.fsck.singles import LOOK_SECONDS, LOOKS, Singles
@@ -106,6 +107,7 @@ class _Check:
         self._report = report
         self._files = Files(self._path)
         self._groups = Groups(self._files, rows)
+        self._key_file = settings.record_keys
         self._published: tuple[int, bytes] | None = None
         """The row as it was when the check began."""
 
@@ -131,6 +133,7 @@ class _Check:
         singles.check_or_repair_published(meant, candidates, self._published)
         singles.check_or_repair_head(tree.size, checked.last)
         singles.check_or_repair_checkpoint_file(meant, candidates, notes)
+        check_records(self._rows, self._key_file, report)
         if mirror is not None and mirror.is_given_up:
             report.notes.append("The mirror stopped answering and was not asked any more.")
 

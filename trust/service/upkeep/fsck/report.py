@@ -7,6 +7,7 @@ resource                    is
 ``log/tile/…``              a tile of hashes or a bundle of entries, by its path
 ``entries/17``              a row of the table ``entries``; ``entries/17-20`` is four of them in a row
 ``published``, ``head``     the one row of that table
+``records/17``              the sealed record behind a consent or a revocation; ``records/17-20`` is four of them
 ``database``                the database as a whole
 ==========================  ===========================================================================
 """
@@ -56,13 +57,19 @@ class FsckReport(Struct, kw_only=True):
         """Name a file or row."""
         self.findings.append(Finding(resource=resource, fault=fault, repaired=repaired))
 
+    def add_record(self, index: int, fault: Fault) -> None:
+        """Name the record behind an entry."""
+        self._add_to_run("records", index, index, fault, repaired=False)
+
     def add_row(self, first: int, fault: Fault, *, last: int | None = None, repaired: bool = False) -> None:
         """Name the row ``first`` of ``entries``, or those from it to ``last``; rows in a row are named together."""
-        end = first if last is None else last
+        self._add_to_run("entries", first, first if last is None else last, fault, repaired=repaired)
+
+    def _add_to_run(self, kind: str, first: int, last: int, fault: Fault, *, repaired: bool) -> None:
         before = self.findings[-1] if self.findings else None
-        if before and before.resource.startswith("entries/") and (before.fault, before.repaired) == (fault, repaired):
-            start, _, until = before.resource.removeprefix("entries/").partition("-")
+        if before and before.resource.startswith(f"{kind}/") and (before.fault, before.repaired) == (fault, repaired):
+            start, _, until = before.resource.removeprefix(f"{kind}/").partition("-")
             if int(until or start) + 1 == first:
                 self.findings.pop()
                 first = int(start)
-        self.add(f"entries/{first}" if first == end else f"entries/{first}-{end}", fault, repaired=repaired)
+        self.add(f"{kind}/{first}" if first == last else f"{kind}/{first}-{last}", fault, repaired=repaired)

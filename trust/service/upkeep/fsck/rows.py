@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.errors import NotFound, Unavailable
 from trust.service.database import tables as t
 from trust.service.database.engine import Databases
+from trust.service.keys.record_keys import RecordKeys
 from trust.service.store.election import Election, make_election
 
 T = TypeVar("T")
@@ -104,6 +105,47 @@ class LogRows:
             return None if row is None else (int(row[0]), bytes(row[1]))
 
         return self._run(read)
+
+    def records(self) -> Iterator[list[tuple[int, bytes | None, bytes]]]:
+        """Yield (index, sealed record or None, entry) of every consent and revocation, in order, some at a time.
+
+        Without those whose record was erased.
+        """
+        first = 0
+        while True:
+            start = first
+
+            async def read(connection: AsyncConnection, start: int = start) -> list[tuple[int, bytes | None, bytes]]:
+                wanted = (
+                    select(t.entries.c.index, t.records.c.sealed, t.entries.c.data)
+                    .outerjoin(t.records, t.records.c.index == t.entries.c.index)
+                    .outerjoin(t.grants, t.grants.c.index == t.entries.c.index)
+                    .outerjoin(t.erasures, t.erasures.c.index == t.entries.c.index)
+                    .where(t.entries.c.index >= start, t.erasures.c.index.is_(None))
+                    .where(t.records.c.index.is_not(None) | t.grants.c.index.is_not(None))
+                    .order_by(t.entries.c.index)
+                    .limit(CHUNK)
+                )
+                found = await connection.execute(wanted)
+                return [(int(row[0]), None if row[1] is None else bytes(row[1]), bytes(row[2])) for row in found]
+
+            rows = self._run(read)
+            yield rows
+            if len(rows) < CHUNK or rows[-1][0] >= MOST_INDEX:
+                return
+            first = rows[-1][0] + 1
+
+    def record_keys(self, path: Path, indices: list[int]) -> dict[int, bytes]:
+        """Return the keys that the file at ``path`` has of these records."""
+
+        async def read() -> dict[int, bytes]:
+            keys = RecordKeys(path)
+            try:
+                return await keys.find(indices)
+            finally:
+                await keys.close()
+
+        return self._runner.run(read())
 
     def write_entries(self, entries: dict[int, bytes]) -> None:
         """Put these rows in the place of whatever is there, all or none."""
