@@ -1,4 +1,4 @@
-"""What the ledger says: eleven kinds of entry, each canonical JSON of at most 65,535 bytes.
+"""What the ledger says: twelve kinds of entry, each canonical JSON of at most 65,535 bytes.
 
 Every entry has ``v`` (1), ``kind`` and ``at`` (whole UTC seconds since 1970, never decreasing from entry to entry).
 Hashes, keys and consent identifiers are lower-case hexadecimal. Budgets are whole nano-rho. There are no floats, no
@@ -11,6 +11,8 @@ genesis     entry 0: the log's origin and key, the stewards and how many of them
 log-key     the log signs with another key from here on; signed by the stewards' quorum
 member      an organisation joined, changed or left, with its keys and roles; signed by the stewards' quorum
 policy      a whole policy document; signed by the stewards' quorum
+rules       entries after it are judged by this numbered set of rules; signed by the stewards' quorum, and each holder
+            says that its node reads them
 grant       a consent's identifier, the policy version it is for, how long, its yearly cap, its commitment
 revoke      ends one grant, by index
 erase       one index whose record is destroyed
@@ -58,6 +60,9 @@ Decimal = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,12})?\Z"
 Text = dict[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,35}\Z")], Annotated[str, Meta(max_length=8_000)]]
 """One text in several languages, by language tag (``ja``, ``en``, ``ja-easy``)."""
 
+RulesNumber = Annotated[int, Meta(ge=1, le=10_000)]
+"""By which rules an entry is judged (``policies.rules``); 1 are those of a ledger that names none."""
+
 Role = Literal["holder", "partner", "identity", "operator"]
 RevokeReason = Literal["withdrawn", "lost-device"]
 EraseReason = Literal["requested", "retention", "authority"]
@@ -90,6 +95,8 @@ class Genesis(Entry, frozen=True, kw_only=True, tag="genesis"):
     time_zone: Annotated[str, Meta(max_length=64)]
     stewards: Annotated[list[Steward], Meta(min_length=1, max_length=64)]
     quorum: Annotated[int, Meta(ge=1, le=64)]
+    rules: RulesNumber | UnsetType = UNSET
+    """The rules that the ledger begins with; 1 where this is left out."""
 
 
 class LogKeyBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,6 +142,24 @@ class PolicyEntry(Entry, frozen=True, kw_only=True, tag="policy"):
     """A whole policy document (``policies.policy_document``), as canonical JSON inside the entry."""
 
     policy: Raw
+    signatures: Annotated[list[Token], Meta(max_length=64)]
+
+
+class RulesBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The next rules as the stewards signed them."""
+
+    number: Annotated[int, Meta(ge=2, le=10_000)]
+
+
+class Rules(Entry, frozen=True, kw_only=True, tag="rules"):
+    """Every entry after this one is judged by these rules. ``readers`` are the holders' signed words that they can.
+
+    Software that does not know the rules must still see that it is this kind of entry, and check its signatures: the
+    fields ``kind``, ``rules.number`` and ``signatures`` stay as they are, whatever rules to come add.
+    """
+
+    rules: RulesBody
+    readers: dict[Alias, Token]
     signatures: Annotated[list[Token], Meta(max_length=64)]
 
 
@@ -221,7 +246,7 @@ class Refuse(Entry, frozen=True, kw_only=True, tag="refuse"):
     left: NanoRho
 
 
-AnyEntry = Genesis | LogKey | Member | PolicyEntry | Grant | Revoke | Erase | Admit | Release | Refund | Refuse
+AnyEntry = Genesis | LogKey | Member | PolicyEntry | Rules | Grant | Revoke | Erase | Admit | Release | Refund | Refuse
 
 
 def encode(entry: AnyEntry) -> bytes:

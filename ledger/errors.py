@@ -19,6 +19,7 @@
     ├── ProofInvalid         a hash, proof, checkpoint or replay does not verify
     ├── HistoryForked        two signed checkpoints that cannot both be true
     ├── RateLimited          too many requests, or too much pending work
+    ├── UpgradeNeeded        the ledger goes by rules that this software does not read
     └── Unavailable          a witness, node, disk or database cannot do its part now
 
 Every leaf maps to exactly one HTTP problem (RFC 9457) and one exit code; see ``trust.runtime.problems``.
@@ -147,6 +148,12 @@ class RateLimited(MusubiError):
     """Too many requests, or too much pending work."""
 
     code = "rate-limited"
+
+
+class UpgradeNeeded(MusubiError):
+    """The ledger goes by rules that this software does not read: nothing is wrong with the ledger."""
+
+    code = "upgrade-needed"
 
 
 class Unavailable(MusubiError):

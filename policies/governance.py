@@ -1,9 +1,9 @@
 """What enters the ledger only with the signatures of the stewards' quorum: members, policies, orders, log keys.
 
 A steward signs a JWS over ``{"for":<subject>,"from":"<steward>","log":"<origin>","sha256":"<hash>","v":1}``. The
-subject is ``member``, ``policy``, ``erasure`` or ``log-key``; the hash is that of the canonical JSON of the member
-body, of the policy document, of the order (``policies.consents.erasure``), or of the log-key body. Stewards and quorum
-are those of the genesis entry. The operator of the service holds no steward's key.
+subject is ``member``, ``policy``, ``erasure``, ``log-key`` or ``rules``; the hash is that of the canonical JSON of the
+member body, of the policy document, of the order (``policies.consents.erasure``), of the log-key body, or of the rules
+body. Stewards and quorum are those of the genesis entry. The operator of the service holds no steward's key.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from ledger import canonical, jws
 from ledger.entries import Alias, Genesis, Hex32
 from ledger.errors import NotPermitted, SignatureInvalid
 
-Subject = Literal["member", "policy", "erasure", "log-key"]
+Subject = Literal["member", "policy", "erasure", "log-key", "rules"]
 
 
 class Approval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for", "from_": "from"}):
@@ -53,7 +53,7 @@ def check_quorum(subject: Subject, body: bytes, signatures: list[str], genesis: 
         signed.add(steward)
     if len(signed) < genesis.quorum:
         raise NotPermitted(
-            f"The {subject} needs the approval of {genesis.quorum} stewards and has {len(signed)}.",
+            f"For the {subject} the approval of {genesis.quorum} stewards is needed; {len(signed)} have signed.",
             needed=genesis.quorum,
             signed=len(signed),
         )

@@ -27,6 +27,7 @@ from policies.in_force.chunk_tree import Chunks
 from policies.in_force.sets import InForce
 from policies.log_key_changes import change_log_keys, first_log_keys
 from policies.policy_document import Policy, decode_document
+from policies.rules import FIRST_RULES, check_readers, rules_at_first
 
 
 class SeenConsents(Protocol):
@@ -78,7 +79,13 @@ class State(Struct, kw_only=True):
 
     size: int = 0
     at: int = 0
+    finding: str = ""
+    """What is wrong with the last entry, where it is wrong and changes nothing: for an auditor to tell."""
     genesis: e.Genesis | None = None
+    rules: int = FIRST_RULES
+    """The rules by which the next entry is judged."""
+    rules_entry: int | None = None
+    """The index of the latest ``rules`` entry."""
     log_keys: LogKeyHistory | None = None
     """Which keys sign trees of which size; None before the genesis entry."""
     members: dict[str, e.MemberBody] = field(default_factory=dict)
@@ -156,6 +163,10 @@ class State(Struct, kw_only=True):
         return self.in_force.get(policy_sha256) or InForce()
 
 
+SOME_HARMLESS = 2
+"""From these rules on a wrong entry that cannot do harm halts nobody."""
+CHANGES_NOTHING = (e.Erase, e.Refuse)
+"""Where these are wrong, nothing of the state depends on them."""
 QUESTION_SECONDS = 600
 """How far a signed question's own time may be from its ``admit``'s; a replay is remembered twice as long."""
 
@@ -168,13 +179,17 @@ def entry_sha256(data: bytes) -> str:
 def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothing else
     state: State, index: int, entry: e.AnyEntry, data: bytes, seen: SeenConsents
 ) -> None:
-    """Apply one entry, or raise ProofInvalid with a sentence that says what is wrong and change nothing."""
+    """Apply one entry, or raise ProofInvalid with a sentence that says what is wrong and change nothing.
+
+    From rules number 2 on, a wrong entry of the kinds in ``CHANGES_NOTHING`` is not raised but noted (``finding``).
+    """
     if index != state.size:
         raise ProofInvalid(f"Entry {index} is applied out of turn; {state.size} comes next.", index=index)
     if entry.at < state.at:
         raise ProofInvalid(f"Entry {index} runs backwards in time.", index=index)
     if (index == 0) != isinstance(entry, e.Genesis):
         raise ProofInvalid(f"Entry {index} is out of place: the genesis entry comes first and only once.", index=index)
+    finding = ""
     try:
         match entry:
             case e.Genesis():
@@ -185,6 +200,8 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
                 _member(state, index, entry)
             case e.PolicyEntry():
                 _policy(state, index, entry)
+            case e.Rules():
+                _rules(state, index, entry)
             case e.Grant():
                 _grant(state, index, entry, seen)
             case e.Revoke():
@@ -198,11 +215,14 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
             case e.Refuse():
                 _refuse(state, entry)
     except ProofInvalid as error:
-        raise ProofInvalid(f"Entry {index} ({_kind(entry)}): {error.message}", index=index) from None
+        finding = f"Entry {index} ({_kind(entry)}): {error.message}"
+        if state.rules < SOME_HARMLESS or not isinstance(entry, CHANGES_NOTHING):
+            raise ProofInvalid(finding, index=index) from None
     except MusubiError as error:
         raise ProofInvalid(f"Entry {index} ({_kind(entry)}): {error.message}", index=index, rule=error.code) from None
     state.size = index + 1
     state.at = entry.at
+    state.finding = finding
 
 
 def _kind(entry: e.AnyEntry) -> str:
@@ -219,12 +239,27 @@ def _genesis(state: State, entry: e.Genesis) -> None:
     except (KeyError, ValueError, OSError):
         raise ProofInvalid("its time zone is not one of the IANA database.") from None
     state.log_keys = first_log_keys(entry)
+    state.rules = rules_at_first(entry)
     state.genesis = entry
 
 
 def _log_key(state: State, index: int, entry: e.LogKey) -> None:
     if state.log_keys is not None:
         state.log_keys = change_log_keys(state.log_keys, index, entry, state.trust_root)
+
+
+def _rules(state: State, index: int, entry: e.Rules) -> None:
+    check_quorum("rules", encode(entry.rules), entry.signatures, state.trust_root)
+    if entry.rules.number <= state.rules:
+        raise ProofInvalid("the number of its rules is not above the last one.")
+    check_readers(entry.readers, entry.rules.number, holder_keys(state), log=state.log)
+    state.rules = entry.rules.number
+    state.rules_entry = index
+
+
+def holder_keys(state: State) -> dict[str, bytes]:
+    """Return the signing key of each active holder: whose word new rules wait for."""
+    return {body.alias: bytes.fromhex(body.key) for body in state.members_with("holder")}
 
 
 def _member(state: State, index: int, entry: e.Member) -> None:

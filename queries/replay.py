@@ -7,6 +7,7 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import MusubiError, ProofInvalid
 from policies.replay import SeenConsents, State, step
+from policies.rules import check_readable
 from queries.rounds.admission import check_admit, plan_of
 from queries.rounds.messages import Word
 
@@ -14,8 +15,10 @@ from queries.rounds.messages import Word
 def replay(state: State, index: int, data: bytes, seen: SeenConsents) -> e.AnyEntry:
     """Decode, check and apply one entry; return it.
 
-    Raises ProofInvalid with the entry's index and a sentence, and leaves the state as it was.
+    Raises ProofInvalid with the entry's index and a sentence, or UpgradeNeeded where it brings rules that this software
+    does not read; and leaves the state as it was.
     """
+    check_readable(data, state.genesis)
     try:
         entry = e.decode(data)
         match entry:

@@ -29,12 +29,12 @@ def fault(says: str) -> Callable[[Fault], Fault]:
     return register
 
 
-@fault("the member needs the approval of 2 stewards")
+@fault("For the member the approval of 2 stewards is needed")
 def member_with_one_approval(log: LogBuilder) -> e.AnyEntry:
     return log.make_member("shop", "holder", signers=["city"])
 
 
-@fault("needs the approval of 2 stewards and has 0")
+@fault("approval of 2 stewards is needed; 0 have signed")
 def member_without_approvals(log: LogBuilder) -> e.AnyEntry:
     return log.make_member("shop", "holder", signers=[])
 

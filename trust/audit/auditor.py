@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ledger import entries as e
-from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
+from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable, UpgradeNeeded
 from ledger.notes.note import VerifierKey
 from policies.account_names import life_account
 from policies.replay import State
@@ -45,6 +45,7 @@ from trust.log.pins import MAX_TRUST_BYTES, TRUST_FILE, Trust, decode_trust, loa
 from trust.log.source import FolderLog, HttpLog, StaticLog, open_log
 from trust.runtime.clock import Clock, system_clock
 
+MOST_FINDINGS = 1_000
 Progress = Callable[[int, int], None]
 """Called with (entries checked, entries in all) after each batch."""
 
@@ -63,14 +64,15 @@ def audit(
     ``trust`` are the pins to hold it to. Without them, those kept in ``state_folder`` are used; without these, what the
     log itself offers is believed on first use, and the report says so. ``compare_with`` are places with another view of
     the same log (``comparison``); one that cannot be compared is a fault too. Raises Unavailable where the log cannot
-    be read now, and NotFound where there is none: those say nothing about the log.
+    be read now, NotFound where there is none, and UpgradeNeeded where it goes by rules that this software does not
+    read: those say nothing against the log.
     """
     begin = time.monotonic()
     log = open_log(place)
     audit_ = _Audit(log, Memory(state_folder), progress, clock)
     try:
         audit_.run(trust, compare_with)
-    except Unavailable:
+    except (Unavailable, UpgradeNeeded):
         raise
     except MusubiError as error:
         audit_.report_fault(error)
@@ -94,6 +96,7 @@ class _Audit:
         self._seen = DiskConsents()
         self._second = SecondOpinion()
         self._basis: dict[int, AnswerBasis] = {}
+        self._first_finding: ProofInvalid | None = None
 
     def run(self, given: Trust | None, compare_with: Sequence[str]) -> None:
         """Do the whole audit; raise the first fault."""
@@ -111,6 +114,8 @@ class _Audit:
             self.report.notes.append("Shares not checked: the copy has none.")
         for place in compare_with:
             self._compare(follower.latest, follower.history.signing_keys, place)
+        if self._first_finding is not None:
+            raise self._first_finding
 
     def _compare(self, seen: SeenCheckpoint, keys: list[VerifierKey], place: str) -> None:
         try:
@@ -176,6 +181,7 @@ class _Audit:
                 self._check_genesis(data, trust)
             entry = replay(self._state, index, data, self._seen)
             self._counts[type(entry)] += 1
+            self._note_finding(index)
             match entry:
                 case e.Genesis():
                     named = (entry.origin, entry.log_key, entry.log_key_pq)
@@ -193,6 +199,12 @@ class _Audit:
         self._second.add(batch.hashes)
         if self._progress is not None:
             self._progress(self.report.entries, batch.checkpoint.size)
+
+    def _note_finding(self, index: int) -> None:
+        """Note what is wrong with an entry that changes nothing: the audit goes on, and ends with it."""
+        if self._state.finding and len(self.report.findings) < MOST_FINDINGS:
+            self.report.findings.append(self._state.finding)
+            self._first_finding = self._first_finding or ProofInvalid(self._state.finding, index=index)
 
     @staticmethod
     def _check_genesis(data: bytes, trust: Trust) -> None:

@@ -21,6 +21,8 @@ class AuditReport(Struct, kw_only=True):
     """The ledger index that the fault is at, where it is at one."""
     rule: str = ""
     """The stable code of the error behind the verdict (``ledger.errors``)."""
+    findings: list[str] = field(default_factory=list)
+    """Entries that are wrong and change nothing, the first thousand of them; the first of all is the verdict."""
     kinds: dict[str, int] = field(default_factory=dict)
     """How many entries of each kind were checked."""
     open_rounds: list[int] = field(default_factory=list)

@@ -22,7 +22,7 @@ from trust.cli.resident import promises as resident_promises
 from trust.cli.resident import proofs as resident_proofs
 from trust.cli.resident import receipts as resident_receipts
 from trust.cli.steward import erasure as erasing
-from trust.cli.steward import log_keys, members, policy
+from trust.cli.steward import log_keys, members, policy, rules
 from trust.cli.tables import nano
 from trust.runtime.problems import kind_of, problem
 
@@ -101,6 +101,7 @@ for command in (
     policy.policy,
     keys.keys,
     log_keys.log_key,
+    rules.rules,
     members.member,
     log.log,
     fsck.fsck,

@@ -64,6 +64,7 @@ SHARES = "/v1/rounds/{admit:int}/shares"
 # For stewards
 
 MEMBERS = "/v1/members"
+RULES = "/v1/rules"
 ORDERED_ERASURES = "/v1/erasures/ordered"
 
 # For nodes
@@ -72,6 +73,7 @@ NODE = "/v1/node/"
 WORK = f"{NODE}work"
 LEAVES = f"{NODE}leaves"
 ERASED_WORDS = f"{NODE}erased"
+RULES_WORD = f"{NODE}rules"
 
 
 def node_step(step: Step) -> str:

@@ -19,6 +19,7 @@ from ledger.notes.receipts import Receipt, check_receipt
 from policies.consents.bundle import Bundle
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import Policy, decode_document, document_sha256
+from policies.rules import decode_in_ledger
 from queries.question.tree import Query, encode_query
 from queries.rounds.messages import AskAnswer, Mine, OfferAnswer, Question
 from trust.client import paths
@@ -140,7 +141,7 @@ class ServiceClient:
         if receipt.index != index:
             raise ProofInvalid("The receipt is for another entry.")
         self._check_receipt(receipt, data)
-        return Proven(index=index, entry=e.decode(data), data=data, receipt=receipt)
+        return Proven(index=index, entry=decode_in_ledger(data), data=data, receipt=receipt)
 
     def _check_receipt(self, receipt: Receipt, data: bytes) -> None:
         """Check a receipt; where the known keys did not sign it, learn whether the log has changed its keys since."""

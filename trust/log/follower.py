@@ -44,6 +44,7 @@ from ledger.notes.witness_policy import WitnessPolicy
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Frontier, root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
+from policies.rules import decode_in_ledger
 from trust.log.followed_keys import FollowedKeys
 from trust.log.pins import PinnedLogKeys
 from trust.log.source import LogSource
@@ -192,7 +193,7 @@ class LogFollower:
             for place, data in enumerate(tiles.bundle(number)):
                 index = number * TILE_WIDTH + place
                 if index >= first and any(kind in data for kind in kinds):
-                    yield index, e.decode(data)
+                    yield index, decode_in_ledger(data)
             if progress is not None:
                 progress(min((number + 1) * TILE_WIDTH, checkpoint.size) - first, checkpoint.size - first)
 

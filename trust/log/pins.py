@@ -26,6 +26,7 @@ from ledger.notes.log_keys import LogKeyHistory, LogKeys
 from ledger.notes.note import TYPE_ED25519, VerifierKey
 from ledger.notes.witness_policy import WitnessPolicy
 from policies.replay import entry_sha256
+from policies.rules import check_readable
 from trust.files.durable import write_whole
 
 TRUST_FILE = "trust.json"
@@ -88,12 +89,15 @@ def pins_of(genesis: e.Genesis, witness_policy: str) -> Trust:
 def open_genesis(data: bytes, pinned_sha256: str) -> e.Genesis:
     """Return the genesis entry that these bytes of entry 0 are; raise ProofInvalid unless they have the pinned hash.
 
-    It names the stewards and the first keys, so nothing that a log says of itself counts before this.
+    It names the stewards and the first keys, so nothing that a log says of itself counts before this. Raises
+    UpgradeNeeded where the pinned ledger begins with rules that this software does not read.
     """
-    entry = e.decode(data) if entry_sha256(data) == pinned_sha256 else None
-    if not isinstance(entry, e.Genesis):
-        raise ProofInvalid("The ledger's genesis entry is not the pinned one.", index=0)
-    return entry
+    if entry_sha256(data) == pinned_sha256:
+        check_readable(data, None)
+        entry = e.decode(data)
+        if isinstance(entry, e.Genesis):
+            return entry
+    raise ProofInvalid("The ledger's genesis entry is not the pinned one.", index=0)
 
 
 def decode_trust(data: bytes) -> Trust:

@@ -9,6 +9,7 @@ from nacl.signing import SigningKey
 
 from ledger import canonical, jws
 from ledger.errors import SignatureInvalid
+from policies.rules import make_rules_word
 from queries.rounds.messages import CaughtUp, LeavesAnswer, LeavesWanted, Work, WorkAnswer
 from trust.client import paths
 from trust.client.http import call, open_http
@@ -69,6 +70,11 @@ class NodeClient:
         """Send signed words that erased consents are gone from here."""
         body = canonical.encode(ErasedWords(words=tokens)).decode("ascii")
         self._send(paths.ERASED_WORDS, body, SLACK_SECONDS, "application/json")
+
+    def say_rules(self, number: int) -> None:
+        """Send the signed word that this node reads the rules up to a number."""
+        word = make_rules_word(self._key, log=self._log, holder=self._alias, number=number)
+        self._send(paths.RULES_WORD, word, SLACK_SECONDS)
 
     def _post(self, path: str, message: object, seconds: float) -> str:
         return self._send(path, jws.sign(message, self._key), seconds)

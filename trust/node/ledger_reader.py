@@ -25,6 +25,7 @@ from policies.budgets import window_of
 from policies.consents.consent import check_sub_grant
 from policies.in_force.chunk_tree import CHUNK_BITS, Chunks
 from policies.replay import State, entry_sha256
+from policies.rules import check_readable
 from queries.question.plan import Plan
 from queries.replay import replay
 from queries.rounds.admission import plan_of
@@ -116,6 +117,7 @@ class LedgerReader:
     def _apply(self, index: int, data: bytes) -> None:
         if index == 0:
             open_genesis(data, self._trust.genesis_sha256)
+        check_readable(data, self.state.genesis)
         try:
             entry = e.decode(data)
         except MusubiError as error:
@@ -139,7 +141,7 @@ class LedgerReader:
         elif isinstance(entry, e.Grant) and self._is_ours(entry):
             number, bit = divmod(index, CHUNK_BITS)
             self._own[number] = self._own.get(number, 0) | 1 << bit
-        elif isinstance(entry, e.Erase):
+        elif isinstance(entry, e.Erase) and not self.state.finding:
             number, bit = divmod(entry.index, CHUNK_BITS)
             if self._own.get(number, 0) >> bit & 1:
                 erased = ErasedConsent(index=entry.index, entry=index, entry_sha256=entry_sha256(data))

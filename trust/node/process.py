@@ -6,7 +6,8 @@ from pathlib import Path
 
 import structlog
 
-from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
+from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, UpgradeNeeded
+from policies.rules import NEWEST_RULES
 from trust.client.http import open_http
 from trust.files.evidence import keep_evidence, parse_evidence
 from trust.files.keys import read_key, read_secret
@@ -24,6 +25,9 @@ from trust.node.settings import BOOKS, load_node_settings
 from trust.runtime.clock import Clock, system_clock
 
 RETRY_SECONDS = 0.5
+RULES_AGAIN_SECONDS = 86_400
+RULES_RETRY_SECONDS = 600
+"""How long after the word on rules was taken, or was not, it is said again."""
 logger = structlog.get_logger()
 
 
@@ -87,6 +91,8 @@ class Node:
         )
         self._stopping = threading.Event()
         self._polling = False
+        self._clock = clock
+        self._say_rules_at = 0
 
     def _operator_key(self) -> bytes | None:
         if self.reader.state.genesis is None:
@@ -101,7 +107,11 @@ class Node:
             raise _Stopped
 
     def run(self) -> None:
-        """Work until told to stop. Ends with ProofInvalid or HistoryForked where the ledger is not to be believed."""
+        """Work until told to stop.
+
+        Ends with ProofInvalid or HistoryForked where the ledger is not to be believed, and with UpgradeNeeded where it
+        goes by rules that this software does not read.
+        """
         self.links.start()
         try:
             while not self._stopping.is_set():
@@ -112,6 +122,8 @@ class Node:
                     break
                 except (ProofInvalid, HistoryForked) as error:
                     self._keep_evidence(error)
+                    raise
+                except UpgradeNeeded:
                     raise
                 except MusubiError as error:
                     logger.info("waiting", code=error.code)
@@ -150,12 +162,24 @@ class Node:
             self._polling = False
         if answer.size > self.reader.size or self.reader.lacks_leaves:
             self._read()
+        self._say_rules()
         done = [self.rounds.do(task) for task in answer.tasks]
         if not all(done):
             self._stopping.wait(RETRY_SECONDS)  # the same task comes with the next poll: do not spin on it
         self.erasures.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self._make_ready()
+
+    def _say_rules(self) -> None:
+        """Say at the start, and each day again, which rules this node reads: the service may have lost its word."""
+        if self._clock() < self._say_rules_at:
+            return
+        try:
+            self.client.say_rules(NEWEST_RULES)
+            self._say_rules_at = self._clock() + RULES_AGAIN_SECONDS
+        except MusubiError as error:  # an older service cannot take it yet; whatever it says, the node's work goes on
+            logger.info("rules-unsaid", code=error.code)
+            self._say_rules_at = self._clock() + RULES_RETRY_SECONDS
 
     def _read(self) -> None:
         try:

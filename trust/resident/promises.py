@@ -41,6 +41,7 @@ from policies.consents.promises import (
     keeps,
     open_promise,
 )
+from policies.rules import decode_in_ledger
 from trust.client.service import ServiceClient
 from trust.client.wire import Revoked
 from trust.files.durable import write_whole
@@ -193,7 +194,7 @@ class PromiseCheck:
         genesis = open_genesis(self._entry(0), self._trust.genesis_sha256)
         if kept.operator is None:
             raise SignatureInvalid("the service did not say whose it is.")
-        return open_promise(kept.promise, genesis, e.decode(self._entry(kept.operator)))
+        return open_promise(kept.promise, genesis, decode_in_ledger(self._entry(kept.operator)))
 
     def _entry(self, index: int) -> bytes:
         if index >= self._checkpoint.size:

@@ -38,6 +38,7 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.HistoryForked: Kind(409, 24, "History forked"),
     errors.RateLimited: Kind(429, 25, "Too many requests"),
     errors.Unavailable: Kind(503, 26, "Not available now"),
+    errors.UpgradeNeeded: Kind(503, 27, "A newer Musubi is needed"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"

@@ -26,7 +26,7 @@ import shutil
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
@@ -36,6 +36,7 @@ from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted
 from ledger.notes.ml_dsa import public_bytes
 from ledger.notes.note import VerifierKey
 from policies.pairwise_keys import public_hex
+from policies.rules import FIRST_RULES, NEWEST_RULES
 from trust.audit.witness_folder import make_witness
 from trust.client.place import Place, make_place
 from trust.files.keys import new_key, new_post_quantum_key, read_key, read_secret, write_secret
@@ -130,8 +131,10 @@ class Layout:
         return self.town.with_role("identity")[0].alias
 
 
-def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witness_port: int) -> Layout:
-    """Make the data, keys, pins and settings of a town in an empty folder.
+def lay_out(
+    town: Town, folder: Path, *, residents: int | None, port: int, witness_port: int, rules: int = NEWEST_RULES
+) -> Layout:
+    """Make the data, keys, pins and settings of a town in an empty folder; its ledger begins with these rules.
 
     Raises NotPermitted where the folder holds something else; Unavailable where the town's data cannot be had. A crash
     leaves a folder without ``town.json``, which nothing takes for a town.
@@ -161,6 +164,7 @@ def lay_out(town: Town, folder: Path, *, residents: int | None, port: int, witne
         time_zone=town.time_zone,
         stewards=[e.Steward(alias=s.alias, title=s.title, key=public_hex(stewards[s.alias])) for s in town.stewards],
         quorum=town.quorum,
+        rules=UNSET if rules == FIRST_RULES else rules,
     )
     witnesses = _lay_out_witness(layout, genesis, witness_port)
     _lay_out_service(layout, town, genesis, witnesses, port)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger.errors import NotPermitted, Unavailable
+from policies.rules import NEWEST_RULES
 from trust.client.service import ServiceClient
 from trust.log.pins import load_trust
 from trust.town.document import Town
@@ -41,8 +42,8 @@ def _try_port(wanted: int) -> int | None:
         return int(probe.getsockname()[1])
 
 
-def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None) -> Layout:
-    """Return the town's layout, made now if it is not there yet.
+def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None, rules: int = NEWEST_RULES) -> Layout:
+    """Return the town's layout, made now if it is not there yet; then its ledger begins with these rules.
 
     Raises NotPermitted where another town is there, or the same with another port or number of residents: those were
     settled, and partly signed, when it was laid out; and where it has no places yet. Raises Unavailable where a port
@@ -68,7 +69,7 @@ def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None
                 )
         return layout
     service_port, witness_port = free_ports(port)
-    return lay_out(town, folder, residents=residents, port=service_port, witness_port=witness_port)
+    return lay_out(town, folder, residents=residents, port=service_port, witness_port=witness_port, rules=rules)
 
 
 def client_of(layout: Layout) -> ServiceClient:

@@ -6,12 +6,13 @@ and ``trust.json`` into a folder, for its own entries or for others that a test 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
+from nacl.signing import SigningKey
 
 from ledger import entries as e
 from ledger import jws
@@ -28,6 +29,7 @@ from policies.governance import approve
 from policies.log_key_changes import make_log_key_body
 from policies.policy_document import Policy
 from policies.replay import MemoryConsents, State, entry_sha256
+from policies.rules import NEWEST_RULES, make_rules_word
 from queries.replay import replay
 from queries.rounds import messages as m
 from queries.rounds.admission import make_admit, offer, plan_of, read_question
@@ -80,6 +82,7 @@ class LogBuilder:
         self._quorum = quorum
         self._folders: dict[Path, TileFolder] = {}
         self._log_names = [(0, "log")]
+        self._keys: dict[str, str] = {}
 
     @property
     def log_key(self) -> VerifierKey:
@@ -127,8 +130,8 @@ class LogBuilder:
         self.at += 1
         return self.at
 
-    def genesis(self) -> int:
-        """Append the genesis entry: three stewards, two of whom must sign."""
+    def genesis(self, rules: int | UnsetType = UNSET) -> int:
+        """Append the genesis entry: three stewards, two of whom must sign; the first rules, unless told."""
         stewards = [e.Steward(alias=name, title=TEXT, key=public(name)) for name in STEWARDS]
         return self.add(
             e.Genesis(
@@ -139,8 +142,34 @@ class LogBuilder:
                 time_zone="Asia/Tokyo",
                 stewards=stewards,
                 quorum=2,
+                rules=rules,
             )
         )
+
+    def make_rules(
+        self,
+        number: int = NEWEST_RULES,
+        *,
+        readers: Mapping[str, str] | None = None,
+        signers: Sequence[str] = STEWARDS[:2],
+    ) -> e.Rules:
+        """Make the entry that brings other rules: each active holder's word by its key, signed by some stewards."""
+        body = e.RulesBody(number=number)
+        if readers is None:
+            holders = [member.alias for member in self.state.members_with("holder")]
+            readers = {
+                each: make_rules_word(self.key_now(each), log=ORIGIN, holder=each, number=number) for each in holders
+            }
+        signed = [approve("rules", body, log=ORIGIN, steward=name, key=key_of(name)) for name in signers]
+        return e.Rules(at=self.now(), rules=body, readers=dict(readers), signatures=signed)
+
+    def rules(self, number: int = NEWEST_RULES) -> int:
+        """Append other rules."""
+        return self.add(self.make_rules(number))
+
+    def key_now(self, alias: str) -> SigningKey:
+        """Return a member's signing key of today."""
+        return key_of(self._keys.get(alias, alias))
 
     def make_member(
         self, alias: str, *roles: e.Role, signers: Sequence[str] = STEWARDS[:2], number: int = 1, key: str = ""
@@ -165,6 +194,7 @@ class LogBuilder:
     def change_key(self, alias: str, key: str) -> int:
         """Append a member's change to another signing key, that of the name ``key``."""
         now = self.state.members[alias]
+        self._keys[alias] = key
         return self.add(self.make_member(alias, *now.roles, number=now.number + 1, key=key))
 
     def make_log_key(self, name: str, number: int = 2, signers: Sequence[str] = STEWARDS[:2]) -> e.LogKey:

@@ -13,6 +13,7 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import QueryInvalid
 from policies.policy_document import Policy
+from policies.rules import NEWEST_RULES
 from queries.question.tree import Query, Spend
 from queries.rounds.messages import Share
 from tests.kit.machine.forks import ForkedProcesses, running_town
@@ -135,10 +136,10 @@ class TownOfTwo:
 
 
 @contextlib.contextmanager
-def town_of_two(folder: Path) -> Iterator[TownOfTwo]:
-    """Run the town, founded, with all its residents' consents."""
+def town_of_two(folder: Path, rules: int = NEWEST_RULES) -> Iterator[TownOfTwo]:
+    """Run the town, founded with these rules, with all its residents' consents."""
     town = load_town(FOLDER)
-    layout = prepare(town, folder, residents=None, port=None)
+    layout = prepare(town, folder, residents=None, port=None, rules=rules)
     holders = [holder.alias for holder in town.holders]
     with running_town(layout, holders) as processes, client_of(layout) as client:
         settle_in(layout, town, client, lambda *_: None)

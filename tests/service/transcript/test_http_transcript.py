@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 
 from ledger import canonical, jws
+from ledger.entries import RulesBody
 from ledger.notes.log_keys import LogKeys
 from ledger.notes.note import VerifierKey
 from policies.consents.erasure import ErasedWord, ErasureOrder, Farewell, make_erasure
@@ -19,6 +20,7 @@ from policies.log_key_changes import make_log_key_body
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import document_sha256
 from policies.replay import entry_sha256
+from policies.rules import make_rules_word
 from queries.rounds.messages import AskAnswer, Go
 from tests.kit.towns.running import Resident, Running, Town, consent_of, lay_out, query, question, run
 from tests.kit.towns.toy_town import HEALTH, HOLDERS, MOBILITY, ORIGIN, POLICIES
@@ -41,6 +43,7 @@ NEVER_REFUSED = {
     "/v1/members",
     "/v1/policies",
     "/v1/rounds",
+    "/v1/rules",
     "/v1/trust",
     "/verify",
     "/verify/musubi-verify.html",
@@ -93,6 +96,7 @@ async def tell(town: Town, running: Running, transcript: Transcript, next_keys: 
     await answers(town, transcript, admit, refunded)
     await ends(town, running, transcript)
     await the_log(town, running, transcript, next_keys)
+    await rules(town, transcript)
     await everybody(transcript)
 
 
@@ -297,6 +301,22 @@ async def the_log(town: Town, running: Running, transcript: Transcript, next_key
     wish = {"log_key": body, "signatures": quorum}
     await transcript.taken_in("The log's key changes.", "POST", "/v1/log-keys", wish)
     await transcript.taken_in("Every change of it, proven.", "GET", "/v1/log-keys")
+
+
+async def rules(town: Town, transcript: Transcript) -> None:
+    """Newer rules: every holder's node reads them, the stewards sign."""
+    transcript.chapter("Other rules")
+    wish = town.approved("rules", RulesBody(number=2))
+    await transcript.refusal("Nobody has said yet that they read them.", "POST", "/v1/rules", wish)
+    forged = make_rules_word(town.keys["clinic"], log=ORIGIN, holder="bus_co", number=2)
+    await transcript.refusal("Signed by another node.", "POST", "/v1/node/rules", forged)
+    for holder in HOLDERS:
+        word = make_rules_word(town.keys[holder], log=ORIGIN, holder=holder, number=2)
+        await transcript.taken_in("A node says that it reads them.", "POST", "/v1/node/rules", word)
+    await transcript.taken_in("Who reads which.", "GET", "/v1/rules")
+    alone = town.approved("rules", RulesBody(number=2), ("city",))
+    await transcript.refusal("One steward alone.", "POST", "/v1/rules", alone)
+    await transcript.taken_in("The ledger goes on by them.", "POST", "/v1/rules", wish)
 
 
 async def everybody(transcript: Transcript) -> None:

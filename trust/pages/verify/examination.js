@@ -96,6 +96,7 @@ const ENTRY_WORDS = /** @type {Record<string, string>} */ ({
   "log-key": N_("It changes the key that the record is signed with."),
   member: N_("It says that an organisation joined, changed or left."),
   policy: N_("It is an agreement that the stewards signed."),
+  rules: N_("From here on the record goes by newer rules, which the stewards signed."),
   grant: N_("It is a consent to the agreement “%(policy)s” (version %(version)s), until %(until)s."),
   revoke: N_("It takes back the consent that is entry number %(grant)s."),
   erase: N_("It says that what lay behind entry number %(index)s was destroyed."),

@@ -184,6 +184,14 @@ confirmations = Table(
     comment="A node's signed statements: each that was the first to cover some consent's end. `member` brought its key.",
 )
 
+rules_words = Table(
+    "rules_words",
+    metadata,
+    Column("holder", String(32), primary_key=True),
+    Column("token", Text, nullable=False),
+    comment="Each holder's latest signed word on up to which number its node reads the rules.",
+)
+
 nonces = Table(
     "nonces",
     metadata,

@@ -7,6 +7,7 @@ from queries.rounds.messages import LeavesAnswer, LeavesWanted, Task, Work, Work
 from trust.client import paths
 from trust.client.paths import Step
 from trust.client.wire import ErasedWords, StepTaken, WordsTaken
+from trust.service.acts.change_rules import take_rules_word
 from trust.service.acts.erased_words import take_erased_words
 from trust.service.rounds.leaves import MAX_LEAVES, leaves_of
 from trust.service.routes.http import (
@@ -93,4 +94,10 @@ async def erased_words(request: ApiRequest) -> Response[bytes]:
     return json_answer(WordsTaken(new=await take_erased_words(service_of(request).store, wanted.words)))
 
 
-routes = [work, leaves, countersign, share, word, erased_words]
+@post(paths.RULES_WORD, status_code=204)
+async def rules_word(request: ApiRequest) -> None:
+    """Take a node's signed word on up to which number it reads the rules."""
+    await take_rules_word(service_of(request).store, await read_token(request))
+
+
+routes = [work, leaves, countersign, share, word, erased_words, rules_word]

@@ -3,7 +3,16 @@
 from litestar import Response, get, post
 
 from trust.client import paths
-from trust.client.wire import ErasedRecords, LogKeyRequest, MemberRequest, OrderRequest, Placed, PolicyRequest
+from trust.client.wire import (
+    ErasedRecords,
+    LogKeyRequest,
+    MemberRequest,
+    OrderRequest,
+    Placed,
+    PolicyRequest,
+    RulesRequest,
+)
+from trust.service.acts.change_rules import change_rules, rules_read
 from trust.service.acts.erase import erase_ordered
 from trust.service.acts.govern import change_log_key, publish_policy, register_member
 from trust.service.routes.http import ApiRequest, json_answer, read_json, service_of
@@ -45,4 +54,17 @@ async def ordered_erasures(request: ApiRequest) -> Response[bytes]:
     return json_answer(ErasedRecords(erased=await erase_ordered(service_of(request).store, wanted)))
 
 
-routes = [members, current_members, policies, next_log_key, ordered_erasures]
+@post(paths.RULES, status_code=200)
+async def next_rules(request: ApiRequest) -> Response[bytes]:
+    """Have the entries to come judged by other rules, signed by the quorum, read by every holder's node."""
+    wanted = await read_json(request, RulesRequest, "rules")
+    return json_answer(Placed(index=await change_rules(service_of(request).store, wanted)))
+
+
+@get(paths.RULES)
+async def current_rules(request: ApiRequest) -> Response[bytes]:
+    """Say by which rules the ledger goes, and up to which each holder's node reads them."""
+    return json_answer(await rules_read(service_of(request).store))
+
+
+routes = [members, current_members, policies, next_log_key, next_rules, current_rules, ordered_erasures]

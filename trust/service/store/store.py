@@ -31,7 +31,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from ledger.errors import ClockSkew, HistoryForked, MusubiError, RateLimited, Unavailable
+from ledger.errors import ClockSkew, HistoryForked, MusubiError, RateLimited, Unavailable, UpgradeNeeded
 from policies.replay import State
 from queries.replay import replay
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
@@ -226,7 +226,7 @@ class Store:
                     del places[failed.place]
                     continue
                 except MusubiError as error:
-                    if isinstance(error, HistoryForked):
+                    if isinstance(error, HistoryForked | UpgradeNeeded):
                         self.halt(error)
                     found = [error] * len(places)
                 except Exception as error:  # noqa: BLE001 - whatever it was, its outcome is not known: rebuild the state

@@ -33,7 +33,9 @@ class RowsFromLog:
         self._erased: list[Erased] = []
 
     def take(self, index: int, entry: e.AnyEntry, *, new: bool) -> None:
-        """Note what an entry says; ``new`` is one that the database lacks."""
+        """Note what an entry says that was just replayed; ``new`` is one that the database lacks."""
+        if self._state.finding:
+            return  # it changes nothing
         if isinstance(entry, e.Erase):
             self._erased.append(Erased(index=entry.index, entry=index))
         if new:

@@ -1,0 +1,44 @@
+"""An honest ledger stays honest: logs by old rules, made by the code of their day and kept here, are for ever "ok"."""
+
+from pathlib import Path
+
+import pytest
+
+from trust.audit.auditor import audit
+from trust.log.pins import load_trust
+
+KEPT = Path(__file__).parent / "logs_by_rules_1"
+ENTRIES = {
+    "built": {
+        "genesis": 1,
+        "member": 6,
+        "policy": 2,
+        "log-key": 1,
+        "grant": 23,
+        "revoke": 2,
+        "erase": 1,
+        "admit": 4,
+        "release": 2,
+        "refund": 1,
+        "refuse": 1,
+    },
+    "served": {
+        "genesis": 1,
+        "member": 9,
+        "policy": 5,
+        "grant": 32,
+        "revoke": 10,
+        "admit": 10,
+        "release": 10,
+        "refuse": 1,
+    },
+}
+"""By hand, with every kind of entry; and by a service with its nodes (the demo, 12 residents)."""
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_log_by_the_first_rules_is_ok_for_ever(name: str, tmp_path: Path) -> None:
+    report = audit(str(KEPT / name), trust=load_trust(KEPT / name / "trust.json"), state_folder=tmp_path)
+    assert (report.verdict, report.findings) == ("ok", [])
+    assert report.kinds == ENTRIES[name]
+    assert report.entries == sum(ENTRIES[name].values())

@@ -1,0 +1,79 @@
+"""The service takes holders' words on rules and, with the quorum's signatures, has the ledger go on by other ones."""
+
+from typing import Any
+
+import pytest
+
+from ledger import entries as e
+from ledger.errors import UpgradeNeeded
+from policies import rules as policies_rules
+from policies.rules import NEWEST_RULES, make_rules_word
+from tests.kit.towns.running import Running, Town, refused, replay_log, run
+from tests.kit.towns.toy_town import HOLDERS, ORIGIN, PARTNERS
+from trust.service.acts import change_rules as acts_rules
+from trust.service.service import Service
+from trust.service.settings import load_settings
+
+pytestmark = pytest.mark.anyio
+
+
+async def say(running: Running, holder: str, number: int = 2, key: str = "") -> None:
+    word = make_rules_word(running.town.keys[key or holder], log=ORIGIN, holder=holder, number=number)
+    answer = await running.post("/v1/node/rules", word)
+    assert answer.status_code == 204, answer.text
+
+
+async def read_by(running: Running) -> dict[str, Any]:
+    found: dict[str, Any] = (await running.client.get("/v1/rules")).json()
+    return found
+
+
+def wanted(town: Town, number: int = 2, **how: tuple[str, ...]) -> dict[str, object]:
+    return town.approved("rules", e.RulesBody(number=number), **how)
+
+
+async def test_other_rules_wait_for_every_holder_and_are_there_once(running: Running) -> None:
+    assert await read_by(running) == {"number": 1, "newest": NEWEST_RULES, "holders": dict.fromkeys(HOLDERS, 1)}
+    before = running.service.store.size
+    for holder in HOLDERS[1:]:
+        await say(running, holder)
+    await say(running, HOLDERS[0], number=1)
+    answer = await running.post("/v1/rules", wanted(running.town))
+    assert refused(answer, "not-permitted", "1 holders")["behind"] == [HOLDERS[0]]
+    refused(await running.post("/v1/rules", wanted(running.town, stewards=("city",))), "not-permitted", "2 stewards")
+    await say(running, HOLDERS[0])  # its latest word counts
+    refused(await running.post("/v1/rules", wanted(running.town, NEWEST_RULES + 1)), "upgrade-needed", "upgrade it")
+    assert running.service.store.size == before
+    indices = {(await running.done("/v1/rules", wanted(running.town)))["index"] for _ in range(2)}
+    assert indices == {before}
+    assert (await read_by(running))["number"] == 2
+    await running.settle()
+    state, _ = replay_log(running.town)
+    assert (state.rules, state.rules_entry) == (2, before)
+
+
+async def test_a_word_on_rules_is_an_active_holders_own(running: Running) -> None:
+    for holder, key, log, code in (
+        (PARTNERS[0], PARTNERS[0], ORIGIN, "not-permitted"),
+        ("nobody", HOLDERS[0], ORIGIN, "not-permitted"),
+        (HOLDERS[0], HOLDERS[1], ORIGIN, "signature-invalid"),
+        (HOLDERS[0], HOLDERS[0], "other.town/log", "proof-invalid"),
+    ):
+        word = make_rules_word(running.town.keys[key], log=log, holder=holder, number=2)
+        refused(await running.post("/v1/node/rules", word), code)
+    assert (await read_by(running))["holders"] == dict.fromkeys(HOLDERS, 1)
+
+
+async def test_an_older_service_does_not_start_on_newer_rules_and_asks_for_an_upgrade(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run(town) as running:
+        await running.found()
+        for holder in HOLDERS:
+            await say(running, holder)
+        await running.done("/v1/rules", wanted(town))
+        await running.settle()
+    monkeypatch.setattr(policies_rules, "NEWEST_RULES", 1)
+    monkeypatch.setattr(acts_rules, "NEWEST_RULES", 1)
+    with pytest.raises(UpgradeNeeded, match="install a newer Musubi"):
+        await Service(load_settings(town.service)).start()

@@ -1,0 +1,82 @@
+"""``rules``: by which numbered set of rules the ledger goes, and going on by the next ones."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from ledger.entries import RulesBody
+from policies.rules import NEWEST_RULES
+from trust.cli.options import File, JsonOption, PlaceOption, read_signature, signer_of, steward_options
+from trust.cli.tables import console
+from trust.client import paths
+from trust.client.place import Place
+from trust.client.wire import Placed, RulesAnswer, RulesRequest
+
+Number = click.IntRange(2, 10_000)
+
+
+@click.group()
+def rules() -> None:
+    """See by which rules the ledger goes, and have it go on by newer ones.
+
+    First every holder upgrades its node, then the service is upgraded, then the stewards sign.
+
+    \b
+    Example:  musubi rules show --place .town/momijidai/places/city
+    """
+
+
+@rules.command()
+@PlaceOption
+@JsonOption
+def show(place: Place, *, as_json: bool) -> None:
+    """Show by which rules the ledger goes, and which ones the service and each holder's node read.
+
+    \b
+    Example:  musubi rules show --place .town/momijidai/places/city
+    """
+    with place.client() as client:
+        found = client.get(paths.RULES, RulesAnswer)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    console.print(f"The ledger goes by rules number {found.number}.")
+    console.print(f"The service reads them up to {found.newest}, this Musubi up to {NEWEST_RULES}.")
+    for holder, number in sorted(found.holders.items()):
+        console.print(f"The node of '{holder}' reads them up to {number}.", highlight=False, markup=False)
+
+
+@rules.command()
+@click.argument("number", type=Number)
+@steward_options
+def sign(number: int, origin: str | None, steward: str | None, key: Path | None, folder: Path | None) -> None:
+    """Sign, as one steward and offline, that the ledger goes on by rules NUMBER.
+
+    Prints the signature. What each number changes stands in docs/reference/ledger-entries.md.
+
+    \b
+    Example:  musubi rules sign 2 --place .town/momijidai/places/city > city.jws
+              musubi rules sign 2 --log musubi.example/momijidai --steward city --key city.key > city.jws
+    """
+    click.echo(signer_of(origin, steward, key, folder).sign("rules", RulesBody(number=number)))
+
+
+@rules.command()
+@click.argument("number", type=Number)
+@click.argument("signatures", nargs=-1, required=True, type=File)
+@PlaceOption
+def publish(number: int, signatures: tuple[Path, ...], place: Place) -> None:
+    """Hand in rules NUMBER with the stewards' signatures. Anybody may.
+
+    It is refused until every holder's node has said that it reads them. Entries from there on are judged by them; who
+    runs an older Musubi is told to upgrade.
+
+    \b
+    Example:  musubi rules publish 2 city.jws residents_council.jws --place .town/momijidai/places/city
+    """
+    with place.client() as client:
+        wanted = RulesRequest(rules=RulesBody(number=number), signatures=[read_signature(each) for each in signatures])
+        index = client.post(paths.RULES, wanted, Placed).index
+        client.prove(index)
+    console.print(f"The ledger goes by rules number {number} from index {index} on. Receipt checked.")
