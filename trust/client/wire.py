@@ -113,7 +113,7 @@ class ReplacedDevice(Struct, frozen=True, kw_only=True):
     ended: list[EndedGrant]
 
 
-class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One of a resident's own consents; ``ended_by`` is the index of the entry that ended it, or null.
 
     Where the service has lost its ``record``, ``holders`` are all of the policy; it can be taken back all the same.
