@@ -211,7 +211,7 @@ def test_a_histograms_last_bin_is_closed_and_what_is_outside_or_null_is_in_none(
 
 
 ODD_CSV = {
-    "quotes, short and long lines": b'customer,hour,more\n007,1,"a, ""b"""\n7,2\n007,3,y,z,1\n,3,\n007,1,"not closed\n',
+    "quotes, short and long lines": b'customer,hour,more\n007,1,"a, ""b"""\n7,2\n007,3,y,z,1\n,3,\n007,1,"two\nlines"\n',
     "not UTF-8": b"customer,hour\n007,1\n\xff\xfe,2\n007,3\n007,1\n",
     "Windows line ends and a byte order mark": b"\xef\xbb\xbfcustomer,hour\r\n007,1\r\n007,1\r\n007,3\r\n",
     "repeated and empty names": b"customer,hour,hour,,\n007,1,2,2,2\n007,1,2,,\n007,3,2,,\n",

@@ -4,19 +4,23 @@ A row's ``position`` is its place in the file. It only ever orders the rows of *
 other people's rows, coming or going, change nothing about which of a resident's rows are kept.
 """
 
-import csv
 import hashlib
+from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any
 
-import ibis
 import ibis.expr.datatypes as dt
 
 from ledger.errors import Unavailable
 from policies.policy_document import View
+from trust.node.data.csv_file import header_of, read_columns
 
 POSITION = "position"
 RESIDENT = "resident"
+_RAW = "csv_rows"
+_TEXTS = "csv_texts"
+"""The engine's names for a CSV file that is being read, and that was."""
 
 
 class SourceFile:
@@ -50,50 +54,50 @@ class SourceFile:
             raise Unavailable("A source's file is not there; look at its path and permissions.") from None
         return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
-    def _header(self) -> list[str]:
-        try:
-            with self.path.open("rb") as file:
-                names = next(csv.reader([file.readline().decode("utf-8-sig")]), [])
-        except (OSError, UnicodeDecodeError, csv.Error):
-            raise Unavailable("A source's CSV file has no readable header line; write it as UTF-8.") from None
-        # A name that repeats, or is empty, still takes its place in the line.
-        return [f"column {place}" if not name or name in names[:place] else name for place, name in enumerate(names)]
-
     def read(self, engine: Any, view: View) -> Any:
         """Return the columns that ``view`` needs as an Ibis table, with ``resident`` and ``position``.
 
-        A CSV file has a header, and all its columns are text: a customer number "007" stays what it is. Raises
-        Unavailable when a column is not there.
+        Raises Unavailable when a column is not there, and QuotesDoNotFit for a CSV file that is not to be trusted. What
+        the engine holds of a CSV file for this stays until ``release``.
         """
         names = [column.name for column in view.columns]
-        known_as = f"source_{view.source}"  # one name, replaced at each reading
         if self.path.suffix.lower() == ".csv":
-            # Nothing is guessed, neither types nor dialect. A line that is too short is filled with nulls, one that is
-            # too long is cut, one that is not UTF-8 is left out; none is an error.
-            table = engine.read_csv(
-                str(self.path),
-                table_name=known_as,
-                auto_detect=False,
-                columns=dict.fromkeys(self._header(), "VARCHAR"),
-                header=True,
-                delim=",",
-                quote='"',
-                escape='"',
-                strict_mode=False,
-                null_padding=True,
-                ignore_errors=True,
-            )
-            # The rows of one file come in the file's order, which DuckDB keeps (preserve_insertion_order).
-            position = ibis.row_number()
-        else:
-            # The reader knows the place already; numbering ten million rows once more takes twice as long as reading.
-            table = engine.read_parquet(str(self.path), table_name=known_as, file_row_number=True)
-            position = table.file_row_number
-        missing = [name for name in [view.resident, *names] if name not in table.columns]
+            return self._read_csv(engine, view, [view.resident, *names])
+        # One name, replaced at each reading. The reader knows the place already; numbering ten million rows once more
+        # takes twice as long as reading.
+        table = engine.read_parquet(
+            escape(str(self.path)),  # a path is one file's name, and not a pattern; nor do its folders say anything
+            table_name=f"source_{view.source}",
+            file_row_number=True,
+            hive_partitioning=False,
+        )
+        self._check_columns(view, [view.resident, *names], table.columns)
+        columns = {f"source_{name}": table[name] for name in names}
+        return table.select(**{RESIDENT: table[view.resident], POSITION: table.file_row_number}, **columns)
+
+    def _read_csv(self, engine: Any, view: View, wanted: list[str]) -> Any:
+        header = header_of(self.path)
+        self._check_columns(view, wanted, header)
+        # A name that repeats counts where it stands first.
+        self.release(engine)
+        for number, part in enumerate(read_columns(self.path, [header.index(name) for name in wanted])):
+            engine.con.register(_RAW, part)
+            engine.con.execute(f"{f'INSERT INTO {_TEXTS}' if number else f'CREATE TEMP TABLE {_TEXTS} AS'} FROM {_RAW}")
+            engine.con.unregister(_RAW)
+        table = engine.table(_TEXTS)
+        columns = {f"source_{name}": table[f"c{place}"] for place, name in enumerate(wanted) if place}
+        return table.select(**{RESIDENT: table.c0, POSITION: table[POSITION]}, **columns)
+
+    @staticmethod
+    def release(engine: Any) -> None:
+        """Have the engine drop what it holds of a file that was read."""
+        engine.con.execute(f"DROP TABLE IF EXISTS {_TEXTS}")
+
+    @staticmethod
+    def _check_columns(view: View, wanted: list[str], there: Sequence[str]) -> None:
+        missing = [name for name in wanted if name not in there]
         if missing:
             raise Unavailable(f"The source of view '{view.name}' lacks the columns: {', '.join(missing)}.")
-        columns = {f"source_{name}": table[name] for name in names}
-        return table.select(**{RESIDENT: table[view.resident], POSITION: position}, **columns)
 
 
 def is_whole(column: Any) -> bool:

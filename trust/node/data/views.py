@@ -27,19 +27,23 @@ import duckdb
 import ibis
 import numpy as np
 import pyarrow as pa
+import structlog
 from msgspec import Struct
 
-from ledger.errors import ConsentMismatch, NotFound, Unavailable
+from ledger.errors import ConsentMismatch, MusubiError, NotFound, Unavailable
 from policies.policy_document import View
 from queries.question.plan import Plan
 from trust.node.data.bounding import CUSTOMER, FEW, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
+from trust.node.data.csv_file import QuotesDoNotFit
 from trust.node.data.sources import SourceFile
 
 _LINKS = "links"
 _BATCH = "batch"
 _COUNTED = "counted"
+_GIVEN = "given"
 _MAX_SLOTS = 2**31 - 1
+logger = structlog.get_logger()
 
 
 class _Made(Struct):
@@ -49,6 +53,8 @@ class _Made(Struct):
     view: View
     snapshot: str
     batch: int
+    refused: str = ""
+    """A later snapshot that was refused: it is not read again."""
 
 
 class ViewStore:
@@ -65,20 +71,26 @@ class ViewStore:
         self._lock = threading.RLock()
         self._made: dict[tuple[str, str], _Made] = {}
         self._tables = 0
+        self._spill = spill
         with self._working():
-            # Nothing is fetched from anywhere while the node runs.
-            if spill.exists():
-                shutil.rmtree(spill)
-            self._engine: Any = ibis.duckdb.connect(
-                temp_directory=str(spill),
-                autoinstall_known_extensions=False,
-                autoload_known_extensions=False,
-                # It trusts a file's time in seconds; a source replaced within one would be read half old, half new.
-                enable_external_file_cache=False,
-            )
-            self._execute(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT, {_BATCH} BIGINT)")
-            self._linked = 0
-            self._batch = 0
+            self._begin()
+
+    def _begin(self) -> None:
+        """Have an engine with nothing in it, no links either: they come again from the node's books."""
+        # Nothing is fetched from anywhere while the node runs.
+        if self._spill.exists():
+            shutil.rmtree(self._spill)
+        self._engine: Any = ibis.duckdb.connect(
+            temp_directory=str(self._spill),
+            autoinstall_known_extensions=False,
+            autoload_known_extensions=False,
+            # It trusts a file's time in seconds; a source replaced within one would be read half old, half new.
+            enable_external_file_cache=False,
+        )
+        self._made.clear()
+        self._execute(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT, {_BATCH} BIGINT)")
+        self._linked = 0
+        self._batch = 0
 
     def close(self) -> None:
         """End the engine; links and bounded views end with it."""
@@ -116,43 +128,62 @@ class ViewStore:
                 if customer is None or fresh.pop(customer, None) != slot:
                     raise ConsentMismatch("A customer or a slot is linked already, to another one.")
             if fresh:
-                self._engine.insert(_LINKS, _as_table(fresh, self._secret, self._batch + 1))
+                with self._given(_as_table(fresh, self._secret, self._batch + 1)) as rows:
+                    self._execute(f"INSERT INTO {_LINKS} FROM {rows}")
                 self._batch += 1
                 self._linked = max(self._linked, 1 + max(fresh.values()))
 
     def _touching(self, pairs: Mapping[str, int]) -> list[tuple[str | None, int]]:
         """Return the links that already have one of these customers or slots."""
-        links = self._engine.table(_LINKS).select(CUSTOMER, SLOT)
-        customers = ibis.memtable(pa.table({CUSTOMER: pa.array(pairs, pa.string())}))
-        slots = ibis.memtable(pa.table({SLOT: pa.array(pairs.values(), pa.int32())}))
-        found = ibis.union(links.semi_join(customers, CUSTOMER), links.semi_join(slots, SLOT), distinct=True)
-        rows = found.to_pyarrow()
-        return list(zip(rows[CUSTOMER].to_pylist(), rows[SLOT].to_pylist(), strict=True))
+        columns = {CUSTOMER: pa.array(pairs, pa.string()), SLOT: pa.array(pairs.values(), pa.int32())}
+        with self._given(pa.table(columns)) as rows:
+            found = self._engine.con.execute(
+                f"SELECT {CUSTOMER}, {SLOT} FROM {_LINKS} WHERE {CUSTOMER} IN (SELECT {CUSTOMER} FROM {rows}) "
+                f"OR {SLOT} IN (SELECT {SLOT} FROM {rows})"
+            )
+            return [(customer, int(slot)) for customer, slot in found.fetchall()]
 
     def materialise(self, policy_sha256: str, view: View) -> None:
         """Have the bounded view ready: of the source's present snapshot, for all links there are.
 
-        Does nothing when it is. Adds the rows of new links when only those are missing. Raises NotFound for a source
-        that this node does not have, Unavailable when its file cannot be read or lacks a column.
+        Does nothing when it is. Adds the rows of new links when only those are missing. Where the file as it is now was
+        refused, the view goes on as it was made of the last one that was not. Raises NotFound for a source that this
+        node does not have, Unavailable when its file cannot be read, lacks a column, or was refused and none was good
+        before.
         """
         with self._working():
             source = self._source(view.source)
             snapshot = source.snapshot()
             made = self._made.get((policy_sha256, view.name))
-            if made is not None and made.snapshot == snapshot and made.view == view:
-                if made.batch < self._batch:
-                    self._engine.insert(made.table, self._bounded(policy_sha256, view, source, made.batch))
-                    made.batch = self._batch
-            else:
-                self._drop(policy_sha256, view.name)
-                self._tables += 1
-                table = f"bounded_{self._tables}"
-                self._engine.create_table(table, self._bounded(policy_sha256, view, source, 0), temp=True)
-                made = _Made(table=table, view=view, snapshot=snapshot, batch=self._batch)
-                self._made[policy_sha256, view.name] = made
+            is_same = made is not None and made.view == view
+            if made is not None and is_same and made.refused == snapshot:
+                return
+            try:
+                if made is not None and is_same and made.snapshot == snapshot:
+                    if made.batch < self._batch:
+                        self._engine.insert(made.table, self._bounded(policy_sha256, view, source, made.batch))
+                        made.batch = self._batch
+                else:
+                    self._make(policy_sha256, view, source, snapshot)
+            except QuotesDoNotFit:
+                logger.warning("source-refused", source=view.source)  # the line follows from rows: it is not for a log
+                if made is None or not is_same:
+                    raise
+                made.refused = snapshot
+                return
+            finally:
+                source.release(self._engine)
             if source.snapshot() != snapshot:
                 self._drop(policy_sha256, view.name)
                 raise Unavailable("A source's file changed while it was read; try again.")
+
+    def _make(self, policy_sha256: str, view: View, source: SourceFile, snapshot: str) -> None:
+        """Make a bounded view anew; what was there before is dropped once that has succeeded."""
+        self._tables += 1
+        table = f"bounded_{self._tables}"
+        self._engine.create_table(table, self._bounded(policy_sha256, view, source, 0), temp=True)
+        self._drop(policy_sha256, view.name)
+        self._made[policy_sha256, view.name] = _Made(table=table, view=view, snapshot=snapshot, batch=self._batch)
 
     def vector(self, policy_sha256: str, plan: Plan, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
         """Return the exact integers of ``plan``, in its order, over the residents whose ``counted[slot]`` is True.
@@ -166,8 +197,8 @@ class ViewStore:
             slots = np.flatnonzero(counted).astype(np.int32)
             # As a table of the engine's own, its statistics are known: DuckDB then looks slots up in a plain array
             # rather than a hash table (five times as fast).
-            self._execute(f"DROP TABLE IF EXISTS {_COUNTED}")
-            self._engine.create_table(_COUNTED, ibis.memtable(pa.table({SLOT: slots})), temp=True)
+            with self._given(pa.table({SLOT: slots})) as rows:
+                self._execute(f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS FROM {rows}")
             return exact_vector(self._engine.table(made.table), self._engine.table(_COUNTED), plan)
 
     def erase_rows(self, slots: Iterable[int]) -> None:
@@ -213,28 +244,43 @@ class ViewStore:
         self._engine.con.execute(sql, values or [])
 
     @contextmanager
+    def _given(self, rows: pa.Table) -> Iterator[str]:
+        """Give the engine a table for as long as this lasts; yield its name. Nothing of it stays behind."""
+        self._engine.con.register(_GIVEN, rows)
+        try:
+            yield _GIVEN
+        finally:
+            self._engine.con.unregister(_GIVEN)
+
+    @contextmanager
     def _working(self) -> Iterator[None]:
-        """Hold the lock, and turn the engine's errors, whose messages may hold values, into one that does not."""
+        """Hold the lock, and turn whatever a file or the engine raises into one error that holds no value.
+
+        After some errors the engine answers nothing any more: then there is a new one, which the next task fills.
+        """
         with self._lock:
             try:
                 yield
-            except (duckdb.Error, ibis.IbisError, OSError):
+            except MusubiError:
+                raise
+            except Exception as error:  # noqa: BLE001 - no library promises what it raises for a file that it was given
+                logger.error("data-failed", kind=type(error).__name__)  # noqa: TRY400 - a trace could hold rows
+                if isinstance(error, duckdb.FatalException | duckdb.InternalException):
+                    self._begin()
                 raise Unavailable("The node's data could not be read or kept; look at its disk and sources.") from None
 
 
-def _as_table(pairs: Mapping[str, int], secret: bytes, batch: int) -> Any:
+def _as_table(pairs: Mapping[str, int], secret: bytes, batch: int) -> pa.Table:
     """Return links as a table: the salt is HMAC-SHA256(secret, customer) mod 2^31-1."""
     salts = [
         int.from_bytes(hmac.digest(secret, b"musubi/v1/salt\n" + customer.encode(), "sha256")[:16]) % MODULUS
         for customer in pairs
     ]
-    return ibis.memtable(
-        pa.table(
-            {
-                CUSTOMER: pa.array(pairs, pa.string()),
-                SLOT: pa.array(pairs.values(), pa.int32()),
-                SALT: pa.array(salts, pa.int64()),
-                _BATCH: pa.array([batch] * len(pairs), pa.int64()),
-            }
-        )
+    return pa.table(
+        {
+            CUSTOMER: pa.array(pairs, pa.string()),
+            SLOT: pa.array(pairs.values(), pa.int32()),
+            SALT: pa.array(salts, pa.int64()),
+            _BATCH: pa.array([batch] * len(pairs), pa.int64()),
+        }
     )

@@ -28,6 +28,7 @@ Each step is written down durably before anything leaves; what a crash leaves be
 """
 
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
@@ -107,24 +108,32 @@ class NodeRounds:
     def do(self, task: Task) -> bool:
         """Do one task; return whether it is done. An error is logged by its code, and touches no other round."""
         try:
-            opened = self._reader.state.rounds.get(task.admit)
-            if opened is None or self._alias not in opened.admit.participants:
-                raise NotFound("The task is for a round that the ledger does not show as open and ours.")
-            own = self._books.round(task.admit)
-            if own is not None and own.admit_sha256 != opened.entry_sha256:
-                raise ProofInvalid("The round is not the one that this node began.")
-            turn = _Turn(
-                index=task.admit,
-                opened=opened,
-                state=own.state if own is not None else "not begun",
-                token=own.token if own is not None else "",
-                go=task.go,
-            )
+            turn = self._turn_of(task)
             self._TABLE[turn.state][task.step](self, turn)
         except MusubiError as error:
             logger.warning("task-refused", step=task.step, admit=task.admit, code=error.code)
             return False
+        except sqlite3.Error:
+            raise  # the books: nothing half-written, and the process as a whole waits for its disk
+        except Exception as error:  # noqa: BLE001 - whatever one task meets, the others are done
+            logger.error("task-failed", step=task.step, admit=task.admit, kind=type(error).__name__)  # noqa: TRY400 - a trace could hold rows
+            return False
         return True
+
+    def _turn_of(self, task: Task) -> _Turn:
+        opened = self._reader.state.rounds.get(task.admit)
+        if opened is None or self._alias not in opened.admit.participants:
+            raise NotFound("The task is for a round that the ledger does not show as open and ours.")
+        own = self._books.round(task.admit)
+        if own is not None and own.admit_sha256 != opened.entry_sha256:
+            raise ProofInvalid("The round is not the one that this node began.")
+        return _Turn(
+            index=task.admit,
+            opened=opened,
+            state=own.state if own is not None else "not begun",
+            token=own.token if own is not None else "",
+            go=task.go,
+        )
 
     def caught_up(self) -> int:
         """Return the size below which nothing of ours is still to be begun or sent."""

@@ -1,0 +1,131 @@
+"""A CSV file as RFC 4180 has it, read so that nobody's text reaches another's row.
+
+A field in quotes may hold commas, quotes (doubled) and line ends. All values are text, and an empty one is null: a
+customer number "007" stays what it is. A line that is too short is filled with nulls, one that is too long is cut; a
+value that is not UTF-8 is null, by itself. None of that is an error.
+
+**What is refused, as a whole and when it is read:** a file whose quotes do not fit. A quote that is opened and not
+closed would swallow the lines after it: one person's text would take other people out, by any number, and no noise
+covers that. Refused are a field that goes on behind its closing quote, a file that ends within quotes, and a record
+with an odd number of quotes. The last is what makes it safe. Let a file be accepted without some line, so that its
+quotes are even in number, and let the line leave a quote open at its end. The quotes that open, close or stand for one
+are then odd in number in that line, and the others, which stand within unquoted fields, are s. If s is even, the
+line's quotes are odd in number, the file's too, and one of its records is odd, or it ends within quotes. If s is odd,
+so is the record that the line begins, since the quotes that open, close or stand for one are even in number in every
+record. Either way the file is refused.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+import pyarrow as pa
+
+from ledger.errors import Unavailable
+
+AT_ONCE = 50_000
+"""Rows in one part."""
+
+
+class QuotesDoNotFit(Unavailable):
+    """The file is refused. ``line`` is where it was noticed; it follows from rows, so it is for the holder alone."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(
+            "A source's CSV file was refused: in it a quote is opened and not closed, or stands where none may. Write a "
+            "field that holds a quote in quotes, and each quote in it twice."
+        )
+        self.line = line
+
+
+def header_of(path: Path) -> list[str]:
+    """Return the names in the first line; raise Unavailable where it cannot be read as UTF-8."""
+    names: list[str] = []
+    with suppress(OSError, csv.Error), _open(path) as file:
+        names = next(csv.reader(file, strict=True), [])
+    if not names or not all(map(_is_text, names)):
+        raise Unavailable("A source's CSV file has no readable header line; write it as UTF-8.")
+    return names
+
+
+def read_columns(path: Path, wanted: Sequence[int]) -> Iterator[pa.Table]:
+    """Yield some columns, by their place in a line, as text under the names ``c0``, ``c1`` …, and the row's place.
+
+    The place is the column ``position``, from 0. There is at least one part. Raises QuotesDoNotFit and OSError.
+    """
+    fields = [(f"c{number}", pa.string()) for number in range(len(wanted))]
+    schema = pa.schema([*fields, ("position", pa.int64())])
+    first = 0
+    columns: list[list[str | None]] = [[] for _ in wanted]
+    for record in _records(path):
+        for place, column in zip(wanted, columns, strict=True):
+            column.append(record[place] or None if place < len(record) else None)
+        if len(columns[0]) == AT_ONCE:
+            yield _part(columns, first, schema)
+            first += AT_ONCE
+            columns = [[] for _ in wanted]
+    yield _part(columns, first, schema)
+
+
+def _part(columns: list[list[str | None]], first: int, schema: pa.Schema) -> pa.Table:
+    count = len(columns[0])
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    return pa.table([*arrays, pa.array(range(first, first + count), pa.int64())], schema=schema)
+
+
+def _records(path: Path) -> Iterator[list[str | None]]:
+    """Yield the records after the header; blank lines are none."""
+    with _open(path) as file:
+        lines = _Lines(file)
+        reader = csv.reader(lines, strict=True)
+        is_header = True
+        while True:
+            lines.quotes, lines.is_text = 0, True
+            try:
+                record: list[str | None] = list(next(reader))
+            except StopIteration:
+                return
+            except csv.Error:
+                raise QuotesDoNotFit(lines.number) from None
+            if lines.quotes % 2:
+                raise QuotesDoNotFit(lines.number)
+            if not is_header and record:
+                yield record if lines.is_text else [value if value and _is_text(value) else None for value in record]
+            is_header = False
+
+
+def _open(path: Path) -> TextIO:
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+class _Lines:
+    """A file's lines, and what was noticed in those of the record in hand."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.number = 0
+        self.quotes = 0
+        self.is_text = True
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self.number += 1
+        self.quotes += line.count('"')
+        self.is_text = self.is_text and _is_text(line)
+        return line
+
+
+def _is_text(value: str) -> bool:
+    """Whether it has no byte that was not UTF-8 (Python keeps such a byte as half of a surrogate pair)."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
