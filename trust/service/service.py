@@ -28,6 +28,7 @@ from trust.service.store.idempotency import forget_old
 from trust.service.store.nonces import Nonces
 from trust.service.store.store import Store
 
+CANCEL_AGAIN_SECONDS = 1
 PAUSE_SECONDS = 0.02
 """Between two looks at what other processes did: many notices become one look."""
 logger = structlog.get_logger()
@@ -115,9 +116,7 @@ class Service:
 
     async def stop(self) -> None:
         """Stop in the opposite order; nothing committed is lost."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end(self._tasks)
         await self.workers.stop()
         await self.sequencer.stop()
         await self.store.stop()
@@ -194,3 +193,16 @@ class Service:
             except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
                 logger.warning("retention-failed", kind=type(error).__name__)
             await asyncio.sleep(EVERY_SECONDS)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    A library may take a cancellation in the middle of its work for a fault, and a task that goes on after any fault
+    goes on then, too: so it is told again. None of them holds anything that a second cancellation could break.
+    """
+    going = {task for task in tasks if not task.done()}
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=CANCEL_AGAIN_SECONDS)
