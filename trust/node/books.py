@@ -340,8 +340,8 @@ class Books:
     ) -> None:
         """Charge and countersign in one durable write.
 
-        What is spent is the larger of these books and what the ledger says (``in_ledger``, nano-rho without this
-        charge). Raises BudgetExceeded past ``data_cap``, RoundClosed if the round was begun before.
+        What is spent is the larger of these books and what the ledger says of questions admitted before this one
+        (``in_ledger``, nano-rho). Raises BudgetExceeded past ``data_cap``, RoundClosed if the round was begun before.
         """
         with self._binding():
             if self.round(admit) is not None:

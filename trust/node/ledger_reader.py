@@ -49,14 +49,14 @@ class LedgerReader:
         self.cosigned_before: dict[int, int] = {}
         """For each open round of ours: when the witnesses cosigned the last checkpoint that we saw without its
         ``admit`` (seconds since 1970; 0 where we saw none). It cannot be older than that."""
-        self.spent: dict[str, int] = {}
-        """What the ledger says was charged to our data, by account, in nano-rho of our own part."""
         self._follower = follower
         self._trust = trust
         self._books = books
         self._holder = holder
         self._fetch = fetch
         self._ours: dict[int, tuple[str, int]] = {}
+        self._charges: dict[str, dict[int, int]] = {}
+        """What the ledger says was charged to our data, by account and ``admit``, in nano-rho of our own part."""
         self._lacking: dict[int, e.Grant] = {}
         self._own: Chunks = {}
         """The indices of all grants of policies that name us, as bits."""
@@ -111,7 +111,7 @@ class LedgerReader:
     def _begin_anew(self) -> None:
         self.state = State()
         self._follower.frontier = Frontier()
-        for kept in (self.in_force, self.cosigned_before, self.spent, self._ours, self._lacking, self._own):
+        for kept in (self.in_force, self.cosigned_before, self._charges, self._ours, self._lacking, self._own):
             kept.clear()
 
     def _apply(self, index: int, data: bytes) -> None:
@@ -130,14 +130,13 @@ class LedgerReader:
             self.in_force[index] = chunks
             account, part = self.own_charge(entry)
             self._ours[index] = (account, part)
-            self.spent[account] = self.spent.get(account, 0) + part
+            self._charges.setdefault(account, {})[index] = part
         elif isinstance(entry, e.Release | e.Refund) and entry.admit in self._ours:
             self.in_force.pop(entry.admit, None)
             self.cosigned_before.pop(entry.admit, None)
-            account, part = self._ours.pop(entry.admit)
+            account, _ = self._ours.pop(entry.admit)
             if isinstance(entry, e.Refund):
-                self.spent[account] -= part
-
+                del self._charges[account][entry.admit]
         elif isinstance(entry, e.Grant) and self._is_ours(entry):
             number, bit = divmod(index, CHUNK_BITS)
             self._own[number] = self._own.get(number, 0) | 1 << bit
@@ -155,6 +154,14 @@ class LedgerReader:
     def plan(self, admit: e.Admit) -> Plan:
         """Return an admitted question's plan."""
         return plan_of(self.state, admit)
+
+    def spent_before(self, account: str, index: int) -> int:
+        """Return what the ledger says was charged to an account of our data by questions admitted before ``index``.
+
+        Only those: a question that comes later takes nothing from one that was admitted before it. Each counts those
+        before it, so that together they never pass the cap. Nano-rho of our own part.
+        """
+        return sum(part for admit, part in self._charges.get(account, {}).items() if admit < index)
 
     def own_charge(self, admit: e.Admit) -> tuple[str, int]:
         """Return our account of the data that a question reads, and our part of its charge, rounded up."""

@@ -1,6 +1,7 @@
 """A node's part in a round, under a service that lies about it: it refuses, its books stay, and nothing leaves it."""
 
 from collections.abc import Callable, Iterator
+from itertools import permutations
 
 import pytest
 import structlog
@@ -159,6 +160,17 @@ def test_own_books_and_ledger_are_compared_and_not_added(part: int) -> None:
         for _ in range(3):  # each is in both
             assert stage.countersign(stage.admit()) == []
         assert stage.countersign(stage.admit()) == ["budget-exceeded"]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_on_the_last_of_a_cap_the_questions_that_were_admitted_first_are_answered_in_whatever_order_tasks_come(
+    part: int, order: tuple[int, ...]
+) -> None:
+    with staged(data_cap=2 * part) as stage:
+        admits = [stage.admit() for _ in range(3)]
+        said = {place: stage.countersign(admits[place]) for place in order}
+        assert said == {0: [], 1: [], 2: ["budget-exceeded"]}
+        assert sum(charge for _, _, charge in stage.books()["charges"]) == 2 * part
 
 
 def test_a_refunded_question_frees_the_data_account(part: int) -> None:

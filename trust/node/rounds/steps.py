@@ -194,7 +194,7 @@ class NodeRounds:
         )
         token = jws.sign(message, self._key)
         account, part = self._reader.own_charge(admit)
-        in_ledger = self._reader.spent.get(account, 0) - part
+        in_ledger = self._reader.spent_before(account, index)
         try:
             self._books.countersign(index, opened.entry_sha256, token, account, part, self._data_cap, in_ledger)
         except BudgetExceeded:
