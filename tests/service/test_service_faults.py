@@ -143,6 +143,12 @@ async def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_space(
         assert failed
         for answer in failed:
             refused(answer, "unavailable")
+        # Whoever only looks is not hindered: there is still no room.
+        await eventually(lambda: running.service.store._state)
+        assert os.statvfs(small_disk).f_bavail == 0
+        for path in ("/v1/policies", "/v1/members", f"/v1/entries/{published - 1}"):
+            assert (await running.client.get(path)).status_code == httpx.codes.OK, path
+        assert len(await running.done("/v1/residents/consents", jws.sign(resident.mine(), resident.key))) >= 8
         junk.unlink()
         indices = []
         for number, body in enumerate(bodies):

@@ -125,6 +125,7 @@ class Store:
         self._election = election
         self._writing = asyncio.Lock()
         self._state: State | None = None
+        self._is_unswept = False
         self._copy: State | None = None
         """The state at an earlier committed size: from here it is rebuilt."""
         self._queue: asyncio.Queue[tuple[Act, asyncio.Future[Any]]] = asyncio.Queue(max_pending)
@@ -207,9 +208,7 @@ class Store:
                 else:
                     future.set_result(outcome)
             while self._state is None and self.halted is None:
-                await self._commit([])
-                if self._state is None:
-                    await asyncio.sleep(RETRY_SECONDS)
+                await self._look_again()
 
     async def _commit(self, acts: list[Act]) -> list[Any]:
         """Write a group; return what each act returned, or the error that its caller gets."""
@@ -221,7 +220,7 @@ class Store:
                 try:
                     found = await self._write([acts[place] for place in places])
                 except _ActFailed as failed:
-                    self._state = None  # it may be ahead of the store
+                    self._forget()  # it may be ahead of the store
                     logger.error("act-failed", kind=failed.kind)  # noqa: TRY400 - a trace could hold rows
                     del places[failed.place]
                     continue
@@ -230,13 +229,35 @@ class Store:
                         self.halt(error)
                     found = [error] * len(places)
                 except Exception as error:  # noqa: BLE001 - whatever it was, its outcome is not known: rebuild the state
-                    self._state = None
+                    self._forget()
                     logger.error("commit-failed", kind=type(error).__name__, acts=len(acts))  # noqa: TRY400 - as above
                     break
                 for place, outcome in zip(places, found, strict=True):
                     outcomes[place] = outcome
                 break
         return outcomes
+
+    def _forget(self) -> None:
+        """Know nothing of the store any more: neither its state nor whether keys of records that are not there are."""
+        self._state = None
+        self._is_unswept = True
+
+    async def _look_again(self) -> None:
+        """Rebuild the state from what is committed, or wait a little. It only reads: a full disk hinders no reader.
+
+        A commit of unknown outcome that shows only later is taken in by the next write, as another process's.
+        """
+        try:
+            async with self._writing, self.databases.reader.connect() as connection:
+                await self._rebuild(connection)
+        except MusubiError as error:
+            if isinstance(error, HistoryForked | UpgradeNeeded):
+                self.halt(error)
+            logger.warning("rebuild-failed", code=error.code)
+            await asyncio.sleep(RETRY_SECONDS)
+        except Exception as error:  # noqa: BLE001 - whatever the database raises: look again in a moment
+            logger.warning("rebuild-failed", kind=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _write(self, acts: list[Act]) -> list[Any]:
         """Run a group's acts in one transaction and commit it.
@@ -248,10 +269,10 @@ class Store:
             head = (await connection.execute(select(t.head.c.size, t.head.c.at).with_for_update())).one()
             if head.size < self.size:
                 raise HistoryForked("Entries that were committed are gone from the database: it has gone back in time.")
-            if self._state is None:  # an act failed, or our last commit's outcome is unknown
+            if self._is_unswept:  # an act failed, or our last commit's outcome is unknown
                 await self.keys.sweep(head.size, ())
-                await self._rebuild(connection)
-            elif self._state.size != head.size:  # another process appended
+                self._is_unswept = False
+            if self._state is None or self._state.size != head.size:  # the same, or another process appended
                 await self._rebuild(connection)
             state = self.state
             now = self.clock()
