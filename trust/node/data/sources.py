@@ -5,7 +5,7 @@ other people's rows, coming or going, change nothing about which of a resident's
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import ibis.expr.datatypes as dt
 from ledger.errors import Unavailable
 from policies.policy_document import View
 from trust.node.data.csv_file import header_of, read_columns
+from trust.node.data.parquet_file import names_in, read_values
 
 POSITION = "position"
 RESIDENT = "resident"
-_RAW = "csv_rows"
-_TEXTS = "csv_texts"
-"""The engine's names for a CSV file that is being read, and that was."""
+_RAW = "raw_rows"
+_VALUES = "raw_values"
+"""The engine's names for what is being read of a file, and what was."""
 
 
 class SourceFile:
@@ -29,6 +30,8 @@ class SourceFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._known: tuple[tuple[int, ...], str] | None = None
+        self._by_values: tuple[tuple[int, ...], str] | None = None
+        """The version of the file that the engine could not read by itself."""
 
     def snapshot(self) -> str:
         """Return the SHA-256 (hex) of the file's bytes. It is read again only when the file was changed or replaced.
@@ -61,8 +64,15 @@ class SourceFile:
         the engine holds of a CSV file for this stays until ``release``.
         """
         names = [column.name for column in view.columns]
+        wanted = [view.resident, *names]
         if self.path.suffix.lower() == ".csv":
-            return self._read_csv(engine, view, [view.resident, *names])
+            header = header_of(self.path)
+            self._check_columns(view, wanted, header)
+            # A name that repeats counts where it stands first.
+            return self._taken_in(engine, read_columns(self.path, [header.index(name) for name in wanted]), wanted)
+        if self._by_values == self._known:
+            self._check_columns(view, wanted, names_in(self.path))
+            return self._taken_in(engine, read_values(self.path, wanted), wanted)
         # One name, replaced at each reading. The reader knows the place already; numbering ten million rows once more
         # takes twice as long as reading.
         table = engine.read_parquet(
@@ -71,27 +81,32 @@ class SourceFile:
             file_row_number=True,
             hive_partitioning=False,
         )
-        self._check_columns(view, [view.resident, *names], table.columns)
+        self._check_columns(view, wanted, table.columns)
         columns = {f"source_{name}": table[name] for name in names}
         return table.select(**{RESIDENT: table[view.resident], POSITION: table.file_row_number}, **columns)
 
-    def _read_csv(self, engine: Any, view: View, wanted: list[str]) -> Any:
-        header = header_of(self.path)
-        self._check_columns(view, wanted, header)
-        # A name that repeats counts where it stands first.
+    def read_by_values(self) -> bool:
+        """From now on, read the file as it is now a value at a time; return whether that is another way than before."""
+        is_other = self.path.suffix.lower() != ".csv" and self._by_values != self._known
+        self._by_values = self._known
+        return is_other
+
+    def _taken_in(self, engine: Any, parts: Iterable[Any], wanted: list[str]) -> Any:
         self.release(engine)
-        for number, part in enumerate(read_columns(self.path, [header.index(name) for name in wanted])):
+        for number, part in enumerate(parts):
             engine.con.register(_RAW, part)
-            engine.con.execute(f"{f'INSERT INTO {_TEXTS}' if number else f'CREATE TEMP TABLE {_TEXTS} AS'} FROM {_RAW}")
+            engine.con.execute(
+                f"{f'INSERT INTO {_VALUES}' if number else f'CREATE TEMP TABLE {_VALUES} AS'} FROM {_RAW}"
+            )
             engine.con.unregister(_RAW)
-        table = engine.table(_TEXTS)
+        table = engine.table(_VALUES)
         columns = {f"source_{name}": table[f"c{place}"] for place, name in enumerate(wanted) if place}
         return table.select(**{RESIDENT: table.c0, POSITION: table[POSITION]}, **columns)
 
     @staticmethod
     def release(engine: Any) -> None:
         """Have the engine drop what it holds of a file that was read."""
-        engine.con.execute(f"DROP TABLE IF EXISTS {_TEXTS}")
+        engine.con.execute(f"DROP TABLE IF EXISTS {_VALUES}")
 
     @staticmethod
     def _check_columns(view: View, wanted: list[str], there: Sequence[str]) -> None:

@@ -43,6 +43,8 @@ _BATCH = "batch"
 _COUNTED = "counted"
 _GIVEN = "given"
 _MAX_SLOTS = 2**31 - 1
+_DEADLY = (duckdb.FatalException, duckdb.InternalException)
+"""After these the engine answers nothing any more."""
 logger = structlog.get_logger()
 
 
@@ -181,7 +183,14 @@ class ViewStore:
         """Make a bounded view anew; what was there before is dropped once that has succeeded."""
         self._tables += 1
         table = f"bounded_{self._tables}"
-        self._engine.create_table(table, self._bounded(policy_sha256, view, source, 0), temp=True)
+        try:
+            self._engine.create_table(table, self._bounded(policy_sha256, view, source, 0), temp=True)
+        except duckdb.Error as error:
+            # The engine that one value has killed is made anew (``_working``); the next task reads the other way.
+            if not source.read_by_values() or isinstance(error, _DEADLY):
+                raise
+            logger.info("source-read-by-values", source=view.source)
+            self._engine.create_table(table, self._bounded(policy_sha256, view, source, 0), temp=True)
         self._drop(policy_sha256, view.name)
         self._made[policy_sha256, view.name] = _Made(table=table, view=view, snapshot=snapshot, batch=self._batch)
 
@@ -265,7 +274,7 @@ class ViewStore:
                 raise
             except Exception as error:  # noqa: BLE001 - no library promises what it raises for a file that it was given
                 logger.error("data-failed", kind=type(error).__name__)  # noqa: TRY400 - a trace could hold rows
-                if isinstance(error, duckdb.FatalException | duckdb.InternalException):
+                if isinstance(error, _DEADLY):
                     self._begin()
                 raise Unavailable("The node's data could not be read or kept; look at its disk and sources.") from None
 
