@@ -190,20 +190,19 @@ class AdvisoryLock:
     async def _beat(self) -> None:
         """Keep the session alive; take the lock where it is free."""
         async with self._using:
-            led = self.leads
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     if self._connection is None:
                         await self._connect()
                     if self._connection is not None and not self.leads:
                         self.leads = bool(await self._connection.scalar(select(func.pg_try_advisory_lock(LOCK))))
+                        if self.leads:
+                            logger.info("sequencing")
                     elif self._connection is not None:
                         await self._connection.execute(text("SELECT 1"))
             except Exception as error:  # noqa: BLE001 - whatever it was, the session cannot be relied on
                 logger.warning("election-connection-lost", kind=type(error).__name__)
                 await self._drop()
-            if led != self.leads:
-                logger.info("sequencing" if self.leads else "sequencing-no-more")
 
     async def _connect(self) -> None:
         self._connection = await self._engine.connect()
@@ -215,7 +214,9 @@ class AdvisoryLock:
             self._heard()
 
     async def _drop(self) -> None:
-        """Give the connection up, without waiting for a database that may not answer."""
+        """Give the connection up, and say so, without waiting for a database that may not answer."""
+        if self.leads:
+            logger.info("sequencing-no-more")
         self.leads = False
         connection, self._connection = self._connection, None
         if connection is not None:
