@@ -58,7 +58,7 @@ def test_an_odd_value_or_column_takes_out_no_more_than_itself(tmp_path: Path, na
     store.close()
 
 
-def test_what_is_read_a_value_at_a_time_is_what_it_was_and_null_by_itself(tmp_path: Path) -> None:
+def test_what_is_read_a_value_at_a_time_is_what_it_was_and_a_bad_one_null_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "odd.parquet"
     columns = {
         "text": broken_text([b"a", b"\xff"]),
@@ -72,7 +72,10 @@ def test_what_is_read_a_value_at_a_time_is_what_it_was_and_null_by_itself(tmp_pa
     (part,) = read_values(path, ["whole", "text", "coded", "raw", "many", "when", "whole"])
     rows = [list(row.values()) for row in part.to_pylist()]
     moment = pa.scalar(0, pa.timestamp("us")).as_py()
-    assert rows == [[1, "a", "b", None, None, None, 1, 0], [2**63 - 1, None, None, None, None, moment, 2**63 - 1, 1]]
+    assert rows == [
+        [1, "a", "b", b"x", [1], None, 1, 0],
+        [2**63 - 1, None, None, b"y", [], moment, 2**63 - 1, 1],
+    ]
     pq.write_table(pa.table({"whole": pa.array([], pa.int64())}), path)
     (empty,) = read_values(path, ["whole"])
     assert (empty.num_rows, empty.column_names) == (0, ["c0", "position"])

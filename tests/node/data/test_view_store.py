@@ -254,10 +254,47 @@ ODD_COLUMNS = {
     "raw": pa.array([b"\xff\x00", None, b"7"]),
     "many": pa.array([[1, None], None, []]),
     "pair": pa.array([{"a": 1}, None, {"a": None}]),
+    "while": pa.array([7, None, 2**40], pa.duration("us")),
     "half": pa.array([0.5, float("nan"), float("inf")], pa.float32()),
     "nothing": pa.nulls(3),
     "coded": pa.array(["7", None, "x"]).dictionary_encode(),
 }
+
+
+@pytest.mark.parametrize("name", ODD_COLUMNS)
+def test_a_column_reads_the_same_by_the_engine_and_a_value_at_a_time(tmp_path: Path, name: str) -> None:
+    """Which way a file is read may follow from one person's bad value; it changes nothing for the others."""
+    path = tmp_path / "odd.parquet"
+    column = ODD_COLUMNS[name]
+    pq.write_table(pa.table({"customer": pa.array(["1", "2", "3"]), "value": column, "copy": column}), path)
+    texts = [
+        str(text) for (text,) in duckdb.execute(f"SELECT DISTINCT TRY_CAST(value AS VARCHAR) FROM '{path}'").fetchall()
+    ]
+    view = View(
+        name="odd", title=TITLE, holders=["bus_co"], source="odd", resident="customer", rows_per_resident=1,
+        holders_per_resident=1,
+        columns=[
+            Category(name="value", title=TITLE, values=sorted({*texts, "rest"}), other="rest"),
+            Measure(name="copy", title=TITLE, lo=-5, hi=2**30),
+        ],
+    )  # fmt: skip
+    query = Query(
+        policy="mobility", version=1, from_=[view.name], where=[], group_by=["value"],
+        measures=[MeasureAsked(as_="n", count="rows"), MeasureAsked(as_="s", mean="copy")],
+        spend=Spend(epsilon="1"),
+    )  # fmt: skip
+    plan, vectors = make_plan(query, policy_of(view)), []
+    for by_values in (False, True):
+        store = ViewStore(tmp_path / "views.tmp", {"odd": path}, SECRET)
+        store.set_links([("1", 0), ("2", 1), ("3", 2)])
+        if by_values:
+            store.snapshot("odd")
+            assert store._sources["odd"].read_by_values()
+        store.materialise(POLICY, view)
+        vectors.append(store.vector(POLICY, plan, ALL))
+        store.close()
+    assert vectors[0] == vectors[1]
+    assert sum(vectors[0][: plan.cells]) == 3
 
 
 @pytest.mark.parametrize("name", ODD_COLUMNS)
