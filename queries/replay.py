@@ -1,6 +1,7 @@
 """Replaying the whole ledger, questions included: ``policies.replay`` plus what only this room can check.
 
-Service, node and auditor all call ``replay`` for every entry, in order. There is no other way to build the state.
+Service, node and auditor all call ``replay`` for every entry, in order, or its two halves, ``decode_next`` and
+``apply``. There is no other way to build the state.
 """
 
 from ledger import entries as e
@@ -15,12 +16,29 @@ from queries.rounds.messages import Word
 def replay(state: State, index: int, data: bytes, seen: SeenConsents) -> e.AnyEntry:
     """Decode, check and apply one entry; return it.
 
-    Raises ProofInvalid with the entry's index and a sentence, or UpgradeNeeded where it brings rules that this software
-    does not read; and leaves the state as it was.
+    Raises as ``decode_next`` and ``apply`` do, and leaves the state as it was.
+    """
+    entry = decode_next(state, index, data)
+    apply(state, index, entry, data, seen)
+    return entry
+
+
+def decode_next(state: State, index: int, data: bytes) -> e.AnyEntry:
+    """Decode the next entry.
+
+    Raises ProofInvalid with its index and a sentence, or UpgradeNeeded where it brings rules that this software does
+    not read.
     """
     check_readable(data, state.genesis)
     try:
-        entry = e.decode(data)
+        return e.decode(data)
+    except MusubiError as error:
+        raise _at(index, error) from None
+
+
+def apply(state: State, index: int, entry: e.AnyEntry, data: bytes, seen: SeenConsents) -> None:
+    """Check and apply an entry that was read from ``data``; raise ProofInvalid and leave the state as it was."""
+    try:
         match entry:
             case e.Admit():
                 check_admit(state, entry)
@@ -29,9 +47,12 @@ def replay(state: State, index: int, data: bytes, seen: SeenConsents) -> e.AnyEn
             case e.Refund():
                 _check_words(state, entry)
     except MusubiError as error:
-        raise ProofInvalid(f"Entry {index}: {error.message}", index=index, rule=error.code) from None
+        raise _at(index, error) from None
     step(state, index, entry, data, seen)
-    return entry
+
+
+def _at(index: int, error: MusubiError) -> ProofInvalid:
+    return ProofInvalid(f"Entry {index}: {error.message}", index=index, rule=error.code)
 
 
 def _check_release(state: State, release: e.Release) -> None:

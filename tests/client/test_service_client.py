@@ -65,3 +65,18 @@ def test_to_another_ledger_than_the_pinned_one_nothing_is_said_by_any_method(tmp
     for _ in range(2):
         assert right.genesis().origin == town.trust.origin
     assert len(asked) == 2  # it remembers
+
+
+def test_a_first_entry_that_is_not_the_pinned_one_is_never_taken_for_one_of_newer_software(tmp_path: Path) -> None:
+    town = LogBuilder()
+    town.append(b'{"kind":"of a time to come"}')
+    town.publish(tmp_path)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_receipt = request.url.path.startswith("/v1/receipts/")
+        return httpx.Response(200, content=receipt_of(town, tmp_path, 0).format() if is_receipt else town.entries[0])
+
+    client = ServiceClient("http://service", structs.replace(town.trust, genesis_sha256="0" * 64))
+    client._http = httpx.Client(base_url="http://service", transport=httpx.MockTransport(answer))
+    with pytest.raises(ProofInvalid, match="not the pinned one"):
+        client.members()

@@ -110,7 +110,8 @@ class ServiceClient:
     def genesis(self) -> e.Genesis:
         """Return the ledger's first entry, which names the stewards, proven and held against the pinned hash."""
         if self._genesis is None:
-            self._genesis = open_genesis(self._prove(0).data, self.trust.genesis_sha256)
+            _, data = self._fetch_proven(0)
+            self._genesis = open_genesis(data, self.trust.genesis_sha256)
         return self._genesis
 
     def policies(self) -> dict[str, Policy]:
@@ -133,15 +134,17 @@ class ServiceClient:
     def prove(self, index: int) -> Proven:
         """Fetch one entry and its receipt, and check log signature, witnesses and inclusion. Raises ProofInvalid."""
         self.genesis()
-        return self._prove(index)
+        receipt, data = self._fetch_proven(index)
+        return Proven(index=index, entry=decode_in_ledger(data), data=data, receipt=receipt)
 
-    def _prove(self, index: int) -> Proven:
+    def _fetch_proven(self, index: int) -> tuple[Receipt, bytes]:
+        """Fetch an entry's receipt and bytes, proven by the pins alone, and not looked into."""
         receipt = Receipt.parse(self._get_proven(paths.at(paths.RECEIPT, index=index)))
         data = self._get_proven(paths.at(paths.ENTRY, index=index))
         if receipt.index != index:
             raise ProofInvalid("The receipt is for another entry.")
         self._check_receipt(receipt, data)
-        return Proven(index=index, entry=decode_in_ledger(data), data=data, receipt=receipt)
+        return receipt, data
 
     def _check_receipt(self, receipt: Receipt, data: bytes) -> None:
         """Check a receipt; where the known keys did not sign it, learn whether the log has changed its keys since."""

@@ -25,9 +25,8 @@ from policies.budgets import window_of
 from policies.consents.consent import check_sub_grant
 from policies.in_force.chunk_tree import CHUNK_BITS, Chunks
 from policies.replay import State, entry_sha256
-from policies.rules import check_readable
 from queries.question.plan import Plan
-from queries.replay import replay
+from queries.replay import apply, decode_next
 from queries.rounds.admission import plan_of
 from queries.rounds.messages import HeldLeaf
 from trust.log.follower import LogFollower
@@ -117,15 +116,11 @@ class LedgerReader:
     def _apply(self, index: int, data: bytes) -> None:
         if index == 0:
             open_genesis(data, self._trust.genesis_sha256)
-        check_readable(data, self.state.genesis)
-        try:
-            entry = e.decode(data)
-        except MusubiError as error:
-            raise ProofInvalid(f"Entry {index}: {error.message}", index=index, rule=error.code) from None
+        entry = decode_next(self.state, index, data)
         chunks = None
         if isinstance(entry, e.Admit) and self._holder in entry.participants:
             chunks = self.state.eligible(entry.policy_sha256, entry.at, entry.charge)
-        replay(self.state, index, data, self._books)
+        apply(self.state, index, entry, data, self._books)
         if isinstance(entry, e.Admit) and chunks is not None:
             self.in_force[index] = chunks
             account, part = self.own_charge(entry)

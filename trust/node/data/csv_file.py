@@ -75,7 +75,7 @@ def _part(columns: list[list[str | None]], first: int, schema: pa.Schema) -> pa.
     return pa.table([*arrays, pa.array(range(first, first + count), pa.int64())], schema=schema)
 
 
-def _records(path: Path) -> Iterator[list[str | None]]:
+def _records(path: Path) -> Iterator[Sequence[str | None]]:
     """Yield the records after the header; blank lines are none."""
     with _open(path) as file:
         lines = _Lines(file)
@@ -84,7 +84,7 @@ def _records(path: Path) -> Iterator[list[str | None]]:
         while True:
             lines.quotes, lines.is_text = 0, True
             try:
-                record: list[str | None] = list(next(reader))
+                record = next(reader)
             except StopIteration:
                 return
             except csv.Error:

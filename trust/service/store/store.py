@@ -250,12 +250,9 @@ class Store:
         try:
             async with self._writing, self.databases.reader.connect() as connection:
                 await self._rebuild(connection)
-        except MusubiError as error:
+        except Exception as error:  # noqa: BLE001 - whatever the database raises: look again in a moment
             if isinstance(error, HistoryForked | UpgradeNeeded):
                 self.halt(error)
-            logger.warning("rebuild-failed", code=error.code)
-            await asyncio.sleep(RETRY_SECONDS)
-        except Exception as error:  # noqa: BLE001 - whatever the database raises: look again in a moment
             logger.warning("rebuild-failed", kind=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -19,14 +19,12 @@ def check_records(rows: LogRows | None, key_file: Path, report: FsckReport) -> N
     if rows is None:
         return
     try:
-        for part in rows.records():
-            keys = rows.record_keys(key_file, [index for index, _, _ in part]) if key_file.is_file() else {}
-            for index, sealed, data in part:
-                report.rows += 1
-                if sealed is None or index not in keys:
-                    report.add_record(index, "missing")
-                elif not _is_whole(keys[index], sealed, data):
-                    report.add_record(index, "altered")
+        for index, key, sealed, data in rows.records(key_file):
+            report.rows += 1
+            if key is None or sealed is None:
+                report.add_record(index, "missing")
+            elif not _is_whole(key, sealed, data):
+                report.add_record(index, "altered")
     except Unavailable:
         report.add("records", "unreadable")
     if any(finding.resource.startswith("records") for finding in report.findings):

@@ -7,7 +7,8 @@ resource                    is
 ``log/tile/…``              a tile of hashes or a bundle of entries, by its path
 ``entries/17``              a row of the table ``entries``; ``entries/17-20`` is four of them in a row
 ``published``, ``head``     the one row of that table
-``records/17``              the sealed record behind a consent or a revocation; ``records/17-20`` is four of them
+``records/17``              the sealed record behind a consent or a revocation; ``records/17-20`` is four of them,
+                            ``records`` all that could not be looked at
 ``database``                the database as a whole
 ==========================  ===========================================================================
 """

@@ -4,11 +4,11 @@ Whatever the database raises becomes Unavailable. Nothing is migrated and no dat
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Row, Select, delete, func, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -65,19 +65,25 @@ class LogRows:
 
     def entries_from(self, first: int) -> Iterator[tuple[int, bytes]]:
         """Yield every row from index ``first`` on, in order, however far apart they are."""
-        while True:
-            start = first
+        columns = select(t.entries.c.index, t.entries.c.data)
+        for part in self._parts(columns, first):
+            yield from ((int(row[0]), bytes(row[1])) for row in part)
 
-            async def read(connection: AsyncConnection, start: int = start) -> list[tuple[int, bytes]]:
-                wanted = select(t.entries.c.index, t.entries.c.data).where(t.entries.c.index >= start)
-                found = await connection.execute(wanted.order_by(t.entries.c.index).limit(CHUNK))
-                return [(int(row[0]), bytes(row[1])) for row in found]
+    def _parts(self, wanted: Select[*tuple[Any, ...]], first: int) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+        """Yield a query's rows from the entry ``first`` on, in order, some at a time; the index comes first in each."""
+        while True:
+            part = wanted.where(t.entries.c.index >= first).order_by(t.entries.c.index).limit(CHUNK)
+
+            async def read(
+                connection: AsyncConnection, part: Select[*tuple[Any, ...]] = part
+            ) -> Sequence[Row[*tuple[Any, ...]]]:
+                return (await connection.execute(part)).all()
 
             rows = self._run(read)
-            yield from rows
+            yield rows
             if len(rows) < CHUNK or rows[-1][0] >= MOST_INDEX:
                 return
-            first = rows[-1][0] + 1
+            first = int(rows[-1][0]) + 1
 
     def end(self) -> int:
         """Return the index after the last row."""
@@ -106,46 +112,28 @@ class LogRows:
 
         return self._run(read)
 
-    def records(self) -> Iterator[list[tuple[int, bytes | None, bytes]]]:
-        """Yield (index, sealed record or None, entry) of every consent and revocation, in order, some at a time.
+    def records(self, key_file: Path) -> Iterator[tuple[int, bytes | None, bytes | None, bytes]]:
+        """Yield (index, key, sealed record, entry) of every consent and revocation, in order; None for what is lost.
 
-        Without those whose record was erased.
+        Without those whose record was erased. ``key_file`` is the file of the records' keys.
         """
-        first = 0
-        while True:
-            start = first
-
-            async def read(connection: AsyncConnection, start: int = start) -> list[tuple[int, bytes | None, bytes]]:
-                wanted = (
-                    select(t.entries.c.index, t.records.c.sealed, t.entries.c.data)
-                    .outerjoin(t.records, t.records.c.index == t.entries.c.index)
-                    .outerjoin(t.grants, t.grants.c.index == t.entries.c.index)
-                    .outerjoin(t.erasures, t.erasures.c.index == t.entries.c.index)
-                    .where(t.entries.c.index >= start, t.erasures.c.index.is_(None))
-                    .where(t.records.c.index.is_not(None) | t.grants.c.index.is_not(None))
-                    .order_by(t.entries.c.index)
-                    .limit(CHUNK)
-                )
-                found = await connection.execute(wanted)
-                return [(int(row[0]), None if row[1] is None else bytes(row[1]), bytes(row[2])) for row in found]
-
-            rows = self._run(read)
-            yield rows
-            if len(rows) < CHUNK or rows[-1][0] >= MOST_INDEX:
-                return
-            first = rows[-1][0] + 1
-
-    def record_keys(self, path: Path, indices: list[int]) -> dict[int, bytes]:
-        """Return the keys that the file at ``path`` has of these records."""
-
-        async def read() -> dict[int, bytes]:
-            keys = RecordKeys(path)
-            try:
-                return await keys.find(indices)
-            finally:
-                await keys.close()
-
-        return self._runner.run(read())
+        wanted = (
+            select(t.entries.c.index, t.records.c.sealed, t.entries.c.data)
+            .outerjoin(t.records, t.records.c.index == t.entries.c.index)
+            .outerjoin(t.grants, t.grants.c.index == t.entries.c.index)
+            .outerjoin(t.erasures, t.erasures.c.index == t.entries.c.index)
+            .where(t.erasures.c.index.is_(None))
+            .where(t.records.c.index.is_not(None) | t.grants.c.index.is_not(None))
+        )
+        keys = RecordKeys(key_file) if key_file.is_file() else None
+        try:
+            for part in self._parts(wanted, 0):
+                found = self._runner.run(keys.find(row[0] for row in part)) if keys is not None else {}
+                for index, sealed, data in part:
+                    yield int(index), found.get(index), None if sealed is None else bytes(sealed), bytes(data)
+        finally:
+            if keys is not None:
+                self._runner.run(keys.close())
 
     def write_entries(self, entries: dict[int, bytes]) -> None:
         """Put these rows in the place of whatever is there, all or none."""
