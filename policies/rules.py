@@ -19,7 +19,6 @@ number  what is judged otherwise than before
 ======  ================================================================================================================
 """
 
-from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -125,14 +124,14 @@ def check_readers(readers: dict[str, str], number: int, holders: dict[str, bytes
 
     Raises NotPermitted where one is missing or reads older rules only, and as ``check_rules_word``.
     """
-    behind: Collection[str] = sorted(
+    behind = sorted(
         holder
         for holder, key in holders.items()
         if holder not in readers or check_rules_word(readers[holder], key, log=log, holder=holder) < number
     )
     if behind:
         raise NotPermitted(
-            f"Rules number {number} wait for the nodes of {len(behind)} holders to read them.", behind=list(behind)
+            f"Rules number {number} wait for the nodes of {len(behind)} holders to read them.", behind=behind
         )
     if set(readers) != set(holders):
         raise ProofInvalid("The words on rules are not those of the active holders alone.")
