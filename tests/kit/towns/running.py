@@ -83,14 +83,19 @@ TABLES = t.metadata.sorted_tables
 
 
 class Clock:
-    """The machine's time, set off by ``offset`` seconds."""
+    """The machine's time, set off by ``offset`` seconds; or a time that stands, set off as far."""
 
     def __init__(self) -> None:
         self.offset = 0
+        self._stands_at: int | None = None
+
+    def stand(self) -> None:
+        """From now on change by ``offset`` alone, for a test that counts seconds."""
+        self._stands_at = int(time.time())
 
     def __call__(self) -> int:
         """Return whole UTC seconds."""
-        return int(time.time()) + self.offset
+        return (int(time.time()) if self._stands_at is None else self._stands_at) + self.offset
 
 
 @dataclass

@@ -304,6 +304,7 @@ async def test_a_statement_that_is_not_the_nodes_own_is_refused(running: Running
 async def test_the_public_page_says_how_far_each_holder_is_and_which_one_lags(running: Running) -> None:
     """A holder that was heard and is not behind; one behind for more than a minute; one that was never heard."""
     await running.settle()
+    running.clock.stand()
     size = running.service.sequencer.size
     await running.work("bus_co", size=size)
     await running.work("clinic", size=size - 1)
