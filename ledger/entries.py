@@ -1,4 +1,4 @@
-"""What the ledger says: twelve kinds of entry, each canonical JSON of at most 65,535 bytes.
+"""What the ledger says: thirteen kinds of entry, each canonical JSON of at most 65,535 bytes.
 
 Every entry has ``v`` (1), ``kind`` and ``at`` (whole UTC seconds since 1970, never decreasing from entry to entry).
 Hashes, keys and consent identifiers are lower-case hexadecimal. Budgets are whole nano-rho. There are no floats, no
@@ -19,6 +19,7 @@ erase       one index whose record is destroyed
 admit       a question that was let in: the whole question, who asked, the in-force root, the noise, the exact charge
 release     the answer to one ``admit`` (it is safe to publish), with the hashes of the shares it was summed from
 refund      gives the charge of one ``admit`` back: every participant signed that no share left it
+lost        one ``admit`` that nobody can finish any more; its charge stands
 refuse      a question that was not let in, and the rule that said no
 ==========  ==========================================================================================================
 
@@ -234,6 +235,18 @@ class Refund(Entry, frozen=True, kw_only=True, tag="refund"):
     words: dict[Alias, Token]
 
 
+class Lost(Entry, frozen=True, kw_only=True, tag="lost"):
+    """An ``admit`` that nobody can finish any more, after its ``last``. Its charge stands, and its place is free.
+
+    Each participant is named once: by the hash of its share, by its signed word that none left it, or as silent.
+    """
+
+    admit: Index
+    shares: dict[Alias, Hex32]
+    words: dict[Alias, Token]
+    silent: Annotated[list[Alias], Meta(max_length=64)]
+
+
 class Refuse(Entry, frozen=True, kw_only=True, tag="refuse"):
     """A question that was not let in. ``asked`` and ``left`` are nano-rho where the rule is a budget's, else 0."""
 
@@ -246,7 +259,9 @@ class Refuse(Entry, frozen=True, kw_only=True, tag="refuse"):
     left: NanoRho
 
 
-AnyEntry = Genesis | LogKey | Member | PolicyEntry | Rules | Grant | Revoke | Erase | Admit | Release | Refund | Refuse
+Closing = Release | Refund | Lost
+"""What ends a round."""
+AnyEntry = Genesis | LogKey | Member | PolicyEntry | Rules | Grant | Revoke | Erase | Admit | Closing | Refuse
 
 
 def encode(entry: AnyEntry) -> bytes:

@@ -21,7 +21,7 @@ from ledger.canonical import encode
 from ledger.errors import MusubiError, ProofInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from policies import budgets
-from policies.admit_expiry import expires_at
+from policies.admit_expiry import expires_at, is_past_last
 from policies.governance import check_quorum
 from policies.in_force.chunk_tree import Chunks
 from policies.in_force.sets import InForce
@@ -53,7 +53,7 @@ class MemoryConsents:
 
 
 class OpenRound(Struct, frozen=True, kw_only=True):
-    """An ``admit`` without ``release`` or ``refund`` yet. ``entry_sha256`` is the hash that words and shares name."""
+    """An ``admit`` that nothing has closed yet. ``entry_sha256`` is the hash that words and shares name."""
 
     admit: e.Admit
     entry_sha256: str
@@ -91,6 +91,8 @@ class State(Struct, kw_only=True):
     members: dict[str, e.MemberBody] = field(default_factory=dict)
     member_keys: dict[str, list[MemberKey]] = field(default_factory=dict)
     """Each member's signing keys in their order."""
+    once_holders: set[str] = field(default_factory=set)
+    """Who is a holder or was one: what it began it must be able to end."""
     member_entries: dict[str, int] = field(default_factory=dict)
     """The index of each member's latest entry."""
     policies: dict[str, PolicyRecord] = field(default_factory=dict)
@@ -129,8 +131,13 @@ class State(Struct, kw_only=True):
         return body
 
     def participant(self, alias: str) -> e.MemberBody | None:
-        """Return a round's participant, also one that has left since: what it began it must be able to end."""
+        """Return a round's participant, also one that has left or lost its role since: it ends what it began.
+
+        By the first rules, one whose role was taken could not.
+        """
         body = self.members.get(alias)
+        if self.rules >= LOST_ROUNDS:
+            return body if alias in self.once_holders else None
         return body if body is not None and (body.status == "left" or "holder" in body.roles) else None
 
     def keys_since(self, alias: str, index: int) -> list[bytes]:
@@ -165,6 +172,8 @@ class State(Struct, kw_only=True):
 
 SOME_HARMLESS = 2
 """From these rules on a wrong entry that cannot do harm halts nobody."""
+LOST_ROUNDS = 2
+"""From these rules on a round that nobody can finish is closed, and a holder without its role can end what it began."""
 CHANGES_NOTHING = (e.Erase, e.Refuse)
 """Where these are wrong, nothing of the state depends on them."""
 QUESTION_SECONDS = 600
@@ -210,7 +219,7 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
                 _erase(state, index, entry)
             case e.Admit():
                 _admit(state, index, entry, data)
-            case e.Release() | e.Refund():
+            case e.Release() | e.Refund() | e.Lost():
                 _close(state, entry)
             case e.Refuse():
                 _refuse(state, entry)
@@ -274,6 +283,8 @@ def _member(state: State, index: int, entry: e.Member) -> None:
             raise ProofInvalid("the member takes back a key that it laid down.")
         keys.append(MemberKey(index=index, key=body.key))
     state.members[body.alias] = body
+    if "holder" in body.roles:
+        state.once_holders.add(body.alias)
     state.member_entries[body.alias] = index
 
 
@@ -358,22 +369,39 @@ def _admit(state: State, index: int, entry: e.Admit, data: bytes) -> None:
     state.questions[question] = entry.at
 
 
-def _close(state: State, entry: e.Release | e.Refund) -> None:
+def _close(state: State, entry: e.Closing) -> None:
     opened = state.rounds.get(entry.admit)
     if opened is None:
         raise ProofInvalid("it closes a round that is not open.")
     admit = opened.admit
-    named = entry.shares if isinstance(entry, e.Release) else entry.words
-    if set(named) != set(admit.participants):
+    match entry:
+        case e.Release():
+            named = sorted(entry.shares)
+        case e.Refund():
+            named = sorted(entry.words)
+        case e.Lost():
+            named = sorted([*entry.shares, *entry.words, *entry.silent])
+            _check_lost(state, entry, admit)
+    if named != sorted(admit.participants):
         raise ProofInvalid("it does not name exactly the round's participants.")
     policy = state.versions[admit.policy_sha256].document
     charges = budgets.charges_for(policy, admit.by, admit.at, state.trust_root.time_zone)
-    if isinstance(entry, e.Release):
-        budgets.settle(state.accounts, charges, admit.charge)
-    else:
+    if isinstance(entry, e.Refund):
         budgets.refund(state.accounts, charges, admit.charge)
         state.in_force[admit.policy_sha256].refund(entry.admit)
+    else:
+        budgets.settle(state.accounts, charges, admit.charge)
     del state.rounds[entry.admit]
+
+
+def _check_lost(state: State, entry: e.Lost, admit: e.Admit) -> None:
+    """Raise unless the round can be finished by nobody: too late to compute, a share lacking, and no refund due."""
+    if state.rules < LOST_ROUNDS:
+        raise ProofInvalid("by the rules of its place there is no such entry.")
+    if not is_past_last(admit, entry.at):
+        raise ProofInvalid("it gives a round up that may still be finished.")
+    if set(admit.participants) in (set(entry.shares), set(entry.words)):
+        raise ProofInvalid("it gives a round up in which everybody has spoken alike.")
 
 
 def _refuse(state: State, entry: e.Refuse) -> None:

@@ -15,7 +15,8 @@ number  what is judged otherwise than before
 ======  ================================================================================================================
 1       (the first)
 2       an ``erase`` of a record that is not there, or was erased before, and a ``refuse`` of a question by no member
-        change nothing and halt nobody; they are an auditor's findings (``State.finding``)
+        change nothing and halt nobody; they are an auditor's findings (``State.finding``);
+        ``lost`` closes a round after its ``last``; a participant's word counts whatever its roles are by then
 ======  ================================================================================================================
 """
 

@@ -7,7 +7,7 @@ Service, node and auditor all call ``replay`` for every entry, in order, or its 
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import MusubiError, ProofInvalid
-from policies.replay import SeenConsents, State, step
+from policies.replay import LOST_ROUNDS, SeenConsents, State, step
 from policies.rules import check_readable
 from queries.rounds.admission import check_admit, plan_of
 from queries.rounds.messages import Word
@@ -44,7 +44,7 @@ def apply(state: State, index: int, entry: e.AnyEntry, data: bytes, seen: SeenCo
                 check_admit(state, entry)
             case e.Release():
                 _check_release(state, entry)
-            case e.Refund():
+            case e.Refund() | e.Lost():
                 _check_words(state, entry)
     except MusubiError as error:
         raise _at(index, error) from None
@@ -61,12 +61,12 @@ def _check_release(state: State, release: e.Release) -> None:
         raise ProofInvalid("The released vector is not of the length that the question's plan says.")
 
 
-def _check_words(state: State, refund: e.Refund) -> None:
-    opened = state.rounds.get(refund.admit)
+def _check_words(state: State, closing: e.Refund | e.Lost) -> None:
+    opened = state.rounds.get(closing.admit)
     if opened is None:
         return  # the ledger's own replay says so
-    for alias, token in refund.words.items():
-        check_word(state, alias, token, refund.admit, opened.entry_sha256)
+    for alias, token in closing.words.items():
+        check_word(state, alias, token, closing.admit, opened.entry_sha256)
 
 
 def check_word(state: State, alias: str, token: str, admit: int, admit_sha256: str) -> None:
@@ -75,7 +75,7 @@ def check_word(state: State, alias: str, token: str, admit: int, admit_sha256: s
     It is signed with a key that the participant had while the round was open (``State.keys_since``).
     """
     member = state.participant(alias)
-    if member is None or "holder" not in member.roles:
+    if member is None or (state.rules < LOST_ROUNDS and "holder" not in member.roles):
         raise ProofInvalid("A word is by no holder of this town.")
     word = jws.verify_any(token, state.keys_since(alias, admit), Word, "word")
     if (word.from_, word.log, word.admit, word.admit_sha256) != (alias, state.log, admit, admit_sha256):

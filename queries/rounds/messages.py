@@ -30,7 +30,7 @@ node takes part in is sent, refunded or expired, and the node will never again b
 import hashlib
 from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ledger import canonical
 from ledger.entries import Alias, Decimal, Hex32, Index, NanoRho, Noise, Seconds, Token, Whole
@@ -148,11 +148,15 @@ class Word(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
 
 
 class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing the service asks a node to do: countersign an ``admit``, send a share (with ``go``), give its word."""
+    """One thing the service asks a node to do: countersign an ``admit``, send a share (with ``go``), give its word.
+
+    ``shown`` is another participant's signed share: with it a node still finishes a round that has expired.
+    """
 
     step: Literal["countersign", "share", "word"]
     admit: Index
     go: str = ""
+    shown: Token | UnsetType = UNSET
 
 
 class WorkAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):

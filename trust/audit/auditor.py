@@ -8,7 +8,8 @@ It imports nothing of the service. What it checks, in this order:
    more by merkletools (``second_opinion``);
 4. every entry means what it may: signatures, quorums, charges, caps, in-force roots, rounds (``queries.replay``), and
    no time is ahead of the witnesses' clocks;
-5. over HTTP, every answer is the sum of its holders' signed shares (``shares``). A folder has no shares;
+5. over HTTP, every answer is the sum of its holders' signed shares, and what a ``lost`` round names as shares are some
+   (``shares``). A folder has no shares;
 6. the checkpoint does not contradict what others were shown, where it is to be held against theirs (``comparison``).
 
 Where two signed checkpoints contradict each other, a file that convicts the log on its own is kept in the state folder.
@@ -37,7 +38,7 @@ from trust.audit.memory import Memory, check_same_town
 from trust.audit.report import AuditReport
 from trust.audit.second_opinion import MAX_LEAVES, SecondOpinion
 from trust.audit.seen_consents import DiskConsents
-from trust.audit.shares import AnswerBasis, check_shares, fetch_shares
+from trust.audit.shares import AnswerBasis, check_lost, check_shares, fetch_shares
 from trust.client import paths
 from trust.files.evidence import parse_evidence
 from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
@@ -189,7 +190,7 @@ class _Audit:
                         raise ProofInvalid("Entry 0: the genesis entry names another log or log key.", index=0)
                 case e.Admit():
                     self._open_round(index, entry)
-                case e.Release():
+                case e.Release() | e.Lost():
                     self._close_round(index, entry)
                 case e.Refund():
                     del self._basis[entry.admit]
@@ -217,16 +218,21 @@ class _Audit:
     def _open_round(self, index: int, admit: e.Admit) -> None:
         self._basis[index] = AnswerBasis(opened=self._state.rounds[index], plan=plan_of(self._state, admit))
 
-    def _close_round(self, index: int, release: e.Release) -> None:
-        basis = self._basis.pop(release.admit)
-        if not isinstance(self._log, HttpLog):
+    def _close_round(self, index: int, closing: e.Release | e.Lost) -> None:
+        basis = self._basis.pop(closing.admit)
+        if not isinstance(self._log, HttpLog) or not closing.shares:
             return
         try:
-            check_shares(basis, release, fetch_shares(self._log, release.admit), self._state)
+            shares = fetch_shares(self._log, closing.admit)
+            if isinstance(closing, e.Lost):
+                check_lost(basis, closing, shares, self._state)
+            else:
+                check_shares(basis, closing, shares, self._state)
         except Unavailable:
             raise
         except MusubiError as error:
-            raise ProofInvalid(f"Entry {index} (release): {error.message}", index=index, rule=error.code) from None
+            kind = closing.__struct_config__.tag
+            raise ProofInvalid(f"Entry {index} ({kind}): {error.message}", index=index, rule=error.code) from None
         self.report.shares_checked += 1
 
     def _ask_second_opinion(self, seen: SeenCheckpoint) -> None:

@@ -26,7 +26,7 @@ class AuditReport(Struct, kw_only=True):
     kinds: dict[str, int] = field(default_factory=dict)
     """How many entries of each kind were checked."""
     open_rounds: list[int] = field(default_factory=list)
-    """The ``admit`` entries that are neither released nor refunded yet."""
+    """The ``admit`` entries that are not closed yet."""
     origin: str = ""
     size: int = 0
     root: str = ""

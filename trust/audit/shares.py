@@ -55,11 +55,22 @@ def check_shares(basis: AnswerBasis, release: e.Release, tokens: dict[str, str],
         raise ProofInvalid("the shares do not add up to the released answer.")
 
 
-def _open(basis: AnswerBasis, release: e.Release, alias: str, token: str, state: State) -> Share:
-    if not token.isascii() or token_sha256(token) != release.shares[alias]:
-        raise ProofInvalid(f"the share of '{alias}' is not the one that the answer names.")
-    share = jws.verify_any(token, state.keys_since(alias, release.admit), Share, "share")
+def check_lost(basis: AnswerBasis, lost: e.Lost, tokens: dict[str, str], state: State) -> None:
+    """Check that what a ``lost`` names as shares are shares of its round, in the state right after it.
+
+    Raises as ``check_shares``. That a participant was silent, only that participant can deny.
+    """
+    if set(tokens) != set(lost.shares):
+        raise ProofInvalid("the shares given are not those that the entry names.")
+    for alias, token in sorted(tokens.items()):
+        _open(basis, lost, alias, token, state)
+
+
+def _open(basis: AnswerBasis, closing: e.Release | e.Lost, alias: str, token: str, state: State) -> Share:
+    if not token.isascii() or token_sha256(token) != closing.shares[alias]:
+        raise ProofInvalid(f"the share of '{alias}' is not the one that the entry names.")
+    share = jws.verify_any(token, state.keys_since(alias, closing.admit), Share, "share")
     named = (share.from_, share.log, share.admit, share.admit_sha256)
-    if named != (alias, state.log, release.admit, basis.opened.entry_sha256):
+    if named != (alias, state.log, closing.admit, basis.opened.entry_sha256):
         raise ProofInvalid(f"the share of '{alias}' is for another round.")
     return share

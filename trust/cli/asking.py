@@ -80,6 +80,13 @@ def show_answer(answered: Answered) -> None:
     if answered.status == "refunded":
         console.print("A holder stepped out before anything was sent. The charge was given back; ask again.")
         return
+    if answered.status == "lost":
+        console.print(
+            "There is no answer, and there will be none: not every holder answered within a day after the question "
+            "expired. What may have left a holder counts, so the charge stands. Who sent its part, who stepped out and "
+            f"who was silent is in the ledger at index {answered.closing.index}."
+        )
+        return
     console.print(answer_table(answered.query, answered.cells))
     if answered.reused:
         console.print("This answer was out already: no charge. (--fresh pays for a new one.)")

@@ -153,7 +153,7 @@ class Forgotten(Struct, frozen=True, kw_only=True):
 # For partners
 
 
-RoundState = Literal["open", "released", "refunded"]
+RoundState = Literal["open", "released", "refunded", "lost"]
 
 
 class RoundStatus(Struct, frozen=True, kw_only=True):

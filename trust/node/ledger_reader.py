@@ -28,7 +28,7 @@ from policies.replay import State, entry_sha256
 from queries.question.plan import Plan
 from queries.replay import apply, decode_next
 from queries.rounds.admission import plan_of
-from queries.rounds.messages import HeldLeaf
+from queries.rounds.messages import HeldLeaf, token_sha256
 from trust.log.follower import LogFollower
 from trust.log.pins import Trust, open_genesis
 from trust.node.books import Books, ErasedConsent
@@ -126,12 +126,14 @@ class LedgerReader:
             account, part = self.own_charge(entry)
             self._ours[index] = (account, part)
             self._charges.setdefault(account, {})[index] = part
-        elif isinstance(entry, e.Release | e.Refund) and entry.admit in self._ours:
+        elif isinstance(entry, e.Closing) and entry.admit in self._ours:
             self.in_force.pop(entry.admit, None)
             self.cosigned_before.pop(entry.admit, None)
             account, _ = self._ours.pop(entry.admit)
             if isinstance(entry, e.Refund):
                 del self._charges[account][entry.admit]
+            if isinstance(entry, e.Lost):
+                self._look_at_lost(entry)
         elif isinstance(entry, e.Grant) and self._is_ours(entry):
             number, bit = divmod(index, CHUNK_BITS)
             self._own[number] = self._own.get(number, 0) | 1 << bit
@@ -141,6 +143,16 @@ class LedgerReader:
                 erased = ErasedConsent(index=entry.index, entry=index, entry_sha256=entry_sha256(data))
                 self._erased_slots.update(self._books.erase([erased]))
                 self._lacking.pop(entry.index, None)
+
+    def _look_at_lost(self, entry: e.Lost) -> None:
+        """Say so where the ledger names another share of ours than the one that the service has, or none.
+
+        The charge stands either way, and a share that has left is no secret: it is the partner who was wronged.
+        """
+        own = self._books.round(entry.admit)
+        sent = token_sha256(own.token) if own is not None and own.state == "sent" else None
+        if sent is not None and entry.shares.get(self._holder) != sent:
+            logger.error("share-denied", admit=entry.admit)
 
     def _is_ours(self, grant: e.Grant) -> bool:
         record = self.state.versions.get(grant.policy_sha256)

@@ -54,6 +54,9 @@ class PolicyCard(Struct, frozen=True, kw_only=True):
     life_spending: Spending
 
 
+QuestionStatus = Literal["answered", "running", "refunded", "lost"]
+
+
 class QuestionCard(Struct, frozen=True, kw_only=True):
     """A question that was let in: ``views`` are the policy's views that ``query`` reads, for their columns' titles.
 
@@ -63,7 +66,7 @@ class QuestionCard(Struct, frozen=True, kw_only=True):
 
     admit_index: int
     release_index: int | None
-    status: Literal["answered", "running", "refunded"]
+    status: QuestionStatus
     asked_at: int
     by: Text
     policy: Text

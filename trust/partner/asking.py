@@ -21,7 +21,9 @@ from trust.client.service import Proven, ServiceClient
 
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 PATIENCE_SECONDS = 900
-"""How long an open round is waited for; a lost node's round is refunded after its policy's ``expires``."""
+"""How long an open round is waited for: longer than most policies' ``expires``, after which it may be refunded."""
+Ended = Literal["released", "refunded", "lost"]
+_ENDED: dict[type[e.Closing], Ended] = {e.Release: "released", e.Refund: "refunded", e.Lost: "lost"}
 
 
 class Answered(Struct, frozen=True, kw_only=True):
@@ -30,7 +32,7 @@ class Answered(Struct, frozen=True, kw_only=True):
     query: Query
     admit: Proven
     closing: Proven
-    status: Literal["released", "refunded"]
+    status: Ended
     reused: bool
     cells: list[Cell]
     charge: int
@@ -112,7 +114,9 @@ def ask(
         status = client.watch(answer.admit, 5)
     if status.closed_by is None:
         raise Unavailable(
-            "The question is admitted, but a holder's node does not answer; it will be finished or refunded.",
+            "The question is admitted, but a holder's node does not answer. Ask for it again later, in the same words: "
+            "it is answered or its charge is given back when all nodes have spoken, or else it is given up a day after "
+            "it expired, and its charge stands.",
             admit=answer.admit,
             waiting_for=status.waiting_for,
         )
@@ -122,7 +126,7 @@ def ask(
 
 def check_answer(query: Query, policy: Policy, admit: Proven, closing: Proven, *, reused: bool) -> Answered:
     """Check that the two proven entries are this question and its end; return the finished cells."""
-    if not isinstance(admit.entry, e.Admit) or not isinstance(closing.entry, e.Release | e.Refund):
+    if not isinstance(admit.entry, e.Admit) or not isinstance(closing.entry, e.Closing):
         raise ProofInvalid("The ledger's entries are not a question and its end.")
     asked = decode_query(bytes(admit.entry.query))
     if encode_query(asked) != encode_query(query) or admit.entry.query_sha256 != query_sha256(query):
@@ -132,13 +136,12 @@ def check_answer(query: Query, policy: Policy, admit: Proven, closing: Proven, *
     plan = make_plan(query, policy)
     check_charge(plan, admit.entry.noise, admit.entry.charge)
     check_spend(plan, query.spend, policy.budget.delta, admit.entry.noise, admit.entry.charge)
-    released = isinstance(closing.entry, e.Release)
     cells = finish(plan, admit.entry.noise, closing.entry.vector) if isinstance(closing.entry, e.Release) else []
     return Answered(
         query=query,
         admit=admit,
         closing=closing,
-        status="released" if released else "refunded",
+        status=_ENDED[type(closing.entry)],
         reused=reused,
         cells=cells,
         charge=admit.entry.charge,

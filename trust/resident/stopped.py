@@ -20,7 +20,7 @@ from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.log.follower import LogFollower
 
-_OF_HOLDERS = tuple(b'"kind":"%b"' % kind for kind in (b"member", b"admit", b"release", b"refund"))
+_OF_HOLDERS = tuple(b'"kind":"%b"' % kind for kind in (b"member", b"admit", b"release", b"refund", b"lost"))
 
 
 class HolderAt(Struct, frozen=True, kw_only=True):
@@ -110,7 +110,8 @@ def _check_holder(
         if statement.size <= index:
             raise ProofInvalid("A holder's statement does not reach as far as the end of the consent.")
         stopped_at = statement.at
-    has_left = said.token is None and entry.member.status == "left"
+    is_holder = entry.member.status == "active" and "holder" in entry.member.roles
+    has_left = said.token is None and not is_holder
     holder = HolderAt(
         holder=said.holder,
         title=entry.member.title,
@@ -122,7 +123,7 @@ def _check_holder(
 
 
 def _check_left(follower: LogFollower, said: HolderStopped, answer: Stopped) -> None:
-    """Raise ProofInvalid unless a holder left by its last ``member`` entry, and no open question can count the consent.
+    """Raise ProofInvalid unless a holder has gone by its last ``member`` entry, and no open question counts it.
 
     Only questions behind the grant can, so the log is read from there on.
     """
@@ -133,7 +134,7 @@ def _check_left(follower: LogFollower, said: HolderStopped, answer: Stopped) -> 
                 last = max(last, index)
             case e.Admit() if entry.policy_sha256 == answer.policy_sha256 and said.holder in entry.participants:
                 open_questions.add(index)
-            case e.Release() | e.Refund():
+            case e.Release() | e.Refund() | e.Lost():
                 open_questions.discard(entry.admit)
             case _:
                 pass

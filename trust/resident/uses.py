@@ -27,10 +27,12 @@ from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
 
+Ended = Literal["open", "answered", "refunded", "lost"]
+_ENDED: dict[type[e.Closing], Ended] = {e.Release: "answered", e.Refund: "refunded", e.Lost: "lost"}
 Progress = Callable[[int, int], None]
 """Called with (entries read, entries in all)."""
 _OF_QUESTIONS = tuple(
-    b'"kind":"%b"' % kind for kind in (b"admit", b"release", b"refund", b"revoke", b"erase", b"grant")
+    b'"kind":"%b"' % kind for kind in (b"admit", b"release", b"refund", b"lost", b"revoke", b"erase", b"grant")
 )
 BAD_PROOFS = (Malformed, NotPermitted, ProofInvalid, SignatureInvalid)
 
@@ -48,7 +50,7 @@ class Use(Struct, kw_only=True):
     policy: str
     counted: bool = False
     grants: list[int] = []
-    ended: Literal["open", "answered", "refunded"] = "open"
+    ended: Ended = "open"
     closed_by: int | None = None
     fault: str = ""
 
@@ -108,9 +110,9 @@ def _read(follower: LogFollower, mine: Sequence[MyConsent], progress: Progress |
             case e.Admit() if any(each.policy_sha256 == entry.policy_sha256 for each in own.values()):
                 reading.admits[index] = entry
                 reading.uses[index] = Use(admit=index, at=entry.at, by=entry.by, policy=entry.policy)
-            case e.Release() | e.Refund() if entry.admit in reading.uses:
+            case e.Release() | e.Refund() | e.Lost() if entry.admit in reading.uses:
                 use = reading.uses[entry.admit]
-                use.ended, use.closed_by = ("answered" if isinstance(entry, e.Release) else "refunded"), index
+                use.ended, use.closed_by = _ENDED[type(entry)], index
             case _:
                 pass
     if any(not each.policy_sha256 for each in own.values()):

@@ -12,6 +12,7 @@ damaged_records = Counter("musubi_damaged_records", "Stored records that did not
 admitted = Counter("musubi_admitted", "Questions let in", registry=registry)
 released = Counter("musubi_released", "Questions answered", registry=registry)
 refunded = Counter("musubi_refunded", "Questions refunded", registry=registry)
+lost = Counter("musubi_lost", "Questions given up: nobody could finish them any more", registry=registry)
 refused = Counter("musubi_refused", "Questions not let in", ["rule"], registry=registry)
 problems = Counter("musubi_problems", "Requests answered with a problem", ["code"], registry=registry)
 stop_seconds = Histogram(

@@ -29,6 +29,7 @@ from trust.service.store.nonces import Nonces
 from trust.service.store.store import Store
 
 CANCEL_AGAIN_SECONDS = 1
+GIVE_UP_EVERY_SECONDS = 60
 PAUSE_SECONDS = 0.02
 """Between two looks at what other processes did: many notices become one look."""
 logger = structlog.get_logger()
@@ -111,6 +112,7 @@ class Service:
         self._tasks = [
             asyncio.create_task(self._ring_at_expiry(), name="expiry"),
             asyncio.create_task(self._sweep(), name="retention"),
+            asyncio.create_task(self._give_up(), name="give-up"),
             asyncio.create_task(self._follow(), name="follow"),
         ]
 
@@ -179,6 +181,19 @@ class Service:
             with suppress(Unavailable):  # it is being rebuilt
                 if self.store.size and self.store.state.rounds:
                     self.bell.ring()
+
+    async def _give_up(self) -> None:
+        """Close the rounds that nobody can finish any more: at the start, and every minute."""
+        while True:
+            try:
+                given_up = await self.rounds.give_up()
+                if given_up:
+                    logger.info("given-up", rounds=given_up)
+            except MusubiError as error:  # what was not closed now is due at the next turn
+                logger.warning("give-up-failed", code=error.code)
+            except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
+                logger.warning("give-up-failed", kind=type(error).__name__)
+            await asyncio.sleep(GIVE_UP_EVERY_SECONDS)
 
     async def _sweep(self) -> None:
         """Erase the records whose time is over, at the start and once an hour."""

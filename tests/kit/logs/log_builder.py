@@ -25,6 +25,7 @@ from ledger.notes.receipts import Receipt
 from ledger.notes.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
 from ledger.tlog.tiles import TileAppender, TileReader
 from ledger.tlog.tree import prove_inclusion
+from policies.admit_expiry import last_of
 from policies.governance import approve
 from policies.log_key_changes import make_log_key_body
 from policies.policy_document import Policy
@@ -310,6 +311,25 @@ class LogBuilder:
             for alias in opened.admit.participants
         }
         return e.Refund(at=self.now(), admit=admit, words=words)
+
+    def make_lost(self, admit: int, sent: Sequence[str] = ASKED[:1], stepped_out: Sequence[str] = ASKED[1:]) -> e.Lost:
+        """Make the entry that gives a round up, once its ``last`` has come; who is not named was silent."""
+        opened = self.state.rounds[admit]
+        self.at = max(self.at, last_of(opened.admit) - 1)
+        tokens = self.make_shares(admit)
+        self.shares[admit] = {alias: tokens[alias] for alias in sent}
+        words = self.make_refund(admit).words
+        return e.Lost(
+            at=self.now(),
+            admit=admit,
+            shares={alias: m.token_sha256(tokens[alias]) for alias in sent},
+            words={alias: words[alias] for alias in stepped_out},
+            silent=sorted(set(opened.admit.participants) - set(sent) - set(stepped_out)),
+        )
+
+    def lost(self, admit: int, **how: Any) -> int:
+        """Append the entry that gives a round up."""
+        return self.add(self.make_lost(admit, **how))
 
     def refund(self, admit: int) -> int:
         """Append a refund."""

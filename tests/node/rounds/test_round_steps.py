@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
+from policies.admit_expiry import LAST_SECONDS
 from queries.rounds.messages import Task
 from tests.kit.parties.lying_service import Stage, staged
 from trust.node.books import RoundState
@@ -108,17 +109,24 @@ def test_a_node_says_that_it_is_past_a_round_when_the_last_column_says_so(stage:
     admit, _ = bring(stage, state)
     rounds, when = stage.node.rounds, TABLE[state]["past it"]
     past = [rounds.caught_up() > admit]
-    stage.offset = 600
-    past.append(rounds.caught_up() > admit)
-    stage.node.books.note("restored", str(stage.clock()).encode())
-    past.append(rounds.caught_up() > admit)
+    for passed in (600, 600 + LAST_SECONDS - 1, 600 + LAST_SECONDS):
+        stage.offset = passed
+        past.append(rounds.caught_up() > admit)
     expected = {
-        "when expired": [False, True, True],
-        "when restored": [False, False, True],
-        "never": [False, False, False],
-        "always": [True, True, True],
+        "when expired": [False, True, True, True],
+        "past its last": [False, False, False, True],
+        "never": [False] * 4,
+        "always": [True] * 4,
     }
     assert past == expected[when]
+
+
+def test_a_round_from_before_a_restore_is_passed_once_it_has_expired(stage: Stage) -> None:
+    admit, _ = bring(stage, "countersigned")
+    stage.node.books.note("restored", str(stage.clock()).encode())
+    assert stage.node.rounds.caught_up() == admit
+    stage.offset = 600
+    assert stage.node.rounds.caught_up() > admit
 
 
 def test_asking_who_counts_changes_nothing(stage: Stage) -> None:

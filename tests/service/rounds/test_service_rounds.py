@@ -6,11 +6,12 @@ from contextlib import AsyncExitStack
 import httpx
 import opendp.prelude as dp
 import pytest
-from msgspec import structs
+from msgspec import UnsetType, structs
 
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotPermitted
+from policies.admit_expiry import LAST_SECONDS
 from policies.budgets import Account
 from queries.answers.finish import finish
 from queries.question.check import make_plan
@@ -20,6 +21,7 @@ from tests.kit.towns.running import Running, Town, query, question, refused, rep
 from tests.kit.towns.toy_town import MOBILITY
 from tests.kit.waiting import PATIENCE, nothing_for
 from trust.node.rounds.noise import make_measurement
+from trust.service.rounds.closing import WORDS_SECONDS
 from trust.service.store.bell import Bell
 
 dp.enable_features("contrib")
@@ -179,6 +181,85 @@ async def test_a_node_that_gave_its_word_sends_no_share_any_more(running: Runnin
     )
     async with running.unchanged():
         refused(await running.post("/v1/node/share", token), "round-closed", "word")
+
+
+async def test_an_expired_round_shows_who_has_not_answered_a_share_that_is_out(running: Running) -> None:
+    admit = await ask(running)
+    await running.countersign(admit, *BOTH)
+    (task,) = (await running.work("clinic")).tasks
+    assert isinstance(task.shown, UnsetType)
+    await running.share(admit, "bus_co", [1])
+    running.clock.offset = MOBILITY.expires
+    (task,) = (await running.work("clinic")).tasks
+    assert isinstance(task.shown, str)
+    said = jws.verify(task.shown, bytes(running.town.keys["bus_co"].verify_key), Share)
+    assert (said.admit, said.from_) == (admit, "bus_co")
+
+
+@pytest.mark.parametrize("out", ["word", "silence"])
+async def test_what_nobody_can_finish_is_given_up_after_its_last_and_its_place_is_free(
+    running: Running, out: str
+) -> None:
+    admit = await ask(running)
+    await running.countersign(admit, *BOTH)
+    await running.share(admit, "bus_co", [1])
+    if out == "word":
+        await running.word(admit, "clinic")
+    charge = accounts(running)[0].reserved
+    last = MOBILITY.expires + LAST_SECONDS
+    running.clock.offset = last
+    assert await running.service.rounds.give_up() == 0, "a node whose clock is a minute behind ours may be sending"
+    running.clock.offset = last + 61
+    assert await running.service.rounds.give_up() == 1
+    assert await running.service.rounds.give_up() == 0
+    await running.settle()
+    said = await status(running, admit)
+    assert said["status"] == "lost"
+    lost = e.decode(await running.entry(int(str(said["closed_by"]))))
+    assert isinstance(lost, e.Lost)
+    assert (list(lost.shares), list(lost.words), lost.silent) == (
+        ["bus_co"],
+        ["clinic"] if out == "word" else [],
+        [] if out == "word" else ["clinic"],
+    )
+    assert [(each.reserved, each.spent) for each in accounts(running)] == [(0, charge)] * 3
+    shares = (await running.client.get(f"/v1/rounds/{admit}/shares")).json()["shares"]
+    assert {alias: token_sha256(token) for alias, token in shares.items()} == lost.shares
+    assert await steps(running, admit) == {}
+    token = running.nodes["clinic"].sign(running.nodes["clinic"].word(admit, await running.entry(admit)))
+    if out == "silence":
+        async with running.unchanged():
+            refused(await running.post("/v1/node/word", token), "round-closed")
+    else:
+        assert (await running.done("/v1/node/word", token))["closed_by"] == said["closed_by"]
+    state, _ = replay_log(running.town, clock=running.clock)
+    assert state.rounds == {}
+
+
+async def test_a_question_that_nothing_left_for_waits_a_fortnight_longer_for_the_words_that_refund_it(
+    running: Running,
+) -> None:
+    admit = await ask(running)
+    await running.countersign(admit, *BOTH)
+    await running.word(admit, "bus_co")
+    last = MOBILITY.expires + LAST_SECONDS + 61
+    running.clock.offset = last
+    assert await running.service.rounds.give_up() == 0
+    running.clock.offset = last + WORDS_SECONDS
+    assert await running.service.rounds.give_up() == 1
+    assert (await status(running, admit))["status"] == "lost"
+
+
+async def test_a_holder_whose_role_is_taken_meanwhile_ends_the_round_that_it_began(running: Running) -> None:
+    admit = await ask(running)
+    await running.countersign(admit, *BOTH)
+    await running.share(admit, "bus_co", [1])
+    body = running.town.member("clinic", ["identity"], number=2)
+    await running.done("/v1/members", running.town.approved("member", body))
+    await running.settle()
+    assert await steps(running, admit) == {"clinic": "share"}
+    assert await running.share(admit, "clinic", [2]) is not None
+    assert (await status(running, admit))["status"] == "released"
 
 
 async def test_one_share_and_one_word_leave_the_charge_standing(running: Running) -> None:

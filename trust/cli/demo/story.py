@@ -312,7 +312,7 @@ class Story:
             while status.closed_by is None:
                 status = self.client.watch(admit, 5)
         closing = self.client.prove(status.closed_by)
-        kind = "answered" if isinstance(closing.entry, e.Release) else "refunded"
+        kind = {e.Release: "answered", e.Refund: "refunded"}.get(type(closing.entry), "lost")
         self.say(
             f"  '{victim}' is back and went on where it was: the question is {kind}, charged once, at index {closing.index}."
         )

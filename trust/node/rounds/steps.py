@@ -8,7 +8,7 @@ still shows it open.
 state          countersign  share      word       past it
 =============  ===========  =========  =========  ================
 not begun      begin        refuse     give word  when expired
-countersigned  say again    compute    give word  when restored
+countersigned  say again    compute    give word  past its last
 sending        refuse       send       send       never
 sent           refuse       send       send       always
 no-share       say again    say again  say again  always
@@ -16,13 +16,14 @@ no-share       say again    say again  say again  always
 
 - *begin*: check the ``admit`` and that every leaf in force is held, charge and countersign in one durable write, say
   so; where the charge does not fit, give word.
-- *compute*: check the transcript, compute, draw the noise, keep the share's bytes durably as ``sending``, then send;
-  give word where it is too late to begin.
+- *compute*: check the transcript, compute, draw the noise, keep the share's bytes durably as ``sending``, then send.
+  Where the question has expired, this is done only if another participant's share for the very transcript is shown, and
+  not past the round's ``last``; otherwise it is too late: give word.
 - *give word*: keep the word durably, which frees the charge in these books, then say it.
 - *send*: the very bytes that are kept, and note that they were sent. *say again*: the very message that is kept.
 - *refuse*: nothing is said; there is no countersignature, or only the share in its place.
-- *when restored*: expired, and perhaps from before these books were restored from a backup; no share of it is made
-  then.
+- *past its last*: nothing is computed for it any more (``policies.admit_expiry``). Where the round may be from before
+  these books were restored from a backup, no share of it is made at all, so that its expiry is enough.
 
 Each step is written down durably before anything leaves; what a crash leaves behind is said at each.
 """
@@ -34,7 +35,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
@@ -48,7 +49,7 @@ from ledger.errors import (
     RoundClosed,
     SignatureInvalid,
 )
-from policies.admit_expiry import has_expired
+from policies.admit_expiry import has_expired, is_past_last
 from policies.replay import OpenRound
 from queries.rounds.local import fit
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
@@ -68,7 +69,7 @@ Step = Literal["countersign", "share", "word"]
 
 
 class _Turn(Struct, frozen=True, kw_only=True):
-    """A task's round: its ``admit``'s index and entry, what our books say of it, the ``go`` that came with the task.
+    """A task's round: its ``admit``'s index and entry, what our books say of it, what came with the task.
 
     ``token`` is the message that the books keep for the state, "" where the round is not begun.
     """
@@ -78,6 +79,8 @@ class _Turn(Struct, frozen=True, kw_only=True):
     state: State
     token: str
     go: str
+    shown: str
+    """Another participant's signed share, or ""."""
 
 
 class NodeRounds:
@@ -133,6 +136,7 @@ class NodeRounds:
             state=own.state if own is not None else "not begun",
             token=own.token if own is not None else "",
             go=task.go,
+            shown="" if isinstance(task.shown, UnsetType) else task.shown,
         )
 
     def caught_up(self) -> int:
@@ -150,7 +154,9 @@ class NodeRounds:
             case "not begun":
                 return has_expired(opened.admit, self._clock())
             case "countersigned":
-                return has_expired(opened.admit, self._clock()) and self._is_before_restore(opened)
+                now = self._clock()
+                is_restored = self._is_before_restore(opened)
+                return has_expired(opened.admit, now) if is_restored else is_past_last(opened.admit, now)
             case "sending":  # a stored share may leave at any time, restored or not
                 return False
             case "sent" | "no-share":
@@ -206,10 +212,14 @@ class NodeRounds:
     def _compute(self, turn: _Turn) -> None:
         index, opened = turn.index, turn.opened
         self._check_not_before_restore(opened)
-        if has_expired(opened.admit, self._clock()) or index < self._books.caught_up:
+        now = self._clock()
+        if index < self._books.caught_up or is_past_last(opened.admit, now):
             self._give_word(turn)
             return
         transcript = self._checked_transcript(turn)
+        if has_expired(opened.admit, now) and not self._is_shown_a_share(turn, transcript_sha256(transcript)):
+            self._give_word(turn)
+            return
         began = time.perf_counter()
         plan = self._reader.plan(opened.admit)
         counted = self._counted.at(index, opened)
@@ -292,6 +302,26 @@ class NodeRounds:
             if holder == self._alias and jws.parts(said)[1] != jws.parts(turn.token)[1]:
                 raise ProofInvalid("The transcript holds another countersignature of ours than our books.")
         return go.transcript
+
+    def _is_shown_a_share(self, turn: _Turn, transcript: str) -> bool:
+        """Return whether the round cannot be refunded any more, as another participant's own signature proves.
+
+        Raises ProofInvalid or SignatureInvalid for a share that proves nothing of the kind: what is claimed is not
+        true, and a word given now might be the one that spoils the round.
+        """
+        if not turn.shown:
+            return False
+        state, index, opened = self._reader.state, turn.index, turn.opened
+        claimed = jws.read_unverified(turn.shown, Share, "share")
+        others = set(opened.admit.participants) - {self._alias}
+        if claimed.from_ not in others:
+            raise ProofInvalid("The share shown is by no other participant of the round.")
+        share = jws.verify_any(turn.shown, state.keys_since(claimed.from_, index), Share, "share")
+        if (share.log, share.admit, share.admit_sha256) != (state.log, index, opened.entry_sha256):
+            raise ProofInvalid("The share shown is for another round.")
+        if share.transcript_sha256 != transcript:
+            raise ProofInvalid("The share shown is for another transcript.")
+        return True
 
     _TABLE: ClassVar[Mapping[State, Mapping[Step, Callable[["NodeRounds", _Turn], None]]]] = {
         "not begun": {"countersign": _begin, "share": _refuse, "word": _give_word},

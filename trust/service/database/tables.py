@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -141,6 +142,7 @@ rounds = Table(
     Column("closed_by", _Big, nullable=True),
     Column("closed_at", _Big, nullable=True),
     Column("released", Boolean, nullable=False),
+    Column("lost", Boolean, nullable=False, server_default=false()),
 )
 Index("ix_rounds_open", rounds.c.closed_by)
 Index("ix_rounds_policy_admit", rounds.c.policy, rounds.c.admit)

@@ -149,11 +149,11 @@ class CaughtUpBooks:
 
 
 def has_gone(state: State, holder: str) -> bool:
-    """Return whether a holder has left the town and takes part in no open round."""
+    """Return whether a holder has left the town, or is none any more, and takes part in no open round."""
     body = state.members.get(holder)
     open_rounds = state.rounds.values()
     return body is None or (
-        body.status == "left" and not any(holder in each.admit.participants for each in open_rounds)
+        state.member(holder, "holder") is None and not any(holder in each.admit.participants for each in open_rounds)
     )
 
 

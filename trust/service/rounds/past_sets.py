@@ -210,7 +210,11 @@ class PastSets:
             if part.policy_sha256 == record.sha256:
                 in_force.charge(row.admit, int(state.day(part.at)[:4]), part.charge)
         refunds = select(t.rounds.c.admit).where(
-            of_policy, t.rounds.c.released.is_(False), t.rounds.c.closed_by >= first, t.rounds.c.closed_by < size
+            of_policy,
+            t.rounds.c.released.is_(False),
+            t.rounds.c.lost.is_(False),
+            t.rounds.c.closed_by >= first,
+            t.rounds.c.closed_by < size,
         )
         async for row in _rows(connection, refunds):
             in_force.refund(row.admit)

@@ -3,26 +3,28 @@
 What each participant said is kept for ever, one message of each step; a second, different one is refused. The service
 only carries: it holds no noise, makes no share, and can neither speed up nor skip a step, because nodes check each
 other's signatures. A round that no participant has begun by its ``expires`` is refunded when all have given their word;
-once a share may have left, only this same round may finish.
+once a share may have left, only this same round may finish: until its ``last``, by whoever is shown that share. Then it
+is given up (``trust.service.rounds.closing``).
 """
 
 from msgspec import Struct, field
-from sqlalchemy import insert, select, update
+from msgspec.structs import replace
+from sqlalchemy import insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import NotFound, NotPermitted, ProofInvalid, Replayed, RoundClosed
 from policies.admit_expiry import has_expired
-from policies.replay import OpenRound, State
+from policies.replay import LOST_ROUNDS, OpenRound, State
 from queries.rounds.admission import plan_of
-from queries.rounds.local import combine
-from queries.rounds.messages import Countersign, Go, Share, Task, Word, token_sha256, transcript_sha256
+from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.client.paths import Step
 from trust.client.wire import RoundState, RoundStatus
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
+from trust.service.rounds.closing import Said, closing_row, gives_up_at, make_closing, make_lost
 from trust.service.store.bell import Bell
 from trust.service.store.store import Store, Transaction
 
@@ -32,7 +34,7 @@ _KINDS: dict[Step, type[Countersign | Share | Word]] = {"countersign": Countersi
 class Talk(Struct, kw_only=True):
     """What was said so far in one open round, by step and holder, and the signed ``go`` once all have countersigned."""
 
-    said: dict[Step, dict[str, str]] = field(default_factory=lambda: {"countersign": {}, "share": {}, "word": {}})
+    said: Said = field(default_factory=lambda: {"countersign": {}, "share": {}, "word": {}})
     go: str = ""
     go_key: bytes = b""
     """The operator's public key that ``go`` is signed with; once it is laid down, ``go`` is signed anew."""
@@ -57,6 +59,11 @@ async def _closed_before(connection: AsyncConnection, step: Step, admit: int, ho
     if row is None or row.token != token:
         raise RoundClosed("This round is closed, or was never opened.")
     return int(row.closed_by)
+
+
+async def _note_closed(transaction: Transaction, admit: int, closed: int, closing: e.Closing) -> None:
+    values = closing_row(closed, closing, transaction.at)
+    await transaction.connection.execute(update(t.rounds).where(t.rounds.c.admit == admit).values(values))
 
 
 class Rounds:
@@ -125,29 +132,29 @@ class Rounds:
             await self._bell.until(lambda: (admit not in self._store.state.rounds) or None, seconds)
             if admit in self._store.state.rounds:
                 waiting_for = self.waiting_for(admit)
-        query = select(t.rounds.c.closed_by, t.rounds.c.released).where(t.rounds.c.admit == admit)
+        query = select(t.rounds.c.closed_by, t.rounds.c.released, t.rounds.c.lost).where(t.rounds.c.admit == admit)
         async with self._store.databases.reader.connect() as connection:
             row = (await connection.execute(query)).first()
         if row is None:
             raise unknown
-        ended: RoundState = "released" if row.released else "refunded"
+        ended: RoundState = "released" if row.released else "lost" if row.lost else "refunded"
         status: RoundState = "open" if row.closed_by is None else ended
         return RoundStatus(status=status, closed_by=row.closed_by, waiting_for=waiting_for)
 
     async def shares(self, admit: int, published: int) -> dict[str, str]:
-        """Return each holder's signed share of a question whose answer is published. Raises NotFound."""
+        """Return the signed shares of a question whose answer, or loss, is published. Raises NotFound."""
         query = (
             select(t.messages.c.holder, t.messages.c.token)
             .join(t.rounds, t.rounds.c.admit == t.messages.c.admit)
-            .where(t.messages.c.admit == admit, t.messages.c.step == "share", t.rounds.c.released)
-            .where(t.rounds.c.closed_by < published)
+            .where(t.messages.c.admit == admit, t.messages.c.step == "share")
+            .where(or_(t.rounds.c.released, t.rounds.c.lost), t.rounds.c.closed_by < published)
         )
         found: dict[str, str] = {}
         if 0 <= admit < self._store.size:
             async with self._store.databases.reader.connect() as connection:
                 found = {row.holder: row.token for row in await connection.execute(query)}
         if not found:
-            raise NotFound("No answered question is at that place of the ledger.")
+            raise NotFound("No question whose shares are public is at that place of the ledger.")
         return found
 
     def _task(self, index: int, opened: OpenRound, holder: str, now: int) -> Task | None:
@@ -155,8 +162,11 @@ class Rounds:
         if holder in talk.said["share"] or holder in talk.said["word"]:
             return None
         if talk.has("countersign", opened.admit.participants) and not talk.said["word"]:
-            # also past expiry: whoever stored a share before sends it; whoever has not begun answers with a word
-            return Task(step="share", admit=index, go=self._go(index, opened, talk))
+            # also past expiry: whoever stored a share before sends it; whoever has not begun is shown a share that is
+            # out, and finishes, or answers with a word
+            task = Task(step="share", admit=index, go=self._go(index, opened, talk))
+            late = self._store.state.rules >= LOST_ROUNDS and has_expired(opened.admit, now)
+            return replace(task, shown=next(iter(talk.said["share"].values()))) if late and talk.said["share"] else task
         if talk.said["word"] or has_expired(opened.admit, now):
             return Task(step="word", admit=index)
         return None if holder in talk.said["countersign"] else Task(step="countersign", admit=index)
@@ -204,15 +214,12 @@ class Rounds:
             self._check_turn(step, message, opened, talk)
             new = True
             after = {**talk.said[step], message.from_: token}
-            closing = self._closing(transaction.state, step, message.admit, opened, after)
+            closing = make_closing(transaction.state, step, message.admit, opened, after)
             closed = transaction.append(closing) if closing else None
             row = {"admit": message.admit, "holder": message.from_, "step": step, "token": token}
             await transaction.connection.execute(insert(t.messages), row)
-            if closed is not None:
-                values = {"closed_by": closed, "closed_at": transaction.at, "released": step == "share"}
-                await transaction.connection.execute(
-                    update(t.rounds).where(t.rounds.c.admit == message.admit).values(values)
-                )
+            if closed is not None and closing is not None:
+                await _note_closed(transaction, message.admit, closed, closing)
             return closed
 
         closed = await self._store.submit(act)
@@ -225,6 +232,37 @@ class Rounds:
                 (metrics.released if step == "share" else metrics.refunded).inc()
         self._bell.ring()
         return closed
+
+    async def give_up(self) -> int:
+        """Close the open rounds that nobody can finish any more; return how many."""
+        now = self._store.clock()
+        due = [
+            index
+            for index, opened in self._store.state.rounds.items()
+            if now >= gives_up_at(opened, share_is_out=bool(self._talk(index).said["share"]))
+        ]
+        given_up = 0
+        for index in due:
+
+            async def act(transaction: Transaction, admit: int = index) -> int | None:
+                opened = transaction.state.rounds.get(admit)
+                if opened is None:  # another process closed it, or a participant has spoken at last
+                    return None
+                said = (await _read_talk(transaction.connection, admit)).said
+                lost = make_lost(transaction.state, admit, opened, said, transaction.at)
+                if lost is None:
+                    return None
+                closed = transaction.append(lost)
+                await _note_closed(transaction, admit, closed, lost)
+                return closed
+
+            if await self._store.submit(act) is not None:
+                self._talks.pop(index, None)
+                metrics.lost.inc()
+                given_up += 1
+        if given_up:
+            self._bell.ring()
+        return given_up
 
     def _check(self, state: State, step: Step, token: str) -> tuple[Countersign | Share | Word, OpenRound]:
         claimed = jws.read_unverified(token, _KINDS[step], step)
@@ -254,16 +292,3 @@ class Rounds:
                 raise ProofInvalid("The share is not of the length that the question's plan says.")
         if step == "word" and message.from_ in talk.said["share"]:
             raise RoundClosed("A share of this node is here already.")
-
-    def _closing(
-        self, state: State, step: Step, index: int, opened: OpenRound, said: dict[str, str]
-    ) -> e.Release | e.Refund | None:
-        if step == "countersign" or not all(holder in said for holder in opened.admit.participants):
-            return None
-        if step == "word":
-            return e.Refund(at=0, admit=index, words=said)
-        shares = [jws.read_unverified(token, Share, "share") for token in said.values()]
-        vector = combine(plan_of(state, opened.admit), shares)
-        return e.Release(
-            at=0, admit=index, vector=vector, shares={holder: token_sha256(token) for holder, token in said.items()}
-        )

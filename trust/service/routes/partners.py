@@ -52,7 +52,7 @@ def open_rounds(request: ApiRequest) -> Response[bytes]:
 async def watch(request: ApiRequest, admit: FromPath[int], wait: FromQuery[int] = 0) -> Response[bytes]:
     """Say where a question's round stands, waiting up to ``wait`` seconds for its end.
 
-    ``closed_by`` is the published ``release`` or ``refund`` entry, or null while the round is open.
+    ``closed_by`` is the published ``release``, ``refund`` or ``lost`` entry, or null while the round is open.
     """
     service = service_of(request)
     await service.catch_up_past(admit)

@@ -16,6 +16,7 @@ from trust.client.wire import Erased
 from trust.service.acts.erase import clear_rows
 from trust.service.acts.revoke import end_grant
 from trust.service.database import tables as t
+from trust.service.rounds.closing import closing_row
 
 AT_ONCE = 500
 
@@ -56,9 +57,8 @@ class RowsFromLog:
             case e.Admit():
                 row = {"query_sha256": bytes.fromhex(entry.query_sha256), "by": entry.by, "policy": entry.policy}
                 self._new[t.rounds].append({"admit": index, "asked_to_stop": False, "released": False, **row})
-            case e.Release() | e.Refund():
-                values = {"closed_by": index, "closed_at": entry.at, "released": isinstance(entry, e.Release)}
-                self._closed.append((entry.admit, values))
+            case e.Release() | e.Refund() | e.Lost():
+                self._closed.append((entry.admit, closing_row(index, entry, entry.at)))
             case e.Refuse():
                 row = {"index": index, "by": entry.by, "day": self._state.day(entry.at)}
                 self._new[t.refusals].append(row)

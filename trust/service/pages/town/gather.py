@@ -15,7 +15,7 @@ from queries.price.cost import epsilon_of
 from queries.question.tree import decode_query
 from queries.rounds.admission import plan_of
 from trust.client import paths
-from trust.pages.cards import PolicyCard, QuestionCard, RefusalCard, ShownCell, Spending
+from trust.pages.cards import PolicyCard, QuestionCard, QuestionStatus, RefusalCard, ShownCell, Spending
 from trust.service.pages.town.model import CheckpointCard, Cosigner, HolderCard, TownPage
 from trust.service.rounds.caught_up import LAGGING_SECONDS, has_gone
 from trust.service.rounds.latest import LatestQuestion, LatestRefusal, latest_questions, latest_refusals
@@ -23,6 +23,7 @@ from trust.service.service import Service
 
 LATEST_QUESTIONS = 8
 LATEST_REFUSALS = 10
+_STATUS: dict[type[e.Closing], QuestionStatus] = {e.Release: "answered", e.Refund: "refunded", e.Lost: "lost"}
 
 
 class TownPageGatherer:
@@ -144,7 +145,7 @@ def _question_card(state: State, question: LatestQuestion) -> QuestionCard:
     return QuestionCard(
         admit_index=question.index,
         release_index=question.closed_by if cells else None,
-        status="answered" if cells else "refunded" if closing else "running",
+        status=_STATUS[type(closing)] if isinstance(closing, e.Closing) else "running",
         asked_at=admit.at,
         by=_title(state, admit.by),
         policy=policy.title,
