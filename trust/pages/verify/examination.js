@@ -103,6 +103,7 @@ const ENTRY_WORDS = /** @type {Record<string, string>} */ ({
   admit: N_("It is a question by “%(by)s” under the agreement “%(policy)s” that was let in."),
   release: N_("It is the answer to the question that is entry number %(admit)s."),
   refund: N_("It takes back the question that is entry number %(admit)s: nothing was told."),
+  lost: N_("It gives up the question that is entry number %(admit)s: not every holder answered in time. Its budget stays used."),
   refuse: N_("It is a question by “%(by)s” that was refused."),
 });
 

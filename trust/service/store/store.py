@@ -31,7 +31,15 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from ledger.errors import ClockSkew, HistoryForked, MusubiError, RateLimited, Unavailable, UpgradeNeeded
+from ledger.errors import (
+    ClockSkew,
+    HistoryForked,
+    MusubiError,
+    ProofInvalid,
+    RateLimited,
+    Unavailable,
+    UpgradeNeeded,
+)
 from policies.replay import State
 from queries.replay import replay
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
@@ -87,13 +95,15 @@ class Transaction:
     def append(self, entry: e.AnyEntry) -> int:
         """Append one entry stamped with this transaction's time; return its index.
 
-        Raises ProofInvalid, with nothing changed, if the auditor would not accept it.
+        Raises ProofInvalid if the auditor would not accept it, or would find fault with it: the act then ends with it.
         """
         stamped = entry if isinstance(entry, e.Genesis) else e.stamp(entry, self.at)
         data = e.encode(stamped)
         index = self.state.size
         replay(self.state, index, data, UniqueByTable())
         self.appended.append(data)
+        if self.state.finding:  # it would halt nobody, and be an auditor's finding against us
+            raise ProofInvalid(self.state.finding, index=index)
         return index
 
     async def entry(self, index: int) -> e.AnyEntry:
