@@ -342,6 +342,33 @@ def test_a_share_signed_by_someone_else_is_noticed(tmp_path: Path, monkeypatch: 
     assert (report.first_fault, report.rule) == (index, "signature-invalid")
 
 
+@pytest.mark.parametrize("how", ["right", "withheld", "another's", "of another round"])
+def test_what_a_lost_round_names_as_shares_are_shares_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    log = LogBuilder().town()
+    log.rules(2)
+    other, admit = log.admit(), log.admit()
+    lost = log.make_lost(admit)
+    (holder,) = lost.shares
+    good = log.shares[admit][holder]
+    bad = {
+        "right": good,
+        "withheld": "",
+        "another's": jws.sign(jws.read_unverified(good, m.Share), key_of("operator")),
+        "of another round": log.make_shares(other)[holder],
+    }[how]
+    shares = {**log.shares, admit: {holder: bad} if bad else {}}
+    index = log.add(msgspec.structs.replace(lost, shares={holder: m.token_sha256(bad or good)}))
+    log.publish(tmp_path)
+    report = over_http(log, tmp_path, shares, monkeypatch)
+    if how == "right":
+        assert report.verdict == "ok"
+    else:
+        assert report.first_fault == index
+        assert "(lost)" in report.verdict
+
+
 def test_a_service_that_cannot_be_reached_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     log = LogBuilder().town()
 

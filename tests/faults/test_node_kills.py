@@ -141,6 +141,18 @@ def test_a_share_that_may_have_left_is_never_refunded_also_past_expiry(town: Tow
     check_audit(town)
 
 
+def test_a_node_that_comes_back_late_finishes_what_the_other_has_answered(town: TownOfTwo) -> None:
+    """It had computed and kept nothing when it died; past expiry it is shown the other's share, and computes anew."""
+    restart_to_crash(town, "east", "node:computed")
+    admit = ask_until_dead(town, "east")
+    town.wait_for_books("west", admit, "sent")
+    town.wait_until_expired(admit)
+    assert town.books("east", admit) == (["countersigned"], 1)
+    town.processes.start_node("east")
+    check_released(town, admit)
+    check_audit(town)
+
+
 @pytest.mark.parametrize("most", [0.0, 0.6])
 def test_a_question_is_answered_once_after_everything_was_killed_at_once(town: TownOfTwo, most: float) -> None:
     admit = town.ask()

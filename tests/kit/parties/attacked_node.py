@@ -19,7 +19,7 @@ from policies.consents.bundle import Bundle, commitment, disclose
 from policies.consents.consent import make_consent
 from policies.pairwise_keys import pairwise_key, public_hex
 from policies.policy_document import Policy
-from queries.rounds.messages import Countersign, Go, HeldLeaf, Share, Task
+from queries.rounds.messages import Countersign, Go, HeldLeaf, Share, Task, transcript_sha256
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.towns.residents import seed_of
 from tests.kit.towns.toy_town import ASKED, OPERATOR, ORIGIN, key_of, scarce
@@ -192,11 +192,25 @@ class AttackedNode:
         )
         return jws.sign(message, key_of(OPERATOR))
 
-    def ask_share(self, admit: int, go: str = "") -> None:
-        """Ask the node for its share."""
+    def ask_share(self, admit: int, go: str = "", *, late: bool = False) -> None:
+        """Ask the node for its share; ``late`` shows it the other holder's."""
         mine = self.books.round(admit)
-        token = go or self.go(admit, [mine.token if mine else "", self.other(admit)])
-        self.rounds.do(Task(step="share", admit=admit, go=token))
+        transcript = [mine.token if mine else "", self.other(admit)]
+        task = Task(step="share", admit=admit, go=go or self.go(admit, transcript))
+        self.rounds.do(structs.replace(task, shown=self.share_of_other(admit, transcript)) if late else task)
+
+    def share_of_other(self, admit: int, transcript: list[str]) -> str:
+        """The other holder's share for a transcript."""
+        message = Share(
+            from_=OTHER,
+            log=ORIGIN,
+            admit=admit,
+            admit_sha256=self.entry_sha256(admit),
+            transcript_sha256=transcript_sha256(transcript),
+            kind="local",
+            vector=[1],
+        )
+        return jws.sign(message, key_of(OTHER))
 
     def ask_word(self, admit: int) -> None:
         """Ask the node for its word."""

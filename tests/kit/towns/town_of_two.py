@@ -95,12 +95,12 @@ class TownOfTwo:
         return self.client.prove(index)
 
     def ends_in_ledger(self, admit: int) -> list[e.AnyEntry]:
-        """Return every entry of the ledger that answers or refunds an ``admit``."""
+        """Return every entry of the ledger that ends an ``admit``."""
         log = HttpLog(self.layout.url)
         follower = LogFollower(log, self.client.trust.log_keys, self.client.trust.witnesses)
         decoded = [e.decode(data) for batch in follower.follow() for data in batch.entries]
         log.close()
-        return [entry for entry in decoded if isinstance(entry, e.Release | e.Refund) and entry.admit == admit]
+        return [entry for entry in decoded if isinstance(entry, e.Closing) and entry.admit == admit]
 
     def shares(self, admit: int) -> dict[str, Share]:
         """Return the published shares of a round."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import jws
+from policies.admit_expiry import LAST_SECONDS, last_of
 from queries.rounds.messages import Countersign, Share, Task
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.parties.attacked_node import AttackedNode
@@ -16,9 +17,9 @@ EXPIRED = [("clock", 601), ("poll", 0), ("clock", 0)]
 """The question expires, the node signs past it, and its clock is put back."""
 STEP = st.one_of(
     st.just(("admit", 0)),
-    st.tuples(st.sampled_from(["countersign", "share", "share", "word"]), st.integers(0, 3)),
+    st.tuples(st.sampled_from(["countersign", "share", "share", "late", "word"]), st.integers(0, 3)),
     st.tuples(st.just("close"), st.integers(0, 3)),
-    st.tuples(st.just("clock"), st.sampled_from([-700, -30, 0, 0, 30, 601, 5_000])),
+    st.tuples(st.just("clock"), st.sampled_from([-700, -30, 0, 0, 30, 601, 5_000, 5_000 + LAST_SECONDS])),
     st.just(("poll", 0)),
     st.just(("poll", 0)),
     st.just(("crash", 0)),
@@ -67,6 +68,8 @@ class Attack:
                 service.rounds.do(Task(step="countersign", admit=admit))
             elif what == "share" and open_:
                 service.ask_share(admit)
+            elif what == "late" and open_:
+                service.ask_share(admit, late=True)
             elif what == "word" and open_:
                 service.ask_word(admit)
             elif what == "close" and open_:
@@ -80,7 +83,13 @@ class Attack:
             own = self.service.books.round(admit)
             if admit < size:
                 done = own is not None and own.state in {"sent", "no-share"}
-                assert done or (own is None and self.service.clock() >= opened.admit.expires)
+                begun_in_vain = own is not None and own.state == "countersigned"
+                now = self.service.clock()
+                assert (
+                    done
+                    or (own is None and now >= opened.admit.expires)
+                    or (begun_in_vain and now >= last_of(opened.admit))
+                )
 
     def check(self) -> None:
         """Nothing is begun below what was signed: a first countersignature or share is for an admit at it or above."""

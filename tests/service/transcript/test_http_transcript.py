@@ -20,7 +20,7 @@ from policies.log_key_changes import make_log_key_body
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import document_sha256
 from policies.replay import entry_sha256
-from policies.rules import make_rules_word
+from policies.rules import FIRST_RULES, make_rules_word
 from queries.rounds.messages import AskAnswer, Go
 from tests.kit.towns.running import Resident, Running, Town, consent_of, lay_out, query, question, run
 from tests.kit.towns.toy_town import HEALTH, HOLDERS, MOBILITY, ORIGIN, POLICIES
@@ -52,7 +52,7 @@ NEVER_REFUSED = {
 
 
 async def test_every_route_answers_and_refuses_as_the_committed_transcript_says(tmp_path: Path) -> None:
-    town = lay_out(tmp_path / "town")
+    town = lay_out(tmp_path / "town", rules=FIRST_RULES)
     next_key = new_key(town.service / "keys" / "log-2.key")
     next_keys = LogKeys(VerifierKey.ed25519(ORIGIN, bytes(next_key.verify_key)))
     change_trusted_keys(town.witness, add=[next_keys.key], remove=[])
