@@ -103,13 +103,19 @@ def ask(
     """Ask, wait for the end of the round, and check both ledger entries.
 
     ``waiting`` is called with the holders that are waited for. Raises BudgetExceeded and the like; Unavailable when
-    the round is still open after 15 minutes; ProofInvalid where the ledger does not say what it should.
+    the round is still open after 15 minutes, or will not be answered; ProofInvalid where the ledger does not say so.
     """
     answer = client.ask(client.question(query, partner, key, fresh=fresh))
     status = client.watch(answer.admit)
     for _ in range(PATIENCE_SECONDS // 5):
         if status.closed_by is not None:
             break
+        if not status.waiting_for:
+            raise Unavailable(
+                "The question will not be answered: one holder had sent its part when another had stepped out. It is "
+                "closed in the ledger a day after it expired; what was sent counts, so the charge stands.",
+                admit=answer.admit,
+            )
         waiting(status.waiting_for)
         status = client.watch(answer.admit, 5)
     if status.closed_by is None:

@@ -58,9 +58,11 @@ def test_a_round_that_another_has_answered_is_finished_late(stage: Stage) -> Non
     assert stage.books()["rounds"][0][2] == "sent"
 
 
-def test_without_another_share_it_is_too_late_and_the_word_is_given(stage: Stage) -> None:
+def test_without_another_share_nothing_is_said_until_the_word_is_asked_for(stage: Stage) -> None:
     admit = begun(stage)
-    assert stage.share(admit) == []
+    with stage.nothing_changes():
+        assert stage.share(admit) == ["round-closed"]
+    assert stage.word(admit) == []
     assert stage.service.steps() == ["countersign", "word"]
     assert late(stage, admit, shown(stage, admit)) == []
     assert stage.service.steps() == ["countersign", "word", "word"], "a word stands, whatever is shown later"

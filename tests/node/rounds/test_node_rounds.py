@@ -81,7 +81,7 @@ def test_a_node_is_not_caught_up_with_an_admit_that_it_may_still_begin_or_send(s
     assert (
         stage.service.statements[-1].size == admit
     )  # countersigned: past expiry it is still to be ended by word or share
-    stage.share(admit)
+    stage.word(admit)
     stage.turn()
     assert stage.service.statements[-1].size == len(stage.builder.entries)
 
@@ -235,11 +235,13 @@ def test_no_share_leaves_for_a_round_that_this_node_has_not_countersigned(stage:
         assert stage.share(admit, go) == ["round-closed"]
 
 
-def test_a_go_after_expiry_gets_the_nodes_word_and_no_share(stage: Stage) -> None:
+def test_a_go_after_expiry_gets_no_share_and_the_word_only_once_it_is_asked_for(stage: Stage) -> None:
     admit = stage.admit()
     stage.countersign(admit)
     stage.offset = 600
-    assert stage.share(admit) == []
+    with stage.nothing_changes():
+        assert stage.share(admit) == ["round-closed"]
+    assert stage.word(admit) == []
     assert stage.service.steps() == ["countersign", "word"]
     assert stage.books()["charges"] == []
 

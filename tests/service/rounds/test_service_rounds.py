@@ -196,6 +196,34 @@ async def test_an_expired_round_shows_who_has_not_answered_a_share_that_is_out(r
     assert (said.admit, said.from_) == (admit, "bus_co")
 
 
+async def test_words_are_asked_for_only_when_nobody_can_have_a_share_on_its_way(running: Running) -> None:
+    """Past the expiry every participant is asked for its share twice, whoever is slow or away; then for its word."""
+    running.clock.stand()
+    admit = await ask(running)
+    await running.countersign(admit, *BOTH)
+    running.clock.offset = MOBILITY.expires
+    asked = []
+    for _ in range(6):
+        asked.append([task.step for task in (await running.work("clinic")).tasks])
+        running.clock.offset += 1
+    assert asked == [["share"], ["share"], [], ["share"], [], []], "the other is away: nothing is spoiled meanwhile"
+    for _ in range(2):
+        assert [task.step for task in (await running.work("bus_co")).tasks] == ["share"]
+        assert (await status(running, admit))["waiting_for"] == list(BOTH)
+        running.clock.offset += 1
+    assert await steps(running, admit) == {"bus_co": "word", "clinic": "word"}
+
+
+async def test_a_share_that_comes_while_the_others_are_asked_late_is_shown_to_them(running: Running) -> None:
+    admit = await ask(running)
+    await running.countersign(admit, *BOTH)
+    running.clock.offset = MOBILITY.expires
+    assert [task.step for task in (await running.work("clinic")).tasks] == ["share"]
+    assert await running.share(admit, "bus_co", [1]) is None
+    (task,) = (await running.work("clinic")).tasks
+    assert isinstance(task.shown, str)
+
+
 @pytest.mark.parametrize("out", ["word", "silence"])
 async def test_what_nobody_can_finish_is_given_up_after_its_last_and_its_place_is_free(
     running: Running, out: str

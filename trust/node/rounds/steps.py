@@ -17,8 +17,9 @@ no-share       say again    say again  say again  always
 - *begin*: check the ``admit`` and that every leaf in force is held, charge and countersign in one durable write, say
   so; where the charge does not fit, give word.
 - *compute*: check the transcript, compute, draw the noise, keep the share's bytes durably as ``sending``, then send.
-  Where the question has expired, this is done only if another participant's share for the very transcript is shown, and
-  not past the round's ``last``; otherwise it is too late: give word.
+  Where the question has expired, this is done only if another participant's share for the very transcript is shown;
+  otherwise nothing is said: somebody's share may be on its way, and a word would spoil the round. Past the round's
+  ``last``, give word.
 - *give word*: keep the word durably, which frees the charge in these books, then say it.
 - *send*: the very bytes that are kept, and note that they were sent. *say again*: the very message that is kept.
 - *refuse*: nothing is said; there is no countersignature, or only the share in its place.
@@ -218,8 +219,7 @@ class NodeRounds:
             return
         transcript = self._checked_transcript(turn)
         if has_expired(opened.admit, now) and not self._is_shown_a_share(turn, transcript_sha256(transcript)):
-            self._give_word(turn)
-            return
+            raise RoundClosed("The admit has expired, and no other participant's share for it was shown.")
         began = time.perf_counter()
         plan = self._reader.plan(opened.admit)
         counted = self._counted.at(index, opened)

@@ -29,6 +29,15 @@ from trust.service.store.bell import Bell
 from trust.service.store.store import Store, Transaction
 
 _KINDS: dict[Step, type[Countersign | Share | Word]] = {"countersign": Countersign, "share": Share, "word": Word}
+MOST_PAUSE_SECONDS = 60
+"""The longest pause between two times that a holder is asked for a share past the expiry."""
+
+
+class LateAsking(Struct, kw_only=True):
+    """How often a holder was asked, and when it is asked next (UTC seconds)."""
+
+    times: int = 0
+    next_at: int = 0
 
 
 class Talk(Struct, kw_only=True):
@@ -38,6 +47,8 @@ class Talk(Struct, kw_only=True):
     go: str = ""
     go_key: bytes = b""
     """The operator's public key that ``go`` is signed with; once it is laid down, ``go`` is signed anew."""
+    late: dict[str, LateAsking] = field(default_factory=dict)
+    """How often each holder was asked for its share past the expiry, while none was out."""
 
     def has(self, step: Step, participants: list[str]) -> bool:
         """Return whether every participant has said this step."""
@@ -59,6 +70,14 @@ async def _closed_before(connection: AsyncConnection, step: Step, admit: int, ho
     if row is None or row.token != token:
         raise RoundClosed("This round is closed, or was never opened.")
     return int(row.closed_by)
+
+
+def _is_awaited(opened: OpenRound, talk: Talk, holder: str, now: int) -> bool:
+    """Return whether the round's next step waits for a message of this holder."""
+    if holder in talk.said["share"] or holder in talk.said["word"]:
+        return False
+    over = has_expired(opened.admit, now) or bool(talk.said["word"])
+    return over or holder not in talk.said["countersign"] or talk.has("countersign", opened.admit.participants)
 
 
 async def _note_closed(transaction: Transaction, admit: int, closed: int, closing: e.Closing) -> None:
@@ -113,7 +132,8 @@ class Rounds:
         """Return the participants whose next message an open round waits for."""
         opened = self._store.state.rounds[admit]
         now = self._store.clock()
-        return [holder for holder in opened.admit.participants if self._task(admit, opened, holder, now) is not None]
+        talk = self._talk(admit)
+        return [holder for holder in opened.admit.participants if _is_awaited(opened, talk, holder, now)]
 
     def open_below(self, published: int) -> list[int]:
         """Return the ``admit`` indices of the published questions that are still open."""
@@ -159,17 +179,32 @@ class Rounds:
 
     def _task(self, index: int, opened: OpenRound, holder: str, now: int) -> Task | None:
         talk = self._talk(index)
-        if holder in talk.said["share"] or holder in talk.said["word"]:
+        if not _is_awaited(opened, talk, holder, now):
             return None
         if talk.has("countersign", opened.admit.participants) and not talk.said["word"]:
-            # also past expiry: whoever stored a share before sends it; whoever has not begun is shown a share that is
-            # out, and finishes, or answers with a word
             task = Task(step="share", admit=index, go=self._go(index, opened, talk))
-            late = self._store.state.rules >= LOST_ROUNDS and has_expired(opened.admit, now)
-            return replace(task, shown=next(iter(talk.said["share"].values()))) if late and talk.said["share"] else task
+            return task if not has_expired(opened.admit, now) else self._late_task(task, opened, talk, holder, now)
         if talk.said["word"] or has_expired(opened.admit, now):
             return Task(step="word", admit=index)
-        return None if holder in talk.said["countersign"] else Task(step="countersign", admit=index)
+        return Task(step="countersign", admit=index)
+
+    def _late_task(self, task: Task, opened: OpenRound, talk: Talk, holder: str, now: int) -> Task | None:
+        """Return what a holder is asked past the expiry of a round that all have countersigned.
+
+        Whoever stored a share before sends it. Once one is out, the others are shown it, and finish. While none is, it
+        may be on its way, and one word would spoil the round: so words are asked for only when every participant has
+        been asked for its share twice since, and has come back without. In between it is asked less and less often.
+        """
+        if talk.said["share"]:
+            is_read = self._store.state.rules >= LOST_ROUNDS
+            return replace(task, shown=next(iter(talk.said["share"].values()))) if is_read else task
+        if all(holder in talk.late and talk.late[holder].times > 1 for holder in opened.admit.participants):
+            return Task(step="word", admit=task.admit)
+        asked = talk.late.setdefault(holder, LateAsking())
+        if now < asked.next_at:
+            return None
+        asked.times, asked.next_at = asked.times + 1, now + min(MOST_PAUSE_SECONDS, 2**asked.times)
+        return task
 
     def _go(self, index: int, opened: OpenRound, talk: Talk) -> str:
         key = self._signer.key(self._store.state)
