@@ -142,7 +142,7 @@ async def test_a_question_answered_from_before_and_sent_again_is_never_charged(r
     await running.share(admit, "clinic", [2])
     again = question(town, query())
     assert (await running.ask(again)).reused
-    running.service.store.clock.offset += 500  # type: ignore[attr-defined]
+    running.clock.offset += 500
     async with running.service.databases.writer.begin() as connection:
         await connection.execute(update(t.rounds).values(closed_at=0))
     async with running.unchanged():
@@ -196,7 +196,7 @@ async def test_two_processes_on_one_database_append_one_gapless_log(running: Run
     first = running.service.store
     before = first.size
     databases = Databases(running.service.settings.database_url)
-    second = Store(databases, running.service.keys, running.clock)
+    second = Store(databases, running.service.keys, running.service.clock)
     await second.start()
     try:
 
@@ -234,7 +234,7 @@ async def test_a_consent_used_at_one_process_is_replayed_at_the_other(running: R
     await running.enrol(resident)
     body = canonical.encode({"bundles": [resident.consent()]})
     databases = Databases(running.service.settings.database_url)
-    second = Store(databases, running.service.keys, running.clock)
+    second = Store(databases, running.service.keys, running.service.clock)
     await second.start()
     try:
         await running.done("/v1/grants", body)
