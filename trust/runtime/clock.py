@@ -2,8 +2,8 @@
 
 Nothing else here asks for the time.
 
-Whoever works with the time takes a ``Clock``, so that a test can say what time it is. A machine's clock may be set, by a
-person or by itself, to any time; the seconds that pass are counted beside it (``Ticks``), and nobody can set those.
+Whoever works with the time takes a ``Clock``, so that a test can say what time it is. A machine's clock may be set to
+any time, by a person or by itself; the seconds that pass are counted beside it (``Ticks``), and nobody can set those.
 """
 
 import time

@@ -149,16 +149,17 @@ class Service:
             found.append((Unavailable("The database does not answer."), ["database"]))
         try:
             state = self.store.state
-            if state.size < size or not self.sequencer.size:
-                raise Unavailable("The service is starting.")
+            read_only = self.clock.read_only(state.at)
+            is_behind = state.size < size or not self.sequencer.size
         except Unavailable as error:
             found.append((error, ["starting"]))
         else:
-            read_only = self.clock.read_only(state.at)
+            if is_behind:
+                found.append((Unavailable("The service is starting."), ["starting"]))
             if read_only is not None:
                 found.append((read_only, self.clock.reasons(state.at)))
         if found:
-            raise _all_of(found)
+            raise _all_of(found, size=size, published=self.sequencer.size)
         return size, self.sequencer.size
 
     async def wait_published(self, index: int) -> bytes:
@@ -223,12 +224,12 @@ class Service:
             await asyncio.sleep(pause)
 
 
-def _all_of(found: list[tuple[MusubiError, list[str]]]) -> MusubiError:
+def _all_of(found: list[tuple[MusubiError, list[str]]], **sizes: int) -> MusubiError:
     """Return the first error, which says what all of them say."""
     first = found[0][0]
     reasons = [reason for _, each in found for reason in each]
     details = {name: value for error, _ in reversed(found) for name, value in error.details.items()}
-    return type(first)(" ".join(error.message for error, _ in found), **{**details, "reasons": reasons})
+    return type(first)(" ".join(error.message for error, _ in found), **{**details, **sizes, "reasons": reasons})
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

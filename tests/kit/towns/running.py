@@ -71,7 +71,7 @@ from trust.audit.witness_folder import make_witness
 from trust.files.keys import new_key, write_secret
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
-from trust.runtime.clock import system_clock
+from trust.runtime.clock import system_clock, system_ticks
 from trust.runtime.problems import KINDS, PROBLEM_TYPE
 from trust.service.app import create_app
 from trust.service.database import tables as t
@@ -83,7 +83,7 @@ TABLES = t.metadata.sorted_tables
 
 
 class Clock:
-    """The machine's time, set off by ``offset`` seconds: so many more have passed. Or a time that stands, set off as far.
+    """The machine's time, with ``offset`` seconds more that have passed; or a time that stands, set off as far.
 
     It is everybody's, but that the service's machine may have its own set wrong by ``wrong`` seconds.
     """
@@ -107,7 +107,7 @@ class Clock:
 
     def ticks(self) -> float:
         """Return the seconds that have passed; no setting of a clock changes them."""
-        return (time.monotonic() if self._stands_at is None else self._stands_at) + self.offset
+        return (system_ticks() if self._stands_at is None else self._stands_at) + self.offset
 
 
 @dataclass

@@ -250,8 +250,6 @@ class Sequencer:
         if not self.witnesses.witnesses:
             return signed
         reader = TileReader(self.folder.read_tile, checkpoint.size)
-        clock = self.store.clock
-        asked = clock.ticks()
         cosigned = await collect_cosignatures(
             self.client,
             self.witnesses,
@@ -260,9 +258,9 @@ class Sequencer:
             lambda old, new: prove_consistency(old, new, reader),
             self._known,
             self._witness_timeout,
-            clock,
+            self.store.clock,
         )
-        clock.learn(cosigned.times, asked, clock.ticks())
+        self.store.clock.learn(cosigned.times)
         if cosigned.disputed:
             await self._compare_with_witnesses()
         note = parse_note(signed)

@@ -1,8 +1,8 @@
 """Asking the witnesses what time it is: at the start, whenever the clock is in doubt, and every ten minutes.
 
-A witness that is shown the newest published checkpoint again, from the size that it has cosigned, cosigns it again (C2SP
-tlog-witness), and a cosignature says when it was made. Nothing is published by that. Each checkpoint that is published
-brings the same word (``trust.service.publish.sequencer``); this one is for when none is.
+A witness that is shown the newest published checkpoint again, from the size that it has cosigned, cosigns it again
+(C2SP tlog-witness), and a cosignature says when it was made. Nothing is published by that. Each checkpoint that is
+published brings the same word (``trust.service.publish.sequencer``); this one is for when none is.
 
 Where the witnesses know more than what is published (another process sequences, or a crash left them ahead), they do
 not answer the time; the next publication does.
@@ -28,6 +28,8 @@ from trust.service.store.held_clock import LOG_AHEAD, HeldClock
 LOOK_SECONDS = 1.0
 """Between two looks at the clock, and between two questions while it is in doubt."""
 ASK_EVERY_SECONDS = 600
+LATE_SECONDS = 1.0
+"""How long the other witnesses may still take to say the time once the quorum has: the more say it, the better."""
 logger = structlog.get_logger()
 
 
@@ -86,7 +88,6 @@ class TimeKeeper:
         keys = [witness.key for witness in witnesses.witnesses.values()]
         by_log = tuple(line for line in note.signatures if not any(line.is_by(key) for key in keys))
         reader = TileReader(self._sequencer.folder.read_tile, checkpoint.size)
-        asked = self._clock.ticks()
         try:
             cosigned = await collect_cosignatures(
                 self._sequencer.client,
@@ -97,9 +98,9 @@ class TimeKeeper:
                 {},
                 self._timeout,
                 clock=None,
-                late=self._timeout,
+                late=LATE_SECONDS,
             )
         except MusubiError as error:
             logger.warning("time-not-asked", code=error.code)
             return
-        self._clock.learn(cosigned.times, asked, self._clock.ticks())
+        self._clock.learn(cosigned.times)

@@ -45,15 +45,17 @@ _SAYS = {
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """At some moment between two ticks it was ``time``, in whole seconds."""
+    """It was ``time``, in whole seconds, when it was heard at a tick, or as much later as the answer took.
+
+    So the time by it is never ahead of the true one.
+    """
 
     time: int
-    asked: float
-    answered: float
+    heard: float
 
-    def bounds(self, ticks: float) -> tuple[int, int]:
-        """Return between which seconds the time is now."""
-        return self.time + int(max(0.0, ticks - self.answered)), self.time + 1 + int(max(0.0, ticks - self.asked))
+    def now(self, ticks: float) -> int:
+        """Return the time by it at a tick."""
+        return self.time + int(max(0.0, ticks - self.heard))
 
 
 class HeldClock:
@@ -75,24 +77,23 @@ class HeldClock:
     @property
     def heard(self) -> float | None:
         """At which tick the last word was heard; None before the first."""
-        return None if self._word is None else self._word.answered
+        return None if self._word is None else self._word.heard
 
     def __call__(self) -> int:
         """Return the time as far as it is known, in whole UTC seconds: our own, or by the word where they differ."""
         now = self._clock()
         if self._word is None or self._doubt(now) is None:
             return now
-        return self._word.bounds(self.ticks())[0]
+        return self._word.now(self.ticks())
 
     def off(self) -> int:
         """Return how many seconds our clock is ahead of the word (less than 0: behind it); 0 where there is none."""
         if self._word is None:
             return 0
-        now, (low, high) = self._clock(), self._word.bounds(self.ticks())
-        return max(0, now - high) or min(0, now - low)
+        return self._clock() - self._word.now(self.ticks())
 
-    def learn(self, times: dict[str, int], asked: float, answered: float) -> None:
-        """Take in what witnesses, by their names in the policy, said between two ticks that the time is."""
+    def learn(self, times: dict[str, int]) -> None:
+        """Take in what witnesses, by their names in the policy, have just said that the time is."""
         if self._witnesses is None:
             return
         now = self._clock()
@@ -105,7 +106,7 @@ class HeldClock:
         else:
             return
         if word is not None:
-            self._word = _Word(word, asked, answered)
+            self._word = _Word(word, self.ticks())
 
     def _is_word_of(self, those: set[str], others: set[str]) -> bool:
         policy = self._witnesses
@@ -119,17 +120,17 @@ class HeldClock:
         now = self._clock()
         ahead = [LOG_AHEAD] if last - self() > MAX_SKEW_SECONDS else []
         if self._word is None and self._witnesses is None and not ahead:
-            self._word = _Word(now, self.ticks(), self.ticks())
+            self._word = _Word(now, self.ticks())
         doubt = self._doubt(now)
         return ahead if doubt is None else [doubt, *ahead]
 
     def _doubt(self, now: int) -> str | None:
         if self._word is None:
             return None if self._witnesses is None else NO_WORD
-        low, high = self._word.bounds(self.ticks())
-        if now > high + MAX_SKEW_SECONDS:
+        off = now - self._word.now(self.ticks())
+        if off > MAX_SKEW_SECONDS:
             return AHEAD
-        return BEHIND if now < low - MAX_SKEW_SECONDS else None
+        return BEHIND if off < -MAX_SKEW_SECONDS else None
 
     def stamp(self, last: int) -> int:
         """Return the time for entries behind one of the time ``last``; raise ReadOnly where it is not sure."""
