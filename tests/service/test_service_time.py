@@ -250,7 +250,7 @@ async def test_whatever_the_clock_did_reads_never_stop_and_writing_goes_on_at_on
 @pytest.mark.slow
 async def test_a_process_started_three_hours_ahead_writes_nothing_and_then_goes_on_by_itself(tmp_path: Any) -> None:
     port, witness_port = free_port(), free_port()
-    town = lay_out(tmp_path / "town", port=port, witness_port=witness_port)
+    town = lay_out(tmp_path / "town", witness_url=f"http://127.0.0.1:{witness_port}", port=port)
     async with process_of(town, port, witness_port) as service:
         await service.start()
         await service.found()

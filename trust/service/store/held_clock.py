@@ -118,7 +118,8 @@ class HeldClock:
     def reasons(self, last: int) -> list[str]:
         """Return why nothing is stamped behind an entry of the time ``last``; an empty list where nothing hinders."""
         now = self._clock()
-        ahead = [LOG_AHEAD] if last - self() > MAX_SKEW_SECONDS else []
+        known = now if self._word is None else self._word.now(self.ticks())
+        ahead = [LOG_AHEAD] if last - known > MAX_SKEW_SECONDS else []
         if self._word is None and self._witnesses is None and not ahead:
             self._word = _Word(now, self.ticks())
         doubt = self._doubt(now)
