@@ -1,6 +1,7 @@
 """What day it was in the town does not hang on the machine of whoever judges: its own folder of zones may be any."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from policies.time_zones import ZONES
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.waiting import PATIENCE
 
@@ -95,3 +97,24 @@ for name in ("Asia/Nowhere", "Asia", "", "../Asia/Tokyo", "/etc/passwd", "Asia/T
     raise AssertionError(name)
 """
     said(program, forged)
+
+
+OTHER_VERSION = """
+import tzdata
+tzdata.IANA_VERSION = "2019a"
+"""
+
+
+def test_an_auditor_with_another_version_of_the_zones_is_told_to_upgrade_and_accuses_nobody(
+    log: Path, tmp_path: Path, forged: dict[str, str]
+) -> None:
+    program = JUDGE.replace("print(", "from ledger.errors import UpgradeNeeded\ntry:\n    print(")
+    program += "except UpgradeNeeded as error:\n    print(error.message)\n"
+    told = said(OTHER_VERSION + program, forged, str(log), str(tmp_path / "state"))
+    assert told == f"Time zones of 2019a are installed, not {ZONES}: install Musubi anew."
+
+
+def test_the_version_of_the_zones_is_the_one_that_the_wheel_asks_for() -> None:
+    asked = re.search(r'"tzdata==(\d+)\.(\d+)"', (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    assert asked is not None
+    assert f"{asked[1]}{chr(ord('a') + int(asked[2]) - 1)}" == ZONES

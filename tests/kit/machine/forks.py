@@ -51,7 +51,7 @@ def _set_clock_by(file: Path) -> None:
         def time(self) -> float:
             return time.time() + int(file.read_text())
 
-    clock.time = _Time()  # type: ignore[assignment]
+    clock.time = _Time()  # type: ignore[assignment, attr-defined]
 
 
 def _run(arguments: list[str], crash_at: str) -> None:
