@@ -188,7 +188,7 @@ async def assert_waits_for_its_time(running: Running, settled: Settled, until: i
     )
     assert (problem["reasons"], problem["until"]) == (["log-ahead"], until)
     assert refused(await running.client.get("/readyz"), "read-only")["until"] == until
-    running.clock.offset += until - running.clock()
+    running.clock.offset += until + 3 - running.clock()  # whole seconds, at the witness and here
     await settled.take_back(running)
     await running.settle()
     replay_log(running.town, clock=running.clock)

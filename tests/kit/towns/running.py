@@ -92,10 +92,11 @@ class Clock:
         self.offset = 0
         self.wrong = wrong
         self._stands_at: int | None = None
+        self._stood_ticks = 0.0
 
     def stand(self) -> None:
         """From now on change by ``offset`` alone, for a test that counts seconds."""
-        self._stands_at = int(time.time())
+        self._stands_at, self._stood_ticks = int(time.time()), system_ticks()
 
     def __call__(self) -> int:
         """Return whole UTC seconds."""
@@ -107,7 +108,7 @@ class Clock:
 
     def ticks(self) -> float:
         """Return the seconds that have passed; no setting of a clock changes them."""
-        return (system_ticks() if self._stands_at is None else self._stands_at) + self.offset
+        return (system_ticks() if self._stands_at is None else self._stood_ticks) + self.offset
 
 
 @dataclass

@@ -81,7 +81,7 @@ class TimeKeeper:
     async def _ask(self) -> None:
         """Show the witnesses the newest published checkpoint again, and take in when they say that they cosigned it."""
         published, witnesses = self._sequencer.checkpoint, self._sequencer.witnesses
-        if not published or not self._clock.needs_witnesses:
+        if not published or not self._clock.needs_witnesses or self._sequencer.store.halted:
             return
         note = parse_note(published)
         checkpoint = Checkpoint.parse(note.text)
