@@ -154,6 +154,29 @@ async def test_witnesses_that_go_away_later_leave_a_confirmed_clock_confirmed(ru
     await settled.take_back(running)
 
 
+async def test_a_promised_revocation_is_published_though_the_clock_is_set_wrong_right_after_it(
+    running: Running,
+) -> None:
+    settled = await Settled().come(running)
+    running.line.cut = True
+    revocation = settled.resident.revocation(settled.bundle, settled.granted)
+    promised = await running.post("/v1/revocations", revocation)
+    index = running.service.store.size - 1
+    assert isinstance(e.decode(await stored(running, index)), e.Revoke), promised.text
+    running.clock.wrong = 3 * HOUR
+    running.line.cut = False
+    await running.settle()
+    assert isinstance(e.decode(await running.entry(index)), e.Revoke)
+    assert refused(await running.client.get("/readyz"), "read-only")["reasons"] == ["clock-ahead"]
+
+
+async def stored(running: Running, index: int) -> bytes:
+    """Return an entry of the store, published or not."""
+    data = await running.service.store.entry(index)
+    assert data is not None
+    return data
+
+
 async def test_within_a_minute_a_clock_may_be_off_and_time_never_goes_back(running: Running) -> None:
     settled = await Settled().come(running)
     times = []

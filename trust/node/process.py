@@ -94,7 +94,6 @@ class Node:
         )
         self._stopping = threading.Event()
         self._polling = False
-        self._clock = clock
         self._say_rules_at = 0
 
     def _operator_key(self) -> bytes | None:
@@ -178,14 +177,14 @@ class Node:
 
     def _say_rules(self) -> None:
         """Say at the start, and each day again, which rules this node reads: the service may have lost its word."""
-        if self._clock() < self._say_rules_at:
+        if self._taken_clock() < self._say_rules_at:
             return
         try:
             self.client.say_rules(NEWEST_RULES)
-            self._say_rules_at = self._clock() + RULES_AGAIN_SECONDS
+            self._say_rules_at = self._taken_clock() + RULES_AGAIN_SECONDS
         except MusubiError as error:  # an older service cannot take it yet; whatever it says, the node's work goes on
             logger.info("rules-unsaid", code=error.code)
-            self._say_rules_at = self._clock() + RULES_RETRY_SECONDS
+            self._say_rules_at = self._taken_clock() + RULES_RETRY_SECONDS
 
     def _read(self) -> None:
         try:
