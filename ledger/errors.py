@@ -20,6 +20,7 @@
     ├── HistoryForked        two signed checkpoints that cannot both be true
     ├── RateLimited          too many requests, or too much pending work
     ├── UpgradeNeeded        the ledger goes by rules that this software does not read
+    ├── ReadOnly             the service's time is not sure, so it writes nothing; reads go on
     └── Unavailable          a witness, node, disk or database cannot do its part now
 
 Every leaf maps to exactly one HTTP problem (RFC 9457) and one exit code; see ``trust.runtime.problems``.
@@ -154,6 +155,15 @@ class UpgradeNeeded(MusubiError):
     """The ledger goes by rules that this software does not read: nothing is wrong with the ledger."""
 
     code = "upgrade-needed"
+
+
+class ReadOnly(MusubiError):
+    """The service's time is not sure, or the ledger's is still to come, so it writes nothing; reads go on.
+
+    ``details["reasons"]`` names why (``trust.service.store.held_clock``). It ends by itself.
+    """
+
+    code = "read-only"
 
 
 class Unavailable(MusubiError):

@@ -12,13 +12,13 @@ it can never free one.
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from ledger.errors import BudgetExceeded, Malformed
+from ledger.errors import BudgetExceeded
 from policies.account_names import life_account, partner_account, policy_account
 from policies.policy_document import Policy
+from policies.time_zones import time_zone_of
 
 
 class Account(Struct, kw_only=True):
@@ -49,11 +49,7 @@ def local_day(at: int, time_zone: str) -> str:
 
     Raises Malformed for a time zone that is no IANA name.
     """
-    try:
-        zone = ZoneInfo(time_zone)
-    except (KeyError, ValueError, OSError):  # unknown; not a name; a name of a folder of zones
-        raise Malformed("The time zone is not known by that name.") from None
-    return datetime.fromtimestamp(at, zone).date().isoformat()
+    return datetime.fromtimestamp(at, time_zone_of(time_zone)).date().isoformat()
 
 
 def window_of(at: int, window: str, time_zone: str) -> str:
@@ -63,7 +59,7 @@ def window_of(at: int, window: str, time_zone: str) -> str:
 
 def window_ends(at: int, window: Literal["day", "month", "year"], time_zone: str) -> int:
     """Return when the window that a moment (UTC seconds) lies in ends and the next one begins, in UTC seconds."""
-    local = datetime.fromtimestamp(at, ZoneInfo(time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    local = datetime.fromtimestamp(at, time_zone_of(time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
     match window:
         case "day":
             following = local + timedelta(days=1)

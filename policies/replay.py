@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from ledger import entries as e
 from ledger.canonical import encode
-from ledger.errors import MusubiError, ProofInvalid
+from ledger.errors import MusubiError, ProofInvalid, UpgradeNeeded
 from ledger.notes.log_keys import LogKeyHistory
 from policies import budgets
 from policies.admit_expiry import expires_at, is_past_last
@@ -227,6 +227,8 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
         finding = f"Entry {index} ({_kind(entry)}): {error.message}"
         if state.rules < SOME_HARMLESS or not isinstance(entry, CHANGES_NOTHING):
             raise ProofInvalid(finding, index=index) from None
+    except UpgradeNeeded:  # no fault of the entry's: of what it was to be judged with
+        raise
     except MusubiError as error:
         raise ProofInvalid(f"Entry {index} ({_kind(entry)}): {error.message}", index=index, rule=error.code) from None
     state.size = index + 1

@@ -6,7 +6,7 @@ Service, node and auditor all call ``replay`` for every entry, in order, or its 
 
 from ledger import entries as e
 from ledger import jws
-from ledger.errors import MusubiError, ProofInvalid
+from ledger.errors import MusubiError, ProofInvalid, UpgradeNeeded
 from policies.replay import LOST_ROUNDS, SeenConsents, State, step
 from policies.rules import check_readable
 from queries.rounds.admission import check_admit, plan_of
@@ -46,6 +46,8 @@ def apply(state: State, index: int, entry: e.AnyEntry, data: bytes, seen: SeenCo
                 _check_release(state, entry)
             case e.Refund() | e.Lost():
                 _check_words(state, entry)
+    except UpgradeNeeded:
+        raise
     except MusubiError as error:
         raise _at(index, error) from None
     step(state, index, entry, data, seen)

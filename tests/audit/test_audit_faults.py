@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from ledger import entries as e
 from ledger import jws
+from ledger.errors import ClockSkew
 from tests.kit.logs.log_builder import LogBuilder, consent_id
 from tests.kit.towns.toy_town import ASKED, ORIGIN, PARTNER, key_of, scarce
 from trust.audit.auditor import audit
@@ -287,6 +288,21 @@ def test_a_consent_used_before_is_void_and_never_counts(tmp_path: Path) -> None:
     assert log.state.eligible(log.state.policies["mobility"].sha256, log.at, 1) == before
     log.publish(tmp_path)
     assert audit(str(tmp_path), trust=log.trust, clock=lambda: log.at).verdict == "ok"
+
+
+def test_an_auditor_whose_own_clock_is_behind_accuses_nobody_and_says_so(tmp_path: Path) -> None:
+    log = LogBuilder().town()
+    log.publish(tmp_path / "log")
+    for late in (61, 3_600, 10**8):
+        with pytest.raises(ClockSkew, match="check this machine's clock"):
+            audit(
+                str(tmp_path / "log"),
+                trust=log.trust,
+                state_folder=tmp_path / "state",
+                clock=lambda late=late: log.at - late,  # type: ignore[misc]
+            )
+    report = audit(str(tmp_path / "log"), trust=log.trust, state_folder=tmp_path / "state", clock=lambda: log.at - 60)
+    assert report.verdict == "ok", "nothing of that was kept"
 
 
 def test_an_entry_from_the_future_is_named_by_the_witnesses_clocks(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ MODULES = [path for room in ("ledger", "policies", "queries", "trust") for path 
             r"(?m)^(MAX_SKEW_SECONDS|Clock)\b.* = |^def system_clock",
             {"trust/runtime/clock.py"},
         ),
+        (
+            "where time zones come from",
+            r"\bZoneInfo(\.\w+)?\(|\b(tzlocal|dateutil|pytz|localtime|gettz|tzset)\b",
+            {"policies/time_zones.py"},
+        ),
         ("a path of the HTTP interface", r"""["'](/v1/|/log/)""", {"trust/client/paths.py"}),
         (
             "an entry by its index",

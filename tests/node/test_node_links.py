@@ -142,6 +142,7 @@ def test_a_file_is_taken_in_whole_or_not_at_all(stage: Stage, monkeypatch: pytes
 def test_a_running_node_takes_files_in_and_leaves_others_alone(stage: Stage) -> None:
     unfinished = stage.folder / "links" / "000002.part"
     unfinished.write_bytes(b"half a li")
+    stage.turn()  # the service has taken its clock
     path = drop(stage, answered(stage.clock()))
     stage.node.links.start()
     try:

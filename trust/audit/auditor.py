@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ledger import entries as e
-from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable, UpgradeNeeded
+from ledger.errors import ClockSkew, HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable, UpgradeNeeded
 from ledger.notes.note import VerifierKey
 from policies.account_names import life_account
 from policies.replay import State
@@ -65,8 +65,8 @@ def audit(
     ``trust`` are the pins to hold it to. Without them, those kept in ``state_folder`` are used; without these, what the
     log itself offers is believed on first use, and the report says so. ``compare_with`` are places with another view of
     the same log (``comparison``); one that cannot be compared is a fault too. Raises Unavailable where the log cannot
-    be read now, NotFound where there is none, and UpgradeNeeded where it goes by rules that this software does not
-    read: those say nothing against the log.
+    be read now, NotFound where there is none, UpgradeNeeded where it goes by rules that this software does not read,
+    and ClockSkew where its witnesses' time is ahead of ours: those say nothing against the log.
     """
     begin = time.monotonic()
     log = open_log(place)
@@ -76,6 +76,8 @@ def audit(
     except (Unavailable, UpgradeNeeded):
         raise
     except MusubiError as error:
+        if isinstance(error, ClockSkew) and "index" not in error.details:  # perhaps it is our own clock that is off
+            raise
         audit_.report_fault(error)
     finally:
         audit_.finish()

@@ -44,6 +44,9 @@ class Cosigned:
 
     signatures: list[NoteSignature] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)
+    """When each witness whose line verified says that it cosigned, also where its clock is too far from ours to count.
+    """
     disputed: bool = False
     """Whether a witness said that it knows a larger or another tree of this log: it is to be asked for its evidence."""
 
@@ -63,7 +66,8 @@ class _Asking:
     checkpoint: Checkpoint
     prove: Prove
     known: dict[str, int]
-    clock: Clock
+    clock: Clock | None
+    times: dict[str, int]
 
     async def ask(self, names: _Names) -> dict[str, "NoteSignature | _Refused"]:
         """Ask one witness, a second time from the size it names; return the checked line of each of its names.
@@ -85,7 +89,7 @@ class _Asking:
             raise _Disputed("it answered 422: the tree does not grow from the one that it has cosigned")
         if status != httpx.codes.OK:
             raise _Refused(f"it answered {status}")
-        lines = {name: self._line_or_refusal(each, body) for name, each in names.items()}
+        lines = {name: self._line_or_refusal(name, each, body) for name, each in names.items()}
         if any(isinstance(line, NoteSignature) for line in lines.values()):
             self.known.update(dict.fromkeys(names, self.checkpoint.size))
         return lines
@@ -122,13 +126,13 @@ class _Asking:
         except (Malformed, UnicodeDecodeError):
             raise _Refused("it answered 409 without a size") from None
 
-    def _line_or_refusal(self, witness: PolicyWitness, body: bytes) -> "NoteSignature | _Refused":
+    def _line_or_refusal(self, name: str, witness: PolicyWitness, body: bytes) -> "NoteSignature | _Refused":
         try:
-            return self._read_line(witness, body)
+            return self._read_line(name, witness, body)
         except _Refused as refusal:
             return refusal
 
-    def _read_line(self, witness: PolicyWitness, body: bytes) -> NoteSignature:
+    def _read_line(self, name: str, witness: PolicyWitness, body: bytes) -> NoteSignature:
         try:
             lines = [NoteSignature.parse(line) for line in body.decode().splitlines()]
             mine = [line for line in lines if line.is_by(witness.key)]
@@ -138,7 +142,9 @@ class _Asking:
             at = cosignature_time(mine[0].signature)
         except (Malformed, SignatureInvalid, UnicodeDecodeError):
             raise _Refused("its cosignature does not verify") from None
-        if abs(at - self.clock()) > MAX_SKEW_SECONDS:  # readers would refuse it, and us with it
+        self.times[name] = at
+        if self.clock is not None and abs(at - self.clock()) > MAX_SKEW_SECONDS:
+            # readers would refuse it, and us with it
             raise _Refused("its clock is more than 60 seconds from ours")
         return mine[0]
 
@@ -151,16 +157,19 @@ async def collect_cosignatures(
     prove: Prove,
     known: dict[str, int],
     timeout: float,  # noqa: ASYNC109 - for each witness by itself; one slow witness must not cancel the others
-    clock: Clock = system_clock,
+    clock: Clock | None = system_clock,
+    late: float = LATE_SECONDS,
 ) -> Cosigned:
     """Ask every witness of ``policy`` to cosign ``note``, the log's signed ``checkpoint``; never raise for one of them.
 
     ``known`` holds the size that each witness last cosigned, by name; it is brought up to date. ``timeout`` is seconds
-    for each witness; ``clock`` gives seconds since 1970. Whether what came is a quorum is for ``policy.check`` to say.
+    for each witness; ``clock`` gives seconds since 1970: a witness further from it than a minute does not count, and
+    with None each does. Whoever has not answered ``late`` seconds after the quorum is not waited for. Whether what came
+    is a quorum is for ``policy.check`` to say.
     """
     result = Cosigned()
     opened = parse_note(note)
-    asking = _Asking(client, note, checkpoint, prove, known, clock)
+    asking = _Asking(client, note, checkpoint, prove, known, clock, result.times)
     tasks = {asyncio.create_task(_ask_in_time(asking, names, timeout)): names for names in _by_address(policy)}
     waiting = set(tasks)
     deadline: float | None = None
@@ -178,7 +187,7 @@ async def collect_cosignatures(
                         result.failures[name] = str(answer)
                         result.disputed = result.disputed or isinstance(answer, _Disputed)
             if deadline is None and _is_quorum(policy, opened, result.signatures):
-                deadline = time.monotonic() + LATE_SECONDS
+                deadline = time.monotonic() + late
     finally:
         for task in waiting:
             task.cancel()

@@ -120,6 +120,7 @@ class Books:
             is_another = kept is not None and found not in (kept, self.noted("file-next"))
             if is_another or self.noted("restored") == UNDATED:
                 self.note("restored", str(clock()).encode())
+                self.note("restored-unsure", b"1")
 
     def close(self) -> None:
         """Close the file."""
@@ -184,6 +185,16 @@ class Books:
         """When these books were first opened after they were restored from a backup (UTC seconds), or None."""
         kept = self.noted("restored")
         return int(kept) if kept is not None else None
+
+    def date_restore(self, now: int) -> None:
+        """Date a restore anew by a clock that somebody else has taken: the one that it was opened by may be wrong.
+
+        A crash before it leaves it to the next start; nothing was asked of these books meanwhile.
+        """
+        if self.noted("restored-unsure") == b"1":
+            with self._binding():
+                self.note("restored", str(now).encode())
+                self.note("restored-unsure", b"0")
 
     # Leaves and links
 

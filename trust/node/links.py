@@ -17,6 +17,7 @@ from ledger import canonical
 from ledger.errors import MusubiError, Unavailable
 from policies.consents.attestation import check_link
 from trust.node.books import Books
+from trust.node.taken_clock import TakenClock
 from trust.runtime.clock import Clock
 
 logger = structlog.get_logger()
@@ -34,12 +35,15 @@ class AnsweredChallenge(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class LinkDesk:
     """Takes answered challenges in, on a thread of its own with ``books`` of its own (a connection has one thread)."""
 
-    def __init__(self, folder: Path, books: Books, secret: bytes, holder: str, clock: Clock) -> None:
+    def __init__(
+        self, folder: Path, books: Books, secret: bytes, holder: str, clock: Clock, taken: TakenClock | None = None
+    ) -> None:
         self._folder = folder
         self._books = books
         self._secret = secret
         self._holder = holder
         self._clock = clock
+        self._taken_clock = taken
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="links", daemon=True)
 
@@ -61,6 +65,8 @@ class LinkDesk:
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
+            if self._taken_clock is not None and not self._taken_clock.is_sure:
+                continue  # by a wrong clock good answers would be too old, and gone
             for path in sorted(self._folder.glob("*.jsonl")):
                 if self._stop.is_set():
                     return

@@ -22,7 +22,8 @@ from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
 from trust.node.rounds.steps import NodeRounds
 from trust.node.settings import BOOKS, load_node_settings
-from trust.runtime.clock import Clock, system_clock
+from trust.node.taken_clock import TakenClock
+from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
 
 RETRY_SECONDS = 0.5
 RULES_AGAIN_SECONDS = 86_400
@@ -38,13 +39,14 @@ class _Stopped(Exception):
 class Node:
     """One holder's node, in its own folder."""
 
-    def __init__(self, folder: Path, clock: Clock = system_clock) -> None:
+    def __init__(self, folder: Path, clock: Clock = system_clock, ticks: Ticks = system_ticks) -> None:
         settings = load_node_settings(folder)
         trust = load_trust(folder / TRUST_FILE)
         key = read_key(folder / "keys" / "node.key")
         sources = {name: folder / path for name, path in settings.sources.items()}
         self.settings = settings
         self._folder = folder
+        self._taken_clock = TakenClock(clock, ticks)
         self.books = Books(folder / BOOKS, clock)
         self.views = ViewStore(folder / "views.tmp", sources, read_secret(folder / "keys" / "rows.key"))
         ca_file = folder / settings.ca_file if settings.ca_file is not None else None
@@ -77,7 +79,7 @@ class Node:
             alias=settings.alias,
             key=key,
             data_cap=settings.data_cap_nano_rho,
-            clock=clock,
+            clock=self._taken_clock,
         )
         self.erasures = NodeErasures(
             self.reader, self.books, self.views, self.client, alias=settings.alias, key=key, clock=clock
@@ -88,10 +90,10 @@ class Node:
             read_secret(folder / "keys" / "link.key"),
             settings.alias,
             clock,
+            self._taken_clock,
         )
         self._stopping = threading.Event()
         self._polling = False
-        self._clock = clock
         self._say_rules_at = 0
 
     def _operator_key(self) -> bytes | None:
@@ -150,6 +152,7 @@ class Node:
         caught_up = self.rounds.caught_up()
         self.books.catch_up(caught_up)  # before it is signed: what is signed here binds this node for ever
         self._polling = True
+        asked = self._taken_clock.read()
         try:
             answer = self.client.work(
                 caught_up=self.books.caught_up, known=self.reader.size, wait=self.settings.poll_seconds
@@ -160,6 +163,8 @@ class Node:
             raise
         finally:
             self._polling = False
+        self._taken_clock.taken(asked)
+        self.books.date_restore(asked[0])
         if answer.size > self.reader.size or self.reader.lacks_leaves:
             self._read()
         self._say_rules()
@@ -172,14 +177,14 @@ class Node:
 
     def _say_rules(self) -> None:
         """Say at the start, and each day again, which rules this node reads: the service may have lost its word."""
-        if self._clock() < self._say_rules_at:
+        if self._taken_clock() < self._say_rules_at:
             return
         try:
             self.client.say_rules(NEWEST_RULES)
-            self._say_rules_at = self._clock() + RULES_AGAIN_SECONDS
+            self._say_rules_at = self._taken_clock() + RULES_AGAIN_SECONDS
         except MusubiError as error:  # an older service cannot take it yet; whatever it says, the node's work goes on
             logger.info("rules-unsaid", code=error.code)
-            self._say_rules_at = self._clock() + RULES_RETRY_SECONDS
+            self._say_rules_at = self._taken_clock() + RULES_RETRY_SECONDS
 
     def _read(self) -> None:
         try:

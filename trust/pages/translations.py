@@ -14,12 +14,11 @@ Japanese.
 import gettext
 import unicodedata
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date, format_time
@@ -29,6 +28,7 @@ from babel.numbers import format_compact_decimal, format_decimal
 
 from ledger.entries import Text
 from policies.languages import BY_TAG, LANGUAGES, PAGE_LANGUAGES, fallbacks
+from policies.time_zones import time_zone_of
 
 LOCALES = Path(__file__).parent / "locales"
 
@@ -65,11 +65,11 @@ class Language:
     tag: str
     locale: Locale
     translations: gettext.NullTranslations
-    time_zone: ZoneInfo = ZoneInfo("UTC")  # noqa: RUF009 - immutable, and cached by zoneinfo
+    time_zone: tzinfo = UTC
 
     def in_zone(self, time_zone: str) -> "Language":
         """Return the same language with times in that IANA time zone."""
-        return replace(self, time_zone=ZoneInfo(time_zone))
+        return replace(self, time_zone=time_zone_of(time_zone))
 
     @property
     def direction(self) -> str:

@@ -15,6 +15,8 @@ refunded = Counter("musubi_refunded", "Questions refunded", registry=registry)
 lost = Counter("musubi_lost", "Questions given up: nobody could finish them any more", registry=registry)
 refused = Counter("musubi_refused", "Questions not let in", ["rule"], registry=registry)
 problems = Counter("musubi_problems", "Requests answered with a problem", ["code"], registry=registry)
+read_only = Gauge("musubi_read_only", "1 while the time is not sure and nothing is written", registry=registry)
+clock_off = Gauge("musubi_clock_off_seconds", "Our clock ahead of the witnesses' word", registry=registry)
 stop_seconds = Histogram(
     "musubi_stop_seconds",
     "From the end of a consent in the ledger to the last holder's word that it has caught up with it",

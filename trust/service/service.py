@@ -6,10 +6,10 @@ from contextlib import suppress
 import structlog
 from nacl.signing import SigningKey
 
-from ledger.errors import HistoryForked, MusubiError, Unavailable
+from ledger.errors import HistoryForked, MusubiError, ReadOnly, Unavailable
 from trust.log.pins import Trust, pins_of
 from trust.log.tile_folder import TileFolder
-from trust.runtime.clock import Clock, system_clock
+from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
 from trust.service.acts.govern import found
 from trust.service.acts.intake import Workers
 from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come
@@ -18,18 +18,22 @@ from trust.service.keys.own_keys import LogSigner, OperatorSigner
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.publish.lock_state import begin_or_check
 from trust.service.publish.sequencer import Sequencer
+from trust.service.publish.time_keeper import TimeKeeper
 from trust.service.rounds.caught_up import CaughtUpBooks
 from trust.service.rounds.past_sets import PastSets
 from trust.service.rounds.rounds import Rounds
 from trust.service.settings import Settings
 from trust.service.store.bell import Bell
 from trust.service.store.election import make_election
+from trust.service.store.held_clock import HeldClock
 from trust.service.store.idempotency import forget_old
 from trust.service.store.nonces import Nonces
 from trust.service.store.store import Store
 
 CANCEL_AGAIN_SECONDS = 1
 GIVE_UP_EVERY_SECONDS = 60
+AGAIN_SECONDS = 60
+"""Until what needs a sure time is tried again, where it was not sure."""
 PAUSE_SECONDS = 0.02
 """Between two looks at what other processes did: many notices become one look."""
 logger = structlog.get_logger()
@@ -38,22 +42,22 @@ logger = structlog.get_logger()
 class Service:
     """Everything that the handlers need."""
 
-    def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock = system_clock, ticks: Ticks = system_ticks) -> None:
         options, folder = settings.service, settings.folder
         self.settings = settings
-        self.clock = clock
         self.operator_signer = OperatorSigner(folder / "keys", options.operator)
         self.log_signer = LogSigner(folder / "keys")
         self.witnesses = settings.witnesses()
+        self.clock = HeldClock(clock, ticks, self.witnesses)
         self.tiles = TileFolder(folder / "log")
         self._heard = asyncio.Event()
         self.databases = Databases(settings.database_url)
         self.keys = RecordKeys(settings.record_keys)
         self.election = make_election(self.databases, self._heard.set)
-        self.store = Store(self.databases, self.keys, clock, options.max_pending_acts, self.election)
+        self.store = Store(self.databases, self.keys, self.clock, options.max_pending_acts, self.election)
         self.bell = Bell()
         self.workers = Workers()
-        self.nonces = Nonces(clock, self.databases)
+        self.nonces = Nonces(self.clock, self.databases)
         self.past_sets = PastSets(self.store)
         self.caught_up = CaughtUpBooks(self.store)
         self.rounds = Rounds(self.store, self.bell, options.operator, self.operator_signer)
@@ -68,6 +72,7 @@ class Service:
             interval=options.interval_ms / 1000,
             witness_timeout=options.witness_timeout_seconds,
         )
+        self.time_keeper = TimeKeeper(self.clock, self.sequencer, options.witness_timeout_seconds)
         self.genesis = settings.genesis()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -89,6 +94,7 @@ class Service:
     async def start(self) -> None:
         """Migrate, see whether we may go on from what is here, rebuild the state by replay, begin to sequence.
 
+        Where the time is not sure it starts all the same, to be read only (``trust.service.store.held_clock``).
         Raises Unavailable where another process has the folder, HistoryForked as ``trust.service.publish.lock_state``
         says.
         """
@@ -103,12 +109,12 @@ class Service:
 
     async def _start(self) -> None:
         await self.store.start()
-        await self.store.submit(forget_old)
         await found(self.store, self.genesis)
         await self.rounds.load()
         await self.caught_up.load()
         await self.election.start()
         await self.sequencer.start()
+        await self.time_keeper.start()
         self._tasks = [
             asyncio.create_task(self._ring_at_expiry(), name="expiry"),
             asyncio.create_task(self._sweep(), name="retention"),
@@ -120,6 +126,7 @@ class Service:
         """Stop in the opposite order; nothing committed is lost."""
         await _end(self._tasks)
         await self.workers.stop()
+        await self.time_keeper.stop()
         await self.sequencer.stop()
         await self.store.stop()
         await self.election.stop()
@@ -129,14 +136,32 @@ class Service:
     async def readiness(self) -> tuple[int, int]:
         """Return how many entries are committed, and how many of them are published.
 
-        Raises Unavailable until the state is built and something is published, and HistoryForked once the service has
-        halted.
+        Raises the gravest of what hinders, with all of it named in ``details["reasons"]``: HistoryForked or
+        UpgradeNeeded once the service has halted, Unavailable until the database answers, the state is built and
+        something is published, and ReadOnly while the time is not sure.
         """
+        found: list[tuple[MusubiError, list[str]]] = []
         if self.store.halted:
-            raise self.store.halted
-        size = await self.store.committed_size()
-        if self.store.state.size < size or not self.sequencer.size:
-            raise Unavailable("The service is starting.")
+            found.append((self.store.halted, [self.store.halted.code]))
+        size = 0
+        try:
+            size = await self.store.committed_size()
+        except Exception as error:  # noqa: BLE001 - whatever the database raises
+            logger.warning("database-away", kind=type(error).__name__)
+            found.append((Unavailable("The database does not answer."), ["database"]))
+        try:
+            state = self.store.state
+            read_only = self.clock.read_only(state.at)
+            is_behind = state.size < size or not self.sequencer.size
+        except Unavailable as error:
+            found.append((error, ["starting"]))
+        else:
+            if is_behind:
+                found.append((Unavailable("The service is starting."), ["starting"]))
+            if read_only is not None:
+                found.append((read_only, self.clock.reasons(state.at)))
+        if found:
+            raise _all_of(found, size=size, published=self.sequencer.size)
         return size, self.sequencer.size
 
     async def wait_published(self, index: int) -> bytes:
@@ -196,18 +221,30 @@ class Service:
             await asyncio.sleep(GIVE_UP_EVERY_SECONDS)
 
     async def _sweep(self) -> None:
-        """Erase the records whose time is over, at the start and once an hour."""
+        """Drop old answers and erase the records whose time is over, at the start and once an hour."""
         while True:
+            pause = EVERY_SECONDS
             try:
+                await self.store.submit(forget_old)
                 now = time_come(self.clock(), self.tiles.read_checkpoint(), self.witnesses)
                 erased = await sweep(self.store, self.settings.service.retention_days, now)
                 if erased:
                     logger.info("retention", erased=erased)
+            except ReadOnly:
+                pause = AGAIN_SECONDS
             except MusubiError as error:  # what was not erased now is due at the next turn
                 logger.warning("retention-failed", code=error.code)
             except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
                 logger.warning("retention-failed", kind=type(error).__name__)
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(pause)
+
+
+def _all_of(found: list[tuple[MusubiError, list[str]]], **sizes: int) -> MusubiError:
+    """Return the first error, which says what all of them say."""
+    first = found[0][0]
+    reasons = [reason for _, each in found for reason in each]
+    details = {name: value for error, _ in reversed(found) for name, value in error.details.items()}
+    return type(first)(" ".join(error.message for error, _ in found), **{**details, **sizes, "reasons": reasons})
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -6,7 +6,6 @@ The format itself is described in ``trust.town.loader``, which reads it.
 from decimal import Decimal as Number
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Meta, Struct, field
 
@@ -14,6 +13,7 @@ from ledger.entries import Alias, Decimal, Role, Text
 from ledger.errors import Malformed
 from policies.languages import TITLE_LANGUAGES
 from policies.policy_document import Name, Policy
+from policies.time_zones import time_zone_of
 
 
 class StewardRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,8 +116,8 @@ def check_members(town: TownFile) -> None:
     if town.quorum > len(town.stewards):
         raise Malformed(f"The quorum is {town.quorum}, but there are {len(town.stewards)} stewards.")
     try:
-        ZoneInfo(town.time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        time_zone_of(town.time_zone)
+    except Malformed:
         raise Malformed(f"The time zone '{town.time_zone}' is not known.") from None
     for member in town.members:
         if len(set(member.roles)) != len(member.roles) or len(set(member.sources)) != len(member.sources):

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -29,12 +30,28 @@ forks.set_forkserver_preload(
 )
 
 
-def be_musubi(arguments: list[str], log: str, crash_at: str = "") -> None:
+def be_musubi(arguments: list[str], log: str, crash_at: str = "", wrong: str = "") -> None:
     """Be ``musubi``, in a process that was forked for it. What it prints goes to the end of the file ``log``."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    if wrong:
+        _set_clock_by(Path(wrong))
     _run(arguments, crash_at)
+
+
+def _set_clock_by(file: Path) -> None:
+    """Have this process's clock be off by the seconds that stand in a file now; how many pass stays true."""
+    from trust.runtime import clock
+
+    class _Time:
+        def __getattr__(self, name: str) -> object:
+            return getattr(time, name)
+
+        def time(self) -> float:
+            return time.time() + int(file.read_text())
+
+    clock.time = _Time()  # type: ignore[assignment, attr-defined]
 
 
 def _run(arguments: list[str], crash_at: str) -> None:
@@ -46,9 +63,12 @@ def _run(arguments: list[str], crash_at: str) -> None:
     main(arguments, prog_name="musubi")
 
 
-def start_musubi(*arguments: str, log: Path, crash_at: str = "") -> BaseProcess:
-    """Start ``musubi`` with arguments; it prints to ``log``, and kills itself at a durable step if told to."""
-    process = forks.Process(target=be_musubi, args=(list(arguments), str(log), crash_at))
+def start_musubi(*arguments: str, log: Path, crash_at: str = "", wrong: Path | None = None) -> BaseProcess:
+    """Start ``musubi`` with arguments; it prints to ``log``, and kills itself at a durable step if told to.
+
+    Its clock is off by the seconds that the file ``wrong`` holds, whenever it looks.
+    """
+    process = forks.Process(target=be_musubi, args=(list(arguments), str(log), crash_at, str(wrong or "")))
     process.start()
     return process
 

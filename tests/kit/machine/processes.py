@@ -23,20 +23,23 @@ class ServiceProcess(Running):
         super().__init__(town, None, Clock(), None, client)  # type: ignore[arg-type]
         self.port = port
         self.log = town.folder / f"service-{port}.log"
+        self.wrong = town.folder / f"wrong-{port}"
+        """How many seconds the process's clock is off: the file may change while it runs."""
+        self.wrong.write_text("0")
         self._process: BaseProcess | None = None
 
-    async def start(self, crash_at: str = "") -> None:
-        """Start the service and wait until it is ready (or dead, where it is to crash)."""
+    async def start(self, crash_at: str = "", *, ready: str = "/readyz") -> None:
+        """Start the service and wait until it is ready (or dead, where it is to crash); or until ``ready`` answers."""
         arguments = ("serve", "--dir", str(self.town.service), "--port", str(self.port))
-        self._process = process = start_musubi(*arguments, log=self.log, crash_at=crash_at)
-        await eventually(lambda: self._ready_or_dead(process))
+        self._process = process = start_musubi(*arguments, log=self.log, crash_at=crash_at, wrong=self.wrong)
+        await eventually(lambda: self._ready_or_dead(process, ready))
         assert crash_at or process.is_alive(), self.log.read_text()
 
-    async def _ready_or_dead(self, process: BaseProcess) -> bool:
+    async def _ready_or_dead(self, process: BaseProcess, ready: str) -> bool:
         if not process.is_alive():
             return True
         with contextlib.suppress(httpx.TransportError):
-            return (await self.client.get("/readyz")).status_code == httpx.codes.OK
+            return (await self.client.get(ready)).status_code == httpx.codes.OK
         return False
 
     @property

@@ -191,7 +191,9 @@ class Stage:
         self.folder = folder
         self.builder = LogBuilder()
         self.offset = 0
-        """How far the node's clock is ahead of the ledger's last entry."""
+        """How many seconds have passed, at the node, since the ledger's last entry."""
+        self.wrong = 0
+        """How far the node's clock is set wrong."""
         self.policy = scarce()
         self.builder.found(self.policy, operator=True)
         self.service = LyingService(self.builder)
@@ -230,7 +232,7 @@ class Stage:
 
     def open(self) -> Node:
         """Open the node of the folder; its connections end in our service."""
-        node = Node(self.folder, self.clock)
+        node = Node(self.folder, self.clock, self.ticks)
         transport = httpx.MockTransport(self.service.answer)
         node.client._client = httpx.Client(transport=transport, base_url="http://service.test")
         log = HttpLog("http://service.test", httpx.Client(transport=transport))
@@ -250,6 +252,10 @@ class Stage:
 
     def clock(self) -> int:
         """Return the node's time."""
+        return self.builder.at + self.offset + self.wrong
+
+    def ticks(self) -> float:
+        """Return the seconds that have passed, by the ledger's last entry and ``offset``."""
         return self.builder.at + self.offset
 
     # The ledger.

@@ -72,7 +72,7 @@ from trust.audit.witness_folder import make_witness
 from trust.files.keys import new_key, write_secret
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
-from trust.runtime.clock import system_clock
+from trust.runtime.clock import system_clock, system_ticks
 from trust.runtime.problems import KINDS, PROBLEM_TYPE
 from trust.service.app import create_app
 from trust.service.database import tables as t
@@ -84,19 +84,32 @@ TABLES = t.metadata.sorted_tables
 
 
 class Clock:
-    """The machine's time, set off by ``offset`` seconds; or a time that stands, set off as far."""
+    """The machine's time, with ``offset`` seconds more that have passed; or a time that stands, set off as far.
 
-    def __init__(self) -> None:
+    It is everybody's, but that the service's machine may have its own set wrong by ``wrong`` seconds.
+    """
+
+    def __init__(self, wrong: int = 0) -> None:
         self.offset = 0
+        self.wrong = wrong
         self._stands_at: int | None = None
+        self._stood_ticks = 0.0
 
     def stand(self) -> None:
         """From now on change by ``offset`` alone, for a test that counts seconds."""
-        self._stands_at = int(time.time())
+        self._stands_at, self._stood_ticks = int(time.time()), system_ticks()
 
     def __call__(self) -> int:
         """Return whole UTC seconds."""
         return (int(time.time()) if self._stands_at is None else self._stands_at) + self.offset
+
+    def of_service(self) -> int:
+        """Return what the clock of the service's machine shows."""
+        return self() + self.wrong
+
+    def ticks(self) -> float:
+        """Return the seconds that have passed; no setting of a clock changes them."""
+        return (system_ticks() if self._stands_at is None else self._stood_ticks) + self.offset
 
 
 @dataclass
@@ -523,17 +536,17 @@ def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
 async def run(
     town: Town, clock: Clock | None = None, witness_clock: Clock | None = None, *, cut: bool = False
 ) -> AsyncIterator[Running]:
-    """Run a town's witness and service, with one clock unless two are given; founding is for the caller.
+    """Run a town's witness and service, with one clock unless the witness has its own; founding is for the caller.
 
     With ``cut`` the line to the witness is cut from the start.
     """
     clock = clock or Clock()
     witness = create_witness(town.witness)
     witness.state.witness._clock = witness_clock or clock
-    service = Service(load_settings(town.service), clock)
+    service = Service(load_settings(town.service), clock.of_service, clock.ticks)
     line = WitnessLine(witness)
     line.cut = cut
-    service.sequencer._client = httpx.AsyncClient(transport=line)
+    service.sequencer.client = httpx.AsyncClient(transport=line)
     app = create_app(service)
     way = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type] # as above
     async with witness.lifespan(), app.lifespan(), httpx.AsyncClient(transport=way, base_url="http://service") as http:

@@ -25,11 +25,9 @@ from queries.question.check import make_plan
 from queries.question.tree import decode_query
 from queries.rounds.messages import LeavesAnswer, OfferAnswer
 from tests.kit.towns.running import (
-    Clock,
     MakeTown,
     Resident,
     Running,
-    Town,
     assert_same,
     lay_out,
     query,
@@ -39,7 +37,7 @@ from tests.kit.towns.running import (
     run,
 )
 from tests.kit.towns.toy_town import HOLDERS, MOBILITY, ORIGIN, policy
-from tests.kit.waiting import eventually, nothing_for
+from tests.kit.waiting import eventually
 from trust.service.acts.ask import ask
 from trust.service.acts.grant import grant
 from trust.service.database import tables as t
@@ -142,7 +140,7 @@ async def test_a_question_answered_from_before_and_sent_again_is_never_charged(r
     await running.share(admit, "clinic", [2])
     again = question(town, query())
     assert (await running.ask(again)).reused
-    running.service.store.clock.offset += 500  # type: ignore[attr-defined]
+    running.clock.offset += 500
     async with running.service.databases.writer.begin() as connection:
         await connection.execute(update(t.rounds).values(closed_at=0))
     async with running.unchanged():
@@ -196,7 +194,7 @@ async def test_two_processes_on_one_database_append_one_gapless_log(running: Run
     first = running.service.store
     before = first.size
     databases = Databases(running.service.settings.database_url)
-    second = Store(databases, running.service.keys, running.clock)
+    second = Store(databases, running.service.keys, running.service.clock)
     await second.start()
     try:
 
@@ -234,7 +232,7 @@ async def test_a_consent_used_at_one_process_is_replayed_at_the_other(running: R
     await running.enrol(resident)
     body = canonical.encode({"bundles": [resident.consent()]})
     databases = Databases(running.service.settings.database_url)
-    second = Store(databases, running.service.keys, running.clock)
+    second = Store(databases, running.service.keys, running.service.clock)
     await second.start()
     try:
         await running.done("/v1/grants", body)
@@ -391,51 +389,6 @@ async def test_a_preview_names_the_price_that_is_charged_and_what_is_left(runnin
 
 
 # Time
-
-
-async def test_a_service_whose_clock_fell_an_hour_behind_takes_nothing_until_it_is_set(running: Running) -> None:
-    resident = Resident()
-    await running.enrol(resident)
-    (before,) = await running.grant(resident.consent())
-    running.clock.offset = -3_600
-    async with running.unchanged():
-        refused(await running.post("/v1/grants", {"bundles": [resident.consent()]}), "clock-skew")
-        refused(await running.post("/v1/questions", question(running.town, query())), "clock-skew")
-        own = question(running.town, query(), now=running.clock())
-        refused(await running.post("/v1/questions", own), "clock-skew")
-    running.clock.offset = -30
-    (index,) = await running.grant(resident.consent())
-    assert e.decode(await running.entry(index)).at >= e.decode(await running.entry(before)).at
-    running.clock.offset = 0
-    await running.grant(resident.consent())
-    replay_log(running.town)
-
-
-async def test_a_service_whose_clock_ran_an_hour_ahead_publishes_nothing_that_readers_would_refuse(town: Town) -> None:
-    """What it took in meanwhile waits until the witnesses' clocks have come as far; then all is well."""
-    clock, true = Clock(), Clock()
-    async with run(town, clock, true) as running:
-        await running.found()
-        resident = Resident()
-        await running.enrol(resident)
-        await running.settle()
-        published = running.service.sequencer.size
-        running.service.sequencer._interval = 0.05
-        clock.offset = 3_600
-        ahead = question(town, query(), now=clock())
-        admit = (await running.ask(ahead)).admit
-        await nothing_for(0.2)
-        assert running.service.sequencer.size == published
-        clock.offset = 0
-        refused(await running.post("/v1/grants", {"bundles": [resident.consent()]}), "clock-skew")
-        await nothing_for(1.2)
-        assert running.service.sequencer.size == published
-        replay_log(town)
-        clock.offset = true.offset = 3_590
-        await running.settle()
-        assert running.service.sequencer.size == admit + 1
-        await running.grant(resident.consent())
-        replay_log(town, clock=true)
 
 
 async def test_consents_and_questions_are_refused_once_the_policy_has_ended(running: Running) -> None:

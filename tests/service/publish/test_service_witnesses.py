@@ -25,7 +25,7 @@ from tests.kit.parties.witnesses import (
     own_witness,
     policy_of,
 )
-from tests.kit.towns.running import Resident, lay_out
+from tests.kit.towns.running import Resident, lay_out, refused
 from tests.kit.waiting import PATIENCE, eventually
 from trust.files.keys import read_key
 
@@ -128,8 +128,27 @@ async def test_with_two_others_no_lie_of_one_witness_holds_anybody_up(scene: Sce
         assert answer.status_code == httpx.codes.OK, lie
         await scene.service.receipt(answer.json()["indices"][0])
         assert await scene.cosigners() == {scene.service.town.genesis.origin, "b.example", "c.example"}, lie
+    for lie in ("clock an hour ahead", "clock an hour behind"):
+        scene.gate.be(lie)
+        scene.service.stop()
+        await scene.service.start()  # whose clock the others confirm
+        assert (await scene.given()).is_success, lie
     scene.gate.be(HONEST)
     assert (await scene.given()).is_success
+
+
+async def test_one_witness_that_is_needed_and_whose_clock_is_off_stops_writing_and_nothing_else(scene: Scene) -> None:
+    """Quorum 2 of 2: nothing could be published, so nothing is written; and it goes on by itself."""
+    await scene.start(2, of=2)
+    for lie in ("clock an hour ahead", "clock an hour behind"):
+        scene.gate.be(lie)
+        scene.service.stop()
+        await scene.service.start(ready="/log/checkpoint")
+        problem = refused(await scene.give(), "read-only")
+        assert problem["reasons"] == ["clock-unconfirmed"]
+        scene.gate.be(HONEST)
+        await scene.service.settle()
+        assert (await scene.given()).is_success
 
 
 async def test_a_witness_that_was_down_catches_up_and_one_without_memory_too(scene: Scene, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from policies.languages import DEFAULT_LANGUAGE, NOTICE_LANGUAGES
+from policies.time_zones import time_zone_of
 from trust.cli.hints import program
 from trust.cli.options import JsonOption, PlaceFolderOption, find_place
 from trust.cli.tables import console
@@ -57,7 +58,7 @@ class Device:
     def _time_zone(self) -> ZoneInfo:
         """The town's time zone, as the pinned genesis entry names it."""
         with self.client() as client:
-            return ZoneInfo(client.genesis().time_zone)
+            return time_zone_of(client.genesis().time_zone)
 
     def moment(self, at: int) -> str:
         """Write a time (seconds since 1970) for people, as the town's clocks show it."""

@@ -16,15 +16,19 @@ from trust.service.store.store import Store, Transaction
 
 
 async def found(store: Store, genesis: e.Genesis) -> None:
-    """Write the genesis entry into an empty ledger; a ledger that has one keeps it."""
+    """Write the genesis entry into an empty ledger; a ledger that has one keeps it, whatever time it is.
+
+    Raises NotPermitted where that is another one.
+    """
 
     async def act(transaction: Transaction) -> None:
         if transaction.state.size == 0:
             transaction.append(genesis)
-        elif transaction.state.trust_root != genesis:
-            raise NotPermitted("The ledger was founded with another genesis entry; it is never replaced.")
 
-    await store.submit(act)
+    if store.size == 0:
+        await store.submit(act)
+    if store.state.trust_root != genesis:
+        raise NotPermitted("The ledger was founded with another genesis entry; it is never replaced.")
 
 
 async def register_member(store: Store, request: MemberRequest) -> int:

@@ -96,7 +96,7 @@ class Sequencer:
         self._witnesses_heard = False
         """Whether the quorum's latest checkpoints were compared with our entries since this process began to lead."""
         self._task: asyncio.Task[None] | None = None
-        self._client = httpx.AsyncClient(timeout=witness_timeout, verify=trusted_authorities())
+        self.client = httpx.AsyncClient(timeout=witness_timeout, verify=trusted_authorities())
 
     async def start(self) -> None:
         """Learn what is published, compare it with what the witnesses know, and begin.
@@ -106,6 +106,8 @@ class Sequencer:
         """
         await self.refresh()
         self._witnesses_heard = await self._compare_with_witnesses()
+        if self.store.size > self.size:
+            await self._attempt()  # a healthy service has published what was left, and heard the time, once it starts
         self._task = asyncio.create_task(self._run(), name="sequencer")
         self.store.committed.set()
 
@@ -146,7 +148,7 @@ class Sequencer:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        await self._client.aclose()
+        await self.client.aclose()
 
     async def wait_for(self, size: int, seconds: float) -> bytes:
         """Wait until a tree of at least ``size`` is published; return that checkpoint's note.
@@ -169,20 +171,28 @@ class Sequencer:
                     await self.store.committed.wait()
             self.store.committed.clear()
             began = time.monotonic()
-            try:
-                await self._turn()
-            except HistoryForked as error:
-                self.store.halt(error)
-                self.bell.ring()
-                return
-            except Exception as error:  # noqa: BLE001 - whatever a disk or database raises, publishing must go on later
-                # nothing was lost: the entries are in the store, and the next turn begins at what is published
-                self._in_hand = False
-                metrics.publish_failures.inc()
-                logger.warning("publish-failed", kind=type(error).__name__)
+            if not await self._attempt():
+                if isinstance(self.store.halted, HistoryForked):
+                    return
                 self.store.committed.set()
                 await asyncio.sleep(RETRY_SECONDS)
             await asyncio.sleep(max(0.0, self._interval - (time.monotonic() - began)))
+
+    async def _attempt(self) -> bool:
+        """Take a turn; return whether it went well. Where history would fork, the store is halted."""
+        try:
+            await self._turn()
+        except HistoryForked as error:
+            self.store.halt(error)
+            self.bell.ring()
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever a disk or database raises, publishing must go on later
+            # nothing was lost: the entries are in the store, and the next turn begins at what is published
+            self._in_hand = False
+            metrics.publish_failures.inc()
+            logger.warning("publish-failed", kind=type(error).__name__)
+            return False
+        return True
 
     async def _turn(self) -> None:
         """Publish what there is, if this process leads."""
@@ -241,7 +251,7 @@ class Sequencer:
             return signed
         reader = TileReader(self.folder.read_tile, checkpoint.size)
         cosigned = await collect_cosignatures(
-            self._client,
+            self.client,
             self.witnesses,
             signed,
             checkpoint,
@@ -250,6 +260,7 @@ class Sequencer:
             self._witness_timeout,
             self.store.clock,
         )
+        self.store.clock.learn(cosigned.times)
         if cosigned.disputed:
             await self._compare_with_witnesses()
         note = parse_note(signed)
@@ -272,7 +283,7 @@ class Sequencer:
         """
         if not self.witnesses.witnesses:
             return True
-        notes = await fetch_latest(self._client, self.witnesses, self._origin, self._witness_timeout)
+        notes = await fetch_latest(self.client, self.witnesses, self._origin, self._witness_timeout)
         heard = []
         for name, note in notes.items():
             if note:

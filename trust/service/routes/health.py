@@ -16,7 +16,10 @@ def health() -> dict[str, str]:
 
 @get(paths.READY)
 async def ready(request: ApiRequest) -> dict[str, int]:
-    """Say that the store answers, the state is built and something is published; 503 otherwise."""
+    """Say that the store answers, the state is built, something is published and the time is sure.
+
+    Otherwise a problem names all that hinders: 409 once the service has halted, else 503.
+    """
     size, published = await service_of(request).readiness()
     return {"size": size, "published": published}
 

@@ -16,6 +16,7 @@ the state may be ahead of the store, it is rebuilt from a copy kept some way beh
 
 On PostgreSQL several processes append. The row of ``head`` is locked while a group is written, so their groups follow
 one another; each process takes in what the others appended before it writes, and whenever it hears of it (``follow``).
+Each holds its own clock against the witnesses' (``trust.service.store.held_clock``) before it stamps anything.
 A process that is stopped in the middle of a group holds up the others for ten seconds; then PostgreSQL ends its
 transaction (``trust.service.database.engine``), and nothing of its group stands.
 """
@@ -32,7 +33,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger.errors import (
-    ClockSkew,
     HistoryForked,
     MusubiError,
     ProofInvalid,
@@ -42,7 +42,6 @@ from ledger.errors import (
 )
 from policies.replay import State
 from queries.replay import replay
-from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 from trust.runtime.crash_points import reached
 from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
@@ -50,6 +49,7 @@ from trust.service.database.engine import Databases
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.store.election import Election
 from trust.service.store.entry_rows import entry_at, read_entries, read_entry, read_size
+from trust.service.store.held_clock import HeldClock
 
 T = TypeVar("T")
 Act = Callable[["Transaction"], Awaitable[Any]]
@@ -119,13 +119,13 @@ class Store:
         self,
         databases: Databases,
         keys: RecordKeys,
-        clock: Clock = system_clock,
+        clock: HeldClock | None = None,
         max_pending: int = 2_000,
         election: Election | None = None,
     ) -> None:
         self.databases = databases
         self.keys = keys
-        self.clock = clock
+        self.clock = clock or HeldClock()
         self.committed = asyncio.Event()
         """Set after every commit that appended something; the sequencer waits for it."""
         self.size = 0
@@ -166,8 +166,8 @@ class Store:
     async def submit(self, act: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run an act in the next group; return its result once it is durable.
 
-        Raises what the act raised, RateLimited when too much is waiting, Unavailable when the commit failed, and
-        HistoryForked once the service has halted.
+        Raises what the act raised, RateLimited when too much is waiting, Unavailable when the commit failed, ReadOnly
+        while the time is not sure (no act was run then), and HistoryForked once the service has halted.
         """
         if self.halted:
             raise self.halted
@@ -282,10 +282,8 @@ class Store:
             if self._state is None or self._state.size != head.size:  # the same, or another process appended
                 await self._rebuild(connection)
             state = self.state
-            now = self.clock()
-            if head.at - now > MAX_SKEW_SECONDS:
-                raise ClockSkew("The service's clock is behind the ledger's last entry by more than a minute.")
-            transaction = Transaction(connection, state, max(now, head.at))
+            # Before genesis, which has its founders' time, nothing else can be written.
+            transaction = Transaction(connection, state, self.clock.stamp(head.at) if head.size else head.at)
             outcomes = [await _outcome(place, act, transaction) for place, act in enumerate(acts)]
             await self._keep(transaction)
             if transaction.appended:

@@ -238,6 +238,7 @@ async def _cosigning(client: httpx.AsyncClient, policy: WitnessPolicy, names: li
         lambda old, new: prove_consistency(old, new, reader),
         {},
         WITNESS_SECONDS,
+        clock=None,  # what a witness knows is the question, not what time it is here
     )
     if answers.disputed:
         raise Unavailable(
