@@ -16,6 +16,9 @@ number  what is judged otherwise than before
 1       (the first)
 2       an ``erase`` of a record that is not there, or was erased before, and a ``refuse`` of a question by no member
         change nothing and halt nobody; they are an auditor's findings (``State.finding``)
+2       a ``grant`` may name in ``replaces`` the one that it takes the place of, and a ``revoke`` has the reason
+        ``replaced`` then; every sub-grant says when its notice was shown (``shown_at``), and one that is too old, or
+        says nothing of it, counts for nothing (``policies.consents.age``)
 ======  ================================================================================================================
 """
 
@@ -31,6 +34,8 @@ from ledger.errors import Malformed, MusubiError, NotPermitted, ProofInvalid, To
 from policies.governance import check_quorum
 
 FIRST_RULES = 1
+REPLACING = 2
+"""From these rules on a grant may replace another, and sub-grants say when their notice was shown."""
 NEWEST_RULES = 2
 """The newest rules that this software reads."""
 

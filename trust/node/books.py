@@ -27,7 +27,7 @@ consent is gone.
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -35,6 +35,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ledger.errors import BudgetExceeded, RoundClosed
+from policies.consents.age import LastEnd
 from trust.runtime.clock import Clock, system_clock
 
 RoundState = Literal["countersigned", "sending", "sent", "no-share"]
@@ -46,6 +47,8 @@ CREATE TABLE IF NOT EXISTS leaves (
     place INTEGER PRIMARY KEY, policy BLOB NOT NULL, key BLOB, leaf BLOB NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS leaves_by_policy ON leaves (policy, place);
 CREATE INDEX IF NOT EXISTS leaves_by_key ON leaves (key);
+CREATE TABLE IF NOT EXISTS void (place INTEGER PRIMARY KEY, code TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS ends (place INTEGER PRIMARY KEY, entry INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS links (slot INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, customer TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE IF NOT EXISTS replaced (key_sha256 BLOB PRIMARY KEY, slot INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erased (
@@ -201,16 +204,41 @@ class Books:
         if self._db.total_changes != before:
             self._changed()
 
+    def make_void(self, place: int, code: str) -> None:
+        """Note that the consent behind a leaf that is held counts for nothing, and by which error's code."""
+        self._db.execute("INSERT OR IGNORE INTO void VALUES (?, ?)", (place, code))
+        self._changed()
+
+    def note_end(self, place: int, entry: int, at: int) -> None:
+        """Note which entry ended a grant, and when (UTC seconds); a grant ends once."""
+        self._db.execute("INSERT OR IGNORE INTO ends VALUES (?, ?, ?)", (place, entry, at))
+
+    def last_end(self, key: str, policies: Sequence[str], before: int) -> LastEnd | None:
+        """Return the end of the key's grant to a policy (of these versions' hashes) that ended last before an entry.
+
+        Of erased consents nothing is known any more.
+        """
+        row = self._db.execute(
+            "SELECT ends.place, ends.at FROM leaves JOIN ends ON ends.place = leaves.place"
+            f" WHERE leaves.key = ? AND leaves.policy IN ({', '.join('?' * len(policies))}) AND ends.entry < ?"
+            " ORDER BY ends.entry DESC LIMIT 1",
+            (bytes.fromhex(key), *map(bytes.fromhex, policies), before),
+        ).fetchone()
+        return None if row is None else LastEnd(grant=row[0], at=row[1])
+
     def held(self, first: int, last: int) -> set[int]:
         """Return the indices in a range for which a leaf is held."""
         rows = self._db.execute("SELECT place FROM leaves WHERE place BETWEEN ? AND ?", (first, last))
         return {int(row[0]) for row in rows}
 
     def slots(self, policy_sha256: str) -> list[tuple[int, int]]:
-        """Return (index, slot) of every leaf of a policy version; slot -1 where no customer is linked or chosen."""
+        """Return (index, slot) of every leaf of a policy version, the indices rising.
+
+        The slot is -1 where no customer is linked or chosen, or the consent is void.
+        """
         rows = self._db.execute(
             "SELECT leaves.place, coalesce(links.slot, -1) FROM leaves LEFT JOIN links ON links.key = leaves.key "
-            "WHERE leaves.policy = ? ORDER BY leaves.place",
+            "AND leaves.place NOT IN (SELECT place FROM void) WHERE leaves.policy = ? ORDER BY leaves.place",
             (bytes.fromhex(policy_sha256),),
         )
         return rows.fetchall()
@@ -283,6 +311,7 @@ class Books:
                 continue
             self._changed()
             self._db.execute("DELETE FROM leaves WHERE place = ?", (each.index,))
+            self._db.execute("DELETE FROM void WHERE place = ?", (each.index,))
             self._db.execute("UPDATE erased SET said = 0 WHERE place = ?", (each.index,))
             if held[0] is not None:
                 slots += self._unlink_idle(held[0])

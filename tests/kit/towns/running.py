@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 from litestar import Litestar
-from msgspec import Raw, structs
+from msgspec import Raw, UnsetType, structs
 from nacl.signing import SigningKey
 from sqlalchemy import select
 
@@ -36,6 +36,7 @@ from policies.governance import approve
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import Policy
 from policies.replay import MemoryConsents, State
+from policies.rules import NEWEST_RULES
 from queries.replay import replay
 from queries.rounds.messages import (
     AskAnswer,
@@ -161,8 +162,14 @@ class Town:
         return [bytes(key) for key in [*self.keys.values(), *self.stewards.values()]]
 
 
-def lay_out(folder: Path, database_url: str = "", witness_url: str = "http://witness", **options: int) -> Town:
-    """Make a town's folder. ``options`` go into service.toml."""
+def lay_out(
+    folder: Path,
+    database_url: str = "",
+    witness_url: str = "http://witness",
+    rules: int | UnsetType = NEWEST_RULES,
+    **options: int,
+) -> Town:
+    """Make a town's folder. ``options`` go into service.toml; the town begins with the newest rules, unless told."""
     folder.mkdir(parents=True, exist_ok=True)
     keys = {alias: key_of(alias) for alias in (*HOLDERS, *PARTNERS, IDENTITY, OPERATOR)}
     stewards = {alias: key_of(alias) for alias in STEWARDS}
@@ -177,6 +184,7 @@ def lay_out(folder: Path, database_url: str = "", witness_url: str = "http://wit
         time_zone="Asia/Tokyo",
         stewards=[e.Steward(alias=alias, title=text(alias), key=public_hex(key)) for alias, key in stewards.items()],
         quorum=2,
+        rules=rules,
     )
     (folder / "service" / "genesis.json").write_bytes(e.encode(genesis) + b"\n")
     (witness,) = make_witness(folder / "witness", "witness.test", [VerifierKey.parse(genesis.log_key)])

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import UNSET, UnsetType
 
 from ledger import entries as e
 from ledger.errors import UpgradeNeeded
@@ -15,6 +16,12 @@ from trust.service.service import Service
 from trust.service.settings import load_settings
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def rules() -> UnsetType:
+    """The town begins with the first rules."""
+    return UNSET
 
 
 async def say(running: Running, holder: str, number: int = 2, key: str = "") -> None:
