@@ -40,6 +40,7 @@ from tests.kit.towns.running import (
 )
 from tests.kit.towns.toy_town import HOLDERS, MOBILITY, ORIGIN, policy
 from tests.kit.waiting import eventually, nothing_for
+from trust.client.wire import Granted
 from trust.service.acts.ask import ask
 from trust.service.acts.grant import grant
 from trust.service.database import tables as t
@@ -52,6 +53,12 @@ pytestmark = pytest.mark.anyio
 def charge_of(asked: dict[str, Any]) -> int:
     parsed = decode_query(canonical.encode(asked))
     return price(make_plan(parsed, MOBILITY), parsed.spend, MOBILITY.budget).charge
+
+
+async def hand_to(store: Store, running: Running, body: bytes) -> Granted:
+    """Hand consents to one of several stores of one ledger."""
+    service = running.service
+    return await grant(store, service.workers, body, None, service.operator, service.operator_signer)
 
 
 async def offer(running: Running, token: str) -> OfferAnswer:
@@ -202,7 +209,7 @@ async def test_two_processes_on_one_database_append_one_gapless_log(running: Run
 
         async def hand_in(number: int) -> list[int]:
             body = canonical.encode({"bundles": [residents[number].consent()]})
-            return await grant(first if number % 2 else second, running.service.workers, body, None)
+            return (await hand_to(first if number % 2 else second, running, body)).indices
 
         async def put(number: int) -> int:
             token = question(running.town, query(), fresh=True)
@@ -214,9 +221,9 @@ async def test_two_processes_on_one_database_append_one_gapless_log(running: Run
         )
         indices = [*(index for each in granted for index in each), *asked]
         assert sorted(indices) == list(range(before, before + 32))
-        (last,) = await grant(
-            first, running.service.workers, canonical.encode({"bundles": [residents[0].consent()]}), None
-        )
+        late = Resident()
+        await running.enrol(late)
+        (last,) = (await hand_to(first, running, canonical.encode({"bundles": [late.consent()]}))).indices
         assert last == before + 32
         await running.settle()
         state, entries = replay_log(running.town)
@@ -239,7 +246,7 @@ async def test_a_consent_used_at_one_process_is_replayed_at_the_other(running: R
     try:
         await running.done("/v1/grants", body)
         with pytest.raises(Exception, match="used before"):
-            await grant(second, running.service.workers, body, None)
+            await hand_to(second, running, body)
     finally:
         await second.stop()
         await databases.close()
