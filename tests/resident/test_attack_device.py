@@ -85,7 +85,7 @@ class Service:
 class FirstTime(Service):
     """Answers a device that has given no consent before."""
 
-    def my_consents(self, seed: bytes) -> list[MyConsent]:
+    def my_consents(self, seed: bytes) -> list[MyConsent]:  # noqa: ARG002 - as the client has it
         """One's own consents."""
         return []
 
