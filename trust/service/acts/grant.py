@@ -179,7 +179,6 @@ def _decide(
     state, today = transaction.state, transaction.state.day(transaction.at)
     if replaced and len(checked) != 1:
         raise ConsentMismatch("A consent that replaces others is handed in alone, with their revocations.")
-    seen: set[Theirs] = set()
     for each in checked:
         try:  # the policy may have changed since the consent was read
             current_policy(state, each.policy, each.version, each.policy_sha256)
@@ -190,10 +189,6 @@ def _decide(
         if each.until < today:
             raise PolicyNotCurrent("The consent's last day is past.")
         one = (gathered.residents[each.key], each.policy)
-        if one in seen:
-            raise ConsentStands("The request has two consents of one resident to one policy; one would end the other.")
-        seen.add(one)
-        _check_replacing(each, [every.request.grant for every in replaced], gathered.standing.get(one, []), state.rules)
         is_silent = state.rules >= REPLACING and not each.is_dated
         replaces = UNSET if each.replaces is None else each.replaces
         check_age(UNSET if is_silent else each.shown_at, transaction.at, gathered.last_ends.get(one), replaces)
@@ -202,6 +197,13 @@ def _decide(
                 "The ledger goes by rules number 1, under which holders cannot read when a notice was shown; leave that "
                 "out of the sub-grants."
             )
+    revoked, seen = [each.request.grant for each in replaced], set[Theirs]()
+    for each in checked:
+        one = (gathered.residents[each.key], each.policy)
+        if one in seen:
+            raise ConsentStands("The request has two consents of one resident to one policy; one would end the other.")
+        seen.add(one)
+        _check_replacing(each, revoked, gathered.standing.get(one, []), state.rules)
 
 
 def _check_replacing(each: CheckedConsent, revoked: list[int], standing: list[int], rules: int) -> None:
