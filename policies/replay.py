@@ -214,7 +214,6 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
                 _rules(state, index, entry)
             case e.Grant():
                 _grant(state, index, entry, replaceable, seen)
-                replaceable = {}
             case e.Revoke():
                 replaceable = _revoke(state, entry, replaceable)
             case e.Erase():
