@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from msgspec import UNSET, structs
+from msgspec import UNSET, UnsetType, structs
 
 from ledger import entries as e
 from ledger.errors import ConsentMismatch, ConsentStale, ProofInvalid
@@ -222,11 +222,11 @@ def test_a_set_kept_between_questions_follows_a_chain_into_another_chunk() -> No
     ],
 )
 def test_a_consent_is_as_old_as_its_notice_and_younger_than_the_last_end(
-    shown: int, last: LastEnd | None, replaces: int, is_good: bool
+    shown: int | UnsetType, last: LastEnd | None, replaces: int | UnsetType, is_good: bool
 ) -> None:
     now = 1_790_000_000
     last = None if last is None else structs.replace(last, at=now + last.at)
-    when = now + shown if shown is not UNSET else UNSET
+    when = UNSET if isinstance(shown, UnsetType) else now + shown
     if is_good:
         check_age(when, now, last, replaces)
     else:

@@ -24,6 +24,7 @@ from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.tree import decode_query
 from queries.rounds.messages import LeavesAnswer, OfferAnswer
+from tests.kit.towns.folk import Folk
 from tests.kit.towns.running import (
     Clock,
     MakeTown,
@@ -38,7 +39,7 @@ from tests.kit.towns.running import (
     replay_log,
     run,
 )
-from tests.kit.towns.toy_town import HOLDERS, MOBILITY, ORIGIN, policy
+from tests.kit.towns.toy_town import HEALTH, HOLDERS, MOBILITY, ORIGIN, policy
 from tests.kit.waiting import eventually, nothing_for
 from trust.client.wire import Granted
 from trust.service.acts.ask import ask
@@ -69,7 +70,7 @@ async def offer(running: Running, token: str) -> OfferAnswer:
 
 
 async def test_a_request_with_the_same_key_again_gets_the_same_indices_and_changes_nothing(running: Running) -> None:
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
     bundles = [resident.consent() for _ in range(3)]
     indices = await running.grant(*bundles, key="the same key")
@@ -160,7 +161,7 @@ async def test_a_question_answered_from_before_and_sent_again_is_never_charged(r
 
 
 async def test_grants_handed_in_at_once_get_distinct_indices_and_every_receipt_verifies(running: Running) -> None:
-    residents = [Resident() for _ in range(32)]
+    residents = [Folk(2) for _ in range(32)]
     await running.enrol(*residents)
     before = running.service.store.size
     found = await asyncio.gather(*(running.grant(each.consent(), each.consent()) for each in residents))
@@ -401,7 +402,7 @@ async def test_a_preview_names_the_price_that_is_charged_and_what_is_left(runnin
 
 
 async def test_a_service_whose_clock_fell_an_hour_behind_takes_nothing_until_it_is_set(running: Running) -> None:
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
     (before,) = await running.grant(resident.consent())
     running.clock.offset = -3_600
@@ -423,7 +424,7 @@ async def test_a_service_whose_clock_ran_an_hour_ahead_publishes_nothing_that_re
     clock, true = Clock(), Clock()
     async with run(town, clock, true) as running:
         await running.found()
-        resident = Resident()
+        resident = Folk()
         await running.enrol(resident)
         await running.settle()
         published = running.service.sequencer.size
@@ -441,25 +442,25 @@ async def test_a_service_whose_clock_ran_an_hour_ahead_publishes_nothing_that_re
         clock.offset = true.offset = 3_590
         await running.settle()
         assert running.service.sequencer.size == admit + 1
-        await running.grant(resident.consent())
+        await running.grant(resident.consent(now=clock()))
         replay_log(town, clock=true)
 
 
 async def test_consents_and_questions_are_refused_once_the_policy_has_ended(running: Running) -> None:
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
     short = policy("short", ["market"], ["planner"], ["market"], until=["2030-03-31"])
     await running.done("/v1/policies", running.town.approved("policy", short))
     await running.grant(resident.consent(short, until="2030-03-31"))
     running.clock.offset = 1_901_150_000 - int(time.time())  # 2030-03-31 in Japan, its last morning
-    await running.grant(resident.consent(short, until="2030-03-31"))
+    await running.grant(resident.consent(short, until="2030-03-31", now=running.clock()))
     token = question(running.town, query(policy="short"), now=running.clock())
     assert (await offer(running, token)).in_force == 2
     running.clock.offset += 86_400
     async with running.unchanged():
-        late = {"bundles": [resident.consent(short, until="2030-03-31")]}
+        late = {"bundles": [resident.consent(short, until="2030-03-31", now=running.clock())]}
         refused(await running.post("/v1/grants", late), "policy-not-current", "past")
-        still = {"bundles": [resident.consent(until="2030-03-31")]}
+        still = {"bundles": [resident.consent(until="2030-03-31", now=running.clock())]}
         refused(await running.post("/v1/grants", still), "policy-not-current", "past")
         token = question(running.town, query(policy="short"), now=running.clock())
         refused(await running.post("/v1/questions/preview", token), "policy-not-current", "ended")
@@ -478,7 +479,7 @@ async def test_a_grant_of_an_old_version_counts_no_more_and_can_still_be_revoked
     async with running.unchanged():
         refused(await running.post("/v1/grants", {"bundles": [resident.consent()]}), "policy-not-current")
     await running.done("/v1/revocations", resident.revocation(bundle, index))
-    await running.grant(resident.consent(renewed))
+    await running.grant(resident.consent(renewed, now=running.clock() + 1))
     assert (await offer(running, question(running.town, query(version=2)))).in_force == 1
 
 
@@ -508,7 +509,7 @@ async def test_a_resident_sees_their_own_consents_and_how_they_ended(running: Ru
     aoi, ren = Resident(), Resident()
     await running.enrol(aoi, ren)
     bundle = aoi.consent()
-    (first,), (second,), _ = [await running.grant(each) for each in (bundle, aoi.consent(), ren.consent())]
+    (first,), (second,), _ = [await running.grant(each) for each in (bundle, aoi.consent(HEALTH), ren.consent())]
     ended = (await running.done("/v1/revocations", aoi.revocation(bundle, first)))["index"]
     found = await running.done("/v1/residents/consents", jws.sign(aoi.mine(), aoi.key))
     assert [(each["index"], each["ended_by"]) for each in found] == [(first, ended), (second, None)]
