@@ -112,7 +112,7 @@ async def test_of_many_at_once_each_replaces_one_or_nothing_happens(running: Run
     for answer in answers:
         if not answer.is_success:
             assert answer.status_code == 409
-            assert answer.json()["code"] in {"consent-stands", "already-ended"}
+            assert answer.json()["code"] in {"consent-stands", "already-ended", "consent-stale"}
     assert in_force(running) == won
     await running.settle()
     state, _ = replay_log(running.town)

@@ -597,7 +597,7 @@ async def test_an_act_that_is_refused_after_it_appended_leaves_nothing(running: 
                 left=0,
             )
         )
-        transaction.append(e.Erase(at=0, index=10**6, reason="requested"))  # ProofInvalid
+        transaction.append(e.Revoke(at=0, grant=10**6, reason="withdrawn", commitment="00" * 32))  # ProofInvalid
 
     before = await running.snapshot()
     with pytest.raises(Exception):  # noqa: B017 - which one does not matter: it may not be half done

@@ -159,11 +159,12 @@ async def test_a_resident_pages_through_every_question_with_its_proof(
 
 
 async def test_an_answer_about_another_question_is_refused(running: Running) -> None:
-    sha256 = await a_history(running, 4, 30)
+    await a_history(running, 4, 30)
     _, entries = replay_log(running.town, clock=running.clock)
     place, admit = next((i, entry) for i, entry in enumerate(entries) if isinstance(entry, e.Admit))
     index = next(i for i, entry in enumerate(entries) if isinstance(entry, e.Grant))
     assert index < place
+    sha256 = admit.policy_sha256
     right = await get(running, f"/v1/log/in-force/{sha256}/{place}/{index}", InForceAt)
     log = running.service.store.state.log
     check_use(right, admit, place, log=log, index=index)
