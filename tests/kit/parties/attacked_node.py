@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
+from msgspec import UnsetType, structs
 
 from ledger import entries as e
 from ledger import jws
@@ -44,6 +44,7 @@ class AttackedNode:
     folder: Path
     policy: Policy = field(default_factory=scarce)
     data_cap: int = 10**12
+    rules: int | UnsetType = NEWEST_RULES
     offset: int = 0
     """What the node's clock is off from the log's last time."""
 
@@ -52,7 +53,7 @@ class AttackedNode:
         self.leaves: dict[int, HeldLeaf] = {}
         self.refuses_leaves = False
         self.deaf = False
-        self.builder.found(self.policy, operator=True, rules=NEWEST_RULES)
+        self.builder.found(self.policy, operator=True, rules=self.rules)
         self.seeds: list[bytes] = []
         self.open()
 
