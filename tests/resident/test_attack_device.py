@@ -17,6 +17,7 @@ from policies.rules import NEWEST_RULES
 from tests.kit.towns.toy_town import ORIGIN, scarce
 from trust.client.wire import MyConsent, Revoked
 from trust.resident import device as resident_device
+from trust.resident import giving as resident_giving
 
 SEED = b"s" * 32
 POLICY = scarce()
@@ -92,7 +93,7 @@ class FirstTime(Service):
 
 def grant(service: Any) -> int:
     chosen: dict[str, Any] = {"holders": ["clinic"], "until": POLICY.until[0], "yearly_cap": POLICY.yearly_caps[0]}
-    return resident_device.grant(service, SEED, POLICY, language="ja", shown_at=1, **chosen).index
+    return resident_giving.grant(service, SEED, POLICY, language="ja", shown_at=1, **chosen).index
 
 
 def test_a_device_takes_the_entry_that_it_signed() -> None:

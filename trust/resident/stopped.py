@@ -6,8 +6,6 @@ says so, and no open question could still count the consent there. Not checked: 
 holder lies between the one named and the size of its statement. An auditor sees that.
 """
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
 from ledger import canonical
@@ -20,7 +18,6 @@ from policies.governance import check_quorum
 from queries.answers.uses import HolderStopped, Stopped, check_caught_up
 from trust.client import paths
 from trust.client.service import ServiceClient
-from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
 
 _OF_HOLDERS = tuple(b'"kind":"%b"' % kind for kind in (b"member", b"admit", b"release", b"refund"))
@@ -44,10 +41,6 @@ class StoppedAt(Struct, frozen=True, kw_only=True):
     at: int
     holders: list[HolderAt]
     stopped_at: int | None
-    policy: str
-    """The policy that was agreed to; whoever has another consent to it in force is still counted."""
-    is_replaced: bool
-    """Whether the entry says that another consent took this one's place."""
     receipt: bytes
     """The receipt of the entry (C2SP tlog-proof); its ``extra`` is the service's answer with the holders'
     signatures."""
@@ -99,15 +92,8 @@ def check_stopped(client: ServiceClient, follower: LogFollower, index: int, gran
         at=answer.at,
         holders=[holder for holder, _ in checked],
         stopped_at=answer.stopped_at,
-        policy=granted.policy,
-        is_replaced=isinstance(proven.entry, e.Revoke) and proven.entry.reason == "replaced",
         receipt=grown.format(),
     )
-
-
-def still_in_force(found: StoppedAt, mine: Sequence[MyConsent]) -> list[int]:
-    """Return one's other consents to the policy that are in force: while there are any, nothing is final."""
-    return sorted(each.index for each in mine if each.policy == found.policy and each.ended_by is None)
 
 
 def _check_holder(

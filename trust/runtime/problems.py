@@ -39,8 +39,8 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.RateLimited: Kind(429, 25, "Too many requests"),
     errors.Unavailable: Kind(503, 26, "Not available now"),
     errors.UpgradeNeeded: Kind(503, 27, "A newer Musubi is needed"),
-    errors.ConsentStands: Kind(409, 28, "Another consent is in force"),
-    errors.ConsentStale: Kind(409, 29, "Consent too old"),
+    errors.ConsentStands: Kind(409, 29, "Another consent is in force"),
+    errors.ConsentStale: Kind(409, 30, "Consent too old"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"

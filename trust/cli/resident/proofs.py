@@ -13,13 +13,13 @@ from rich.table import Table
 from ledger.errors import MusubiError, NotFound, ProofInvalid
 from policies.languages import SOURCE_LANGUAGE
 from trust.cli.options import JsonOption
-from trust.cli.resident.consents import Device, listed
+from trust.cli.resident.consents import Device
 from trust.cli.tables import console, nano
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.files.durable import write_whole
 from trust.log.follower import LogFollower
-from trust.resident.stopped import HolderAt, StoppedAt, check_stopped, still_in_force
+from trust.resident.stopped import HolderAt, StoppedAt, check_stopped
 from trust.resident.uses import BAD_PROOFS, Use, check_as_of, find_uses
 
 
@@ -168,10 +168,8 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
     Example:  musubi resident --place .town/momijidai/residents/42 stopped 1234
     """
     with device.client() as client, device.follower() as follower:
-        mine = client.my_consents(device.seed)
-        end, grant = _end_of(mine, index)
+        end, grant = _end_of(client.my_consents(device.seed), index)
         found = check_stopped(client, follower, end, grant)
-    left = still_in_force(found, mine)
     if save is not None:
         write_whole(save, found.receipt)
     if as_json:
@@ -179,7 +177,7 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
             {"holder": each.holder, "stopped_at": each.stopped_at, "heard": each.heard} for each in found.holders
         ]
         said = {"index": found.index, "grant": found.grant, "at": found.at, "stopped_at": found.stopped_at}
-        click.echo(msgspec.json.encode({**said, "holders": holders, "in_force": left}).decode())
+        click.echo(msgspec.json.encode({**said, "holders": holders}).decode())
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("holder", "stopped"):
@@ -188,7 +186,7 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
         table.add_row(holder.title.get(SOURCE_LANGUAGE, holder.holder), _state(device, holder, found.at))
     console.print(f"Your consent {found.grant} ended at {found.index}, on {device.moment(found.at)}.")
     console.print(table)
-    console.print(_summary(device, found, left), soft_wrap=True)
+    console.print(_summary(device, found), soft_wrap=True)
     if save is not None:
         console.print(f"The receipt with all signatures is in {save}.", soft_wrap=True)
 
@@ -212,14 +210,8 @@ def _state(device: Device, holder: HolderAt, ended: int) -> str:
     return f"has not confirmed yet, last heard {heard}"
 
 
-def _summary(device: Device, found: StoppedAt, left: list[int]) -> str:
-    """Say in one line where the end of a consent has come to, and whether that is all that counts one."""
-    if left:
-        other = "Another took its place" if found.is_replaced else "You are still counted"
-        return (
-            f"{other}: your consent to '{found.policy}' at {listed(left)} is in force. To stop all of it: "
-            f"{device.words} stop {found.policy}"
-        )
+def _summary(device: Device, found: StoppedAt) -> str:
+    """Say in one line where the end of a consent has come to."""
     if found.stopped_at is not None:
         return f"Stopped at every holder at {device.moment(found.stopped_at)}. That is final. Signatures checked."
     lagging = [each.holder for each in found.holders if each.stopped_at is None and not each.has_left]
@@ -238,8 +230,7 @@ def _state_of(device: Device, client: ServiceClient, follower: LogFollower, cons
         return f"ended at {consent.ended_by}; the proof that it stopped is wrong: {error.message}"
     except MusubiError:
         return f"ended at {consent.ended_by}; whether it stopped everywhere cannot be asked now"
-    how = "replaced" if found.is_replaced else "ended"
     if found.stopped_at is not None:
-        return f"{how} at {consent.ended_by}; stopped everywhere since {device.moment(found.stopped_at)}"
+        return f"ended at {consent.ended_by}; stopped everywhere since {device.moment(found.stopped_at)}"
     lagging = [each.holder for each in found.holders if each.stopped_at is None and not each.has_left]
-    return f"{how} at {consent.ended_by}; not confirmed yet by {', '.join(lagging)}"
+    return f"ended at {consent.ended_by}; not confirmed yet by {', '.join(lagging)}"

@@ -1,4 +1,4 @@
-"""``resident grant`` and ``resident stop``: agreeing to a policy after reading its notice, and taking all of it back.
+"""``resident grant``: agreeing to a policy after reading its notice.
 
 What a consent covers is chosen by whoever gives it: nothing that is left out is taken for the widest there is. On a
 terminal the command lists the choices and asks; elsewhere it says which ones are missing, and signs nothing.
@@ -17,8 +17,8 @@ from policies.policy_document import Policy
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device, listed
 from trust.cli.tables import console, nano
-from trust.resident.device import check_choices, current, revoke_policy, standing
-from trust.resident.device import grant as sign_grant
+from trust.resident.giving import check_choices, current, standing
+from trust.resident.giving import grant as sign_grant
 from trust.runtime.clock import system_clock
 
 
@@ -169,26 +169,3 @@ def _ask_choice(question: str, choices: list[str]) -> str:
     """Ask for one of some choices, which begin with the narrowest; that one is proposed."""
     answer: str = click.prompt(question, type=click.Choice(choices), default=choices[0], err=True)
     return answer
-
-
-@click.command()
-@click.argument("policy")
-@JsonOption
-@click.pass_obj
-def stop(device: Device, policy: str, *, as_json: bool) -> None:
-    """Take back everything that you agreed to of a policy, of every version.
-
-    \b
-    Example:  musubi resident --place .town/momijidai/residents/42 stop food_loss
-    """
-    with device.client() as client:
-        ended = revoke_policy(client, device.seed, policy, device.promises.keep)
-    if as_json:
-        said = [{"grant": grant, "index": each.revoked.index, "doubt": each.doubt} for grant, each in ended]
-        click.echo(json.dumps(said))
-        return
-    for grant_index, each in ended:
-        console.print(f"Your consent {grant_index} has ended, by the ledger's entry {each.revoked.index}.")
-        if each.doubt:
-            console.print(f"[red]The service's promise is not in order:[/] {each.doubt} Tell the town's stewards.")
-    console.print(f"Nothing of yours is in force under '{policy}' any more. Receipts checked.")
