@@ -14,7 +14,7 @@ import hashlib
 from collections import OrderedDict
 from typing import Protocol
 
-from msgspec import Struct, UnsetType, field
+from msgspec import Struct, field
 
 from ledger import entries as e
 from ledger.canonical import encode
@@ -22,6 +22,7 @@ from ledger.errors import MusubiError, ProofInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from policies import budgets
 from policies.admit_expiry import expires_at
+from policies.consents.replacing import Replaceable, chain_first
 from policies.governance import check_quorum
 from policies.in_force.chunk_tree import Chunks
 from policies.in_force.sets import InForce
@@ -102,9 +103,8 @@ class State(Struct, kw_only=True):
     accounts: budgets.Accounts = field(default_factory=dict)
     in_force: dict[str, InForce] = field(default_factory=dict)
     """Grants not ended, by document hash."""
-    replaceable: dict[int, str] = field(default_factory=dict)
-    """The grants (and their document hashes) that the ``revoke`` entries right before the next one have ended for a
-    grant to take their place."""
+    replaceable: Replaceable = field(default_factory=dict)
+    """What the ``revoke`` entries right before the next one have ended for a grant to take their place."""
     rounds: dict[int, OpenRound] = field(default_factory=dict)
     questions: OrderedDict[str, int] = field(default_factory=OrderedDict)
     """Hashes of signed questions admitted of late, with their ``at``, oldest first: none may be admitted twice."""
@@ -121,10 +121,6 @@ class State(Struct, kw_only=True):
         if self.genesis is None:
             raise ProofInvalid("The ledger is empty: it has no genesis entry yet.")
         return self.genesis
-
-    def rules_at(self, index: int) -> int:
-        """Return the rules by which the entry at ``index``, which has been applied, was judged."""
-        return next((number for since, number in reversed(self.rules_since) if since < index), FIRST_RULES)
 
     def day(self, at: int) -> str:
         """Return the date of a moment in the town's time zone."""
@@ -318,33 +314,15 @@ def current_policy(state: State, policy_id: str, version: int, policy_sha256: st
     return record
 
 
-def _grant(state: State, index: int, entry: e.Grant, replaceable: dict[int, str], seen: SeenConsents) -> None:
+def _grant(state: State, index: int, entry: e.Grant, replaceable: Replaceable, seen: SeenConsents) -> None:
     policy = current_policy(state, entry.policy, entry.version, entry.policy_sha256).document
     if entry.until not in policy.until or entry.yearly_cap not in policy.yearly_caps:
         raise ProofInvalid("its until or cap is not one of the policy's.")
     if entry.until < state.day(entry.at):
         raise ProofInvalid("its until is past.")
-    first = _chain_first(state, entry, replaceable)
+    first = chain_first(entry, replaceable, state.rules)
     if seen.add(entry.consent, index):  # a consent used before is void for ever: it stands here, and never counts
         state.in_force[entry.policy_sha256].add(index, entry, first)
-
-
-def _chain_first(state: State, entry: e.Grant, replaceable: dict[int, str]) -> int | None:
-    """Return where the chain of a replacing grant begins; None where it replaces none.
-
-    A grant is replaced once at most, because what can be replaced must have ended right before. So a chain has no
-    branches and no circles.
-    """
-    if isinstance(entry.replaces, UnsetType):
-        return None
-    if state.rules < REPLACING:
-        raise ProofInvalid("it replaces another, which these rules do not know.")
-    sha256 = replaceable.get(entry.replaces)
-    if sha256 is None:
-        raise ProofInvalid("it replaces a grant that was not ended for it right before.")
-    if state.versions[sha256].document.id != entry.policy:
-        raise ProofInvalid("it replaces a grant of another policy.")
-    return state.in_force[sha256].chains.first(entry.replaces)
 
 
 def grant_in_force(state: State, index: int) -> str | None:
@@ -352,7 +330,7 @@ def grant_in_force(state: State, index: int) -> str | None:
     return next((sha256 for sha256, in_force in state.in_force.items() if in_force.holds(index)), None)
 
 
-def _revoke(state: State, entry: e.Revoke, replaceable: dict[int, str]) -> dict[int, str]:
+def _revoke(state: State, entry: e.Revoke, replaceable: Replaceable) -> Replaceable:
     """End a grant; return which grants the next entry may replace."""
     if entry.reason == "replaced" and state.rules < REPLACING:
         raise ProofInvalid("its reason is one that these rules do not know.")
@@ -362,7 +340,7 @@ def _revoke(state: State, entry: e.Revoke, replaceable: dict[int, str]) -> dict[
     state.in_force[sha256].end(entry.grant)
     if entry.reason != "replaced":
         return {}
-    replaceable[entry.grant] = sha256
+    replaceable[entry.grant] = state.versions[sha256].document.id, state.in_force[sha256].chains.first(entry.grant)
     return replaceable
 
 

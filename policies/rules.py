@@ -22,6 +22,7 @@ number  what is judged otherwise than before
 ======  ================================================================================================================
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -65,6 +66,11 @@ class _Ahead(Struct, frozen=True, kw_only=True):
 def rules_at_first(genesis: Genesis) -> int:
     """Return the rules that a ledger begins with."""
     return FIRST_RULES if isinstance(genesis.rules, UnsetType) else genesis.rules
+
+
+def rules_at(rules_since: Sequence[tuple[int, int]], index: int) -> int:
+    """Return the rules by which the entry at ``index`` is judged; ``rules_since`` is ``State.rules_since``."""
+    return next((number for since, number in reversed(rules_since) if since < index), FIRST_RULES)
 
 
 def check_readable(data: bytes, genesis: Genesis | None) -> None:

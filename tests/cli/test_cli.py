@@ -530,7 +530,7 @@ def test_nothing_is_agreed_to_that_was_not_said_where_nobody_can_be_asked(town: 
     whole = ["--holder", "west", *WIDE]
     for left_out in ("--holder", "--until", "--cap"):
         place = whole.index(left_out)
-        code, out, err = run_here(*resident(town, 8, "grant", "everyone", *whole[:place], *whole[place + 2 :]))
+        code, _, err = run_here(*resident(town, 8, "grant", "everyone", *whole[:place], *whole[place + 2 :]))
         assert code == 2
         assert f"Say what you agree to: {left_out} (" in err.replace("\n", " ")
     code, _, err = run_here(*resident(town, 8, "grant", "everyone", *whole[:-1]))

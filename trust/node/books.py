@@ -27,7 +27,7 @@ consent is gone.
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -35,7 +35,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ledger.errors import BudgetExceeded, RoundClosed
-from policies.consents.age import LastEnd
+from trust.node.aged_leaves import AGED_LEAVES_SCHEMA, AgedLeaves
 from trust.runtime.clock import Clock, system_clock
 
 RoundState = Literal["countersigned", "sending", "sent", "no-share"]
@@ -47,8 +47,6 @@ CREATE TABLE IF NOT EXISTS leaves (
     place INTEGER PRIMARY KEY, policy BLOB NOT NULL, key BLOB, leaf BLOB NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS leaves_by_policy ON leaves (policy, place);
 CREATE INDEX IF NOT EXISTS leaves_by_key ON leaves (key);
-CREATE TABLE IF NOT EXISTS void (place INTEGER PRIMARY KEY, code TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS ends (place INTEGER PRIMARY KEY, entry INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS links (slot INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, customer TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE IF NOT EXISTS replaced (key_sha256 BLOB PRIMARY KEY, slot INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erased (
@@ -100,7 +98,7 @@ class ErasedConsent(Struct, frozen=True, kw_only=True):
     entry_sha256: str
 
 
-class Books:
+class Books(AgedLeaves):
     """The file, opened by one process. Methods that write return when the write is durable.
 
     Opening notices whether the file was restored from a backup, and writes down when by ``clock``.
@@ -113,7 +111,7 @@ class Books:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + AGED_LEAVES_SCHEMA)
         self._path = path
         found = _identity(path, _mark_of(path))
         if not _mark_of(path):  # else the books would know a file without a mark, as any copy is: inodes are used again
@@ -203,28 +201,6 @@ class Books:
         )
         if self._db.total_changes != before:
             self._changed()
-
-    def make_void(self, place: int, code: str) -> None:
-        """Note that the consent behind a leaf that is held counts for nothing, and by which error's code."""
-        self._db.execute("INSERT OR IGNORE INTO void VALUES (?, ?)", (place, code))
-        self._changed()
-
-    def note_end(self, place: int, entry: int, at: int) -> None:
-        """Note which entry ended a grant, and when (UTC seconds); a grant ends once."""
-        self._db.execute("INSERT OR IGNORE INTO ends VALUES (?, ?, ?)", (place, entry, at))
-
-    def last_end(self, key: str, policies: Sequence[str], before: int) -> LastEnd | None:
-        """Return the end of the key's grant to a policy (of these versions' hashes) that ended last before an entry.
-
-        Of erased consents nothing is known any more.
-        """
-        row = self._db.execute(
-            "SELECT ends.place, ends.at FROM leaves JOIN ends ON ends.place = leaves.place"
-            f" WHERE leaves.key = ? AND leaves.policy IN ({', '.join('?' * len(policies))}) AND ends.entry < ?"
-            " ORDER BY ends.entry DESC LIMIT 1",
-            (bytes.fromhex(key), *map(bytes.fromhex, policies), before),
-        ).fetchone()
-        return None if row is None else LastEnd(grant=row[0], at=row[1])
 
     def held(self, first: int, last: int) -> set[int]:
         """Return the indices in a range for which a leaf is held."""

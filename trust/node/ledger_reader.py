@@ -33,7 +33,7 @@ from policies.consents.age import check_age
 from policies.consents.consent import SubGrant, check_own_leaf, check_sub_grant
 from policies.in_force.chunk_tree import CHUNK_BITS, Chunks
 from policies.replay import State, entry_sha256
-from policies.rules import REPLACING
+from policies.rules import REPLACING, rules_at
 from queries.question.plan import Plan
 from queries.replay import apply, decode_next
 from queries.rounds.admission import plan_of
@@ -227,7 +227,7 @@ class LedgerReader:
             return False
         try:
             sub_grant = check_sub_grant(held.leaf, grant, policy, self.state.log, self._holder)
-            if sub_grant is not None and self.state.rules_at(held.index) >= REPLACING:
+            if sub_grant is not None and rules_at(self.state.rules_since, held.index) >= REPLACING:
                 self._check_age(held.index, grant, sub_grant)
         except MusubiError as error:
             void = error.code
