@@ -540,14 +540,10 @@ def test_nothing_is_agreed_to_that_was_not_said_where_nobody_can_be_asked(town: 
 
 @pytest.mark.slow
 def test_on_a_terminal_the_notice_is_shown_and_each_choice_is_asked_for(town: TownOfTwo) -> None:
-    notice = town.client.policies()["everyone"].notice["en"]
+    policy = town.client.policies()["everyone"]
     words = [*resident(town, 8, "grant", "everyone", "--language", "en")]
     said = at_a_terminal(words, ["nobody", "west", "2028-03-31", "", "n"])
-    assert said.replace("\r\n", " ").startswith(town.client.policies()["everyone"].title["en"])
-    assert (
-        notice.split()[:5]
-        == said.replace("\r\n", " ").removeprefix(town.client.policies()["everyone"].title["en"]).split()[:5]
-    )
+    assert said.index(policy.title["en"]) < said.index(policy.notice["en"]) < said.index("Holders: east, west")
     assert "Choose one or more of: east, west." in said.replace("\r\n", " ")
     assert "nothing was signed" in said
     entries = size(town)

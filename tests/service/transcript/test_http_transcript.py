@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 
 import pytest
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from ledger import canonical, jws
 from ledger.entries import RulesBody
@@ -52,7 +52,7 @@ NEVER_REFUSED = {
 
 
 async def test_every_route_answers_and_refuses_as_the_committed_transcript_says(tmp_path: Path) -> None:
-    town = lay_out(tmp_path / "town")
+    town = lay_out(tmp_path / "town", rules=UNSET)
     next_key = new_key(town.service / "keys" / "log-2.key")
     next_keys = LogKeys(VerifierKey.ed25519(ORIGIN, bytes(next_key.verify_key)))
     change_trusted_keys(town.witness, add=[next_keys.key], remove=[])
@@ -90,13 +90,13 @@ def new_resident(transcript: Transcript, name: str, subject: str = "") -> Reside
 async def tell(town: Town, running: Running, transcript: Transcript, next_keys: LogKeys) -> None:
     """Drive every route, in the order in which a town would come to it."""
     await stewards(town, running, transcript)
+    await rules(town, transcript)
     await residents(town, running, transcript)
     admit = await partners(town, transcript)
     refunded = await nodes(town, running, transcript, admit)
     await answers(town, transcript, admit, refunded)
     await ends(town, running, transcript)
     await the_log(town, running, transcript, next_keys)
-    await rules(town, transcript)
     await everybody(transcript)
 
 
@@ -138,6 +138,13 @@ async def residents(town: Town, running: Running, transcript: Transcript) -> Non
         "The same key with another body.", "POST", "/v1/grants", {"bundles": [aki.consent()]}, **how
     )
     await transcript.refusal("Bo is not enrolled.", "POST", "/v1/grants", {"bundles": [bo.consent()]})
+    await transcript.refusal("Aki has one in force.", "POST", "/v1/grants", {"bundles": [aki.consent()]})
+    stale = {"bundles": [aki.consent(HEALTH, now=running.clock() - 27 * 3_600)]}
+    await transcript.refusal("The notice was shown yesterday.", "POST", "/v1/grants", stale)
+    less = aki.consent(holders=["bus_co"], yearly_cap=MOBILITY.yearly_caps[0], replaces=index)
+    body = {"bundles": [less], "revocations": [aki.revocation(bundle, index, holders=["bus_co"])]}
+    replaced = await transcript.taken_in("Aki agrees to less: it takes the first one's place.", "POST", "/v1/grants", body)
+    bundle, (index,) = less, replaced.json()["indices"]
     path = "/v1/residents/consents"
     await transcript.taken_in("Aki looks at what Aki agreed to.", "POST", path, jws.sign(aki.mine(), aki.key))
     replayed = aki.mine()
