@@ -95,6 +95,7 @@ def sign_all(layout: Layout, client: ServiceClient) -> tuple[list[bytes], list[b
             shares={row.policy: row.share for row in town.consents},
             seed=town.seed,
             now=now,
+            rules=client.rules(),
             today=time.strftime("%Y-%m-%d", time.gmtime(now)),
         )
         for first in range(0, len(people), 250)

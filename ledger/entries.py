@@ -65,7 +65,7 @@ RulesNumber = Annotated[int, Meta(ge=1, le=10_000)]
 """By which rules an entry is judged (``policies.rules``); 1 are those of a ledger that names none."""
 
 Role = Literal["holder", "partner", "identity", "operator"]
-RevokeReason = Literal["withdrawn", "lost-device"]
+RevokeReason = Literal["withdrawn", "lost-device", "replaced"]
 EraseReason = Literal["requested", "retention", "authority"]
 RefuseRule = Literal["budget-exceeded", "query-invalid", "not-permitted", "policy-not-current"]
 
@@ -165,7 +165,11 @@ class Rules(Entry, frozen=True, kw_only=True, tag="rules"):
 
 
 class Grant(Entry, frozen=True, kw_only=True, tag="grant"):
-    """A consent came into force. Nothing in it is personal, and nothing links it to the same resident's others."""
+    """A consent came into force. Nothing in it is personal.
+
+    Nothing links it to the same resident's others but ``replaces``, within one policy: the grant whose place it takes,
+    which a ``revoke`` with the reason ``replaced`` has ended right before it.
+    """
 
     consent: Hex32
     policy: Alias
@@ -174,6 +178,7 @@ class Grant(Entry, frozen=True, kw_only=True, tag="grant"):
     until: Day
     yearly_cap: NanoRho = field(name="cap")
     commitment: Hex32
+    replaces: Index | UnsetType = UNSET
 
 
 class Revoke(Entry, frozen=True, kw_only=True, tag="revoke"):

@@ -12,6 +12,8 @@
     ├── AlreadyEnded         the grant was revoked or erased before
     ├── PolicyNotCurrent     an unknown, old or expired policy version
     ├── ConsentMismatch      parts of one consent do not say the same
+    ├── ConsentStands        another consent to that policy is in force, and the new one does not replace it
+    ├── ConsentStale         a consent whose notice was shown too long ago, or before the last one ended
     ├── QueryInvalid         the question does not fit the policy
     ├── BudgetExceeded       the charge would pass an account's cap: what was asked, what was left
     ├── RoundClosed          a step of a query's round that is past or was never opened
@@ -93,6 +95,21 @@ class ConsentMismatch(MusubiError):
     """Parts of one consent do not say the same."""
 
     code = "consent-mismatch"
+
+
+class ConsentStands(MusubiError):
+    """Another consent to that policy is in force, and the new one does not replace it.
+
+    ``in_force`` lists the ledger indices of what is to end, the one to be named in ``replaces`` last.
+    """
+
+    code = "consent-stands"
+
+
+class ConsentStale(MusubiError):
+    """A consent whose notice was shown too long ago, or before the last one ended."""
+
+    code = "consent-stale"
 
 
 class QueryInvalid(MusubiError):

@@ -22,12 +22,13 @@ from ledger.errors import MusubiError, ProofInvalid, UpgradeNeeded
 from ledger.notes.log_keys import LogKeyHistory
 from policies import budgets
 from policies.admit_expiry import expires_at, is_past_last
+from policies.consents.replacing import Replaceable, chain_first
 from policies.governance import check_quorum
 from policies.in_force.chunk_tree import Chunks
 from policies.in_force.sets import InForce
 from policies.log_key_changes import change_log_keys, first_log_keys
 from policies.policy_document import Policy, decode_document
-from policies.rules import FIRST_RULES, check_readers, rules_at_first
+from policies.rules import FIRST_RULES, REPLACING, check_readers, rules_at_first
 
 
 class SeenConsents(Protocol):
@@ -86,6 +87,8 @@ class State(Struct, kw_only=True):
     """The rules by which the next entry is judged."""
     rules_entry: int | None = None
     """The index of the latest ``rules`` entry."""
+    rules_since: list[tuple[int, int]] = field(default_factory=list)
+    """(index, number) of the genesis entry and of every ``rules`` entry: entries after it go by these."""
     log_keys: LogKeyHistory | None = None
     """Which keys sign trees of which size; None before the genesis entry."""
     members: dict[str, e.MemberBody] = field(default_factory=dict)
@@ -102,6 +105,8 @@ class State(Struct, kw_only=True):
     accounts: budgets.Accounts = field(default_factory=dict)
     in_force: dict[str, InForce] = field(default_factory=dict)
     """Grants not ended, by document hash."""
+    replaceable: Replaceable = field(default_factory=dict)
+    """What the ``revoke`` entries right before the next one have ended for a grant to take their place."""
     rounds: dict[int, OpenRound] = field(default_factory=dict)
     questions: OrderedDict[str, int] = field(default_factory=OrderedDict)
     """Hashes of signed questions admitted of late, with their ``at``, oldest first: none may be admitted twice."""
@@ -199,6 +204,7 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
     if (index == 0) != isinstance(entry, e.Genesis):
         raise ProofInvalid(f"Entry {index} is out of place: the genesis entry comes first and only once.", index=index)
     finding = ""
+    replaceable = state.replaceable if entry.at == state.at else {}  # they stand in one transaction with the grant
     try:
         match entry:
             case e.Genesis():
@@ -212,9 +218,9 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
             case e.Rules():
                 _rules(state, index, entry)
             case e.Grant():
-                _grant(state, index, entry, seen)
+                _grant(state, index, entry, replaceable, seen)
             case e.Revoke():
-                _revoke(state, entry)
+                replaceable = _revoke(state, entry, replaceable)
             case e.Erase():
                 _erase(state, index, entry)
             case e.Admit():
@@ -234,6 +240,7 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
     state.size = index + 1
     state.at = entry.at
     state.finding = finding
+    state.replaceable = replaceable if isinstance(entry, e.Revoke) else {}
 
 
 def _kind(entry: e.AnyEntry) -> str:
@@ -251,6 +258,7 @@ def _genesis(state: State, entry: e.Genesis) -> None:
         raise ProofInvalid("its time zone is not one of the IANA database.") from None
     state.log_keys = first_log_keys(entry)
     state.rules = rules_at_first(entry)
+    state.rules_since = [(0, state.rules)]
     state.genesis = entry
 
 
@@ -265,6 +273,7 @@ def _rules(state: State, index: int, entry: e.Rules) -> None:
         raise ProofInvalid("the number of its rules is not above the last one.")
     check_readers(entry.readers, entry.rules.number, holder_keys(state), log=state.log)
     state.rules = entry.rules.number
+    state.rules_since.append((index, state.rules))
     state.rules_entry = index
 
 
@@ -307,7 +316,7 @@ def _policy(state: State, index: int, entry: e.PolicyEntry) -> None:
     sha256 = hashlib.sha256(data).hexdigest()
     record = PolicyRecord(index=index, sha256=sha256, document=policy)
     state.policies[policy.id] = state.versions[sha256] = record
-    state.in_force[sha256] = InForce()
+    state.in_force[sha256] = state.in_force[before.sha256].next_version() if before else InForce()
 
 
 def current_policy(state: State, policy_id: str, version: int, policy_sha256: str) -> PolicyRecord:
@@ -318,14 +327,15 @@ def current_policy(state: State, policy_id: str, version: int, policy_sha256: st
     return record
 
 
-def _grant(state: State, index: int, entry: e.Grant, seen: SeenConsents) -> None:
+def _grant(state: State, index: int, entry: e.Grant, replaceable: Replaceable, seen: SeenConsents) -> None:
     policy = current_policy(state, entry.policy, entry.version, entry.policy_sha256).document
     if entry.until not in policy.until or entry.yearly_cap not in policy.yearly_caps:
         raise ProofInvalid("its until or cap is not one of the policy's.")
     if entry.until < state.day(entry.at):
         raise ProofInvalid("its until is past.")
+    first = chain_first(entry, replaceable, state.rules)
     if seen.add(entry.consent, index):  # a consent used before is void for ever: it stands here, and never counts
-        state.in_force[entry.policy_sha256].add(index, entry)
+        state.in_force[entry.policy_sha256].add(index, entry, first)
 
 
 def grant_in_force(state: State, index: int) -> str | None:
@@ -333,11 +343,18 @@ def grant_in_force(state: State, index: int) -> str | None:
     return next((sha256 for sha256, in_force in state.in_force.items() if in_force.holds(index)), None)
 
 
-def _revoke(state: State, entry: e.Revoke) -> None:
+def _revoke(state: State, entry: e.Revoke, replaceable: Replaceable) -> Replaceable:
+    """End a grant; return which grants the next entry may replace."""
+    if entry.reason == "replaced" and state.rules < REPLACING:
+        raise ProofInvalid("its reason is one that these rules do not know.")
     sha256 = grant_in_force(state, entry.grant)
     if sha256 is None:
         raise ProofInvalid("it revokes no grant that is in force.")
     state.in_force[sha256].end(entry.grant)
+    if entry.reason != "replaced":
+        return {}
+    replaceable[entry.grant] = state.versions[sha256].document.id, state.in_force[sha256].chains.first(entry.grant)
+    return replaceable
 
 
 def _erase(state: State, index: int, entry: e.Erase) -> None:
@@ -390,7 +407,9 @@ def _close(state: State, entry: e.Closing) -> None:
     charges = budgets.charges_for(policy, admit.by, admit.at, state.trust_root.time_zone)
     if isinstance(entry, e.Refund):
         budgets.refund(state.accounts, charges, admit.charge)
-        state.in_force[admit.policy_sha256].refund(entry.admit)
+        for record in state.versions.values():  # a newer version's set knows the charge, too
+            if record.document.id == admit.policy:
+                state.in_force[record.sha256].refund(entry.admit)
     else:
         budgets.settle(state.accounts, charges, admit.charge)
     del state.rounds[entry.admit]

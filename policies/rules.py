@@ -15,11 +15,15 @@ number  what is judged otherwise than before
 ======  ================================================================================================================
 1       (the first)
 2       an ``erase`` of a record that is not there, or was erased before, and a ``refuse`` of a question by no member
-        change nothing and halt nobody; they are an auditor's findings (``State.finding``);
-        ``lost`` closes a round after its ``last``; a participant's word counts whatever its roles are by then
+        change nothing and halt nobody; they are an auditor's findings (``State.finding``)
+2       ``lost`` closes a round after its ``last``; a participant's word counts whatever its roles are by then
+2       a ``grant`` may name in ``replaces`` the one that it takes the place of, and a ``revoke`` has the reason
+        ``replaced`` then; every sub-grant says when its notice was shown (``shown_at``), and one that is too old, or
+        says nothing of it, counts for nothing (``policies.consents.age``)
 ======  ================================================================================================================
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -32,6 +36,8 @@ from ledger.errors import Malformed, MusubiError, NotPermitted, ProofInvalid, To
 from policies.governance import check_quorum
 
 FIRST_RULES = 1
+REPLACING = 2
+"""From these rules on a grant may replace another, and sub-grants say when their notice was shown."""
 NEWEST_RULES = 2
 """The newest rules that this software reads."""
 
@@ -61,6 +67,11 @@ class _Ahead(Struct, frozen=True, kw_only=True):
 def rules_at_first(genesis: Genesis) -> int:
     """Return the rules that a ledger begins with."""
     return FIRST_RULES if isinstance(genesis.rules, UnsetType) else genesis.rules
+
+
+def rules_at(rules_since: Sequence[tuple[int, int]], index: int) -> int:
+    """Return the rules by which the entry at ``index`` is judged; ``rules_since`` is ``State.rules_since``."""
+    return next((number for since, number in reversed(rules_since) if since < index), FIRST_RULES)
 
 
 def check_readable(data: bytes, genesis: Genesis | None) -> None:

@@ -13,17 +13,21 @@ Each **sub-grant** is signed with the resident's pairwise key at one holder. Bes
 carries ``general``, the salted hash of leaf 0. That binds it to the resident who signed leaf 0 without telling the
 holder who that is: a sub-grant copied into someone else's bundle no longer fits.
 
-Everything signed carries ``log`` and ``consent`` (32 random bytes from the device), so nothing can be replayed.
+Everything signed carries ``log`` and ``consent`` (32 random bytes from the device), so nothing can be replayed; and,
+from rules number 2 on, when the notice was shown, so that no copy is good for ever (``policies.consents.age``).
+
+A consent that takes another's place names that one's ledger index as ``"replaces":4711`` in every part, and its event
+is ``RenewedConsentGiven``.
 """
 
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from ledger import canonical, ed25519, jws
-from ledger.entries import Alias, Day, Grant, Hex32, NanoRho, Seconds
+from ledger.entries import Alias, Day, Grant, Hex32, Index, NanoRho, Seconds
 from ledger.errors import ConsentMismatch
 from policies.consents.bundle import NONE, Bundle, DisclosedLeaf, Leaf, check_disclosed, leaf_digest
 from policies.languages import NoticeLanguage
@@ -31,6 +35,8 @@ from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import Policy, document_sha256, notice_sha256
 
 DPV = "https://w3id.org/dpv#"
+GIVEN: Literal["https://w3id.org/dpv#ConsentGiven"] = "https://w3id.org/dpv#ConsentGiven"
+RENEWED: Literal["https://w3id.org/dpv#RenewedConsentGiven"] = "https://w3id.org/dpv#RenewedConsentGiven"
 Signed = tuple[bytes, bytes, bytes]
 """A signature still to be checked: (signed bytes, 64-byte signature, 32-byte public key)."""
 
@@ -54,12 +60,11 @@ class General(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     processing: Literal["https://w3id.org/dpv#Aggregate"] = "https://w3id.org/dpv#Aggregate"
     measures: list[str]
     law: Literal["https://w3id.org/dpv/legal/jp#law-APPI"] = "https://w3id.org/dpv/legal/jp#law-APPI"
-    event: Literal["https://w3id.org/dpv#ConsentGiven", "https://w3id.org/dpv#RenewedConsentGiven"] = (
-        "https://w3id.org/dpv#ConsentGiven"
-    )
+    event: Literal["https://w3id.org/dpv#ConsentGiven", "https://w3id.org/dpv#RenewedConsentGiven"] = GIVEN
     notice_sha256: Hex32
     language: NoticeLanguage
     shown_at: Seconds
+    replaces: Index | UnsetType = UNSET
 
 
 class SubGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,6 +83,9 @@ class SubGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     yearly_cap: NanoRho = field(name="cap")
     notice_sha256: Hex32
     general: Hex32
+    shown_at: Seconds | UnsetType = UNSET
+    """Left out under rules number 1, and only there."""
+    replaces: Index | UnsetType = UNSET
 
 
 class Consent(Struct, frozen=True, kw_only=True):
@@ -86,6 +94,11 @@ class Consent(Struct, frozen=True, kw_only=True):
     general: General
     sub_grants: list[SubGrant]
     signatures: list[Signed]
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the sub-grants say when the notice was shown."""
+        return not isinstance(self.sub_grants[0].shown_at, UnsetType)
 
 
 def make_consent(
@@ -100,10 +113,13 @@ def make_consent(
     yearly_cap: int,
     language: NoticeLanguage,
     shown_at: int,
+    replaces: int | None = None,
+    dated: bool = True,
 ) -> Bundle:
     """Sign a consent with the resident's seed.
 
-    ``consent`` is 32 fresh random bytes; ``salts`` are 32 fresh random bytes for each leaf.
+    ``consent`` is 32 fresh random bytes; ``salts`` are 32 fresh random bytes for each leaf. ``replaces`` is the grant
+    whose place it takes; ``dated`` is false for a ledger that goes by rules number 1.
     """
     key = pairwise_key(seed, SERVICE)
     shared = {
@@ -115,6 +131,7 @@ def make_consent(
         "until": until,
         "yearly_cap": yearly_cap,
         "notice_sha256": notice_sha256(policy, language),
+        "replaces": UNSET if replaces is None else replaces,
     }
     general = General(
         **shared,  # type: ignore[arg-type]
@@ -123,6 +140,7 @@ def make_consent(
         controller=policy.controller,
         purpose=policy.purpose,
         measures=[DPV + "DifferentialPrivacy"],
+        event=GIVEN if replaces is None else RENEWED,
         language=language,
         shown_at=shown_at,
     )
@@ -137,6 +155,7 @@ def make_consent(
                 holder=holder,
                 key=public_hex(own),
                 general=leaf_digest(first).hex(),
+                shown_at=shown_at if dated else UNSET,
             )
             body = jws.sign(sub_grant, own)
         leaves.append(Leaf(salt=salt.hex(), body=body))
@@ -174,6 +193,8 @@ def read_consent(bundle: Bundle, find_policy: FindPolicy, log: str) -> Consent:
         raise ConsentMismatch("The consent's general part names other holders than it has sub-grants for.")
     if not sub_grants:
         raise ConsentMismatch("The consent chooses no holder, so there is nothing to agree to.")
+    if len({sub_grant.shown_at for sub_grant in sub_grants}) != 1:
+        raise ConsentMismatch("Some of the consent's sub-grants say when its notice was shown, and some do not.")
     if len({sub_grant.key for sub_grant in sub_grants} | {general.key}) != len(sub_grants) + 1:
         raise ConsentMismatch("The consent uses one key twice; each holder gets a key of its own.")
     return Consent(general=general, sub_grants=sub_grants, signatures=signatures)
@@ -192,19 +213,21 @@ def _check_general(general: General, policy: Policy, policy_sha256: Hex32, log: 
         raise ConsentMismatch("The consent's yearly cap is not one of the policy's.")
     if (general.controller, general.purpose) != (policy.controller, policy.purpose):
         raise ConsentMismatch("The consent names another controller or purpose than the policy.")
+    if (general.event == GIVEN) != isinstance(general.replaces, UnsetType):
+        raise ConsentMismatch("The consent's event does not fit whether it replaces another.")
     if general.measures != [DPV + "DifferentialPrivacy"]:
         raise ConsentMismatch("The consent names other protective measures than the policy applies.")
 
 
 _said_by_all = attrgetter(
-    "log", "consent", "policy", "version", "policy_sha256", "until", "yearly_cap", "notice_sha256"
+    "log", "consent", "policy", "version", "policy_sha256", "until", "yearly_cap", "notice_sha256", "replaces"
 )
 """What every part of one consent says in the same words."""
 
 
-_said_in_ledger = attrgetter("consent", "policy", "version", "policy_sha256", "until", "yearly_cap")
+_said_in_ledger = attrgetter("consent", "policy", "version", "policy_sha256", "until", "yearly_cap", "replaces")
 """What the ledger's entry says in the words of each sub-grant. Only so does a node, which never sees the general part,
-know that the resident signed the last day and the yearly cap by which the in-force set is made."""
+know that the resident signed the last day, the yearly cap and the chain by which the in-force set is made."""
 
 
 def _check_sub_grant(sub_grant: SubGrant, holder: str, general: General, expected_general: str) -> None:
@@ -212,8 +235,20 @@ def _check_sub_grant(sub_grant: SubGrant, holder: str, general: General, expecte
         raise ConsentMismatch("A sub-grant stands at another holder's place.")
     if _said_by_all(sub_grant) != _said_by_all(general):
         raise ConsentMismatch("A sub-grant does not say the same as the consent's general part.")
+    if not isinstance(sub_grant.shown_at, UnsetType) and sub_grant.shown_at != general.shown_at:
+        raise ConsentMismatch("A sub-grant says another time than the consent's general part for its notice.")
     if sub_grant.general != expected_general:
         raise ConsentMismatch("A sub-grant belongs to another consent's general part.")
+
+
+def check_own_leaf(disclosed: DisclosedLeaf, entry: Grant, policy: Policy, holder: str) -> None:
+    """Check that a leaf is this holder's own of the consent that the entry commits to, whatever it says.
+
+    Raises Malformed, ProofInvalid or ConsentMismatch.
+    """
+    if disclosed.position != policy.holders.index(holder) + 1 or disclosed.count != len(policy.holders) + 1:
+        raise ConsentMismatch("The leaf is not at this holder's own position.")
+    check_disclosed(disclosed, entry.commitment)
 
 
 def check_sub_grant(disclosed: DisclosedLeaf, entry: Grant, policy: Policy, log: str, holder: str) -> SubGrant | None:
@@ -222,9 +257,7 @@ def check_sub_grant(disclosed: DisclosedLeaf, entry: Grant, policy: Policy, log:
     Returns the sub-grant, or None where the resident did not choose this holder. Raises Malformed, ProofInvalid,
     ConsentMismatch or SignatureInvalid.
     """
-    if disclosed.position != policy.holders.index(holder) + 1 or disclosed.count != len(policy.holders) + 1:
-        raise ConsentMismatch("The leaf is not at this holder's own position.")
-    check_disclosed(disclosed, entry.commitment)
+    check_own_leaf(disclosed, entry, policy, holder)
     if disclosed.leaf.body == NONE:
         return None
     signed_part, payload, signature = jws.parts(disclosed.leaf.body)

@@ -9,11 +9,13 @@ For one policy version, bits are grouped by the last day (``until``) and the yea
 because both decide for whole groups:
 
 - a group whose last day is past at the ``admit``'s day counts for nothing;
-- **yearly cap.** Against the grant at index g count the charges of all ``admit`` entries of the policy version after g
-  in the same calendar year that were not refunded, whether or not the grant was eligible for each. The grant is
-  eligible if that sum plus the new charge is at most its cap. Later grants have seen fewer charges, so in each group
-  all from one threshold index on are eligible. (Counting a charge that did not touch the resident errs on the
-  resident's side.)
+- **yearly cap.** Against the grant at index g count the charges of all ``admit`` entries of the policy after g in the
+  same calendar year that were not refunded, whether or not the grant was eligible for each. The grant is eligible if
+  that sum plus the new charge is at most its cap. Later grants have seen fewer charges, so in each group all from one
+  threshold index on are eligible. (Counting a charge that did not touch the resident errs on the resident's side.)
+- **replacing.** A grant that replaces another counts as if it stood at the first index of its chain
+  (``policies.in_force.chains``), also where that is in an older version of the policy: so a new version's set begins
+  with the charges of the version before it. (For a grant that replaces none, they are all before it.)
 
 **What is kept.** Which grants were given, by group, and which were ended: two bitmaps of which neither ever loses a
 bit, so the set as it was at any earlier tree size can be made from them (``copy_grants``). And the in-force sets last
@@ -31,6 +33,7 @@ from ledger.entries import Grant, Hex32
 from ledger.errors import ProofInvalid
 from ledger.hashing import leaf_hash
 from ledger.tlog.proofs import check_inclusion
+from policies.in_force.chains import Chains
 from policies.in_force.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks, ChunkTree
 from policies.in_force.yearly_charges import YearlyCharges
 
@@ -66,27 +69,40 @@ class InForce:
     def __init__(self) -> None:
         self.granted: dict[Group, Chunks] = {}
         self.ended: Chunks = {}
+        self.standing: Chunks = {}
+        """What was granted and not ended, whatever its day and its cap. To read only."""
+        self.chains = Chains()
         self.charges: dict[int, YearlyCharges] = {}
         """By calendar year; of the latest year and the one before."""
         self._kept: OrderedDict[frozenset[Group], _KeptSet] = OrderedDict()
 
     def __getstate__(self) -> dict[str, object]:
         """Return what is known; kept sets only save time."""
-        return {"granted": self.granted, "ended": self.ended, "charges": self.charges, "_kept": OrderedDict()}
+        return {name: value for name, value in vars(self).items() if name != "_kept"} | {"_kept": OrderedDict()}
 
     def copy(self) -> "InForce":
         """Return what is known as a set that goes on by itself."""
         other = InForce()
         other.granted = {group: dict(chunks) for group, chunks in self.granted.items()}
         other.ended = dict(self.ended)
+        other.standing = dict(self.standing)
+        other.chains = self.chains.copy()
+        other.charges = {year: charges.copy() for year, charges in self.charges.items()}
+        return other
+
+    def next_version(self) -> "InForce":
+        """Return the set of a new version of the policy: no grants yet, and the charges so far."""
+        other = InForce()
         other.charges = {year: charges.copy() for year, charges in self.charges.items()}
         return other
 
     # What happened
 
-    def add(self, index: int, grant: Grant) -> None:
-        """Bring the grant at ``index`` into force."""
+    def add(self, index: int, grant: Grant, first: int | None = None) -> None:
+        """Bring the grant at ``index`` into force; ``first`` is where its chain begins, if it replaces another."""
         number, bit = divmod(index, CHUNK_BITS)
+        if first is not None:
+            self.chains.add(index, first)
         self._add_bits((grant.until, grant.yearly_cap), number, 1 << bit)
 
     def _add_bits(self, group: Group, number: int, bits: int) -> None:
@@ -94,12 +110,15 @@ class InForce:
         if chunks is None:
             chunks = self.granted[group] = {}
         chunks[number] = chunks.get(number, 0) | bits
+        self.standing[number] = self.standing.get(number, 0) | bits & ~self.ended.get(number, 0)
         for kept in self._kept.values():
             kept.stale.add(number)
 
     def copy_grants(self, source: "InForce", first: int, end: int) -> None:
         """Bring those grants of another set's history into force whose index is ``first`` or more and below ``end``."""
         numbers = range(first // CHUNK_BITS, -(-end // CHUNK_BITS))
+        for index, standing_at in source.chains.between(first, end):
+            self.chains.add(index, standing_at)
         for group, chunks in source.granted.items():
             for number in numbers if len(numbers) < len(chunks) else list(chunks):
                 bits = _between(chunks.get(number, 0), number, first, end)
@@ -112,6 +131,7 @@ class InForce:
             return False
         number, bit = divmod(index, CHUNK_BITS)
         self.ended[number] = self.ended.get(number, 0) | 1 << bit
+        self.standing[number] &= ~(1 << bit)
         for kept in self._kept.values():
             kept.stale.add(number)
         return True
@@ -119,9 +139,7 @@ class InForce:
     def holds(self, index: int) -> bool:
         """Return whether the grant at ``index`` was not ended (it may still be past its day or yearly cap)."""
         number, bit = divmod(index, CHUNK_BITS)
-        if self.ended.get(number, 0) >> bit & 1:
-            return False
-        return any(chunks.get(number, 0) >> bit & 1 for chunks in self.granted.values())
+        return bool(self.standing.get(number, 0) >> bit & 1)
 
     def charge(self, admit: int, year: int, charge: int) -> None:
         """Count the charge of the ``admit`` at an index above all others against the yearly caps of one year."""
@@ -188,13 +206,20 @@ class InForce:
             return chunks
         if old == new:
             return ()
-        numbers = range(min(old, new) // CHUNK_BITS, max(old, new) // CHUNK_BITS + 1)
-        return numbers if len(numbers) < len(chunks) else [number for number in chunks if number in numbers]
+        low, high = min(old, new), max(old, new)
+        numbers = range(low // CHUNK_BITS, high // CHUNK_BITS + 1)
+        moved = set(numbers) if len(numbers) < len(chunks) else {number for number in chunks if number in numbers}
+        return moved | self.chains.chunks_standing(low, high)
 
     def _bits(self, number: int, firsts: dict[Group, int]) -> int:
-        result = 0
+        result, base = 0, number * CHUNK_BITS
+        replacing = list(self.chains.between(base, base + CHUNK_BITS))
         for group, first in firsts.items():
-            result |= _between(self.granted[group].get(number, 0), number, first, (number + 1) * CHUNK_BITS)
+            bits = _between(self.granted[group].get(number, 0), number, first, base + CHUNK_BITS)
+            for index, standing_at in replacing:
+                if standing_at < first:
+                    bits &= ~(1 << index - base)
+            result |= bits
         return result & ~self.ended.get(number, 0)
 
 

@@ -1,6 +1,9 @@
 """The command line as a user meets it: help with examples, errors in one sentence with their exit code, round trips."""
 
+import contextlib
 import json
+import os
+import pty
 import re
 import shutil
 import socket
@@ -63,6 +66,24 @@ def refused(error: type[errors.MusubiError], *arguments: object) -> str:
     assert sentence.endswith((".", "?"))
     assert "Traceback" not in out + err
     return sentence
+
+
+def at_a_terminal(words: list[object], answers: list[str]) -> str:
+    """Run the command line at a terminal, and type these answers, one whenever it asks; return all that it showed."""
+    here, there = pty.openpty()
+    command = [sys.executable, "-m", "trust.cli", *map(str, words)]
+    with subprocess.Popen(command, stdin=there, stdout=there, stderr=there, cwd=ROOT) as process:
+        os.close(there)
+        shown, left = b"", list(answers)
+        with contextlib.suppress(OSError):  # a terminal whose other end is closed
+            while part := os.read(here, 4_096):
+                shown += part
+                if left and shown.rstrip(b" ").endswith((b"]:", b"?:")):
+                    os.write(here, left.pop(0).encode() + b"\n")
+        process.wait(PATIENCE)
+    os.close(here)
+    assert not left
+    return shown.decode()
 
 
 # Help.
@@ -277,6 +298,10 @@ def resident(town: TownOfTwo, person: int, *words: object) -> list[object]:
     return ["resident", "--place", town.place(person), *words]
 
 
+WIDE = ("--until", "2090-12-31", "--cap", "2000000000", "--yes")
+"""The widest that the policy ``everyone`` gives: it is never taken for what was not said."""
+
+
 def size(town: TownOfTwo) -> int:
     return town.client.get("/v1/caught-up", dict[str, int])["published"]
 
@@ -385,7 +410,7 @@ def test_a_resident_shows_gives_and_takes_back_a_consent_and_sees_its_uses(town:
     assert (promise["state"], promise["grant"], promise["index"]) == ("kept", first["index"], revoked["index"])
     assert isinstance(town.client.prove(revoked["index"]).entry, e.Revoke)
     left_out = json.loads(done_well(*ask(town, SQL, "--epsilon", "0.1", "--fresh", "--json")))["admit"]
-    given = json.loads(done_well(*resident(town, 3, "grant", "everyone", "--holder", "west", "--json")))
+    given = json.loads(done_well(*resident(town, 3, "grant", "everyone", "--holder", "west", *WIDE, "--json")))
     assert given["until"] == "2090-12-31"
     grant = town.client.prove(given["index"]).entry
     assert isinstance(grant, e.Grant)
@@ -483,13 +508,51 @@ def test_a_resident_can_take_back_only_an_own_consent_and_only_once(town: TownOf
 
 
 @pytest.mark.slow
-def test_who_agreed_twice_is_told_so_and_that_taking_one_back_leaves_the_other(town: TownOfTwo) -> None:
-    first = json.loads(done_well(*resident(town, 6, "show", "--json")))[0]
-    said = done_well(*resident(town, 6, "grant", first["policy"]))
-    assert f"before, at {first['index']}." in said
-    second = json.loads(done_well(*resident(town, 6, "show", "--json")))[-1]["index"]
-    assert f"still in force at {second}." in done_well(*resident(town, 6, "revoke", first["index"]))
-    assert "still in force" not in done_well(*resident(town, 6, "revoke", second))
+def test_a_consent_takes_the_place_of_the_one_before_and_both_ends_are_promised(town: TownOfTwo) -> None:
+    mine = json.loads(done_well(*resident(town, 6, "show", "--json")))
+    first = next(each for each in mine if each["policy"] == "everyone" and each["ended_by"] is None)["index"]
+    said = done_well(*resident(town, 6, "grant", "everyone", "--holder", "west", *WIDE))
+    assert f"It takes the place of the one at {first}, which has ended." in said
+    assert town.client.policies()["everyone"].notice["ja"] in said.replace("\n", "")
+    after = {each["index"]: each for each in json.loads(done_well(*resident(town, 6, "show", "--json")))}
+    (second,) = [index for index, each in after.items() if each["policy"] == "everyone" and each["ended_by"] is None]
+    assert after[first]["ended_by"] == second - 1
+    (promise,) = json.loads(done_well(*resident(town, 6, "check-promises", "--json")))
+    assert (promise["state"], promise["grant"]) == ("kept", first)
+    entry = town.client.prove(second).entry
+    assert isinstance(entry, e.Grant)
+    assert entry.replaces == first
+
+
+@pytest.mark.slow
+def test_nothing_is_agreed_to_that_was_not_said_where_nobody_can_be_asked(town: TownOfTwo) -> None:
+    entries = size(town)
+    whole = ["--holder", "west", *WIDE]
+    for left_out in ("--holder", "--until", "--cap"):
+        place = whole.index(left_out)
+        code, _, err = run_here(*resident(town, 8, "grant", "everyone", *whole[:place], *whole[place + 2 :]))
+        assert code == 2
+        assert f"Say what you agree to: {left_out} (" in err.replace("\n", " ")
+    code, _, err = run_here(*resident(town, 8, "grant", "everyone", *whole[:-1]))
+    assert (code, "say --yes" in err.replace("\n", " ")) == (2, True)
+    assert size(town) == entries
+
+
+@pytest.mark.slow
+def test_on_a_terminal_the_notice_is_shown_and_each_choice_is_asked_for(town: TownOfTwo) -> None:
+    policy = town.client.policies()["everyone"]
+    words = [*resident(town, 8, "grant", "everyone", "--language", "en")]
+    said = at_a_terminal(words, ["nobody", "west", "2028-03-31", "", "n"])
+    assert said.index(policy.title["en"]) < said.index(policy.notice["en"]) < said.index("Holders: east, west")
+    assert "Choose one or more of: east, west." in said.replace("\r\n", " ")
+    assert "nothing was signed" in said
+    entries = size(town)
+    said = at_a_terminal(words, ["west", "", "", "y"])
+    assert "Receipt checked." in said
+    assert size(town) > entries
+    given = json.loads(done_well(*resident(town, 8, "show", "--json")))[-1]
+    assert (given["holders"], given["until"]) == (["west"], "2028-03-31")
+    assert given["cap"] == min(town.client.policies()["everyone"].yearly_caps)
 
 
 @pytest.mark.slow
@@ -504,7 +567,7 @@ def test_a_resident_with_a_seed_of_their_own_and_no_consent_is_told_so(town: Tow
     pins, where = town.layout.folder / "trust.json", tmp_path / "mine"
     done_well("place", "init", "--url", town.layout.url, "--pins", pins, "--resident", where)
     mine = ["resident", "--place", where]
-    refused(errors.NotPermitted, *mine, "grant", "everyone")  # nobody attested this one
+    refused(errors.NotPermitted, *mine, "grant", "everyone", "--holder", "west", *WIDE)  # nobody attested this one
 
 
 @pytest.mark.slow

@@ -43,6 +43,7 @@ def _look(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_look)
+NARROW = ("--holder", "west", "--until", "2028-03-31", "--cap", "1000000000", "--yes")
 
 
 @dataclass
@@ -176,15 +177,17 @@ def test_a_resident_does_everything_from_a_place(here: Elsewhere, tmp_path: Path
     assert admit["admit"] in {use["admit"] for use in uses}
     assert "could be counted" in here.resident("in-force", index, "--size", admit["admit"])
     assert "trust.json" in here.resident("receipt", index, "--out", tmp_path / "receipts")
-    given = json.loads(here.resident("grant", "everyone", "--json"))["index"]
+    given = json.loads(here.resident("grant", "everyone", *NARROW, "--json"))
+    assert (given["replaced"], given["doubt"]) == ([index], "")
+    index = given["index"]
     ended = json.loads(here.resident("revoke", index, "--json"))
     assert ended["doubt"] == ""
-    assert len(list((here.place(PERSON) / "promises").glob("*.json"))) == 1
+    assert len(list((here.place(PERSON) / "promises").glob("*.json"))) == 2
     assert "Kept." in here.resident("check-promises")
     assert f"Your consent {index} ended at {ended['index']}, on 2" in here.resident("stopped", index)
     assert "in force" in here.resident("show")
-    here.resident("erase", given, "--yes")
-    assert "Erased at the service: the ledger says so at" in here.resident("erased", given)
+    here.resident("erase", index, "--yes")
+    assert "Erased at the service: the ledger says so at" in here.resident("erased", index)
     here.refused(NotPermitted, "resident", "--place", here.place("city"), "show")
 
 
@@ -288,7 +291,7 @@ def test_where_the_ledgers_first_entry_is_not_the_pinned_one_nothing_is_asked_si
         ["ask", SQL, "--place", partner, "--epsilon", "0.1", "--preview"],
         ["policy", "publish", policy, signature, "--place", steward],
         ["erase", 1, "--place", steward],
-        ["resident", "--place", resident, "grant", "everyone"],
+        ["resident", "--place", resident, "grant", "everyone", *NARROW],
         ["resident", "--place", resident, "show"],
         ["place", "show", "--place", resident],
     ):

@@ -29,6 +29,7 @@ from policies.replay import entry_sha256
 from tests.faults.injection import Faults, How
 from tests.kit.amounts import LONG
 from tests.kit.machine.databases import new_database
+from tests.kit.towns.folk import Folk
 from tests.kit.towns.running import Resident, Running, Town, consent_of, lay_out, query, question, replay_log, run
 from tests.kit.towns.toy_town import HEALTH, ORIGIN, policy
 from tests.kit.waiting import eventually
@@ -60,27 +61,38 @@ class Scene:
 
     # What each act needs before, and its request
 
+    async def someone(self) -> Resident:
+        """Enrol somebody new: a resident has one consent for each policy."""
+        resident = Resident()
+        await self.running.enrol(resident)
+        return resident
+
     async def grant(self) -> Request:
         """One consent."""
-        return "/v1/grants", {"bundles": [self.resident.consent()]}, f"grant number {self.next()}"
+        someone = await self.someone()
+        return "/v1/grants", {"bundles": [someone.consent()]}, f"grant number {self.next()}"
 
     async def many_grants(self) -> Request:
         """Enough for a full tile, so that new folders are made and tiles become full."""
-        bundles = [self.resident.consent(HEALTH) for _ in range(260)]
+        folk = Folk(260)
+        await self.running.enrol(folk)
+        bundles = [folk.consent(HEALTH) for _ in range(260)]
         return "/v1/grants", {"bundles": bundles}, f"grants number {self.next()}"
 
     async def revoke(self) -> Request:
         """The end of a consent that was given before."""
-        bundle = self.resident.consent()
+        someone = await self.someone()
+        bundle = someone.consent()
         (index,) = await self.running.grant(bundle)
-        return "/v1/revocations", self.resident.revocation(bundle, index), None
+        return "/v1/revocations", someone.revocation(bundle, index), None
 
     async def erase(self) -> Request:
         """A resident's wish to have a record destroyed."""
-        bundle = self.resident.consent()
+        someone = await self.someone()
+        bundle = someone.consent()
         (index,) = await self.running.grant(bundle)
         now = int(time.time())
-        wish = make_erasure(self.resident.key, log=ORIGIN, consent=consent_of(bundle), grant=index, said_at=now)
+        wish = make_erasure(someone.key, log=ORIGIN, consent=consent_of(bundle), grant=index, said_at=now)
         return "/v1/erasures", wish, None
 
     async def enrol(self) -> Request:
@@ -134,9 +146,10 @@ class Scene:
 
     async def catch_up(self) -> Request:
         """The first poll that covers the end of a consent. It is not to be sent twice; what it says is, in another."""
-        bundle = self.resident.consent()
+        someone = await self.someone()
+        bundle = someone.consent()
         (index,) = await self.running.grant(bundle)
-        await self.running.done("/v1/revocations", self.resident.revocation(bundle, index))
+        await self.running.done("/v1/revocations", someone.revocation(bundle, index))
         await self.running.settle()
         return "poll", self.running.service.sequencer.size, None
 

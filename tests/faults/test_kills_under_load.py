@@ -22,8 +22,10 @@ from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
 from trust.log.follower import LogFollower
 from trust.log.source import HttpLog
-from trust.resident.device import grant, revoke
+from trust.resident.device import revoke
 from trust.resident.erasure import erase
+from trust.resident.giving import current, grant
+from trust.runtime.clock import system_clock
 from trust.town.play_residents import seed_of
 from trust.town.up import client_of
 
@@ -51,6 +53,7 @@ class Load:
     revoked: dict[int, int] = field(default_factory=dict)
     """Where a consent's end is, by the consent's index."""
     erased: set[int] = field(default_factory=set)
+    replaced: set[int] = field(default_factory=set)
     asked: list[int] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
     """What was published and then said not to be there."""
@@ -86,15 +89,20 @@ def resident(load: Load, client: ServiceClient, people: range) -> Callable[[rand
         kind = chance.choice(["grant", "grant", "revoke", "erase"])
         if kind == "grant" or not mine:
             person = chance.choice(people)
-            index, _ = grant(
+            policy = current(client, chance.choice(["everyone", "hasty"]))
+            given = grant(
                 client,
                 seed_of(seeds, person),
-                chance.choice(["everyone", "hasty"]),
-                holders=[],
-                until=None,
-                yearly_cap=None,
+                policy,
+                holders=list(policy.holders),
+                until=policy.until[-1],
+                yearly_cap=policy.yearly_caps[-1],
                 language="ja",
+                shown_at=system_clock(),
             )
+            index = given.index
+            mine[:] = [each for each in mine if each[1] not in given.replaced]
+            load.replaced |= set(given.replaced)
             load.granted[index] = client.prove(index).data
             mine.append((person, index))
             return
@@ -188,7 +196,7 @@ def test_whatever_is_killed_nothing_is_lost_no_round_is_stuck_and_nothing_publis
         assert entries[index] == data
     for index, end in load.revoked.items():
         assert e.decode(entries[end]).grant == index  # type: ignore[union-attr]
-    for index in load.granted.keys() & (load.revoked.keys() | load.erased):
+    for index in load.granted.keys() & (load.revoked.keys() | load.erased | load.replaced):
         assert grant_in_force(state, index) is None
     assert load.erased <= state.erased
     ends = Counter(entry.admit for entry in map(e.decode, entries) if isinstance(entry, e.Closing))
@@ -201,6 +209,7 @@ def test_whatever_is_killed_nothing_is_lost_no_round_is_stuck_and_nothing_publis
         granted=len(load.granted),
         revoked=len(load.revoked),
         erased=len(load.erased),
+        replaced=len(load.replaced),
         asked=len(load.asked),
         kinds=report.kinds,
         waits=dict(load.waits),

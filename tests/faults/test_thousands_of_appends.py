@@ -31,7 +31,8 @@ from tests.kit.amounts import amount
 from tests.kit.machine.databases import new_database
 from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import ServiceProcess, process_of
-from tests.kit.towns.running import Resident, lay_out
+from tests.kit.towns.folk import Folk
+from tests.kit.towns.running import lay_out
 from tests.kit.towns.toy_town import HEALTH
 from tests.kit.waiting import async_random_moment, breath
 from trust.audit.auditor import audit
@@ -50,7 +51,7 @@ class Crowd:
     def __init__(self, service: ServiceProcess, wanted: int) -> None:
         self.service = service
         self.wanted = wanted
-        self.resident = Resident()
+        self.resident = Folk(wanted + CLIENTS * AT_ONCE)
         self.given: dict[int, bytes] = {}
         """The consents' identifiers by ledger index."""
         self.receipts: dict[int, tuple[bytes, bytes]] = {}

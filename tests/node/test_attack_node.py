@@ -60,15 +60,17 @@ def test_a_word_once_given_is_final(service: AttackedNode) -> None:
     assert service.shares() == []
 
 
-def test_a_cap_that_the_resident_did_not_sign_is_seen_by_the_node(service: AttackedNode) -> None:
+def test_a_cap_that_the_resident_did_not_sign_counts_nobody_and_holds_up_nobody(service: AttackedNode) -> None:
     """The service writes a larger yearly cap into the ledger than the resident chose."""
+    service.resident(2)
     seed = hashlib.sha256(b"resident 1").digest()
     service.books.link([(public_hex(pairwise_key(seed, NODE)), "1")])
     service.grant(
         service.consent(seed, yearly_cap=service.policy.yearly_caps[0]), yearly_cap=service.policy.yearly_caps[1]
     )
     admit = service.admit()
-    assert service.countersigned(admit) == ""
+    assert service.countersigned(admit)
+    assert service.counted(admit) == 1
 
 
 def test_leaves_that_could_not_be_fetched_are_fetched_at_the_next_reading(service: AttackedNode) -> None:

@@ -277,17 +277,17 @@ def test_a_node_without_the_right_leaf_of_a_consent_in_force_does_not_take_part(
     assert stage.countersign(stage.admit()) == []  # a consent that has ended needs no leaf
 
 
-def test_a_leaf_that_a_malicious_resident_signed_wrongly_is_not_kept(stage: Stage) -> None:
-    """The commitment fits, so the service did not change it: the bundle itself is not what it should be."""
+def test_a_leaf_that_a_malicious_resident_signed_wrongly_counts_for_nothing_and_holds_up_nobody(stage: Stage) -> None:
+    """The commitment fits, so it will never be another: the bundle itself is not what it should be."""
     policy = scarce()
     bundle = consent_of_person(policy, 7)
     spoiled = structs.replace(bundle, leaves=[*bundle.leaves])
     spoiled.leaves[PLACE] = Leaf(salt=bundle.leaves[PLACE].salt, body=bundle.leaves[PLACE + 1].body)
     index = stage.builder.grant(0, consent="12" * 32, commitment=commitment(spoiled))
     stage.service.bundles[index] = spoiled
-    admit = stage.admit()
-    with stage.nothing_changes():
-        assert stage.countersign(admit) == ["unavailable"]
+    assert stage.countersign(stage.admit()) == []
+    assert index in stage.node.books.held(0, index)
+    assert dict(stage.node.books.slots(stage.builder.state.policies["mobility"].sha256))[index] == -1
 
 
 def test_a_missing_leaf_that_comes_later_lets_the_node_take_part(stage: Stage) -> None:

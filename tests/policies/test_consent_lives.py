@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from msgspec import Raw, structs
+from msgspec import UNSET, Raw, structs
 
 from ledger import entries as e
 from ledger.errors import ProofInvalid
@@ -34,10 +34,10 @@ def document(version: int) -> Policy:
 
 
 @cache
-def founded() -> tuple[Frozen, tuple[e.PolicyEntry, ...]]:
+def founded(rules: int) -> tuple[Frozen, tuple[e.PolicyEntry, ...]]:
     """Return a town with members and version 1, and signed entries of the versions after it."""
     builder = LogBuilder()
-    builder.found(document(1))
+    builder.found(document(1), rules=rules)
     return freeze(builder.state, builder._seen), tuple(builder.make_policy(document(number)) for number in (2, 3, 4))
 
 
@@ -55,6 +55,8 @@ class Life:
     until: str
     cap: int
     void: bool
+    first: int
+    """Where its chain begins: its own index, unless it took another's place."""
     ended: bool = False
 
 
@@ -75,10 +77,14 @@ class Model:
 
     size: int
     at: int
+    rules: int
     version: int = 1
     lives: list[Life] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     erased: set[int] = field(default_factory=set)
+    replaceable: list[Life] = field(default_factory=list)
+    """What the entries right before have ended for another to take its place, all at ``last_at``."""
+    last_at: int = 0
 
     def counts(self, life: Life, charge: int) -> bool:
         """Ask one grant whether it counts for a charge now."""
@@ -86,10 +92,7 @@ class Model:
         spent = sum(
             asked.charge
             for asked in self.asked
-            if asked.state != "refunded"
-            and asked.index > life.index
-            and asked.version == life.version
-            and tokyo_day(asked.at)[:4] == day[:4]
+            if asked.state != "refunded" and asked.index > life.first and tokyo_day(asked.at)[:4] == day[:4]
         )
         standing = life.version == self.version and not life.void and not life.ended
         return standing and life.until >= day and spent + charge <= life.cap
@@ -113,12 +116,12 @@ def plain_root(bits: set[int]) -> str:
 class ConsentLives(RuleBasedStateMachine):
     """Grants, replayed consents, revocations, erasures, questions, refunds, new versions and passing years."""
 
-    @initialize()
-    def found(self) -> None:
+    @initialize(rules=st.sampled_from([1, 2, 2]))
+    def found(self, rules: int) -> None:
         """Begin with the town founded."""
-        frozen, self.versions = founded()
+        frozen, self.versions = founded(rules)
         self.state, self.seen = thaw(frozen)
-        self.model = Model(size=self.state.size, at=START + 100)
+        self.model = Model(size=self.state.size, at=START + 100, rules=rules)
         for consent, cap in enumerate(CAPS):
             self.grant(UNTILS[consent], cap, consent, old=False)
 
@@ -128,11 +131,19 @@ class ConsentLives(RuleBasedStateMachine):
         return lives[pick % len(lives)].index if lives and pick < 80 else pick - 80
 
     def _try(self, entry: e.AnyEntry, *, good: bool) -> bool:
-        """Apply an entry; it passes exactly when the model says so, and a refused one changes nothing at all."""
-        index = self.model.size
-        if good:
+        """Apply an entry; it passes exactly when the model says so, and a refused one changes nothing at all.
+
+        A wrong ``erase`` halts nobody under rules number 2; it changes nothing either.
+        """
+        index, model = self.model.size, self.model
+        is_harmless = model.rules == 2 and isinstance(entry, e.Erase) and entry.at >= self.state.at
+        if good or is_harmless:
             step(self.state, index, entry, e.encode(entry), self.seen)
-            self.model.size += 1
+            assert bool(self.state.finding) != good
+            model.size += 1
+            if not (isinstance(entry, e.Revoke) and entry.reason == "replaced") or entry.at != model.last_at:
+                model.replaceable = []
+            model.last_at = entry.at
         else:
             before = freeze(self.state, self.seen)
             with pytest.raises(ProofInvalid):
@@ -152,7 +163,7 @@ class ConsentLives(RuleBasedStateMachine):
         for consent in consents:
             self.grant(until, cap, consent, old=old)
 
-    def grant(self, until: str, cap: int, consent: int, *, old: bool) -> None:
+    def grant(self, until: str, cap: int, consent: int, *, old: bool, replaces: int | None = None) -> None:
         """A fresh consent comes into force; one that was used before, in any version, stands and never counts."""
         version = self.model.version - 1 if old and self.model.version > 1 else self.model.version
         name = hashlib.sha256(b"%d" % consent).hexdigest()
@@ -165,20 +176,58 @@ class ConsentLives(RuleBasedStateMachine):
             until=until,
             yearly_cap=cap,
             commitment="00" * 32,
+            replaces=UNSET if replaces is None else replaces,
         )
         void = bytes.fromhex(name) in self.seen._seen
-        if self._try(entry, good=version == self.model.version and until >= tokyo_day(self.model.at)):
-            self.model.lives.append(Life(self.model.size - 1, version, until, cap, void))
+        before = self.model.replaceable if self.model.last_at == self.model.at else []
+        old_one = next((life for life in before if life.index == replaces), None)
+        fits = replaces is None or (self.model.rules == 2 and old_one is not None)
+        if self._try(entry, good=version == self.model.version and until >= tokyo_day(self.model.at) and fits):
+            index = self.model.size - 1
+            first = index if old_one is None else old_one.first
+            self.model.lives.append(Life(index, version, until, cap, void, first))
 
-    @rule(pick=st.integers(0, 130), reason=st.sampled_from(["withdrawn", "lost-device"]))
+    @rule(
+        pick=st.integers(0, 130),
+        until=st.sampled_from(UNTILS),
+        cap=st.sampled_from(CAPS),
+        consent=st.integers(0, 40),
+        others=st.integers(0, 2),
+        lie=st.sampled_from(["", "", "", "", "nothing ended", "withdrawn", "another", "later", "between", "twice"]),
+    )
+    def replace(self, pick: int, until: str, cap: int, consent: int, others: int, lie: str) -> None:
+        """Some grants end, and one takes the place of one of them: only where it is right after, and only once.
+
+        What it names may stand in any version; a grant that names what was not ended so is refused.
+        """
+        standing = [life for life in self.model.lives if not life.void and not life.ended]
+        if not standing:
+            return
+        chosen = standing[pick % len(standing) :][: others + 1]
+        for life in chosen if lie != "nothing ended" else []:
+            self.end(life.index, "withdrawn" if lie == "withdrawn" else "replaced")
+        if lie == "later":
+            self.model.at += 1
+        if lie == "between":
+            self.erase(0)
+        names = chosen[pick % len(chosen)].index if lie != "another" else self._place(pick)
+        for number in range(2 if lie == "twice" else 1):
+            self.grant(until, cap, consent + number, old=False, replaces=names)
+
+    @rule(pick=st.integers(0, 130), reason=st.sampled_from(["withdrawn", "lost-device", "replaced"]))
     def revoke(self, pick: int, reason: str) -> None:
         """Only a grant that stands can be revoked: no void or ended one, nothing else, nothing to come; and once."""
-        index = self._place(pick)
+        self.end(self._place(pick), reason)
+
+    def end(self, index: int, reason: str) -> None:
+        """Revoke whatever stands at an index."""
         life = next((life for life in self.model.lives if life.index == index), None)
-        good = life is not None and not life.void and not life.ended
+        good = life is not None and not life.void and not life.ended and (reason != "replaced" or self.model.rules == 2)
         entry = e.Revoke(at=self.model.at, grant=index, reason=reason, commitment="00" * 32)  # type: ignore[arg-type]
         if self._try(entry, good=good) and life is not None:
             life.ended = True
+            if reason == "replaced":
+                self.model.replaceable.append(life)
 
     @rule(pick=st.integers(0, 130))
     def erase(self, pick: int) -> None:

@@ -13,7 +13,7 @@ import policies.in_force.chunk_tree
 from ledger.entries import Grant
 from ledger.hashing import leaf_hash, node_hash
 from policies.in_force.chunk_tree import CHUNK_BITS, ChunkTree
-from policies.in_force.sets import KEPT_SETS, InForce, check_in_force
+from policies.in_force.sets import KEPT_SETS, InForce, check_in_force, indices_in_force
 
 UNTILS = ("2026-12-31", "2027-03-31", "2028-03-31")
 CAPS = (10, 25, 60)
@@ -57,6 +57,8 @@ class Histories(RuleBasedStateMachine):
         self.size = self.first = first
         self.day = 0
         self.grants: dict[int, tuple[str, int]] = {}
+        self.firsts: dict[int, int] = {}
+        """Where the chains of the replacing grants begin."""
         self.ended: dict[int, int] = {}
         self.charges: list[tuple[int, int, int]] = []
         self.refunded: dict[int, int] = {}
@@ -68,6 +70,32 @@ class Histories(RuleBasedStateMachine):
             self.real.add(self.size, grant(until, cap))
             self.grants[self.size] = (until, cap)
             self.size += 1
+
+    @rule(
+        until=st.sampled_from(UNTILS),
+        cap=st.sampled_from(CAPS),
+        pick=st.integers(0, 10**6),
+        apart=st.sampled_from([0, 0, CHUNK_BITS]),
+    )
+    def replace(self, until: str, cap: int, pick: int, apart: int) -> None:
+        """One of them ends, and another takes its place, at the first index of its chain; it may be of long ago."""
+        if not (left := sorted(set(self.grants) - set(self.ended))):
+            return
+        old = left[pick % len(left)]
+        assert self.real.end(old)
+        self.ended[old] = self.size
+        self.size += 1 + apart
+        first = self.firsts.get(old, old)
+        self.real.add(self.size, grant(until, cap), first)
+        self.grants[self.size], self.firsts[self.size] = (until, cap), first
+        self.size += 1
+
+    @rule(cap=st.sampled_from(CAPS))
+    def replace_of_an_older_version(self, cap: int) -> None:
+        """The chain begins before this policy version stands in the log."""
+        self.real.add(self.size, grant(UNTILS[2], cap), self.first // 2)
+        self.grants[self.size], self.firsts[self.size] = (UNTILS[2], cap), self.first // 2
+        self.size += 1
 
     @rule(pick=st.integers(0, 10**6))
     def take_back(self, pick: int) -> None:
@@ -117,7 +145,9 @@ class Histories(RuleBasedStateMachine):
             spent = sum(
                 nano
                 for admit, year, nano in self.charges
-                if index < admit < size and year == int(day[:4]) and self.refunded.get(admit, size) >= size
+                if self.firsts.get(index, index) < admit < size
+                and year == int(day[:4])
+                and self.refunded.get(admit, size) >= size
             )
             if index < size <= self.ended.get(index, size) and until >= day and spent + charge <= cap:
                 found.add(index)
@@ -135,6 +165,12 @@ class Histories(RuleBasedStateMachine):
             index = sorted(self.grants)[pick % len(self.grants)] if self.grants else pick % self.size
             proof = self.real.prove(day, charge, self.size, index)
             assert check_in_force(proof, root, index=index, size=self.size) == (index in counting)
+
+    @invariant()
+    def what_stands_was_given_and_not_ended(self) -> None:
+        """Nodes count by the newest that stands."""
+        if hasattr(self, "real"):
+            assert indices_in_force(self.real.standing) == sorted(set(self.grants) - set(self.ended))
 
     @rule(share=st.integers(0, 100), charge=st.sampled_from([0, 5, 11]), step=st.integers(0, 9_000))
     def look_back(self, share: int, charge: int, step: int) -> None:

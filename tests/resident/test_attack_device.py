@@ -13,9 +13,11 @@ from ledger.errors import ProofInvalid
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General
 from policies.policy_document import document_sha256
+from policies.rules import NEWEST_RULES
 from tests.kit.towns.toy_town import ORIGIN, scarce
 from trust.client.wire import MyConsent, Revoked
 from trust.resident import device as resident_device
+from trust.resident import giving as resident_giving
 
 SEED = b"s" * 32
 POLICY = scarce()
@@ -29,6 +31,10 @@ class Service:
     def __init__(self, **lie: Any) -> None:
         self._lie = lie
         self._entry: e.AnyEntry | None = None
+
+    def rules(self) -> int:
+        """By which rules the ledger goes."""
+        return NEWEST_RULES
 
     def policies(self) -> dict[str, Any]:
         """The policies in force."""
@@ -77,14 +83,21 @@ class Service:
         return SimpleNamespace(index=index, entry=structs.replace(self._entry, **self._lie))
 
 
-def grant(service: Any) -> tuple[int, str]:
-    return resident_device.grant(
-        service, SEED, POLICY.id, holders=[], until=POLICY.until[0], yearly_cap=POLICY.yearly_caps[0], language="ja"
-    )
+class FirstTime(Service):
+    """Answers a device that has given no consent before."""
+
+    def my_consents(self, seed: bytes) -> list[MyConsent]:  # noqa: ARG002 - as the client has it
+        """One's own consents."""
+        return []
+
+
+def grant(service: Any) -> int:
+    chosen: dict[str, Any] = {"holders": ["clinic"], "until": POLICY.until[0], "yearly_cap": POLICY.yearly_caps[0]}
+    return resident_giving.grant(service, SEED, POLICY, language="ja", shown_at=1, **chosen).index
 
 
 def test_a_device_takes_the_entry_that_it_signed() -> None:
-    assert grant(Service()) == (7, POLICY.until[0])
+    assert grant(FirstTime()) == 7
     ended = resident_device.revoke(Service(), SEED, 7)  # type: ignore[arg-type]
     assert (ended.revoked.index, ended.revoked.promise) == (8, "…")
     assert "whose the promise is" in ended.doubt
@@ -98,15 +111,18 @@ def test_a_device_takes_the_entry_that_it_signed() -> None:
         {"commitment": "00" * 32},
         {"consent": "00" * 32},
         {"version": 2},
+        {"replaces": 6},
     ],
     ids=str,
 )
 def test_a_device_refuses_a_grant_in_the_ledger_that_says_something_else(lie: dict[str, Any]) -> None:
     with pytest.raises(ProofInvalid, match="what was signed"):
-        grant(Service(**lie))
+        grant(FirstTime(**lie))
 
 
-@pytest.mark.parametrize("lie", [{"grant": 6}, {"commitment": "00" * 32}, {"reason": "lost-device"}], ids=str)
+@pytest.mark.parametrize(
+    "lie", [{"grant": 6}, {"commitment": "00" * 32}, {"reason": "lost-device"}, {"reason": "replaced"}], ids=str
+)
 def test_a_device_does_not_take_another_entry_for_its_revocation(lie: dict[str, Any]) -> None:
     with pytest.raises(ProofInvalid, match="ended"):
         resident_device.revoke(Service(**lie), SEED, 7)  # type: ignore[arg-type]

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UnsetType
 from sqlalchemy.engine import make_url
 
+from policies.rules import NEWEST_RULES
 from tests.kit.machine.databases import make_tables, new_database, postgresql_server
 from tests.kit.towns.running import MakeTown, Running, Town, lay_out, run
 
@@ -58,9 +60,15 @@ def lay_out_with_tables(database: Callable[[], str], tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
-def town(tmp_path: Path, lay_out_with_tables: MakeTown) -> Town:
+def rules() -> int | UnsetType:
+    """The rules that the town begins with."""
+    return NEWEST_RULES
+
+
+@pytest.fixture
+def town(tmp_path: Path, lay_out_with_tables: MakeTown, rules: int | UnsetType) -> Town:
     """A laid-out town that nothing runs of yet."""
-    return lay_out_with_tables(tmp_path / "town")
+    return lay_out_with_tables(tmp_path / "town", rules=rules)
 
 
 @pytest.fixture

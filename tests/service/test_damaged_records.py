@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from ledger import jws
 from policies.consents.bundle import Bundle
 from queries.rounds.messages import LeavesAnswer
 from tests.kit.towns.running import Resident, Running, Town, lay_out, run
+from tests.kit.towns.toy_town import MOBILITY
 from trust.service.settings import load_settings
 from trust.service.upkeep.fsck.check import fsck
 
@@ -93,6 +95,9 @@ async def test_the_newest_consents_are_shown_where_there_are_more_than_one_answe
     monkeypatch.setattr("trust.service.acts.own_consents.MOST", 3)
     resident = Resident()
     await running.enrol(resident)
-    given = [(await running.grant(resident.consent()))[0] for _ in range(5)]
+    versions = [structs.replace(MOBILITY, id=f"again_{number}") for number in range(5)]
+    for each in versions:
+        await running.done("/v1/policies", running.town.approved("policy", each))
+    given = [(await running.grant(resident.consent(each)))[0] for each in versions]
     mine = await running.done("/v1/residents/consents", jws.sign(resident.mine(), resident.key))
     assert [each["index"] for each in mine] == given[-3:]

@@ -16,7 +16,8 @@ from ledger import entries as e
 from queries.rounds.messages import transcript_sha256
 from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import ServiceProcess, process_of
-from tests.kit.towns.running import Resident, lay_out, query, question, replay_log
+from tests.kit.towns.folk import Folk
+from tests.kit.towns.running import lay_out, query, question, replay_log
 from tests.kit.waiting import async_random_moment, breath, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -40,7 +41,7 @@ class Scene:
 
     def __init__(self, service: ServiceProcess) -> None:
         self.service = service
-        self.resident = Resident()
+        self.resident = Folk()
         self.receipts: dict[int, tuple[bytes, bytes]] = {}
 
     async def prepare(self) -> None:
@@ -126,7 +127,7 @@ async def test_a_service_killed_at_a_durable_step_loses_nothing_and_does_nothing
 async def test_a_service_killed_at_any_moment_keeps_every_receipt_it_gave(service: ServiceProcess) -> None:
     await service.start()
     await service.found()
-    resident = Resident()
+    resident = Folk()
     await service.enrol(resident)
     receipts: dict[int, tuple[bytes, bytes]] = {}
     seen: dict[str, list[int]] = {}

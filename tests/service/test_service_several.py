@@ -20,7 +20,8 @@ from tests.kit.machine.databases import new_database
 from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import ServiceProcess, service_alone
 from tests.kit.parties.witnesses import witness_at
-from tests.kit.towns.running import Resident, Town, lay_out, query, question, refused, replay_log, run
+from tests.kit.towns.folk import Folk
+from tests.kit.towns.running import Town, lay_out, query, question, refused, replay_log, run
 from tests.kit.waiting import breath, eventually
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
@@ -49,7 +50,7 @@ class Two:
     def __init__(self, town: Town, services: list[ServiceProcess]) -> None:
         self.town = town
         self.services = services
-        self.resident = Resident()
+        self.resident = Folk()
         self.answers: dict[str, list[int]] = {}
         self.receipts: dict[int, tuple[bytes, bytes]] = {}
         self.admits: dict[str, int] = {}
@@ -257,7 +258,7 @@ async def test_a_process_that_is_stopped_in_the_middle_of_a_group_does_not_hold_
     monkeypatch.setattr("trust.service.database.engine.STOPPED_SECONDS", 1)
     async with run(lay_out(tmp_path / "town", new_database(postgresql))) as running:
         await running.found()
-        resident = Resident()
+        resident = Folk()
         await running.enrol(resident)
         (before,) = await running.grant(resident.consent())
         stopped = await running.service.databases.writer.connect()
@@ -277,7 +278,7 @@ async def test_keys_of_records_are_never_overwritten_by_a_process_that_lost_the_
     """It wakes up in the middle of its group, and has keys for indices that are others' by now."""
     async with run(lay_out(tmp_path / "town", new_database(postgresql))) as running:
         await running.found()
-        resident = Resident()
+        resident = Folk()
         await running.enrol(resident)
         (index,) = await running.grant(resident.consent())
         kept = await running.service.keys.find([index])

@@ -15,6 +15,7 @@ from ledger.errors import BudgetExceeded, MusubiError, Unavailable
 from trust.cli import asking, auditing, places
 from trust.cli.demo import play, town
 from trust.cli.operator import backups, fsck, keys, log, processes
+from trust.cli.resident import agreeing as resident_agreeing
 from trust.cli.resident import consents as resident
 from trust.cli.resident import erasure as resident_erasing
 from trust.cli.resident import lost_device as lost_devices
@@ -112,6 +113,7 @@ for command in (
     main.add_command(command)
 for command in (resident_proofs.show, resident_proofs.uses, resident_proofs.in_force, resident_proofs.stopped):
     resident.resident.add_command(command)
+resident.resident.add_command(resident_agreeing.grant)
 resident.resident.add_command(lost_devices.lost_device)
 resident.resident.add_command(resident_erasing.erase)
 resident.resident.add_command(resident_erasing.erased)

@@ -19,7 +19,7 @@ from ledger.notes.receipts import Receipt, check_receipt
 from policies.consents.bundle import Bundle
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import Policy, decode_document, document_sha256
-from policies.rules import decode_in_ledger
+from policies.rules import NEWEST_RULES, decode_in_ledger, rules_at_first
 from queries.question.tree import Query, encode_query
 from queries.rounds.messages import AskAnswer, Mine, OfferAnswer, Question
 from trust.client import paths
@@ -35,6 +35,7 @@ from trust.client.wire import (
     Revoked,
     RevokeRequest,
     RoundStatus,
+    RulesAnswer,
 )
 from trust.log.pins import Trust, open_genesis
 from trust.log.proven_keys import check_log_keys, decode_log_keys
@@ -162,6 +163,13 @@ class ServiceClient:
         proven = decode_log_keys(self._get_proven(paths.LOG_KEYS))
         return check_log_keys(proven, self.trust.log_keys, self.trust.witnesses)
 
+    def rules(self) -> int:
+        """Return by which rules the ledger goes, as the service says; never less than its first entry does."""
+        at_first = rules_at_first(self.genesis())
+        if at_first >= NEWEST_RULES:
+            return at_first
+        return max(at_first, self.get(paths.RULES, RulesAnswer).number)
+
     def members(self) -> dict[str, MemberBody]:
         """Return the members as the service gives them, by alias."""
         return {body.alias: body for body in self.get(paths.MEMBERS, list[MemberBody])}
@@ -198,6 +206,11 @@ class ServiceClient:
         """Hand consents in; return their ledger indices once they are published."""
         request = GrantRequest(bundles=[Raw(canonical.encode(bundle)) for bundle in bundles])
         return self.post(paths.GRANTS, request, Granted, key).indices
+
+    def replace(self, bundle: Bundle, revocations: list[RevokeRequest]) -> Granted:
+        """Hand in a consent that replaces others, with their revocations; return where all that stands, published."""
+        request = GrantRequest(bundles=[Raw(canonical.encode(bundle))], revocations=revocations)
+        return self.post(paths.GRANTS, request, Granted)
 
     def revoke(self, grant: int, bundle: Bundle) -> Revoked:
         """Hand a revocation in; return where it will stand, and the service's signed promise of that."""

@@ -8,7 +8,7 @@ only.
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from ledger.entries import Alias, Day, Hex32, Index, LogKeyBody, MemberBody, NanoRho, RulesBody, Token
 from policies.consents.bundle import Bundle
@@ -16,6 +16,8 @@ from policies.consents.erasure import ErasureOrder
 
 MAX_CONSENTS = 512
 """The most consents in one request."""
+MAX_REPLACED = 100
+"""The most consents that one consent may replace."""
 MAX_ENROLMENTS = 1_000
 """The most enrolments in one request."""
 MAX_WORDS = 256
@@ -70,18 +72,6 @@ class Enrolled(Struct, frozen=True, kw_only=True):
     enrolled: int
 
 
-class GrantRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Consents to take in, each a whole bundle (``policies.consents.bundle.Bundle``) in its canonical form."""
-
-    bundles: Annotated[list[Raw], Meta(min_length=1, max_length=MAX_CONSENTS)]
-
-
-class Granted(Struct, frozen=True, kw_only=True):
-    """Where the consents stand in the ledger, in the request's order."""
-
-    indices: list[int]
-
-
 class RevokeRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The grant to end, and the signed revocation."""
 
@@ -98,6 +88,23 @@ class Revoked(Struct, frozen=True, kw_only=True):
     index: int
     operator: int | None
     promise: str
+
+
+class GrantRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Consents to take in, each a whole bundle (``policies.consents.bundle.Bundle``) in its canonical form.
+
+    One that replaces others comes alone, with the revocations of all those.
+    """
+
+    bundles: Annotated[list[Raw], Meta(min_length=1, max_length=MAX_CONSENTS)]
+    revocations: Annotated[list[RevokeRequest], Meta(min_length=1, max_length=MAX_REPLACED)] | UnsetType = UNSET
+
+
+class Granted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the consents stand in the ledger, in the request's order; ``revoked`` is what a replacing one ended."""
+
+    indices: list[int]
+    revoked: list[Revoked] = []
 
 
 class EndedGrant(Struct, frozen=True, kw_only=True):

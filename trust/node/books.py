@@ -35,6 +35,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ledger.errors import BudgetExceeded, RoundClosed
+from trust.node.aged_leaves import AGED_LEAVES_SCHEMA, AgedLeaves
 from trust.runtime.clock import Clock, system_clock
 
 RoundState = Literal["countersigned", "sending", "sent", "no-share"]
@@ -97,7 +98,7 @@ class ErasedConsent(Struct, frozen=True, kw_only=True):
     entry_sha256: str
 
 
-class Books:
+class Books(AgedLeaves):
     """The file, opened by one process. Methods that write return when the write is durable.
 
     Opening notices whether the file was restored from a backup, and writes down when by ``clock``.
@@ -110,7 +111,7 @@ class Books:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + AGED_LEAVES_SCHEMA)
         self._path = path
         found = _identity(path, _mark_of(path))
         if not _mark_of(path):  # else the books would know a file without a mark, as any copy is: inodes are used again
@@ -218,10 +219,13 @@ class Books:
         return {int(row[0]) for row in rows}
 
     def slots(self, policy_sha256: str) -> list[tuple[int, int]]:
-        """Return (index, slot) of every leaf of a policy version; slot -1 where no customer is linked or chosen."""
+        """Return (index, slot) of every leaf of a policy version, the indices rising.
+
+        The slot is -1 where no customer is linked or chosen, or the consent is void.
+        """
         rows = self._db.execute(
             "SELECT leaves.place, coalesce(links.slot, -1) FROM leaves LEFT JOIN links ON links.key = leaves.key "
-            "WHERE leaves.policy = ? ORDER BY leaves.place",
+            "AND leaves.place NOT IN (SELECT place FROM void) WHERE leaves.policy = ? ORDER BY leaves.place",
             (bytes.fromhex(policy_sha256),),
         )
         return rows.fetchall()
@@ -294,6 +298,7 @@ class Books:
                 continue
             self._changed()
             self._db.execute("DELETE FROM leaves WHERE place = ?", (each.index,))
+            self._db.execute("DELETE FROM void WHERE place = ?", (each.index,))
             self._db.execute("UPDATE erased SET said = 0 WHERE place = ?", (each.index,))
             if held[0] is not None:
                 slots += self._unlink_idle(held[0])

@@ -7,6 +7,13 @@ Nothing here takes the service's word: checkpoints are checked against the pinne
 the tree, each entry by ``queries.replay``, each leaf against the commitment in its entry. For each ``admit`` that this
 node takes part in, the in-force set is kept as it was at that very index.
 
+**A leaf that counts for nothing.** A leaf that the commitment does not prove to be ours is not kept, and asked for
+again: without it this node does not countersign. One that is proven, and whose consent is too old
+(``policies.consents.age``) or does not hold (another cap than the entry's, a bad signature), will never be another. It
+is kept as *void*: its resident has no rows in any answer, the log line ``leaf-void`` says by which code, and questions
+go on, so that no such leaf stops this holder's answers for ever. The service must have refused it; leaf, salt and path
+stay in the books, and convict it beside the entry (``check_sub_grant`` and ``check_age`` are pure).
+
 At each ``erase`` entry of a consent to a policy of ours, the leaf goes from the books in the transaction in which the
 entry is read. Every start reads the whole ledger again, so leaves that a restored backup brought back go again.
 """
@@ -22,9 +29,11 @@ from ledger.errors import MusubiError, ProofInvalid
 from ledger.tlog.tree import Frontier
 from policies.account_names import data_account
 from policies.budgets import window_of
-from policies.consents.consent import check_sub_grant
+from policies.consents.age import check_age
+from policies.consents.consent import SubGrant, check_own_leaf, check_sub_grant
 from policies.in_force.chunk_tree import CHUNK_BITS, Chunks
 from policies.replay import State, entry_sha256
+from policies.rules import REPLACING, rules_at
 from queries.question.plan import Plan
 from queries.replay import apply, decode_next
 from queries.rounds.admission import plan_of
@@ -45,6 +54,8 @@ class LedgerReader:
         self.state = State()
         self.in_force: dict[int, Chunks] = {}
         """For each open round of ours, by ``admit``: the in-force set at exactly that index."""
+        self.standing: dict[int, Chunks] = {}
+        """For each open round of ours: the grants that had not ended at that index, whatever their day and cap."""
         self.cosigned_before: dict[int, int] = {}
         """For each open round of ours: when the witnesses cosigned the last checkpoint that we saw without its
         ``admit`` (seconds since 1970; 0 where we saw none). It cannot be older than that."""
@@ -110,7 +121,15 @@ class LedgerReader:
     def _begin_anew(self) -> None:
         self.state = State()
         self._follower.frontier = Frontier()
-        for kept in (self.in_force, self.cosigned_before, self._charges, self._ours, self._lacking, self._own):
+        for kept in (
+            self.in_force,
+            self.standing,
+            self.cosigned_before,
+            self._charges,
+            self._ours,
+            self._lacking,
+            self._own,
+        ):
             kept.clear()
 
     def _apply(self, index: int, data: bytes) -> None:
@@ -123,11 +142,13 @@ class LedgerReader:
         apply(self.state, index, entry, data, self._books)
         if isinstance(entry, e.Admit) and chunks is not None:
             self.in_force[index] = chunks
+            self.standing[index] = dict(self.state.in_force[entry.policy_sha256].standing)
             account, part = self.own_charge(entry)
             self._ours[index] = (account, part)
             self._charges.setdefault(account, {})[index] = part
         elif isinstance(entry, e.Closing) and entry.admit in self._ours:
             self.in_force.pop(entry.admit, None)
+            self.standing.pop(entry.admit, None)
             self.cosigned_before.pop(entry.admit, None)
             account, _ = self._ours.pop(entry.admit)
             if isinstance(entry, e.Refund):
@@ -137,12 +158,16 @@ class LedgerReader:
         elif isinstance(entry, e.Grant) and self._is_ours(entry):
             number, bit = divmod(index, CHUNK_BITS)
             self._own[number] = self._own.get(number, 0) | 1 << bit
-        elif isinstance(entry, e.Erase) and not self.state.finding:
-            number, bit = divmod(entry.index, CHUNK_BITS)
-            if self._own.get(number, 0) >> bit & 1:
-                erased = ErasedConsent(index=entry.index, entry=index, entry_sha256=entry_sha256(data))
-                self._erased_slots.update(self._books.erase([erased]))
-                self._lacking.pop(entry.index, None)
+        elif isinstance(entry, e.Revoke) and self._is_own(entry.grant):
+            self._books.note_end(entry.grant, index, entry.at)
+        elif isinstance(entry, e.Erase) and not self.state.finding and self._is_own(entry.index):
+            erased = ErasedConsent(index=entry.index, entry=index, entry_sha256=entry_sha256(data))
+            self._erased_slots.update(self._books.erase([erased]))
+            self._lacking.pop(entry.index, None)
+
+    def _is_own(self, index: int) -> bool:
+        number, bit = divmod(index, CHUNK_BITS)
+        return bool(self._own.get(number, 0) >> bit & 1)
 
     def _look_at_lost(self, entry: e.Lost) -> None:
         """Say so where the ledger names another share of ours than the one that the service has, or none.
@@ -187,10 +212,11 @@ class LedgerReader:
             wanted = [index for index in missing if index < start + LEAVES_AT_ONCE]
             missing = missing[len(wanted) :]
             given = [held for held in self._fetch(start, wanted[-1]) if held.index in self._lacking]
-            rows = [self._checked(held, self._lacking[held.index]) for held in given]
+            kept = set()
             with self._books.transaction():
-                self._books.keep_leaves(row for row in rows if row is not None)
-            kept = {row[0] for row in rows if row is not None}
+                for held in sorted(given, key=lambda each: each.index):
+                    if self._keep(held, self._lacking[held.index]):
+                        kept.add(held.index)
             for index in wanted:
                 if index in kept or not self.state.in_force[self._lacking[index].policy_sha256].holds(index):
                     del self._lacking[index]
@@ -202,16 +228,32 @@ class LedgerReader:
                 if isinstance(entry, e.Grant) and self._is_ours(entry):
                     yield first + offset, entry
 
-    def _checked(self, held: HeldLeaf, grant: e.Grant) -> tuple[int, str, str | None, bytes] | None:
-        """Check one leaf; a bad one is not kept, so this node will not countersign while its grant is in force."""
+    def _keep(self, held: HeldLeaf, grant: e.Grant) -> bool:
+        """Keep one leaf if it is our own; return whether it is. Those of earlier grants have been looked at before."""
         policy = self.state.versions[grant.policy_sha256].document
+        sub_grant, void = None, ""
+        try:
+            check_own_leaf(held.leaf, grant, policy, self._holder)
+        except MusubiError as error:
+            logger.warning("leaf-refused", grant=held.index, code=error.code)
+            return False
         try:
             sub_grant = check_sub_grant(held.leaf, grant, policy, self.state.log, self._holder)
+            if sub_grant is not None and rules_at(self.state.rules_since, held.index) >= REPLACING:
+                self._check_age(held.index, grant, sub_grant)
         except MusubiError as error:
-            logger.warning("leaf-refused", code=error.code)
-            return None
-        key = sub_grant.key if sub_grant else None
-        return held.index, grant.policy_sha256, key, canonical.encode(held.leaf)
+            void = error.code
+        key = sub_grant.key if sub_grant is not None else None
+        self._books.keep_leaves([(held.index, grant.policy_sha256, key, canonical.encode(held.leaf))])
+        if void:
+            logger.warning("leaf-void", grant=held.index, code=void)
+            self._books.make_void(held.index, void)
+        return True
+
+    def _check_age(self, index: int, grant: e.Grant, sub_grant: SubGrant) -> None:
+        versions = [sha256 for sha256, each in self.state.versions.items() if each.document.id == grant.policy]
+        last = self._books.last_end(sub_grant.key, versions, index)
+        check_age(sub_grant.shown_at, grant.at, last, sub_grant.replaces)
 
     def _check_kept(self) -> None:
         """Compare with the largest tree that these books remember, and remember this one."""

@@ -1,4 +1,4 @@
-"""What a resident's own device signs: consents and revocations.
+"""What a resident's own device signs to end a consent; how it gives one is in ``trust.resident.giving``.
 
 The device trusts no answer: what was signed must stand in the ledger, with a receipt. What it checks besides is in
 ``trust.resident.uses``, ``stopped``, ``promises`` and ``erasure``.
@@ -11,89 +11,19 @@ from msgspec import Struct
 
 from ledger import entries as e
 from ledger.errors import (
-    ConsentMismatch,
     Malformed,
     MusubiError,
     NotFound,
     NotPermitted,
-    PolicyNotCurrent,
     ProofInvalid,
     SignatureInvalid,
 )
 from policies.consents.bundle import commitment
-from policies.consents.consent import make_consent
 from policies.consents.revocation import make_revocation
-from policies.languages import NoticeLanguage
-from policies.policy_document import Policy, document_sha256
 from trust.client.service import ServiceClient
 from trust.client.wire import Revoked
 from trust.resident.promises import KeptPromise, check_new
 from trust.runtime.clock import system_clock
-
-
-def grant(
-    client: ServiceClient,
-    seed: bytes,
-    policy_id: str,
-    *,
-    holders: list[str],
-    until: str | None,
-    yearly_cap: int | None,
-    language: NoticeLanguage,
-) -> tuple[int, str]:
-    """Sign and hand in one consent; return its ledger index and its last day, once the receipt was checked.
-
-    Raises ProofInvalid where the ledger does not say there what was signed.
-    """
-    policies = client.policies()
-    if policy_id not in policies:
-        raise PolicyNotCurrent(
-            f"There is no policy '{policy_id}' in force; there are: {', '.join(sorted(policies))}.",
-            policies=sorted(policies),
-        )
-    policy = policies[policy_id]
-    last_day = until or policy.until[-1]
-    chosen_yearly_cap = policy.yearly_caps[-1] if yearly_cap is None else yearly_cap
-    _check_choices(policy, holders, last_day, chosen_yearly_cap)
-    consent = secrets.token_bytes(32)
-    bundle = make_consent(
-        seed,
-        policy,
-        log=client.trust.origin,
-        consent=consent,
-        salts=[secrets.token_bytes(32) for _ in range(len(policy.holders) + 1)],
-        holders=holders or list(policy.holders),
-        until=last_day,
-        yearly_cap=chosen_yearly_cap,
-        language=language,
-        shown_at=system_clock(),
-    )
-    index = client.grant([bundle])[0]
-    proven = client.prove(index).entry
-    expected = e.Grant(
-        at=proven.at,
-        consent=consent.hex(),
-        policy=policy.id,
-        version=policy.version,
-        policy_sha256=document_sha256(policy),
-        until=last_day,
-        yearly_cap=chosen_yearly_cap,
-        commitment=commitment(bundle),
-    )
-    if proven != expected:
-        raise ProofInvalid("The ledger does not say there what was signed; tell the town's stewards.", index=index)
-    return index, last_day
-
-
-def _check_choices(policy: Policy, holders: list[str], until: str, yearly_cap: int) -> None:
-    """Raise ConsentMismatch, with the choices that there are, before anything is signed that cannot be taken."""
-    for what, chosen, choices in (
-        ("holder", holders, list(policy.holders)),
-        ("last day", [until], list(policy.until)),
-        ("yearly cap in nano-rho", [str(yearly_cap)], [str(each) for each in policy.yearly_caps]),
-    ):
-        if not set(chosen) <= set(choices):
-            raise ConsentMismatch(f"The policy '{policy.id}' has no such {what}; choose from: {', '.join(choices)}.")
 
 
 class Ended(Struct, frozen=True, kw_only=True):

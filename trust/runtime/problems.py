@@ -40,6 +40,8 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.Unavailable: Kind(503, 26, "Not available now"),
     errors.UpgradeNeeded: Kind(503, 27, "A newer Musubi is needed"),
     errors.ReadOnly: Kind(503, 28, "Nothing is written now"),
+    errors.ConsentStands: Kind(409, 29, "Another consent is in force"),
+    errors.ConsentStale: Kind(409, 30, "Consent too old"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"

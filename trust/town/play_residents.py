@@ -26,6 +26,7 @@ from policies.consents.consent import make_consent
 from policies.languages import DEFAULT_LANGUAGE
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import Policy
+from policies.rules import REPLACING
 from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.client.wire import EnrolmentRequest, EnrolmentRequests, GrantRequest
@@ -60,6 +61,7 @@ class SigningWork(Struct, frozen=True, kw_only=True):
     seed: int
     now: int
     today: str
+    rules: int
 
 
 class Signed(Struct, frozen=True, kw_only=True):
@@ -133,6 +135,7 @@ def sign_chunk(work: SigningWork) -> Signed:
                 yearly_cap=policy.yearly_caps[-1],
                 language=DEFAULT_LANGUAGE,
                 shown_at=work.now,
+                dated=work.rules >= REPLACING,
             )
             bundles.append(Raw(canonical.encode(bundle)))
     return Signed(
@@ -160,6 +163,7 @@ def play_residents(layout: Layout, town: Town, client: ServiceClient, progress: 
         "seed": town.seed,
         "now": now,
         "today": time.strftime("%Y-%m-%d", time.gmtime(now)),
+        "rules": client.rules(),
     }
     works = (
         SigningWork(first=first, customers=people[first : first + CHUNK], **shared)  # type: ignore[arg-type]

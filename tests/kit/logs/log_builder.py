@@ -242,8 +242,18 @@ class LogBuilder:
 
     def revoke(self, grant: int) -> int:
         """Append the revocation of a grant."""
+        return self.add(self.make_revoke(grant))
+
+    def make_revoke(self, grant: int, reason: e.RevokeReason = "withdrawn", at: int | None = None) -> e.Revoke:
+        """Make the revocation of a grant."""
         commitment = hashlib.sha256(b"revocation %d" % grant).hexdigest()
-        return self.add(e.Revoke(at=self.now(), grant=grant, reason="withdrawn", commitment=commitment))
+        return e.Revoke(at=self.now() if at is None else at, grant=grant, reason=reason, commitment=commitment)
+
+    def replace(self, grants: Sequence[int], entry: e.Grant) -> int:
+        """Append a grant in place of the last of some others, and before it their revocations; return its index."""
+        for grant in grants:
+            self.add(self.make_revoke(grant, "replaced", entry.at))
+        return self.add(msgspec.structs.replace(entry, replaces=grants[-1]))
 
     def ask(self, **changes: Any) -> str:
         """Sign a question as the partner; ``changes`` are made to its query."""
@@ -335,9 +345,9 @@ class LogBuilder:
         """Append a refund."""
         return self.add(self.make_refund(admit))
 
-    def found(self, policy: Policy | None = None, *, operator: bool = False) -> int:
+    def found(self, policy: Policy | None = None, *, operator: bool = False, rules: int | UnsetType = UNSET) -> int:
         """Append what a town begins with: genesis, two holders, a partner, an operator if wanted, a policy."""
-        self.genesis()
+        self.genesis(rules)
         for alias in ASKED:
             self.member(alias, "holder")
         self.member(PARTNER, "partner")

@@ -6,11 +6,12 @@ service is collected; which leaves it gets, and when a call fails, is for the te
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
+from msgspec import UnsetType, structs
 
 from ledger import entries as e
 from ledger import jws
@@ -19,6 +20,7 @@ from policies.consents.bundle import Bundle, commitment, disclose
 from policies.consents.consent import make_consent
 from policies.pairwise_keys import pairwise_key, public_hex
 from policies.policy_document import Policy
+from policies.rules import NEWEST_RULES
 from queries.rounds.messages import Countersign, Go, HeldLeaf, Share, Task, transcript_sha256
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.towns.residents import seed_of
@@ -42,6 +44,7 @@ class AttackedNode:
     folder: Path
     policy: Policy = field(default_factory=scarce)
     data_cap: int = 10**12
+    rules: int | UnsetType = NEWEST_RULES
     offset: int = 0
     """What the node's clock is off from the log's last time."""
 
@@ -50,7 +53,7 @@ class AttackedNode:
         self.leaves: dict[int, HeldLeaf] = {}
         self.refuses_leaves = False
         self.deaf = False
-        self.builder.found(self.policy, operator=True)
+        self.builder.found(self.policy, operator=True, rules=self.rules)
         self.seeds: list[bytes] = []
         self.open()
 
@@ -117,6 +120,7 @@ class AttackedNode:
             "until": UNTIL,
             "yearly_cap": self.policy.yearly_caps[-1],
             "language": "ja",
+            "shown_at": self.builder.at,
         }
         return make_consent(
             seed,
@@ -124,15 +128,18 @@ class AttackedNode:
             log=ORIGIN,
             consent=secrets.token_bytes(32),
             salts=[secrets.token_bytes(32) for _ in range(len(ASKED) + 1)],
-            shown_at=self.builder.at,
             **(how | changes),
         )
 
-    def grant(self, bundle: Bundle, **lies: Any) -> int:
-        """Write a consent into the ledger, with what the service changes of it; keep the node's leaf."""
+    def grant(self, bundle: Bundle, ends: Sequence[int] = (), **lies: Any) -> int:
+        """Write a consent into the ledger, with what the service changes of it; keep the node's leaf.
+
+        ``ends`` are the grants that it replaces.
+        """
         said = jws.read_unverified(bundle.leaves[0].body, dict)
         entry = self.builder.make_grant(0, consent=said["consent"], until=said["until"], yearly_cap=said["cap"])
-        index = self.builder.add(structs.replace(entry, commitment=commitment(bundle), **lies))
+        entry = structs.replace(entry, commitment=commitment(bundle), **lies)
+        index = self.builder.replace(ends, entry) if ends else self.builder.add(entry)
         self.leaves[index] = HeldLeaf(index=index, leaf=disclose(bundle, 1 + self.policy.holders.index(NODE)))
         return index
 
@@ -191,6 +198,11 @@ class AttackedNode:
             transcript=transcript,
         )
         return jws.sign(message, key_of(OPERATOR))
+
+    def counted(self, admit: int) -> int:
+        """How many customers the node counts in an open round."""
+        opened = self.reader.state.rounds[admit]
+        return int(self.rounds._counted.at(admit, opened).sum())
 
     def ask_share(self, admit: int, go: str = "", *, late: bool = False) -> None:
         """Ask the node for its share; ``late`` shows it the other holder's."""

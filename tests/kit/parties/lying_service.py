@@ -27,6 +27,7 @@ from policies.consents.bundle import Bundle, commitment, disclose
 from policies.pairwise_keys import pairwise_key, public_hex
 from policies.policy_document import Policy
 from policies.replay import entry_sha256
+from policies.rules import NEWEST_RULES
 from queries.rounds.messages import (
     CaughtUp,
     Countersign,
@@ -195,7 +196,7 @@ class Stage:
         self.wrong = 0
         """How far the node's clock is set wrong."""
         self.policy = scarce()
-        self.builder.found(self.policy, operator=True)
+        self.builder.found(self.policy, operator=True, rules=NEWEST_RULES)
         self.service = LyingService(self.builder)
         self.grants = [self.grant(person) for person in range(people)]
         self.service.publish()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 import msgspec
@@ -179,11 +179,10 @@ def lay_out(
     folder: Path,
     database_url: str = "",
     witness_url: str = "http://witness",
-    *,
     rules: int | UnsetType = NEWEST_RULES,
     **options: int,
 ) -> Town:
-    """Make a town's folder, whose ledger begins with ``rules``. ``options`` go into service.toml."""
+    """Make a town's folder. ``options`` go into service.toml; the town begins with the newest rules, unless told."""
     folder.mkdir(parents=True, exist_ok=True)
     keys = {alias: key_of(alias) for alias in (*HOLDERS, *PARTNERS, IDENTITY, OPERATOR)}
     stewards = {alias: key_of(alias) for alias in STEWARDS}
@@ -223,6 +222,11 @@ class Resident:
 
     seed: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     subject: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    @property
+    def people(self) -> list["Resident"]:
+        """Just this one; some folk has more."""
+        return [self]
 
     @property
     def key(self) -> SigningKey:
@@ -271,6 +275,15 @@ class Resident:
         now = int(time.time())
         asked = Mine(log=ORIGIN, key=public_hex(self.key), at=now, nonce=secrets.token_hex(32))
         return structs.replace(asked, **changes)
+
+
+class HasPeople(Protocol):
+    """A resident, or some folk (``tests.kit.towns.folk``)."""
+
+    @property
+    def people(self) -> list[Resident]:
+        """Who is to be enrolled."""
+        ...
 
 
 def payload_of(token: str) -> dict[str, Any]:
@@ -419,9 +432,12 @@ class Running:
         """Wait until everything committed is published."""
         await self.service.sequencer.wait_for(self.service.store.size, PATIENCE)
 
-    async def enrol(self, *residents: Resident) -> None:
-        """Enrol residents."""
-        await self.done("/v1/enrolments", {"enrolments": [each.enrolment(self.town) for each in residents]})
+    async def enrol(self, *residents: "HasPeople") -> None:
+        """Enrol residents, also many in one."""
+        people = [person for each in residents for person in each.people]
+        for first in range(0, len(people), 200):
+            enrolments = [each.enrolment(self.town) for each in people[first : first + 200]]
+            await self.done("/v1/enrolments", {"enrolments": enrolments})
 
     async def grant(self, *bundles: Bundle, key: str | None = None) -> list[int]:
         """Hand consents in; again under the same key for as long as their checkpoint is not there yet."""
@@ -430,6 +446,12 @@ class Running:
         assert answer.status_code == httpx.codes.OK, answer.text
         found: list[int] = answer.json()["indices"]
         return found
+
+    async def replace(self, bundle: Bundle, *revocations: dict[str, Any]) -> int:
+        """Hand in a consent with the revocations of those that it replaces; return its index."""
+        answer = await self.done("/v1/grants", {"bundles": [bundle], "revocations": list(revocations)})
+        (index,) = answer["indices"]
+        return int(index)
 
     async def ask(self, token: str) -> AskAnswer:
         """Ask; check who answers."""

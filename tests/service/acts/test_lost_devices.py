@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from ledger import entries as e
 from ledger import jws
@@ -12,19 +13,22 @@ from policies.consents.promises import Promise
 from policies.pairwise_keys import public_hex
 from policies.replay import grant_in_force
 from tests.kit.towns.running import Resident, Running, refused, replay_log
-from tests.kit.towns.toy_town import HEALTH
+from tests.kit.towns.toy_town import HEALTH, MOBILITY
 from trust.service.database import tables as t
 from trust.service.keys.records import open_record
 
 pytestmark = pytest.mark.anyio
 LOST = "/v1/lost-devices"
+WALKS = structs.replace(MOBILITY, id="walks")
 
 
 async def with_consents(running: Running) -> tuple[Resident, list[Bundle], list[int]]:
     """A resident who agreed to three things."""
     resident = Resident()
     await running.enrol(resident)
-    bundles = [resident.consent(), resident.consent(HEALTH), resident.consent(holders=["bus_co"])]
+    if WALKS.id not in running.service.store.state.policies:
+        await running.done("/v1/policies", running.town.approved("policy", WALKS))
+    bundles = [resident.consent(), resident.consent(HEALTH), resident.consent(WALKS, holders=["bus_co"])]
     return resident, bundles, await running.grant(*bundles)
 
 
@@ -68,7 +72,7 @@ async def test_after_the_loss_the_old_device_can_do_nothing_and_the_new_one_begi
     # no time: that of the revocations would tell whose consents they were, also once those are erased
     assert [tuple(row) for row in await running.rows(t.lost_keys)] == [(bytes(old.key.verify_key),)]
     assert {each["index"] for each in await shown(running, new)} == set(grants)
-    (fresh,) = await running.grant(new.consent())
+    (fresh,) = await running.grant(new.consent(now=running.clock() + 1))
     assert grant_in_force(running.service.store.state, fresh)
     assert [each["ended_by"] is None for each in await shown(running, new)] == [False, False, False, True]
     await running.settle()
@@ -84,7 +88,7 @@ async def test_nothing_in_the_ledger_holds_the_old_key_the_new_key_the_person_or
     new = again(old)
     request = attested(running, new)
     await running.done(LOST, request)
-    await running.grant(new.consent(), new.consent(HEALTH))
+    await running.grant(*(new.consent(to, now=running.clock() + 1) for to in (MOBILITY, HEALTH)))
     await running.settle()
     _, entries = replay_log(running.town)
     written = b"".join(e.encode(entry) for entry in entries)
@@ -126,7 +130,7 @@ async def test_the_same_wish_again_changes_nothing_and_a_second_loss_shuts_out_t
     async with running.unchanged():  # the answer was lost on its way
         again_told = (await running.done(LOST, request))["ended"]
     assert [(each["grant"], each["revoked"]["index"]) for each in again_told] == told
-    (grant,) = await running.grant(second.consent())
+    (grant,) = await running.grant(second.consent(now=running.clock() + 1))
     third = again(first)
     ended = (await running.done(LOST, attested(running, third)))["ended"]
     assert [each["grant"] for each in ended] == [grant]
@@ -134,7 +138,7 @@ async def test_the_same_wish_again_changes_nothing_and_a_second_loss_shuts_out_t
         for lost in (first, second):
             refused(await running.post("/v1/grants", {"bundles": [lost.consent()]}), "not-permitted", "reported lost")
             refused(await running.post(LOST, request), "not-permitted", "reported lost")  # a thief's copy of a wish
-    assert await running.grant(third.consent())
+    assert await running.grant(third.consent(now=running.clock() + 2))
 
 
 async def test_only_the_providers_own_word_for_a_lost_device_and_for_a_person_it_knows_shuts_one_out(

@@ -24,6 +24,7 @@ from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.tree import decode_query
 from queries.rounds.messages import LeavesAnswer, OfferAnswer
+from tests.kit.towns.folk import Folk
 from tests.kit.towns.running import (
     MakeTown,
     Resident,
@@ -36,8 +37,9 @@ from tests.kit.towns.running import (
     replay_log,
     run,
 )
-from tests.kit.towns.toy_town import HOLDERS, MOBILITY, ORIGIN, policy
+from tests.kit.towns.toy_town import HEALTH, HOLDERS, MOBILITY, ORIGIN, policy
 from tests.kit.waiting import eventually
+from trust.client.wire import Granted
 from trust.service.acts.ask import ask
 from trust.service.acts.grant import grant
 from trust.service.database import tables as t
@@ -52,6 +54,12 @@ def charge_of(asked: dict[str, Any]) -> int:
     return price(make_plan(parsed, MOBILITY), parsed.spend, MOBILITY.budget).charge
 
 
+async def hand_to(store: Store, running: Running, body: bytes) -> Granted:
+    """Hand consents to one of several stores of one ledger."""
+    service = running.service
+    return await grant(store, service.workers, body, None, service.operator, service.operator_signer)
+
+
 async def offer(running: Running, token: str) -> OfferAnswer:
     return jws.read_unverified(await running.done("/v1/questions/preview", token), OfferAnswer)
 
@@ -60,7 +68,7 @@ async def offer(running: Running, token: str) -> OfferAnswer:
 
 
 async def test_a_request_with_the_same_key_again_gets_the_same_indices_and_changes_nothing(running: Running) -> None:
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
     bundles = [resident.consent() for _ in range(3)]
     indices = await running.grant(*bundles, key="the same key")
@@ -151,7 +159,7 @@ async def test_a_question_answered_from_before_and_sent_again_is_never_charged(r
 
 
 async def test_grants_handed_in_at_once_get_distinct_indices_and_every_receipt_verifies(running: Running) -> None:
-    residents = [Resident() for _ in range(32)]
+    residents = [Folk(2) for _ in range(32)]
     await running.enrol(*residents)
     before = running.service.store.size
     found = await asyncio.gather(*(running.grant(each.consent(), each.consent()) for each in residents))
@@ -200,7 +208,7 @@ async def test_two_processes_on_one_database_append_one_gapless_log(running: Run
 
         async def hand_in(number: int) -> list[int]:
             body = canonical.encode({"bundles": [residents[number].consent()]})
-            return await grant(first if number % 2 else second, running.service.workers, body, None)
+            return (await hand_to(first if number % 2 else second, running, body)).indices
 
         async def put(number: int) -> int:
             token = question(running.town, query(), fresh=True)
@@ -212,9 +220,9 @@ async def test_two_processes_on_one_database_append_one_gapless_log(running: Run
         )
         indices = [*(index for each in granted for index in each), *asked]
         assert sorted(indices) == list(range(before, before + 32))
-        (last,) = await grant(
-            first, running.service.workers, canonical.encode({"bundles": [residents[0].consent()]}), None
-        )
+        late = Resident()
+        await running.enrol(late)
+        (last,) = (await hand_to(first, running, canonical.encode({"bundles": [late.consent()]}))).indices
         assert last == before + 32
         await running.settle()
         state, entries = replay_log(running.town)
@@ -237,7 +245,7 @@ async def test_a_consent_used_at_one_process_is_replayed_at_the_other(running: R
     try:
         await running.done("/v1/grants", body)
         with pytest.raises(Exception, match="used before"):
-            await grant(second, running.service.workers, body, None)
+            await hand_to(second, running, body)
     finally:
         await second.stop()
         await databases.close()
@@ -392,20 +400,20 @@ async def test_a_preview_names_the_price_that_is_charged_and_what_is_left(runnin
 
 
 async def test_consents_and_questions_are_refused_once_the_policy_has_ended(running: Running) -> None:
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
     short = policy("short", ["market"], ["planner"], ["market"], until=["2030-03-31"])
     await running.done("/v1/policies", running.town.approved("policy", short))
     await running.grant(resident.consent(short, until="2030-03-31"))
     running.clock.offset = 1_901_150_000 - int(time.time())  # 2030-03-31 in Japan, its last morning
-    await running.grant(resident.consent(short, until="2030-03-31"))
+    await running.grant(resident.consent(short, until="2030-03-31", now=running.clock()))
     token = question(running.town, query(policy="short"), now=running.clock())
     assert (await offer(running, token)).in_force == 2
     running.clock.offset += 86_400
     async with running.unchanged():
-        late = {"bundles": [resident.consent(short, until="2030-03-31")]}
+        late = {"bundles": [resident.consent(short, until="2030-03-31", now=running.clock())]}
         refused(await running.post("/v1/grants", late), "policy-not-current", "past")
-        still = {"bundles": [resident.consent(until="2030-03-31")]}
+        still = {"bundles": [resident.consent(until="2030-03-31", now=running.clock())]}
         refused(await running.post("/v1/grants", still), "policy-not-current", "past")
         token = question(running.town, query(policy="short"), now=running.clock())
         refused(await running.post("/v1/questions/preview", token), "policy-not-current", "ended")
@@ -424,7 +432,7 @@ async def test_a_grant_of_an_old_version_counts_no_more_and_can_still_be_revoked
     async with running.unchanged():
         refused(await running.post("/v1/grants", {"bundles": [resident.consent()]}), "policy-not-current")
     await running.done("/v1/revocations", resident.revocation(bundle, index))
-    await running.grant(resident.consent(renewed))
+    await running.grant(resident.consent(renewed, now=running.clock() + 1))
     assert (await offer(running, question(running.town, query(version=2)))).in_force == 1
 
 
@@ -454,7 +462,7 @@ async def test_a_resident_sees_their_own_consents_and_how_they_ended(running: Ru
     aoi, ren = Resident(), Resident()
     await running.enrol(aoi, ren)
     bundle = aoi.consent()
-    (first,), (second,), _ = [await running.grant(each) for each in (bundle, aoi.consent(), ren.consent())]
+    (first,), (second,), _ = [await running.grant(each) for each in (bundle, aoi.consent(HEALTH), ren.consent())]
     ended = (await running.done("/v1/revocations", aoi.revocation(bundle, first)))["index"]
     found = await running.done("/v1/residents/consents", jws.sign(aoi.mine(), aoi.key))
     assert [(each["index"], each["ended_by"]) for each in found] == [(first, ended), (second, None)]
@@ -542,7 +550,7 @@ async def test_an_act_that_is_refused_after_it_appended_leaves_nothing(running: 
                 left=0,
             )
         )
-        transaction.append(e.Erase(at=0, index=10**6, reason="requested"))  # ProofInvalid
+        transaction.append(e.Revoke(at=0, grant=10**6, reason="withdrawn", commitment="00" * 32))  # ProofInvalid
 
     before = await running.snapshot()
     with pytest.raises(Exception):  # noqa: B017 - which one does not matter: it may not be half done

@@ -23,6 +23,7 @@ from policies.consents.erasure import ErasedWord, ErasureOrder, Farewell, make_e
 from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import LeavesAnswer
+from tests.kit.towns.folk import Folk
 from tests.kit.towns.running import Resident, Running, consent_of, refused, replay_log
 from tests.kit.towns.toy_town import ORIGIN
 from tests.kit.waiting import eventually
@@ -289,13 +290,13 @@ async def test_a_retention_sweep_says_so_in_the_ledger(running: Running) -> None
 
 
 async def test_a_kept_answer_goes_with_the_first_of_its_consents_that_is_erased(running: Running) -> None:
-    """It says which consents were given together, and so by one person."""
-    resident, stranger = Resident(), Resident()
-    await running.enrol(resident, stranger)
-    bundles = [resident.consent() for _ in range(3)]
+    """It says which consents were handed in together."""
+    folk, stranger = Folk(3), Resident()
+    await running.enrol(folk, stranger)
+    bundles = [folk.consent() for _ in range(3)]
     indices = await running.grant(*bundles, key="one sitting")
     await running.grant(stranger.consent(), key="somebody else")
-    await running.done("/v1/erasures", wish(resident, bundles[1], indices[1]))
+    await running.done("/v1/erasures", wish(folk.who(bundles[1]), bundles[1], indices[1]))
     left = await running.rows(t.idempotency)
     assert len(left) == 1
     assert str(indices[0]) not in left[0][2].strip("[]").split(",")
@@ -333,7 +334,7 @@ async def test_a_restart_destroys_the_keys_that_a_crash_left_behind(running: Run
 async def test_a_group_whose_keys_cannot_be_kept_leaves_nothing(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
 
     def fail(*_: Any) -> None:

@@ -1,15 +1,15 @@
 """The service takes holders' words on rules and, with the quorum's signatures, has the ledger go on by other ones."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET, UnsetType
 
 from ledger import entries as e
 from ledger.errors import UpgradeNeeded
 from policies import rules as policies_rules
-from policies.rules import FIRST_RULES, NEWEST_RULES, make_rules_word
-from tests.kit.towns.running import MakeTown, Running, Town, refused, replay_log, run
+from policies.rules import NEWEST_RULES, make_rules_word
+from tests.kit.towns.running import Running, Town, refused, replay_log, run
 from tests.kit.towns.toy_town import HOLDERS, ORIGIN, PARTNERS
 from trust.service.acts import change_rules as acts_rules
 from trust.service.service import Service
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def town(tmp_path: Path, lay_out_with_tables: MakeTown) -> Town:
-    """A town whose ledger begins with the first rules."""
-    return lay_out_with_tables(tmp_path / "town", rules=FIRST_RULES)
+def rules() -> UnsetType:
+    """The town begins with the first rules."""
+    return UNSET
 
 
 async def say(running: Running, holder: str, number: int = 2, key: str = "") -> None:

@@ -21,7 +21,8 @@ from tests.kit.machine.processes import ServiceProcess, service_alone
 from tests.kit.parties.foreign_witness import foreign_witness
 from tests.kit.parties.go_client import build_go_client, run_go_client
 from tests.kit.parties.witnesses import WitnessProcess, own_witness, policy_of
-from tests.kit.towns.running import Resident, Town, lay_out
+from tests.kit.towns.folk import Folk
+from tests.kit.towns.running import Town, lay_out
 from tests.kit.towns.toy_town import ORIGIN
 from tests.kit.waiting import PATIENCE
 from trust.audit.auditor import audit
@@ -62,7 +63,7 @@ async def live(service: ServiceProcess, grants: int) -> None:
     """Found the town and give consents."""
     await service.start()
     await service.found()
-    resident = Resident()
+    resident = Folk(grants)
     await service.enrol(resident)
     await service.grant(*(resident.consent() for _ in range(grants)))
     await service.settle()
@@ -100,7 +101,7 @@ async def test_go_reads_the_running_log_and_its_export_and_refuses_a_flipped_byt
         export(town, out)
         older = tmp_path / "older"
         older.write_bytes((out / "checkpoint").read_bytes())
-        resident = Resident()
+        resident = Folk(GRANTS)
         await service.enrol(resident)
         await service.grant(*(resident.consent() for _ in range(GRANTS)))
         await service.settle()
@@ -172,7 +173,7 @@ async def test_three_witnesses_one_of_them_written_by_others_cosign_one_log(
             note = (await service.client.get(f"{witness.url}/{origin}/checkpoint")).content
             assert LogKeyHistory.of(town.log_key).open(note)[0] == checkpoint
         foreign.kill()
-        resident = Resident()
+        resident = Folk()
         await service.enrol(resident)  # an enrolment is not in the ledger
         stopped = await service.post("/v1/grants", {"bundles": [resident.consent()]}, "k" * 32)
         assert stopped.status_code == httpx.codes.SERVICE_UNAVAILABLE

@@ -20,8 +20,8 @@ from queries.replay import replay
 from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import service_alone
 from tests.kit.parties.witnesses import witness_at
+from tests.kit.towns.folk import Folk
 from tests.kit.towns.running import (
-    Resident,
     Running,
     Town,
     WitnessLine,
@@ -49,7 +49,7 @@ async def stood(town: Town) -> AsyncIterator[Running]:
     """A town that has taken in a few consents."""
     async with run(town) as running:
         await running.found()
-        resident = Resident()
+        resident = Folk()
         await running.enrol(resident)
         await running.grant(resident.consent(), resident.consent())
         await running.settle()
@@ -187,7 +187,7 @@ async def behind_its_witness(town: Town) -> None:
             tables[table] = [dict(row._mapping) for row in await connection.execute(table.select())]
     shutil.copytree(town.service / "log", copy)
     async with run(town) as running:
-        resident = Resident()
+        resident = Folk()
         await running.enrol(resident)
         await running.grant(resident.consent())
     async with databases.writer.begin() as connection:
@@ -214,7 +214,7 @@ async def test_a_service_that_learns_too_late_that_it_is_older_publishes_nothing
     await behind_its_witness(town)
     before = (town.service / "log" / "checkpoint").read_bytes()
     async with run(town, cut=True) as running:
-        resident = Resident()
+        resident = Folk()
         answer = await running.post("/v1/grants", {"bundles": [resident.consent()]}, "one and the same")
         refused(answer, "read-only", "too few witnesses")
         running.line.cut = False
@@ -243,7 +243,7 @@ async def test_a_witness_that_turns_out_to_be_ahead_while_publishing_ends_it_for
     database = sqlite3.connect(town.witness / "witness.sqlite")
     with database:
         database.execute("UPDATE latest SET size = ?, root = ?, note = ?", (other.size, other.root, shown))
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
     answer = await running.post("/v1/grants", {"bundles": [resident.consent()]})
     refused(answer, "history-forked", "gone back in time")
@@ -254,7 +254,7 @@ async def test_a_witness_that_turns_out_to_be_ahead_while_publishing_ends_it_for
 async def test_a_witness_that_only_claims_to_be_ahead_is_passed_over_like_one_that_is_away(running: Running) -> None:
     """It cannot show this log's signature: it does not count, and does not end the service either."""
     await running.settle()
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
     size = running.service.sequencer.size
     honest = running.service.sequencer.client
@@ -332,7 +332,7 @@ async def refusal_of(running: Running) -> e.AnyEntry:
 
 async def test_an_act_that_fails_unforeseen_costs_itself_and_nobody_else_of_its_group(running: Running) -> None:
     """Before or after it has appended, first, in the middle or last: the others stand, and of it nothing does."""
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
     refusal = await refusal_of(running)
     rows_before = await running.rows(t.refusals)
@@ -369,7 +369,7 @@ async def test_after_an_act_failed_the_state_is_rebuilt_from_a_kept_copy_and_not
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trust.service.store.store.COPY_EVERY", 10)
-    resident = Resident()
+    resident = Folk()
     await running.enrol(resident)
     for _ in range(3):
         await running.grant(*(resident.consent() for _ in range(8)))

@@ -25,7 +25,8 @@ from tests.kit.parties.witnesses import (
     own_witness,
     policy_of,
 )
-from tests.kit.towns.running import Resident, lay_out, refused
+from tests.kit.towns.folk import Folk
+from tests.kit.towns.running import lay_out, refused
 from tests.kit.waiting import PATIENCE, eventually
 from trust.files.keys import read_key
 
@@ -48,7 +49,7 @@ class Scene:
         (self.service.town.service / "witnesses.txt").write_text(policy)
         await self.service.start()
         await self.service.found()
-        self.resident = Resident()
+        self.resident = Folk()
         await self.service.enrol(self.resident)
         await self.service.settle()
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.kit.towns.running import Resident, lay_out, query, question, run
+from tests.kit.towns.toy_town import HEALTH
 from tests.service.refusals.standing import OUTINGS, OUTINGS_2, TIGHT, Standing
 
 
@@ -20,7 +21,7 @@ async def standing(tmp_path_factory: pytest.TempPathFactory, database: Callable[
             await running.done("/v1/policies", town.approved("policy", document))
         aoi, ren, stranger = Resident(), Resident(), Resident()
         await running.enrol(aoi, ren)
-        given, given_too, ended = aoi.consent(), aoi.consent(), ren.consent(holders=["bus_co"])
+        given, given_too, ended = aoi.consent(), aoi.consent(HEALTH), ren.consent(holders=["bus_co"])
         grant, grant_too, ended_grant = [(await running.grant(each))[0] for each in (given, given_too, ended)]
         revocation = ren.revocation(ended, ended_grant, holders=["bus_co"])
         await running.done("/v1/revocations", revocation)

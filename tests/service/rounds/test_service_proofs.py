@@ -55,12 +55,25 @@ async def a_history(running: Running, seed: int, acts: int) -> str:
         what = source.choice(["grant", "grant", "grant", "other", "revoke", "ask", "ask", "word"])
         if turn and turn % (acts // 4) == 0 and jumps:
             running.clock.offset = jumps.pop(0) - int(time.time())
+        if turn == acts // 2:
+            health = structs.replace(health, version=4)
+            asked = query(policy="health", version=4)
+            await running.done("/v1/policies", town.approved("policy", health))
         if what in {"grant", "other"}:
             to = health if what == "grant" else MOBILITY
             resident = source.choice(residents)
             until = to.until[source.randrange(2)] if len(jumps) == 3 else to.until[1]
-            bundle = resident.consent(to, now=running.clock(), until=until, yearly_cap=source.choice(to.yearly_caps))
-            held.append((resident, bundle, (await running.grant(bundle))[0], to))
+            how: dict[str, Any] = {
+                "now": running.clock() + 1,
+                "until": until,
+                "yearly_cap": source.choice(to.yearly_caps),
+            }
+            before = [each for each in held if each[0] is resident and each[3].id == to.id]
+            bundle = resident.consent(to, replaces=before[0][2] if before else None, **how)
+            ends = [who.revocation(old, index, of, said_at=running.clock()) for who, old, index, of in before]
+            index = await running.replace(bundle, *ends) if ends else (await running.grant(bundle))[0]
+            held = [each for each in held if each not in before]
+            held.append((resident, bundle, index, to))
         elif what == "revoke" and held:
             resident, bundle, index, to = held.pop(source.randrange(len(held)))
             await running.done("/v1/revocations", resident.revocation(bundle, index, to, said_at=running.clock()))
@@ -79,7 +92,7 @@ async def a_history(running: Running, seed: int, acts: int) -> str:
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_every_past_set_is_the_one_that_a_replay_of_the_prefix_gives(running: Running, seed: int) -> None:
     """Each size, in any order, three charges: same root, each grant's bit; an ``admit``'s own root where it stands."""
-    sha256 = await a_history(running, seed, 60)
+    sha256 = await a_history(running, seed, 90)
     _, entries = replay_log(running.town, clock=running.clock)
     data = [await running.service.store.entry(index) or b"" for index in range(len(entries))]
     state, seen = State(), MemoryConsents()
@@ -146,11 +159,12 @@ async def test_a_resident_pages_through_every_question_with_its_proof(
 
 
 async def test_an_answer_about_another_question_is_refused(running: Running) -> None:
-    sha256 = await a_history(running, 4, 30)
+    await a_history(running, 4, 30)
     _, entries = replay_log(running.town, clock=running.clock)
     place, admit = next((i, entry) for i, entry in enumerate(entries) if isinstance(entry, e.Admit))
     index = next(i for i, entry in enumerate(entries) if isinstance(entry, e.Grant))
     assert index < place
+    sha256 = admit.policy_sha256
     right = await get(running, f"/v1/log/in-force/{sha256}/{place}/{index}", InForceAt)
     log = running.service.store.state.log
     check_use(right, admit, place, log=log, index=index)
@@ -219,7 +233,7 @@ async def test_an_end_is_stopped_when_the_last_holder_has_signed(running: Runnin
     bundle = resident.consent()
     (grant,) = await running.grant(bundle)
     index = (await running.done("/v1/revocations", resident.revocation(bundle, grant)))["index"]
-    (other,) = await running.grant(resident.consent())
+    (other,) = await running.grant(resident.consent(now=running.clock() + 1))
     await running.settle()
     published = running.service.sequencer.size
     before, measured = running.service.store.state, await stops(running)
@@ -330,7 +344,7 @@ async def test_a_statement_stays_good_when_its_holder_changes_its_key_afterwards
     await running.work("bus_co", size=running.service.sequencer.size)
     old, town.keys["bus_co"] = town.keys["bus_co"], SigningKey.generate()
     await running.done("/v1/members", town.approved("member", town.member("bus_co", ["holder"], 2)))
-    bundle = resident.consent()
+    bundle = resident.consent(now=running.clock() + 1)
     (grant,) = await running.grant(bundle)
     second = (await running.done("/v1/revocations", resident.revocation(bundle, grant)))["index"]
     await running.settle()

@@ -7,6 +7,7 @@ another. ``make transcript`` writes it anew.
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -90,13 +91,13 @@ def new_resident(transcript: Transcript, name: str, subject: str = "") -> Reside
 async def tell(town: Town, running: Running, transcript: Transcript, next_keys: LogKeys) -> None:
     """Drive every route, in the order in which a town would come to it."""
     await stewards(town, running, transcript)
+    await rules(town, transcript)
     await residents(town, running, transcript)
     admit = await partners(town, transcript)
     refunded = await nodes(town, running, transcript, admit)
     await answers(town, transcript, admit, refunded)
     await ends(town, running, transcript)
     await the_log(town, running, transcript, next_keys)
-    await rules(town, transcript)
     await everybody(transcript)
 
 
@@ -131,13 +132,22 @@ async def residents(town: Town, running: Running, transcript: Transcript) -> Non
     await transcript.refusal("The attestation is for another town.", "POST", "/v1/enrolments", foreign)
     bundle = aki.consent(holders=["bus_co"])
     how = {"Idempotency_Key": "aki-grant-1"}
-    body = {"bundles": [bundle]}
+    body: dict[str, Any] = {"bundles": [bundle]}
     granted = await transcript.taken_in("Aki consents, at one holder.", "POST", "/v1/grants", body, **how)
     (index,) = granted.json()["indices"]
     await transcript.refusal(
         "The same key with another body.", "POST", "/v1/grants", {"bundles": [aki.consent()]}, **how
     )
     await transcript.refusal("Bo is not enrolled.", "POST", "/v1/grants", {"bundles": [bo.consent()]})
+    await transcript.refusal("Aki has one in force.", "POST", "/v1/grants", {"bundles": [aki.consent()]})
+    stale = {"bundles": [aki.consent(HEALTH, now=running.clock() - 27 * 3_600)]}
+    await transcript.refusal("The notice was shown yesterday.", "POST", "/v1/grants", stale)
+    less = aki.consent(holders=["bus_co"], yearly_cap=MOBILITY.yearly_caps[0], replaces=index)
+    body = {"bundles": [less], "revocations": [aki.revocation(bundle, index, holders=["bus_co"])]}
+    replaced = await transcript.taken_in(
+        "Aki agrees to less: it takes the first one's place.", "POST", "/v1/grants", body
+    )
+    bundle, (index,) = less, replaced.json()["indices"]
     path = "/v1/residents/consents"
     await transcript.taken_in("Aki looks at what Aki agreed to.", "POST", path, jws.sign(aki.mine(), aki.key))
     replayed = aki.mine()

@@ -209,7 +209,9 @@ async def test_an_attacker_with_a_backup_from_before_the_erasure_and_the_disk_fr
         await on_sqlite.erase(running, index)
         before, disk = everything_in(backup), everything_in(on_sqlite.town.service)
     assert open_record(keys[index], sealed[index]) == on_sqlite.consents[index][1]
-    assert sealed[index] in before  # what is to be read is there, and its key is nowhere
+    assert (
+        sealed[index][:300] in before
+    )  # (SQLite may keep a row in several pages) what is to be read is there, and its key is nowhere
     assert keys[index] not in before + disk
     assert keys[other] in disk
     assert keys[other] not in before

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from policies.languages import DEFAULT_LANGUAGE, NOTICE_LANGUAGES
 from policies.time_zones import time_zone_of
 from trust.cli.hints import program
 from trust.cli.options import JsonOption, PlaceFolderOption, find_place
@@ -19,7 +18,6 @@ from trust.client.place import Place
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
-from trust.resident.device import grant as sign_grant
 from trust.resident.device import revoke as sign_revoke
 from trust.resident.promises import PromiseFolder
 
@@ -91,57 +89,6 @@ def resident(ctx: click.Context, folder: Path | None) -> None:
     Example:  musubi resident --place .town/momijidai/residents/42 show
     """
     ctx.obj = Device(folder)
-
-
-@resident.command()
-@click.argument("policy")
-@click.option("--holder", "holders", multiple=True, help="Only at these holders; all of the policy's otherwise.")
-@click.option("--until", metavar="YYYY-MM-DD", help="One of the policy's last days; its latest otherwise.")
-@click.option(
-    "--cap", "yearly_cap", type=int, help="One of the policy's yearly caps, in nano-rho; its largest otherwise."
-)
-@click.option(
-    "--language",
-    type=click.Choice(NOTICE_LANGUAGES),
-    default=DEFAULT_LANGUAGE,
-    show_default=True,
-    help="The language of the notice that you read.",
-)
-@JsonOption
-@click.pass_obj
-def grant(
-    device: Device,
-    policy: str,
-    holders: tuple[str, ...],
-    until: str | None,
-    yearly_cap: int | None,
-    language: str,
-    *,
-    as_json: bool,
-) -> None:
-    """Give a consent, signed on this machine.
-
-    \b
-    Example:  musubi resident --place .town/momijidai/residents/42 grant food_loss
-    """
-    with device.client() as client:
-        before = in_force(client.my_consents(device.seed), policy)
-        index, last_day = sign_grant(
-            client,
-            device.seed,
-            policy,
-            holders=list(holders),
-            until=until,
-            yearly_cap=yearly_cap,
-            language=language,
-        )
-    if as_json:
-        click.echo(json.dumps({"index": index, "until": last_day}))
-    else:
-        console.print(f"Your consent is in the ledger at index {index}, until {last_day}. Receipt checked.")
-        if before:
-            console.print(f"You had agreed to '{policy}' before, at {listed(before)}. That stays in force as well.")
-        console.print(f"To take it back: {device.words} revoke {index}", soft_wrap=True)
 
 
 @resident.command()

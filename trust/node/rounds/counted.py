@@ -1,5 +1,9 @@
 """Who counts in a question: the linked customers whose consent is in force at exactly its ``admit``.
 
+A customer counts by the newest of their grants that had not ended there, and by no older one: also where the newest is
+out of force, because its yearly cap is used up or its last day is past. So a narrower consent is not widened by one
+that it left standing.
+
 Nothing is changed here.
 """
 
@@ -30,13 +34,17 @@ class CountedSlots:
         places, slots = self._places(opened.admit.policy_sha256)
         in_force = bits_of(self._reader.in_force[index], index)
         in_force[[place for place in self._reader.state.erased if place < index]] = False
+        standing = bits_of(self._reader.standing[index], index)
         held = np.zeros(index, dtype=bool)
         held[places[places < index]] = True
         if bool(np.any(in_force & ~held)):
             raise Unavailable("This node lacks the leaf of a consent that is in force; it will not take part yet.")
         counted = np.zeros(self._books.version()[1], dtype=bool)
-        chosen = (places < index) & (slots >= 0)
-        counted[slots[chosen][in_force[places[chosen]]]] = True
+        theirs = (places < index) & (slots >= 0)
+        theirs[theirs] = standing[places[theirs]]
+        newest = np.full(len(counted), -1, dtype=np.int64)
+        np.maximum.at(newest, slots[theirs], places[theirs])
+        counted[newest >= 0] = in_force[newest[newest >= 0]]
         return counted
 
     def _places(self, policy_sha256: str) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import sys
 from typing import BinaryIO
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, UnsetType
 
 from ledger import canonical, ed25519
 from ledger.errors import MusubiError, PolicyNotCurrent, RateLimited, Unavailable
@@ -41,6 +41,8 @@ class CheckedConsent(Struct, frozen=True, kw_only=True, array_like=True):
     yearly_cap: int
     key: bytes
     shown_at: int
+    is_dated: bool
+    replaces: int | None
     commitment: str
     record_key: bytes
     sealed: bytes
@@ -94,6 +96,8 @@ def read_consents(body: bytes, policies: CurrentPolicies) -> list[CheckedConsent
                 yearly_cap=general.yearly_cap,
                 key=bytes.fromhex(general.key),
                 shown_at=general.shown_at,
+                is_dated=consent.is_dated,
+                replaces=None if isinstance(general.replaces, UnsetType) else general.replaces,
                 commitment=commitment(bundle),
                 record_key=record_key,
                 sealed=sealed,

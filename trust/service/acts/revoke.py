@@ -127,3 +127,18 @@ def _check(state: State, request: RevokeRequest, row: Row[*tuple[Any, ...]], bun
         read_lone_revocation(request.bundle, general, bytes(row.key), record.document)
     else:
         raise NotFound("The service has lost this consent's record; ask the stewards to have it erased.")
+
+
+async def check_replaced(store: Store, transaction: Transaction, request: RevokeRequest) -> None:
+    """Check the revocation of a grant that another is to replace; the caller knows whose it is, and that it stands.
+
+    Raises ConsentMismatch, Malformed, SignatureInvalid or NotFound.
+    """
+    query = (
+        select(t.grants, t.residents.c.key, t.records.c.sealed)
+        .outerjoin(t.residents, t.residents.c.id == t.grants.c.resident)
+        .outerjoin(t.records, t.records.c.index == t.grants.c.index)
+        .where(t.grants.c.index == request.grant)
+    )
+    row = (await transaction.connection.execute(query)).one()
+    _check(transaction.state, request, row, await _opened(store, request.grant, row.sealed))

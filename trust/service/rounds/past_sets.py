@@ -1,7 +1,8 @@
 """In-force sets as they were at any past tree size, for proofs: made from the store, without replaying the log.
 
-A set at size N takes: which grants were given, from the state's own bitmaps, cut at N; which of them were ended below
-N, from ``grants.ended_by``; and the charges in force at N, from the ``admit`` entries and what refunded them. A set
+A set at size N takes: which grants were given, and where the replacing ones stand, from the state's own bitmaps and
+chains, cut at N; which of them were ended below N, from ``grants.ended_by``; and the charges in force at N, from the
+``admit`` entries of this and older versions and what refunded them. A set
 that was made for a smaller size is moved on to a larger one, so going through a policy's questions in order costs
 little for each. The few sets last used are kept.
 
@@ -199,21 +200,27 @@ class PastSets:
         async for row in _rows(connection, ended):
             in_force.end(row.place)
         of_policy = t.rounds.c.policy == record.document.id
+        counting = {
+            sha256
+            for sha256, version in state.versions.items()
+            if version.document.id == record.document.id and version.index <= record.index
+        }
+        since = 0 if first == record.index else first  # a new version begins with the charges of those before it
         admits = (
             select(t.rounds.c.admit, t.entries.c.data)
             .join(t.entries, t.entries.c.index == t.rounds.c.admit)
-            .where(of_policy, t.rounds.c.admit >= first, t.rounds.c.admit < size)
+            .where(of_policy, t.rounds.c.admit >= since, t.rounds.c.admit < size)
             .order_by(t.rounds.c.admit)
         )
         async for row in _rows(connection, admits):
             part = _entry_part.decode(row.data)
-            if part.policy_sha256 == record.sha256:
+            if part.policy_sha256 in counting:
                 in_force.charge(row.admit, int(state.day(part.at)[:4]), part.charge)
         refunds = select(t.rounds.c.admit).where(
             of_policy,
             t.rounds.c.released.is_(False),
             t.rounds.c.lost.is_(False),
-            t.rounds.c.closed_by >= first,
+            t.rounds.c.closed_by >= since,
             t.rounds.c.closed_by < size,
         )
         async for row in _rows(connection, refunds):

@@ -12,7 +12,6 @@ from trust.client.wire import (
     EnrolmentRequests,
     ErasedRecords,
     Forgotten,
-    Granted,
     RevokeRequest,
 )
 from trust.service.acts.enrol import enrol
@@ -44,11 +43,21 @@ async def lost_devices(request: ApiRequest) -> Response[bytes]:
 
 @post(paths.GRANTS, status_code=200)
 async def grants(request: ApiRequest, idempotency_key: IdempotencyKey = None) -> Response[bytes]:
-    """Take signed consents in; answer with their ledger indices once a published checkpoint covers them."""
+    """Take signed consents in; answer with their ledger indices once a published checkpoint covers them.
+
+    One that replaces others comes alone, with their revocations; the answer has the promises for these, too.
+    """
     service = service_of(request)
-    indices = await grant(service.store, service.workers, await request.body(), check_key(idempotency_key))
-    await service.wait_published(max(indices))
-    return json_answer(Granted(indices=indices))
+    granted = await grant(
+        service.store,
+        service.workers,
+        await request.body(),
+        check_key(idempotency_key),
+        service.operator,
+        service.operator_signer,
+    )
+    await service.wait_published(max(granted.indices))
+    return json_answer(granted)
 
 
 @post(paths.REVOCATIONS, status_code=200)
