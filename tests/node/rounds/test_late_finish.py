@@ -20,7 +20,6 @@ Lie = Callable[[Stage, int], str]
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     with staged() as made:
-        made.builder.rules(2)
         yield made
 
 
