@@ -3,9 +3,11 @@
 The same member's body, policy or log key sent again (the answer was lost) gets the index where it stands already.
 """
 
+from contextlib import suppress
+
 from ledger import entries as e
 from ledger.canonical import encode
-from ledger.errors import Malformed, NotPermitted
+from ledger.errors import Malformed, NotPermitted, ReadOnly
 from policies.governance import check_quorum
 from policies.log_key_changes import change_log_keys, make_log_key_body
 from policies.policy_document import decode_document
@@ -26,7 +28,8 @@ async def found(store: Store, genesis: e.Genesis) -> None:
             transaction.append(genesis)
 
     if store.size == 0:
-        await store.submit(act)
+        with suppress(ReadOnly):  # another process has just founded it: its genesis is compared below
+            await store.submit(act)
     if store.state.trust_root != genesis:
         raise NotPermitted("The ledger was founded with another genesis entry; it is never replaced.")
 
