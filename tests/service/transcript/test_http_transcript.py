@@ -143,7 +143,9 @@ async def residents(town: Town, running: Running, transcript: Transcript) -> Non
     await transcript.refusal("The notice was shown yesterday.", "POST", "/v1/grants", stale)
     less = aki.consent(holders=["bus_co"], yearly_cap=MOBILITY.yearly_caps[0], replaces=index)
     body = {"bundles": [less], "revocations": [aki.revocation(bundle, index, holders=["bus_co"])]}
-    replaced = await transcript.taken_in("Aki agrees to less: it takes the first one's place.", "POST", "/v1/grants", body)
+    replaced = await transcript.taken_in(
+        "Aki agrees to less: it takes the first one's place.", "POST", "/v1/grants", body
+    )
     bundle, (index,) = less, replaced.json()["indices"]
     path = "/v1/residents/consents"
     await transcript.taken_in("Aki looks at what Aki agreed to.", "POST", path, jws.sign(aki.mine(), aki.key))
