@@ -79,6 +79,14 @@ class Scene:
         bundles = [folk.consent(HEALTH) for _ in range(260)]
         return "/v1/grants", {"bundles": bundles}, f"grants number {self.next()}"
 
+    async def replace(self) -> Request:
+        """A consent in the place of one that was given before: both or neither are in the ledger."""
+        someone = await self.someone()
+        given = someone.consent()
+        (index,) = await self.running.grant(given)
+        body = {"bundles": [someone.consent(replaces=index)], "revocations": [someone.revocation(given, index)]}
+        return "/v1/grants", body, f"replacing grant number {self.next()}"
+
     async def revoke(self) -> Request:
         """The end of a consent that was given before."""
         someone = await self.someone()
@@ -193,6 +201,7 @@ class Scene:
 ACTS: dict[str, Callable[[Scene], Awaitable[Request]]] = {
     "grant": Scene.grant,
     "many grants": Scene.many_grants,
+    "replace": Scene.replace,
     "revoke": Scene.revoke,
     "erase": Scene.erase,
     "enrol": Scene.enrol,
@@ -312,7 +321,7 @@ async def one_case(scene: Scene, name: str, label: str, how: How) -> None:
     await scene.keep_receipts()
 
 
-ADDED = dict.fromkeys(ACTS, 1) | {"many grants": 260, "enrol": 0, "countersign": 0, "catch up": 0}
+ADDED = dict.fromkeys(ACTS, 1) | {"many grants": 260, "replace": 2, "enrol": 0, "countersign": 0, "catch up": 0}
 """How many entries an act appends, however often it is sent."""
 
 
@@ -328,6 +337,7 @@ async def check_whole(scene: Scene) -> None:
     for sha256, in_force in state.in_force.items():
         assert in_force.granted == mine.in_force[sha256].granted
         assert in_force.ended == mine.in_force[sha256].ended
+        assert list(in_force.chains.between(0, state.size)) == list(mine.in_force[sha256].chains.between(0, state.size))
 
 
 def check_audit(scene: Scene, tmp_path: Path) -> None:

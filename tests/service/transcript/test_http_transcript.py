@@ -132,7 +132,7 @@ async def residents(town: Town, running: Running, transcript: Transcript) -> Non
     await transcript.refusal("The attestation is for another town.", "POST", "/v1/enrolments", foreign)
     bundle = aki.consent(holders=["bus_co"])
     how = {"Idempotency_Key": "aki-grant-1"}
-    body: dict[str, Any] = {"bundles": [bundle]}
+    body = {"bundles": [bundle]}
     granted = await transcript.taken_in("Aki consents, at one holder.", "POST", "/v1/grants", body, **how)
     (index,) = granted.json()["indices"]
     await transcript.refusal(
@@ -143,9 +143,9 @@ async def residents(town: Town, running: Running, transcript: Transcript) -> Non
     stale = {"bundles": [aki.consent(HEALTH, now=running.clock() - 27 * 3_600)]}
     await transcript.refusal("The notice was shown yesterday.", "POST", "/v1/grants", stale)
     less = aki.consent(holders=["bus_co"], yearly_cap=MOBILITY.yearly_caps[0], replaces=index)
-    body = {"bundles": [less], "revocations": [aki.revocation(bundle, index, holders=["bus_co"])]}
+    instead: dict[str, Any] = {"bundles": [less], "revocations": [aki.revocation(bundle, index, holders=["bus_co"])]}
     replaced = await transcript.taken_in(
-        "Aki agrees to less: it takes the first one's place.", "POST", "/v1/grants", body
+        "Aki agrees to less: it takes the first one's place.", "POST", "/v1/grants", instead
     )
     bundle, (index,) = less, replaced.json()["indices"]
     path = "/v1/residents/consents"
