@@ -15,7 +15,8 @@ number  what is judged otherwise than before
 ======  ================================================================================================================
 1       (the first)
 2       an ``erase`` of a record that is not there, or was erased before, and a ``refuse`` of a question by no member
-        change nothing and halt nobody; they are an auditor's findings (``State.finding``)
+        change nothing and halt nobody; they are an auditor's findings (``State.finding``); a ``revoke`` may have the
+        reason ``attested``, and then names in ``by`` an active member with the role ``identity``
 ======  ================================================================================================================
 """
 

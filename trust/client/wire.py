@@ -8,7 +8,7 @@ only.
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from ledger.entries import Alias, Day, Hex32, Index, LogKeyBody, MemberBody, NanoRho, RulesBody, Token
 from policies.consents.bundle import Bundle
@@ -83,10 +83,14 @@ class Granted(Struct, frozen=True, kw_only=True):
 
 
 class RevokeRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The grant to end, and the signed revocation."""
+    """The grant to end, and the signed revocation.
+
+    ``granted`` is the consent as the device keeps it, for a service that has lost it.
+    """
 
     grant: Index
     bundle: Bundle
+    granted: Bundle | UnsetType = UNSET
 
 
 class Revoked(Struct, frozen=True, kw_only=True):
@@ -113,10 +117,22 @@ class ReplacedDevice(Struct, frozen=True, kw_only=True):
     ended: list[EndedGrant]
 
 
+class AttestedEnd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who ended a consent for a resident: the provider ``by``, whose key the entry ``member`` has, and what it signed.
+
+    That is the ``record``; it is null where the service has lost it.
+    """
+
+    by: Alias
+    member: Index
+    record: Bundle | None
+
+
 class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One of a resident's own consents; ``ended_by`` is the index of the entry that ended it, or null.
 
-    Where the service has lost its ``record``, ``holders`` are all of the policy; it can be taken back all the same.
+    ``attested`` says who ended it where an identity provider did. Where the service has lost its ``record``,
+    ``holders`` are all of the policy; it can be taken back all the same.
     """
 
     index: Index
@@ -128,6 +144,7 @@ class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     yearly_cap: NanoRho = field(name="cap")
     holders: list[Alias]
     ended_by: Index | None
+    attested: AttestedEnd | None = None
     record: Literal["kept", "lost"] = "kept"
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 from litestar import Litestar
-from msgspec import Raw, structs
+from msgspec import UNSET, Raw, UnsetType, structs
 from nacl.signing import SigningKey
 from sqlalchemy import select
 
@@ -29,6 +29,7 @@ from ledger.notes.receipts import Receipt, check_receipt
 from ledger.notes.witness_policy import WitnessPolicy
 from ledger.tlog.tree import merkle_root
 from policies.consents.attestation import Attestation, make_enrolment
+from policies.consents.attested_stop import Stop, make_stop
 from policies.consents.bundle import Bundle
 from policies.consents.consent import make_consent
 from policies.consents.revocation import make_revocation
@@ -80,6 +81,8 @@ from trust.service.settings import load_settings
 
 PROBLEM = "application/problem+json"
 TABLES = t.metadata.sorted_tables
+SEEN = {"nonces", "stop_attempts"}
+"""What was seen stays seen, whatever becomes of its message."""
 
 
 class Clock:
@@ -161,8 +164,15 @@ class Town:
         return [bytes(key) for key in [*self.keys.values(), *self.stewards.values()]]
 
 
-def lay_out(folder: Path, database_url: str = "", witness_url: str = "http://witness", **options: int) -> Town:
-    """Make a town's folder. ``options`` go into service.toml."""
+def lay_out(
+    folder: Path,
+    database_url: str = "",
+    witness_url: str = "http://witness",
+    *,
+    rules: int | UnsetType = UNSET,
+    **options: int,
+) -> Town:
+    """Make a town's folder, whose ledger begins with ``rules``. ``options`` go into service.toml."""
     folder.mkdir(parents=True, exist_ok=True)
     keys = {alias: key_of(alias) for alias in (*HOLDERS, *PARTNERS, IDENTITY, OPERATOR)}
     stewards = {alias: key_of(alias) for alias in STEWARDS}
@@ -177,6 +187,7 @@ def lay_out(folder: Path, database_url: str = "", witness_url: str = "http://wit
         time_zone="Asia/Tokyo",
         stewards=[e.Steward(alias=alias, title=text(alias), key=public_hex(key)) for alias, key in stewards.items()],
         quorum=2,
+        rules=rules,
     )
     (folder / "service" / "genesis.json").write_bytes(e.encode(genesis) + b"\n")
     (witness,) = make_witness(folder / "witness", "witness.test", [VerifierKey.parse(genesis.log_key)])
@@ -243,6 +254,12 @@ class Resident:
             "grant": grant,
             "bundle": make_revocation(self.seed, to, grant=grant, salts=salts, **{**how, **changes}),
         }
+
+    def stop(self, town: Town, bundle: Bundle, grant: int, key: str = IDENTITY, **changes: Any) -> str:
+        """Have the identity provider sign that this person ends a grant; ``key`` is whose key signs."""
+        said: dict[str, Any] = {"from_": IDENTITY, "log": ORIGIN, "consent": consent_of(bundle), "grant": grant}
+        said |= {"subject": self.subject, "at": int(time.time()), "nonce": secrets.token_hex(32)}
+        return make_stop(town.keys[key], Stop(**(said | changes)))
 
     def mine(self, **changes: Any) -> Mine:
         """Ask for one's own consents."""
@@ -466,8 +483,7 @@ class Running:
         """Everything that a request could have changed: every row, the state, the files of the log."""
         await self.settle()
         state = self.service.store.state
-        # a nonce that was seen stays seen, whatever becomes of its message
-        said: dict[str, Any] = {"/" + table.name: await self.rows(table) for table in TABLES if table.name != "nonces"}
+        said: dict[str, Any] = {"/" + table.name: await self.rows(table) for table in TABLES if table.name not in SEEN}
         said |= {name: repr(getattr(state, name)) for name in state.__struct_fields__ if name != "in_force"}
         said["in_force"] = {
             sha: (repr(each.granted), repr(each.ended), repr(each.charges)) for sha, each in state.in_force.items()

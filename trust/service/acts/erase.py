@@ -22,11 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.errors import AlreadyEnded, ConsentMismatch, NotFound, NotPermitted, SignatureInvalid
+from ledger.errors import AlreadyEnded, ConsentMismatch, NotEnrolled, NotFound, NotPermitted, SignatureInvalid
 from policies.consents.erasure import Farewell, read_erasure
 from policies.governance import check_quorum
 from trust.client.wire import Erased, OrderRequest
 from trust.service import metrics
+from trust.service.acts.enrol import NOT_ENROLLED
 from trust.service.acts.revoke import end_grant
 from trust.service.database import tables as t
 from trust.service.store.idempotency import forget_naming
@@ -140,7 +141,7 @@ async def finish_erasure(store: Store, erased: list[Erased]) -> None:
 async def farewell(store: Store, nonces: Nonces, token: str) -> None:
     """Forget an enrolment, as its resident has signed with the key at the service.
 
-    Raises Malformed, SignatureInvalid, ClockSkew, Replayed, NotFound where the key is not enrolled, and NotPermitted
+    Raises Malformed, SignatureInvalid, ClockSkew, Replayed, NotEnrolled, and NotPermitted
     while consents of it are left.
     """
     claimed = jws.read_unverified(token, Farewell, "farewell")
@@ -157,6 +158,8 @@ async def farewell(store: Store, nonces: Nonces, token: str) -> None:
         left = select(t.grants.c.index).where(t.grants.c.resident == resident).limit(1)
         if (await transaction.connection.execute(left)).first():
             raise NotPermitted("Consents of this resident are left; erase them first.")
+        person = select(t.residents.c.subject_sha256).where(mine).scalar_subquery()
+        await transaction.connection.execute(delete(t.stop_attempts).where(t.stop_attempts.c.subject_sha256 == person))
         await transaction.connection.execute(delete(t.residents).where(mine))
 
     await store.submit(act)
@@ -164,8 +167,8 @@ async def farewell(store: Store, nonces: Nonces, token: str) -> None:
 
 
 async def _enrolled(connection: AsyncConnection, mine: ColumnElement[bool]) -> int:
-    """Return the resident of that key; raise NotFound where there is none."""
+    """Return the resident of that key; raise NotEnrolled where there is none."""
     row = (await connection.execute(select(t.residents.c.id).where(mine))).first()
     if row is None:
-        raise NotFound("No resident is enrolled with this key.")
+        raise NotEnrolled(NOT_ENROLLED)
     return int(row.id)
