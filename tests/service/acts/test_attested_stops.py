@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ledger import canonical, jws
 from ledger import entries as e
-from ledger import jws
 from policies.consents.attested_stop import read_stop
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.promises import Promise
@@ -44,7 +44,7 @@ async def with_consent(running: Running, **how: Any) -> tuple[Resident, Bundle, 
 
 async def shown(running: Running, resident: Resident) -> list[MyConsent]:
     answer = await running.post("/v1/residents/consents", jws.sign(resident.mine(at=running.clock()), resident.key))
-    return [jws.canonical.decode(jws.canonical.encode(each), MyConsent, "consent") for each in answer.json()]
+    return [canonical.decode(canonical.encode(each), MyConsent, "consent") for each in answer.json()]
 
 
 async def another_provider(running: Running) -> None:
