@@ -106,14 +106,14 @@ def test_the_record_behind_a_stop_shows_who_signed_it_and_nothing_else_passes_fo
     assert read_stop(record, entry, keys, **how) == said()
     others = stop_record(make_stop(key_of(IDP), said(grant=8)), salts_for("stop", 3))
     thief = stop_record(make_stop(key_of("thief"), said()), salts_for("stop", 3))
-    for wrong in (
-        (others, entry, keys, how),
-        (others, structs.replace(entry, commitment=commitment(others)), keys, how),
-        (thief, structs.replace(entry, commitment=commitment(thief)), keys, how),
-        (record, structs.replace(entry, by="other_id"), keys, how),
-        (record, structs.replace(entry, by=UNSET), keys, how),
-        (record, entry, keys, how | {"consent": consent_id(2)}),
-        (record, entry, keys, how | {"log": "other.test/log"}),
+    for shown, wrong, asked in (
+        (others, entry, how),
+        (others, structs.replace(entry, commitment=commitment(others)), how),
+        (thief, structs.replace(entry, commitment=commitment(thief)), how),
+        (record, structs.replace(entry, by="other_id"), how),
+        (record, structs.replace(entry, by=UNSET), how),
+        (record, entry, how | {"consent": consent_id(2)}),
+        (record, entry, how | {"log": "other.test/log"}),
     ):
         with pytest.raises(MusubiError):
-            read_stop(*wrong[:3], **wrong[3])
+            read_stop(shown, wrong, keys, **asked)

@@ -148,9 +148,6 @@ def revoke(
     service raises.
     """
     mine = _standing(client, seed, index, copies)
-    given = client.prove(index).entry
-    if not isinstance(given, e.Grant) or given.consent != mine.consent:
-        raise ProofInvalid("The ledger has another consent at that place than the service shows; tell the stewards.")
     policy = client.policy(mine.policy_sha256)  # perhaps an old version: what was given can always be taken back
     bundle = make_revocation(
         seed,
@@ -168,12 +165,12 @@ def revoke(
         keep(kept)
         # a crash from here on leaves the promise; `musubi resident check-promises` finds out whether it was kept
     try:
-        proven = client.prove(answer.index).entry
+        given, proven = client.prove(index).entry, client.prove(answer.index).entry
     except MusubiError as error:
         error.message += " The service's signed promise is kept; `musubi resident check-promises` holds it to that."
         raise
     expected = e.Revoke(at=proven.at, grant=index, reason="withdrawn", commitment=commitment(bundle))
-    if proven != expected:
+    if proven != expected or not isinstance(given, e.Grant) or given.consent != mine.consent:
         raise ProofInvalid(
             "The ledger does not say there that this consent ended. Run `musubi resident check-promises`, and tell the "
             "town's stewards."
@@ -204,9 +201,8 @@ def _standing(client: ServiceClient, seed: bytes, index: int, copies: OwnCopies 
         shown = None
     if shown is not None and shown.record == "kept":
         return _Standing(consent=shown.consent, policy_sha256=shown.policy_sha256, holders=shown.holders, granted=None)
-    entry = client.prove(index).entry if copies is not None else None
-    copy = copies.find(entry.consent) if copies is not None and isinstance(entry, e.Grant) else None
-    if copy is not None and isinstance(entry, e.Grant) and commitment(copy.bundle) == entry.commitment:
+    copy = None if copies is None else copies.at(index)
+    if copy is not None:
         said = copy.general
         return _Standing(
             consent=said.consent, policy_sha256=said.policy_sha256, holders=said.holders, granted=copy.bundle

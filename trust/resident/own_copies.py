@@ -68,6 +68,10 @@ class OwnCopies:
         """Return the copy of a consent, or None where there is none that can be read."""
         return self._read(self._path(consent))
 
+    def at(self, index: int) -> OwnCopy | None:
+        """Return the copy of the consent that was seen to stand at ``index`` of the ledger, or None."""
+        return next((copy for copy in self.all() if copy.index == index), None)
+
     def all(self) -> list[OwnCopy]:
         """Return every copy that can be read."""
         copies = (self._read(path) for path in sorted(self.folder.glob("*.json")) if path.name != LEFT)

@@ -19,6 +19,7 @@ from policies.budgets import charges_for
 from policies.consents.consent import check_sub_grant
 from policies.consents.promises import Promise
 from policies.in_force.sets import indices_in_force
+from policies.pairwise_keys import public_hex
 from policies.policy_document import Budget, document_sha256
 from queries.price.pricing import price
 from queries.question.check import make_plan

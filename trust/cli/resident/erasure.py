@@ -1,6 +1,7 @@
 """``resident erase`` and ``resident erased``: having one's records destroyed, and seeing that they are."""
 
 import secrets
+from collections.abc import Iterator
 from contextlib import suppress
 
 import click
@@ -55,13 +56,8 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
             listed = ", ".join(map(str, sorted(wanted))) or "none are left"
             click.confirm(f"Destroy the records of your consents ({listed}) for good?", abort=True)
         try:
-            for index in [each for each in wanted if each not in own]:
-                own |= take_back_unshown(client, device, index)
-            secrets.SystemRandom().shuffle(wanted)
-            for index in wanted:
-                erased += ask_to_erase(client, device.seed, index)
-                if index in own:
-                    device.copies.forget(own[index])
+            for gone in destroy(client, device, own, wanted):
+                erased += gone
             if everything:
                 device.copies.note_leaving(device.place.public_key, system_clock())
                 farewell(client, device.seed)
@@ -80,6 +76,17 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
         console.print(
             f"Whether the holders have done the same: {device.words} erased {erased[0].index}", soft_wrap=True
         )
+
+
+def destroy(client: ServiceClient, device: Device, own: dict[int, Hex32], wanted: list[int]) -> Iterator[list[Erased]]:
+    """Have records destroyed, in no order, and the device's own copies with them; yield what is gone, one by one."""
+    for index in [each for each in wanted if each not in own]:
+        own |= take_back_unshown(client, device, index)
+    secrets.SystemRandom().shuffle(wanted)
+    for index in wanted:
+        yield ask_to_erase(client, device.seed, index)
+        if index in own:
+            device.copies.forget(own[index])
 
 
 def unshown(client: ServiceClient, device: Device) -> list[int]:
