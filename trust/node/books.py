@@ -34,7 +34,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ledger.errors import BudgetExceeded, RoundClosed
+from ledger.errors import BudgetExceeded, RoundClosed, Unavailable
+from trust.node.seals import drop_damaged, seal
 from trust.runtime.clock import Clock, system_clock
 
 RoundState = Literal["countersigned", "sending", "sent", "no-share"]
@@ -100,7 +101,8 @@ class ErasedConsent(Struct, frozen=True, kw_only=True):
 class Books:
     """The file, opened by one process. Methods that write return when the write is durable.
 
-    Opening notices whether the file was restored from a backup, and writes down when by ``clock``.
+    Opening notices whether the file was restored from a backup, and writes down when by ``clock``; rows that are
+    damaged are dropped then (``trust.node.seals``). Raises Unavailable where the file as a whole cannot be read.
     """
 
     def __init__(self, path: Path, clock: Clock = system_clock) -> None:
@@ -110,7 +112,7 @@ class Books:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(_SCHEMA)
+        binds = self._open_sealed()
         self._path = path
         found = _identity(path, _mark_of(path))
         if not _mark_of(path):  # else the books would know a file without a mark, as any copy is: inodes are used again
@@ -118,8 +120,22 @@ class Books:
         with self._binding():
             kept = self.noted("file")
             is_another = kept is not None and found not in (kept, self.noted("file-next"))
-            if is_another or self.noted("restored") == UNDATED:
+            if is_another or binds or self.noted("restored") == UNDATED:
                 self.note("restored", str(clock()).encode())
+
+    def _open_sealed(self) -> bool:
+        """Make the tables and drop what is damaged; return whether that bound the node. Raises Unavailable."""
+        try:
+            self._db.executescript(_SCHEMA)
+            with self.transaction():
+                seal(self._db)
+                return drop_damaged(self._db)
+        except sqlite3.OperationalError:  # a full disk, say: that passes
+            raise
+        except sqlite3.DatabaseError:
+            raise Unavailable(
+                "The node's books are damaged as a whole; restore them from the node's backup with `musubi restore`."
+            ) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -158,6 +174,13 @@ class Books:
         self._db.execute("INSERT OR IGNORE INTO consents VALUES (?, ?)", (key, index))
         row = self._db.execute("SELECT place FROM consents WHERE consent = ?", (key,)).fetchone()
         return int(row[0]) == index
+
+    def forget_consents(self) -> None:
+        """Forget which consent identifiers were used: who reads the ledger from its beginning finds all of them again.
+
+        So no damaged row makes a grant void that is not, and the whole ledger unbelievable.
+        """
+        self._db.execute("DELETE FROM consents")
 
     def note(self, name: str, value: bytes) -> None:
         """Keep one small value."""

@@ -43,8 +43,8 @@ async def erase_own(store: Store, token: str) -> list[Erased]:
     """
     said = read_erasure(token, store.state.log)
 
-    def decide(row: Row[*tuple[Any, ...]]) -> None:
-        if bytes(row.consent).hex() != said.consent:
+    def decide(granted: e.Grant, row: Row[*tuple[Any, ...]]) -> None:
+        if granted.consent != said.consent:
             raise ConsentMismatch("The erasure names another consent than the one at that place of the ledger.")
         if row.key is None or bytes(row.key).hex() != said.key:
             raise ConsentMismatch("The erasure is not signed with the key of the consent that it names.")
@@ -61,28 +61,28 @@ async def erase_ordered(store: Store, request: OrderRequest) -> list[Erased]:
         raise ConsentMismatch("The order was signed for another ledger.")
     check_quorum("erasure", canonical.encode(request.order), request.signatures, store.state.trust_root)
     approvals = msgspec.json.encode(request.signatures).decode()
-    return await _erase(store, request.order.index, "authority", lambda _: None, approvals)
+    return await _erase(store, request.order.index, "authority", lambda *_: None, approvals)
 
 
 async def _erase(
     store: Store,
     index: int,
     reason: e.EraseReason,
-    decide: Callable[[Row[*tuple[Any, ...]]], None],
+    decide: Callable[[e.Grant, Row[*tuple[Any, ...]]], None],
     approvals: str | None,
 ) -> list[Erased]:
     async def act(transaction: Transaction) -> list[Erased]:
         if index in transaction.state.erased:
             raise AlreadyEnded("This consent's record was erased before; nothing more needs to be done.", grant=index)
         query = (
-            select(t.grants.c.consent, t.residents.c.key)
+            select(t.grants.c.index, t.residents.c.key)
             .outerjoin(t.residents, t.residents.c.id == t.grants.c.resident)
             .where(t.grants.c.index == index)
         )
         row = (await transaction.connection.execute(query)).first()
         if row is None:
             raise NotFound("There is no consent at that place of the ledger.")
-        decide(row)
+        decide(await transaction.granted(index), row)
         return await erase_records(transaction, [index], reason, approvals)
 
     try:

@@ -18,7 +18,7 @@ from trust.service.acts.enrol import refuse_lost
 from trust.service.acts.intake import SMALL, CheckedConsent, CurrentPolicies, Workers, read_consents
 from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
-from trust.service.store.idempotency import answered_before, remember
+from trust.service.store.idempotency import answered_before, read_answer, remember
 from trust.service.store.store import Store, Transaction
 
 _random = SystemRandom()
@@ -42,7 +42,7 @@ async def grant(store: Store, workers: Workers, body: bytes, key: str | None) ->
     async def act(transaction: Transaction) -> list[int]:
         before = await answered_before(transaction, "grant", key, body)
         if before is not None:
-            return msgspec.json.decode(before, type=list[int])
+            return read_answer(before, list[int])
         residents = await _gather(transaction, checked)
         _decide(transaction, checked, residents)
         order = list(range(len(checked)))

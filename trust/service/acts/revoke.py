@@ -127,19 +127,18 @@ async def _check(
     Where our record is lost, it is held against that copy, if the ledger's entry commits to it; else against the key
     that the resident is enrolled with. What was given can be taken back, whatever befell our disks.
     """
-    state = transaction.state
-    record = state.versions[bytes(row.policy_sha256).hex()]
+    state, entry = transaction.state, await transaction.granted(request.grant)
+    record = state.versions[entry.policy_sha256]
     by_own_copy = bundle is None and not isinstance(request.granted, UnsetType)
     if bundle is None and not isinstance(request.granted, UnsetType):
-        entry = await transaction.entry(request.grant)
-        if not isinstance(entry, e.Grant) or commitment(request.granted) != entry.commitment:
+        if commitment(request.granted) != entry.commitment:
             raise ConsentMismatch("The consent that was brought is not the one that the ledger's entry commits to.")
         bundle = request.granted
     if bundle is not None:
         granted = read_consent(bundle, lambda _: (record.document, record.sha256), state.log)
         read_revocation(request.bundle, granted, request.grant, record.document)
     elif row.key is not None:
-        general = (state.log, bytes(row.consent).hex(), request.grant)
+        general = (state.log, entry.consent, request.grant)
         read_lone_revocation(request.bundle, general, bytes(row.key), record.document)
     else:
         raise NotFound(

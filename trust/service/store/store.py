@@ -31,7 +31,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from ledger.errors import ClockSkew, HistoryForked, MusubiError, RateLimited, Unavailable, UpgradeNeeded
+from ledger.errors import ClockSkew, HistoryForked, MusubiError, NotFound, RateLimited, Unavailable, UpgradeNeeded
 from policies.replay import State
 from queries.replay import replay
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
@@ -41,7 +41,7 @@ from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.store.election import Election
-from trust.service.store.entry_rows import entry_at, read_entries, read_entry, read_size
+from trust.service.store.entry_rows import entry_at, granted_at, read_entries, read_entry, read_size
 
 T = TypeVar("T")
 Act = Callable[["Transaction"], Awaitable[Any]]
@@ -100,6 +100,14 @@ class Transaction:
         """Return one entry, also one that an act of this very group has appended. Raises NotFound."""
         written = self.state.size - len(self.appended)
         return e.decode(self.appended[index - written]) if index >= written else await entry_at(self.connection, index)
+
+    async def granted(self, index: int) -> e.Grant:
+        """Return one consent's entry, also one of this very group. Raises NotFound."""
+        written = self.state.size - len(self.appended)
+        entry = await self.entry(index) if index >= written else await granted_at(self.connection, index)
+        if not isinstance(entry, e.Grant):
+            raise NotFound("There is no consent at that place of the ledger.")
+        return entry
 
 
 class Store:

@@ -65,10 +65,10 @@ async def stop(store: Store, token: str, limits: StopLimits, operator: str, sign
         if before is not None:  # its answer was lost
             return promised(state, before, row.ended_by, operator, signer), None  # type: ignore[union-attr]
         await _note(transaction, said, person, limits)
-        refusal = _decide(row, said, person, transaction)
-        if refusal is not None or row is None:
-            return refusal or _unknown(), None
-        holders = state.versions[bytes(row.policy_sha256).hex()].document.holders
+        refusal = await _decide(row, said, person, transaction)
+        if refusal is not None:
+            return refusal, None
+        holders = state.versions[(await transaction.granted(said.grant)).policy_sha256].document.holders
         record = stop_record(token, [secrets.token_bytes(32) for _ in range(len(holders) + 1)])
         entry = e.Revoke(
             at=transaction.at, grant=said.grant, reason="attested", commitment=commitment(record), by=said.from_
@@ -126,7 +126,7 @@ async def _note(transaction: Transaction, said: Stop, person: bytes, limits: Sto
     await connection.execute(insert(t.stop_attempts), row)
 
 
-def _decide(
+async def _decide(
     row: Row[*tuple[Any, ...]] | None, said: Stop, person: bytes, transaction: Transaction
 ) -> MusubiError | None:
     """Return why the stop is not done, or None; it is returned, and not raised, so that the attempt stays noted."""
@@ -138,7 +138,7 @@ def _decide(
             "resident's own device can take it back, or the stewards have it erased."
         )
     theirs = row.provider == said.from_ and bytes(row.subject_sha256) == person
-    if not theirs or bytes(row.consent).hex() != said.consent:
+    if not theirs or (await transaction.granted(said.grant)).consent != said.consent:
         return ConsentMismatch(
             "The consent at that place of the ledger is not this person's, as far as this provider enrolled them."
         )
