@@ -179,11 +179,19 @@ async def lived_in(town: Town, lived: Lived) -> MusubiError | None:
         async with asyncio.timeout(120), run(town) as running:
             started = True
             await everybody_goes_on(running, lived)
-    except MusubiError as error:
-        if started:
+    except (MusubiError, BaseExceptionGroup) as error:
+        refusal = None if started else reason_of(error)
+        if refusal is None:
             raise
-        return error
+        return refusal
     return None
+
+
+def reason_of(error: BaseException) -> MusubiError | None:
+    """Return the one reason that an application gave for not starting: what is shown instead of a trace."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, MusubiError) else None
 
 
 async def everybody_goes_on(running: Running, lived: Lived) -> None:

@@ -99,7 +99,7 @@ class Rounds:
         columns = t.messages.c.admit, t.messages.c.holder, t.messages.c.step
         async with self._store.databases.reader.connect() as connection:
             said = (await connection.execute(select(*columns).where(t.messages.c.admit.in_(open_rounds)))).all()
-            for admit in {row.admit for row in said if row.holder not in self._talk(row.admit).said[row.step]}:
+            for admit in {row.admit for row in said if row.holder not in self._talk(row.admit).said.get(row.step, ())}:
                 # What was said once stands for ever, so this can only add to what is known.
                 for step, tokens in (await _read_talk(connection, self._store.state, admit)).said.items():
                     self._talk(admit).said[step].update(tokens)

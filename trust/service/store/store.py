@@ -31,7 +31,17 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from ledger.errors import ClockSkew, HistoryForked, MusubiError, NotFound, RateLimited, Unavailable, UpgradeNeeded
+from ledger.errors import (
+    ClockSkew,
+    HistoryForked,
+    Malformed,
+    MusubiError,
+    NotFound,
+    ProofInvalid,
+    RateLimited,
+    Unavailable,
+    UpgradeNeeded,
+)
 from policies.replay import State
 from queries.replay import replay
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
@@ -326,7 +336,12 @@ class Store:
         """Bring the state up to the store's head: from where it is, or from the kept copy."""
         state = self._state or copy.deepcopy(self._copy) or State()
         async for index, data in read_entries(connection, state.size):
-            replay(state, index, data, UniqueByTable())
+            try:
+                replay(state, index, data, UniqueByTable())
+            except (Malformed, ProofInvalid):  # we appended none that does not follow: the row is damaged
+                raise Unavailable(
+                    f"The stored entry {index} is damaged; look at it with `musubi fsck`, which mends it from the log."
+                ) from None
         self._state = state
         self._announce(state)
 
