@@ -14,7 +14,7 @@ import hashlib
 from collections import OrderedDict
 from typing import Protocol
 
-from msgspec import Struct, UnsetType, field
+from msgspec import Struct, field
 
 from ledger import entries as e
 from ledger.canonical import encode
@@ -22,6 +22,7 @@ from ledger.errors import MusubiError, ProofInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from policies import budgets
 from policies.admit_expiry import expires_at
+from policies.consents.attested_stop import stopping_provider
 from policies.governance import check_quorum
 from policies.in_force.chunk_tree import Chunks
 from policies.in_force.sets import InForce
@@ -167,8 +168,6 @@ class State(Struct, kw_only=True):
 
 SOME_HARMLESS = 2
 """From these rules on a wrong entry that cannot do harm halts nobody."""
-STOPS = 2
-"""From these rules on an identity provider may end a consent for the resident."""
 CHANGES_NOTHING = (e.Erase, e.Refuse)
 """Where these are wrong, nothing of the state depends on them."""
 QUESTION_SECONDS = 600
@@ -328,23 +327,12 @@ def _revoke(state: State, entry: e.Revoke) -> None:
     sha256 = grant_in_force(state, entry.grant)
     if sha256 is None:
         raise ProofInvalid("it revokes no grant that is in force.")
-    provider = _attesting(state, entry)
+    provider = stopping_provider(entry, state.rules)
+    if provider is not None and state.member(provider, "identity") is None:
+        raise ProofInvalid("the consent is ended by no active identity provider.")
     state.in_force[sha256].end(entry.grant)
     if provider is not None:
         state.attested_stops[provider] = state.attested_stops.get(provider, 0) + 1
-
-
-def _attesting(state: State, entry: e.Revoke) -> e.Alias | None:
-    """Return the identity provider that ended a consent, None where it was no provider; raise ProofInvalid."""
-    if entry.reason != "attested" and isinstance(entry.by, UnsetType):
-        return None
-    if state.rules < STOPS:
-        raise ProofInvalid("it is of a form that its rules do not know.")
-    if entry.reason != "attested" or isinstance(entry.by, UnsetType):
-        raise ProofInvalid("its reason does not fit whether it names an identity provider.")
-    if state.member(entry.by, "identity") is None:
-        raise ProofInvalid("the consent is ended by no active identity provider.")
-    return entry.by
 
 
 def _erase(state: State, index: int, entry: e.Erase) -> None:

@@ -25,6 +25,9 @@ from ledger.errors import ConsentMismatch, ProofInvalid, SignatureInvalid
 from policies.consents.attestation import PairwiseSubject
 from policies.consents.bundle import NONE, Bundle, Leaf, commitment
 
+STOPS = 2
+"""From these rules on an identity provider may end a consent for the resident."""
+
 
 class Stop(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for", "from_": "from"}):
     """A member with the role ``identity`` says: the person whom I know as ``subject`` ends this grant."""
@@ -78,3 +81,17 @@ def read_stop(record: Bundle, entry: e.Revoke, keys: Sequence[bytes], *, log: st
     if (stop.from_, stop.log, stop.grant, stop.consent) != (entry.by, log, entry.grant, consent):
         raise ProofInvalid("The identity provider signed something else than the ledger says.")
     return stop
+
+
+def stopping_provider(entry: e.Revoke, rules: int) -> Alias | None:
+    """Return the provider by which an entry says that its consent was ended, None where it was by none.
+
+    Raises ProofInvalid where its parts do not fit, or the rules do not know of such an end.
+    """
+    if entry.reason != "attested" and isinstance(entry.by, UnsetType):
+        return None
+    if rules < STOPS:
+        raise ProofInvalid("it is of a form that its rules do not know.")
+    if entry.reason != "attested" or isinstance(entry.by, UnsetType):
+        raise ProofInvalid("its reason does not fit whether it names an identity provider.")
+    return entry.by

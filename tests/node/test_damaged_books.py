@@ -66,6 +66,7 @@ def damage(path: Path, table: str, column: str, way: str, which: int) -> bool:
         if which >= len(rows):
             return False
         value = rows[which]
+        new: int | bytes
         if isinstance(value, int):
             to, new = "?", value ^ {"a low bit": 1, "a high bit": 1 << 40, "cut short": 1 << 3}[way]
         else:

@@ -21,9 +21,10 @@ from sqlalchemy.types import Boolean, String
 
 from ledger import jws
 from ledger.errors import MusubiError
+from policies.consents.attested_stop import STOPS
 from policies.consents.bundle import Bundle
 from policies.consents.erasure import ErasedWord, ErasureOrder, make_erasure
-from policies.replay import STOPS, entry_sha256
+from policies.replay import entry_sha256
 from policies.rules import make_rules_word
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, WorkAnswer
 from tests.kit.towns.running import TABLES, Node, Resident, Running, Town, consent_of, lay_out, query, question, run
@@ -176,7 +177,7 @@ async def lived_in(town: Town, lived: Lived) -> MusubiError | None:
     """Start the service and let everybody go on; return why it does not start, where it does not."""
     started = False
     try:
-        async with asyncio.timeout(120), run(town) as running:
+        async with run(town) as running:
             started = True
             await everybody_goes_on(running, lived)
     except (MusubiError, BaseExceptionGroup) as error:

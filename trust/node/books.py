@@ -34,12 +34,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ledger.errors import BudgetExceeded, RoundClosed, Unavailable
-from trust.node.seals import drop_damaged, seal
+from ledger.errors import BudgetExceeded, RoundClosed
+from trust.node.seals import open_sealed
 from trust.runtime.clock import Clock, system_clock
 
 RoundState = Literal["countersigned", "sending", "sent", "no-share"]
 
+_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS consents (consent BLOB PRIMARY KEY, place INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -109,10 +110,7 @@ class Books:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("PRAGMA secure_delete=ON")
-        binds = self._open_sealed()
+        binds = open_sealed(self._db, _PRAGMAS + _SCHEMA)
         self._path = path
         found = _identity(path, _mark_of(path))
         if not _mark_of(path):  # else the books would know a file without a mark, as any copy is: inodes are used again
@@ -122,20 +120,6 @@ class Books:
             is_another = kept is not None and found not in (kept, self.noted("file-next"))
             if is_another or binds or self.noted("restored") == UNDATED:
                 self.note("restored", str(clock()).encode())
-
-    def _open_sealed(self) -> bool:
-        """Make the tables and drop what is damaged; return whether that bound the node. Raises Unavailable."""
-        try:
-            self._db.executescript(_SCHEMA)
-            with self.transaction():
-                seal(self._db)
-                return drop_damaged(self._db)
-        except sqlite3.OperationalError:  # a full disk, say: that passes
-            raise
-        except sqlite3.DatabaseError:
-            raise Unavailable(
-                "The node's books are damaged as a whole; restore them from the node's backup with `musubi restore`."
-            ) from None
 
     def close(self) -> None:
         """Close the file."""

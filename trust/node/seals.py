@@ -15,12 +15,38 @@ import sqlite3
 
 import structlog
 
+from ledger.errors import Unavailable
+
 UNSEALED = ("seals", "consents")
 """The seals themselves; and what every start writes anew, from the ledger."""
 BINDING = {"rounds": None, "meta": ("caught-up", "restored")}
 """Tables, or of one the rows by their key, without which a node does not know what it has said."""
 _SUM_BYTES = 16
 logger = structlog.get_logger()
+
+
+def open_sealed(db: sqlite3.Connection, schema: str) -> bool:
+    """Make the books' tables, and drop what is damaged; return whether that bound the node.
+
+    Raises Unavailable where the file as a whole cannot be read, and what sqlite3 does where it cannot be written now.
+    """
+    try:
+        db.executescript(schema)
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            seal(db)
+            binds = drop_damaged(db)
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+    except sqlite3.OperationalError:  # a full disk, say: that passes
+        raise
+    except sqlite3.DatabaseError:
+        raise Unavailable(
+            "The node's books are damaged as a whole; restore them from the node's backup with `musubi restore`."
+        ) from None
+    return binds
 
 
 def seal(db: sqlite3.Connection) -> None:
@@ -54,19 +80,22 @@ def drop_damaged(db: sqlite3.Connection) -> bool:
     """Delete every row whose seal does not fit; return whether one of them bound the node. For one transaction."""
     binds = False
     for table in sealed_tables(db):
-        key = ", ".join(_columns(db, table, key=True))
+        names = _columns(db, table, key=True)
+        key = ", ".join(f"CAST({table}.{each} AS BLOB)" for each in names)  # a damaged text may be none
         found = db.execute(
             f"SELECT {key} FROM {table} LEFT JOIN seals ON of = '{table}' AND id = {_id(db, table, table)}"
             f" WHERE sum IS NULL OR sum <> {_values(db, table, table)}"
         ).fetchall()
         lost = _lost(db, table) if table in BINDING else []
         for row in found:
-            where = " AND ".join(f"{name} IS ?" for name in _columns(db, table, key=True))
+            where = " AND ".join(f"CAST({name} AS BLOB) = ?" for name in names)
             db.execute(f"DELETE FROM {table} WHERE {where}", row)
         if found or lost:
             logger.error("books-damaged", table=table, rows=max(len(found), len(lost)))
             rows = BINDING.get(table, ())
-            binds = binds or rows is None or any(each in rows for each in [*(row[0] for row in found), *lost])
+            binds = (
+                binds or rows is None or any(each in rows for each in [*(_read_text(row[0]) for row in found), *lost])
+            )
     return binds
 
 
@@ -82,7 +111,7 @@ def _lost(db: sqlite3.Connection, table: str) -> list[str]:
         f"DELETE FROM seals WHERE of = '{table}'"
         f" AND id NOT IN (SELECT {_id(db, table, table)} FROM {table}) RETURNING id"
     ).fetchall()
-    return [bytes(row[0]).decode("utf-8", "replace") for row in rows]
+    return [_read_text(row[0]) for row in rows]
 
 
 def _columns(db: sqlite3.Connection, table: str, *, key: bool = False) -> list[str]:
@@ -97,17 +126,18 @@ def _id(db: sqlite3.Connection, table: str, row: str) -> str:
 
 def _values(db: sqlite3.Connection, table: str, row: str) -> str:
     """Return the SQL of a row's seal."""
-    return f"musubi_sum({', '.join(f'{row}.{each}' for each in _columns(db, table))})"
+    parts = (f"typeof({row}.{each}), CAST({row}.{each} AS BLOB)" for each in _columns(db, table))
+    return f"musubi_sum({', '.join(parts)})"
 
 
-def _sum(*values: str | bytes | int | None) -> bytes:
+def _sum(*values: str | bytes | None) -> bytes:
+    """Return the checksum of (type, bytes) pairs."""
     said = hashlib.blake2b(digest_size=_SUM_BYTES)
     for value in values:
-        data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
-        said.update(f"{type(value).__name__} {len(data)} ".encode())
-        said.update(data)
+        data = value.encode() if isinstance(value, str) else value or b""
+        said.update(len(data).to_bytes(8, "big") + data)
     return said.digest()
 
 
 def _read_text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+    return data.decode("utf-8", "replace")
