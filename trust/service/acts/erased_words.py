@@ -32,7 +32,7 @@ async def take_erased_words(store: Store, tokens: list[Token]) -> int:
         for row in rows:
             same = (t.erased_words.c.index == row["index"]) & (t.erased_words.c.holder == row["holder"])
             kept = (await transaction.connection.execute(select(t.erased_words.c.token).where(same))).scalar()
-            if kept != row["token"]:  # none, a damaged one, or one by a key that was changed since
+            if kept is None or not _is_signed(transaction.state, str(row["holder"]), kept):  # none, or a damaged one
                 await transaction.connection.execute(delete(t.erased_words).where(same))
                 await transaction.connection.execute(insert(t.erased_words), row)
                 new += kept is None
@@ -92,6 +92,15 @@ async def erasure_at(store: Store, index: int) -> ErasureAnswer:
         holders={holder: _whole(store.state, said.get(holder), holder, index, row) for holder in holders},
         approvals=_approvals(row.approvals),
     )
+
+
+def _is_signed(state: State, holder: str, token: str) -> bool:
+    """Return whether a kept word bears its holder's signature, by any key that it ever had."""
+    try:
+        jws.verify_any(token, [bytes.fromhex(each.key) for each in state.member_keys[holder]], ErasedWord)
+    except MusubiError:
+        return False
+    return True
 
 
 def _whole(state: State, token: str | None, holder: str, index: int, row: Row[*tuple[Any, ...]]) -> str | None:
