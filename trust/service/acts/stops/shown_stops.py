@@ -9,7 +9,7 @@ from trust.client.wire import AttestedEnd
 from trust.service.database import tables as t
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.keys.records import open_records
-from trust.service.store.entry_rows import decode_stored
+from trust.service.store.entry_rows import readable
 
 
 async def attested_ends(
@@ -28,7 +28,7 @@ async def attested_ends(
     found = {
         row.place: entry
         for row in rows
-        if isinstance(entry := decode_stored(bytes(row.data)), e.Revoke) and entry.reason == "attested"
+        if isinstance(entry := readable(bytes(row.data)), e.Revoke) and entry.reason == "attested"
     }
     sealed = [(row.place, bytes(row.sealed)) for row in rows if row.place in found and row.sealed is not None]
     opened = await open_records(keys, sealed)
