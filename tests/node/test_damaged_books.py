@@ -146,3 +146,23 @@ def test_what_is_written_is_sealed_in_every_table_but_those_named(tmp_path: Path
             (rows,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
             (seals,) = db.execute("SELECT count(*) FROM seals WHERE of = ?", (table,)).fetchone()
             assert seals == (0 if table in UNSEALED else rows)
+
+
+def test_a_table_that_gets_another_column_keeps_its_rows_and_is_sealed_anew(tmp_path: Path) -> None:
+    path = tmp_path / "books.sqlite"
+    books = Books(path, lambda: 7)
+    books.countersign(5, "ab" * 32, "token", "account", 3, 10, 0)
+    books.send(5, "share")
+    books.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:  # as a newer Musubi does
+        db.execute("ALTER TABLE rounds ADD COLUMN later INTEGER")
+        db.commit()
+    for _ in range(2):
+        books = Books(path, lambda: 9)
+        assert books.round(5) is not None
+        assert books.restored_at is None
+        books.sent(5)
+        books.close()
+    found = Books(path).round(5)
+    assert found is not None
+    assert (found.state, found.token) == ("sent", "share")

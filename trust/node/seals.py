@@ -50,30 +50,38 @@ def open_sealed(db: sqlite3.Connection, schema: str) -> bool:
 
 
 def seal(db: sqlite3.Connection) -> None:
-    """Keep a seal on every row that this connection writes; rows of books that have none yet are sealed as they are."""
+    """Keep a seal on every row that this connection writes.
+
+    The rows of a table that has none yet, or other columns than when it was sealed, are sealed as they are.
+    """
     db.text_factory = _read_text
     db.create_function("musubi_sum", -1, _sum, deterministic=True)
-    is_new = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'seals'").fetchone() is None
     db.execute(
         "CREATE TABLE IF NOT EXISTS seals (of TEXT NOT NULL, id BLOB NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (of, id))"
         " STRICT, WITHOUT ROWID"
     )
     for table in sealed_tables(db):
+        for event in ("INSERT", "UPDATE", "DELETE"):
+            db.execute(f"DROP TRIGGER IF EXISTS seal_{table}_{event}")  # it may know other columns
         for event in ("INSERT", "UPDATE"):
             db.execute(
-                f"CREATE TRIGGER IF NOT EXISTS seal_{table}_{event} AFTER {event} ON {table} BEGIN"
+                f"CREATE TRIGGER seal_{table}_{event} AFTER {event} ON {table} BEGIN"
                 f" DELETE FROM seals WHERE of = '{table}' AND id = {_id(db, table, 'NEW')};"  # the outer OR … rules, here
                 f" INSERT INTO seals VALUES ('{table}', {_id(db, table, 'NEW')}, {_values(db, table, 'NEW')});"
                 " END"
             )
         db.execute(
-            f"CREATE TRIGGER IF NOT EXISTS seal_{table}_DELETE AFTER DELETE ON {table} BEGIN"
+            f"CREATE TRIGGER seal_{table}_DELETE AFTER DELETE ON {table} BEGIN"
             f" DELETE FROM seals WHERE of = '{table}' AND id = {_id(db, table, 'OLD')}; END"
         )
-        if is_new:
+        columns = _sum(*_columns(db, table))
+        kept = db.execute("SELECT sum FROM seals WHERE of = 'columns' AND id = ?", (table.encode(),)).fetchone()
+        if kept is None or bytes(kept[0]) != columns:  # books without seals, or a table that has other columns now
+            db.execute("DELETE FROM seals WHERE of = ?", (table,))
             db.execute(
                 f"INSERT INTO seals SELECT '{table}', {_id(db, table, table)}, {_values(db, table, table)} FROM {table}"
             )
+            db.execute("INSERT OR REPLACE INTO seals VALUES ('columns', ?, ?)", (table.encode(), columns))
 
 
 def drop_damaged(db: sqlite3.Connection) -> bool:
