@@ -103,14 +103,15 @@ class Books:
     """The file, opened by one process. Methods that write return when the write is durable.
 
     Opening notices whether the file was restored from a backup, and writes down when by ``clock``; rows that are
-    damaged are dropped then (``trust.node.seals``). Raises Unavailable where the file as a whole cannot be read.
+    damaged are dropped then (``trust.node.seals``), unless another connection ``checks`` that. Raises Unavailable where the file as
+    a whole cannot be read.
     """
 
-    def __init__(self, path: Path, clock: Clock = system_clock) -> None:
+    def __init__(self, path: Path, clock: Clock = system_clock, *, checks: bool = True) -> None:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-        binds = open_sealed(self._db, _PRAGMAS + _SCHEMA)
+        binds = open_sealed(self._db, _PRAGMAS + _SCHEMA, checks=checks)
         self._path = path
         found = _identity(path, _mark_of(path))
         if not _mark_of(path):  # else the books would know a file without a mark, as any copy is: inodes are used again
