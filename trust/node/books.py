@@ -103,8 +103,8 @@ class Books:
     """The file, opened by one process. Methods that write return when the write is durable.
 
     Opening notices whether the file was restored from a backup, and writes down when by ``clock``; rows that are
-    damaged are dropped then (``trust.node.seals``), unless another connection ``checks`` that. Raises Unavailable where the file as
-    a whole cannot be read.
+    damaged are dropped then (``trust.node.seals``), unless another connection ``checks`` that. Raises Unavailable where
+    the file as a whole cannot be read.
     """
 
     def __init__(self, path: Path, clock: Clock = system_clock, *, checks: bool = True) -> None:
