@@ -65,7 +65,7 @@ RulesNumber = Annotated[int, Meta(ge=1, le=10_000)]
 """By which rules an entry is judged (``policies.rules``); 1 are those of a ledger that names none."""
 
 Role = Literal["holder", "partner", "identity", "operator"]
-RevokeReason = Literal["withdrawn", "lost-device", "replaced"]
+RevokeReason = Literal["withdrawn", "lost-device", "replaced", "attested"]
 EraseReason = Literal["requested", "retention", "authority"]
 RefuseRule = Literal["budget-exceeded", "query-invalid", "not-permitted", "policy-not-current"]
 
@@ -182,11 +182,16 @@ class Grant(Entry, frozen=True, kw_only=True, tag="grant"):
 
 
 class Revoke(Entry, frozen=True, kw_only=True, tag="revoke"):
-    """A consent ended. ``commitment`` binds the resident's signed revocation, which stays outside the ledger."""
+    """A consent ended. ``commitment`` binds what was signed for that, which stays outside the ledger.
+
+    That is the resident's own revocation, or the word of the identity provider: that a device is lost, or, for the
+    reason ``attested``, that the person wants to stop. Then ``by`` says which provider it was.
+    """
 
     grant: Index
     reason: RevokeReason
     commitment: Hex32
+    by: Alias | UnsetType = UNSET
 
 
 class Erase(Entry, frozen=True, kw_only=True, tag="erase"):

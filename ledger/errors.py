@@ -8,6 +8,7 @@
     ├── SignatureInvalid     a signature is missing, bad, or by another key
     ├── NotPermitted         a known key asks for what its role may not have
     ├── NotFound             nothing by that name or index
+    ├── NotEnrolled          no resident is enrolled with the key that signed
     ├── Replayed             a consent, nonce or round that was used before
     ├── AlreadyEnded         the grant was revoked or erased before
     ├── PolicyNotCurrent     an unknown, old or expired policy version
@@ -71,6 +72,12 @@ class NotFound(MusubiError):
     """Nothing by that name or index."""
 
     code = "not-found"
+
+
+class NotEnrolled(MusubiError):
+    """No resident is enrolled with the key that signed: a wrong seed, someone new, or someone who has left."""
+
+    code = "not-enrolled"
 
 
 class Replayed(MusubiError):

@@ -22,6 +22,7 @@ from ledger.errors import MusubiError, ProofInvalid, UpgradeNeeded
 from ledger.notes.log_keys import LogKeyHistory
 from policies import budgets
 from policies.admit_expiry import expires_at, is_past_last
+from policies.consents.attested_stop import stopping_provider
 from policies.consents.replacing import Replaceable, chain_first
 from policies.governance import check_quorum
 from policies.in_force.chunk_tree import Chunks
@@ -111,6 +112,8 @@ class State(Struct, kw_only=True):
     questions: OrderedDict[str, int] = field(default_factory=OrderedDict)
     """Hashes of signed questions admitted of late, with their ``at``, oldest first: none may be admitted twice."""
     erased: set[int] = field(default_factory=set)
+    attested_stops: dict[e.Alias, int] = field(default_factory=dict)
+    """How many consents each identity provider has ended for residents who had no key at hand."""
 
     @property
     def log(self) -> str:
@@ -350,7 +353,12 @@ def _revoke(state: State, entry: e.Revoke, replaceable: Replaceable) -> Replacea
     sha256 = grant_in_force(state, entry.grant)
     if sha256 is None:
         raise ProofInvalid("it revokes no grant that is in force.")
+    provider = stopping_provider(entry, state.rules)
+    if provider is not None and state.member(provider, "identity") is None:
+        raise ProofInvalid("the consent is ended by no active identity provider.")
     state.in_force[sha256].end(entry.grant)
+    if provider is not None:
+        state.attested_stops[provider] = state.attested_stops.get(provider, 0) + 1
     if entry.reason != "replaced":
         return {}
     replaceable[entry.grant] = state.versions[sha256].document.id, state.in_force[sha256].chains.first(entry.grant)

@@ -20,6 +20,8 @@ number  what is judged otherwise than before
 2       a ``grant`` may name in ``replaces`` the one that it takes the place of, and a ``revoke`` has the reason
         ``replaced`` then; every sub-grant says when its notice was shown (``shown_at``), and one that is too old, or
         says nothing of it, counts for nothing (``policies.consents.age``)
+2       a ``revoke`` may have the reason ``attested``, and then names in ``by`` an active member with the role
+        ``identity``
 ======  ================================================================================================================
 """
 

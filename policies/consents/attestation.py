@@ -19,6 +19,8 @@ from policies.pairwise_keys import pairwise_key, public_hex
 
 Level = Literal["low", "substantial", "high"]
 AttestedFor = Literal["attestation", "lost-device"]
+PairwiseSubject = Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9_-]+\Z")]
+"""An identity provider's own name for a person: no other provider has it."""
 CHALLENGE_SECONDS = 900
 """How long a customer has to answer a link challenge."""
 
@@ -36,7 +38,7 @@ class Attestation(
     from_: Alias
     log: str
     key: Hex32
-    subject: Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9_-]+\Z")]
+    subject: PairwiseSubject
     level: Level
     date: Day
 

@@ -379,3 +379,27 @@ def test_a_service_that_cannot_be_reached_gives_no_verdict(monkeypatch: pytest.M
     monkeypatch.setattr(auditor, "open_log", lambda place: HttpLog(place, client))
     with pytest.raises(Unavailable):
         audit("http://service.example", trust=log.trust)
+
+
+def test_a_flipped_bit_in_the_auditors_own_memory_accuses_nobody(tmp_path: Path) -> None:
+    log = LogBuilder().town()
+    log.publish(tmp_path / "log")
+    assert check(log, tmp_path / "log", tmp_path / "state").is_ok
+    kept = tmp_path / "state" / "checkpoint"
+    note = kept.read_bytes()
+    damaged = 0
+    for place in range(len(note)):
+        flipped = bytearray(note)
+        flipped[place] ^= 1 if place % 2 else 128
+        kept.write_bytes(flipped)
+        damaged += not looks_well(log, tmp_path)
+    assert damaged > len(note) // 2
+
+
+def looks_well(log: LogBuilder, folder: Path) -> bool:
+    """Audit with what is kept; return False where that is said to be damaged, which is all that may be said."""
+    try:
+        report = check(log, folder / "log", folder / "state")
+    except Unavailable as error:
+        return "damaged" not in error.message and pytest.fail(error.message)
+    return report.is_ok or pytest.fail(report.verdict)

@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "watch": (1,),
     "grant": ([],),
     "revoke": (1, None),
+    "stop": ("token",),
     "replace_device": ("attestation", "enrolment"),
     "my_consents": (bytes(32),),
 }

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Raw, structs
+from msgspec import UNSET, Raw, structs
 
 from ledger import entries as e
 from ledger.canonical import encode as canonical
@@ -51,7 +51,12 @@ ENTRIES: dict[str, st.SearchStrategy[e.AnyEntry]] = {
         commitment=hex32,
     ),
     "revoke": st.builds(
-        e.Revoke, at=times, grant=indices, reason=st.sampled_from(["withdrawn", "lost-device"]), commitment=hex32
+        e.Revoke,
+        at=times,
+        grant=indices,
+        reason=st.sampled_from(["withdrawn", "lost-device", "attested"]),
+        commitment=hex32,
+        by=st.just(UNSET) | aliases,
     ),
     "erase": st.builds(
         e.Erase, at=times, index=indices, reason=st.sampled_from(["requested", "retention", "authority"])

@@ -27,6 +27,17 @@ class Service:
     """Answers a device; ``lie`` changes the entry that it proves."""
 
     trust = SimpleNamespace(origin=ORIGIN)
+    granted = e.Grant(
+        at=1,
+        consent=hashlib.sha256(SEED).hexdigest(),
+        policy=POLICY.id,
+        version=1,
+        policy_sha256=document_sha256(POLICY),
+        until=POLICY.until[0],
+        yearly_cap=POLICY.yearly_caps[0],
+        commitment="00" * 32,
+    )
+    """The consent that it shows as one's own."""
 
     def __init__(self, **lie: Any) -> None:
         self._lie = lie
@@ -72,13 +83,16 @@ class Service:
         sha256 = document_sha256(POLICY)
         return [MyConsent(index=7, consent=consent, policy_sha256=sha256, holders=["clinic"], ended_by=None, **known)]
 
-    def revoke(self, grant: int, bundle: Bundle) -> Revoked:
+    def revoke(self, grant: int, bundle: Bundle, granted: Bundle | None = None) -> Revoked:
         """End a consent."""
+        assert granted is None  # it has its own
         self._entry = e.Revoke(at=2, grant=grant, reason="withdrawn", commitment=commitment(bundle))
         return Revoked(index=8, operator=None, promise="…")
 
     def prove(self, index: int) -> Any:
         """Prove an entry: the one that was made, or a lie."""
+        if index == 7 and not isinstance(self._entry, e.Grant):
+            return SimpleNamespace(index=index, entry=self.granted)
         assert self._entry is not None
         return SimpleNamespace(index=index, entry=structs.replace(self._entry, **self._lie))
 

@@ -266,6 +266,7 @@ class _Audit:
         self._seen.close()
         self.report.kinds = {str(kind.__struct_config__.tag): count for kind, count in self._counts.items()}
         self.report.open_rounds = sorted(self._state.rounds)
+        self.report.attested_stops = dict(sorted(self._state.attested_stops.items()))
         for policy in sorted(self._state.policies):
             account = self._state.accounts.get(life_account(policy))
             self.report.spent[policy] = account.spent if account else 0

@@ -38,6 +38,8 @@ class AuditReport(Struct, kw_only=True):
     """What each policy has spent for life."""
     reserved: dict[str, int] = field(default_factory=dict)
     """What each policy's open rounds hold back."""
+    attested_stops: dict[str, int] = field(default_factory=dict)
+    """How many consents each identity provider has ended for residents who had no key at hand."""
     shares_checked: int = 0
     """How many answers were summed up again from the holders' signed shares."""
     compared: list[Comparison] = field(default_factory=list)

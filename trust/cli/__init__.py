@@ -12,11 +12,12 @@ from typing import NoReturn
 import click
 
 from ledger.errors import BudgetExceeded, MusubiError, Unavailable
-from trust.cli import asking, auditing, places
+from trust.cli import asking, auditing, identity, places
 from trust.cli.demo import play, town
 from trust.cli.operator import backups, fsck, keys, log, processes
 from trust.cli.resident import agreeing as resident_agreeing
 from trust.cli.resident import consents as resident
+from trust.cli.resident import ending as resident_ending
 from trust.cli.resident import erasure as resident_erasing
 from trust.cli.resident import lost_device as lost_devices
 from trust.cli.resident import promises as resident_promises
@@ -99,6 +100,7 @@ for command in (
     places.place,
     asking.ask,
     resident.resident,
+    identity.identity,
     policy.policy,
     keys.keys,
     log_keys.log_key,
@@ -114,6 +116,7 @@ for command in (
 for command in (resident_proofs.show, resident_proofs.uses, resident_proofs.in_force, resident_proofs.stopped):
     resident.resident.add_command(command)
 resident.resident.add_command(resident_agreeing.grant)
+resident.resident.add_command(resident_ending.revoke)
 resident.resident.add_command(lost_devices.lost_device)
 resident.resident.add_command(resident_erasing.erase)
 resident.resident.add_command(resident_erasing.erased)

@@ -99,6 +99,8 @@ def _show(report: AuditReport) -> None:
         console.print(f"Cosigned by: {', '.join(sorted(report.cosigners))}")
     for algorithm, names in report.algorithms.items():
         console.print(f"Vouched for by {algorithm}: {', '.join(names)}")
+    for provider, stops in report.attested_stops.items():
+        console.print(f"Ended by '{provider}' for residents without a key: {stops} consents")
     if report.open_rounds:
         console.print(f"Still open: the questions at {', '.join(map(str, report.open_rounds))}")
     for comparison in report.compared:

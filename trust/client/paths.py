@@ -50,6 +50,7 @@ LOST_DEVICES = "/v1/lost-devices"
 GRANTS = "/v1/grants"
 REVOCATIONS = "/v1/revocations"
 OWN_CONSENTS = "/v1/residents/consents"
+STOPS = "/v1/stops"
 ERASURES = "/v1/erasures"
 FAREWELL = "/v1/residents/farewell"
 

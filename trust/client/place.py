@@ -147,6 +147,11 @@ class Place:
         return public_hex(pairwise_key(self.seed, SERVICE) if self.is_resident else self.key)
 
     @property
+    def own_copies(self) -> Path:
+        """Where a resident's own copies of consents are kept; raises NotPermitted at another's place."""
+        return self.promises.parent / "own-copies"
+
+    @property
     def promises(self) -> Path:
         """Where a resident's promises are kept; raises NotPermitted at another's place."""
         if not self.is_resident:

@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 from nacl.signing import SigningKey
 
 from ledger import canonical, jws
@@ -212,9 +212,17 @@ class ServiceClient:
         request = GrantRequest(bundles=[Raw(canonical.encode(bundle))], revocations=revocations)
         return self.post(paths.GRANTS, request, Granted)
 
-    def revoke(self, grant: int, bundle: Bundle) -> Revoked:
-        """Hand a revocation in; return where it will stand, and the service's signed promise of that."""
-        return self.post(paths.REVOCATIONS, RevokeRequest(grant=grant, bundle=bundle), Revoked)
+    def revoke(self, grant: int, bundle: Bundle, granted: Bundle | None = None) -> Revoked:
+        """Hand a revocation in; return where it will stand, and the service's signed promise of that.
+
+        ``granted`` is one's own copy of the consent, for a service that has lost it.
+        """
+        request = RevokeRequest(grant=grant, bundle=bundle, granted=UNSET if granted is None else granted)
+        return self.post(paths.REVOCATIONS, request, Revoked)
+
+    def stop(self, token: str) -> Revoked:
+        """Hand in a stop that an identity provider signed; return what a revocation is answered with."""
+        return self.send_for(paths.STOPS, token, Revoked)
 
     def replace_device(self, attestation: str, enrolment: str) -> list[EndedGrant]:
         """Hand in that a device is lost and which key is on the new one; return what ended, each with its promise."""

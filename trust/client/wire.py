@@ -73,10 +73,14 @@ class Enrolled(Struct, frozen=True, kw_only=True):
 
 
 class RevokeRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The grant to end, and the signed revocation."""
+    """The grant to end, and the signed revocation.
+
+    ``granted`` is the consent as the device keeps it, for a service that has lost it.
+    """
 
     grant: Index
     bundle: Bundle
+    granted: Bundle | UnsetType = UNSET
 
 
 class Revoked(Struct, frozen=True, kw_only=True):
@@ -120,10 +124,22 @@ class ReplacedDevice(Struct, frozen=True, kw_only=True):
     ended: list[EndedGrant]
 
 
+class AttestedEnd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who ended a consent for a resident: the provider ``by``, whose key the entry ``member`` has, and what it signed.
+
+    That is the ``record``; it is null where the service has lost it.
+    """
+
+    by: Alias
+    member: Index
+    record: Bundle | None
+
+
 class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One of a resident's own consents; ``ended_by`` is the index of the entry that ended it, or null.
 
-    Where the service has lost its ``record``, ``holders`` are all of the policy; it can be taken back all the same.
+    ``attested`` says who ended it where an identity provider did. Where the service has lost its ``record``,
+    ``holders`` are all of the policy; it can be taken back all the same.
     """
 
     index: Index
@@ -135,6 +151,7 @@ class MyConsent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     yearly_cap: NanoRho = field(name="cap")
     holders: list[Alias]
     ended_by: Index | None
+    attested: AttestedEnd | None = None
     record: Literal["kept", "lost"] = "kept"
 
 

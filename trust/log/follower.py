@@ -39,7 +39,7 @@ from ledger.evidence import make_split_view
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.cosignatures import median_time
 from ledger.notes.log_keys import LogKeyHistory
-from ledger.notes.note import Note, VerifierKey, parse_note
+from ledger.notes.note import Note, VerifierKey, parse_note, verify_note
 from ledger.notes.witness_policy import WitnessPolicy
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Frontier, root_hash
@@ -135,10 +135,21 @@ class LogFollower:
         try:
             return SeenCheckpoint(self.history.open(note)[0], note, {})
         except SignatureInvalid:
-            if not self._keys.may_change:
+            if not self._keys.may_change or self._is_damaged(note):
                 raise
             self._is_latest_checked = False  # by a key that is not known yet, it may be: looked at again in _opened
             return SeenCheckpoint(Checkpoint.parse(parse_note(note).text), note, {})
+
+    def _is_damaged(self, note: bytes) -> bool:
+        """Return whether a signature by a key that we know is bad: our own copy has changed, and accuses nobody."""
+        opened = parse_note(note)
+        for key in {key for _, keys in self.history.changes for key in keys.all}:
+            if any(line.is_by(key) for line in opened.signatures):
+                try:
+                    verify_note(opened, [key])
+                except SignatureInvalid:
+                    return True
+        return False
 
     def fetch(self) -> SeenCheckpoint:
         """Fetch and check the newest checkpoint without its entries, keep it as ``latest`` and return it.

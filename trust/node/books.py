@@ -36,10 +36,12 @@ from msgspec import Struct
 
 from ledger.errors import BudgetExceeded, RoundClosed
 from trust.node.aged_leaves import AGED_LEAVES_SCHEMA, AgedLeaves
+from trust.node.seals import open_sealed
 from trust.runtime.clock import Clock, system_clock
 
 RoundState = Literal["countersigned", "sending", "sent", "no-share"]
 
+_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS consents (consent BLOB PRIMARY KEY, place INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -101,17 +103,16 @@ class ErasedConsent(Struct, frozen=True, kw_only=True):
 class Books(AgedLeaves):
     """The file, opened by one process. Methods that write return when the write is durable.
 
-    Opening notices whether the file was restored from a backup, and writes down when by ``clock``.
+    Opening notices whether the file was restored from a backup, and writes down when by ``clock``; rows that are
+    damaged are dropped then (``trust.node.seals``), unless another connection ``checks`` that. Raises Unavailable where
+    the file as a whole cannot be read.
     """
 
-    def __init__(self, path: Path, clock: Clock = system_clock) -> None:
+    def __init__(self, path: Path, clock: Clock = system_clock, *, checks: bool = True) -> None:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(_SCHEMA + AGED_LEAVES_SCHEMA)
+        binds = open_sealed(self._db, _PRAGMAS + _SCHEMA + AGED_LEAVES_SCHEMA, checks=checks)
         self._path = path
         found = _identity(path, _mark_of(path))
         if not _mark_of(path):  # else the books would know a file without a mark, as any copy is: inodes are used again
@@ -119,7 +120,7 @@ class Books(AgedLeaves):
         with self._binding():
             kept = self.noted("file")
             is_another = kept is not None and found not in (kept, self.noted("file-next"))
-            if is_another or self.noted("restored") == UNDATED:
+            if is_another or binds or self.noted("restored") == UNDATED:
                 self.note("restored", str(clock()).encode())
                 self.note("restored-unsure", b"1")
 
@@ -160,6 +161,13 @@ class Books(AgedLeaves):
         self._db.execute("INSERT OR IGNORE INTO consents VALUES (?, ?)", (key, index))
         row = self._db.execute("SELECT place FROM consents WHERE consent = ?", (key,)).fetchone()
         return int(row[0]) == index
+
+    def forget_consents(self) -> None:
+        """Forget which consent identifiers were used: who reads the ledger from its beginning finds all of them again.
+
+        So no damaged row makes a grant void that is not, and the whole ledger unbelievable.
+        """
+        self._db.execute("DELETE FROM consents")
 
     def note(self, name: str, value: bytes) -> None:
         """Keep one small value."""

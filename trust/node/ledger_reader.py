@@ -99,6 +99,8 @@ class LedgerReader:
             has_news = True
             try:
                 with self._books.transaction():
+                    if not batch.first:
+                        self._books.forget_consents()
                     for index, data in enumerate(batch.entries, batch.first):
                         self._apply(index, data)
                         if index in self.in_force and before is not None and before.checkpoint.size <= index:

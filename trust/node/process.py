@@ -86,7 +86,7 @@ class Node:
         )
         self.links = LinkDesk(
             folder / "links",
-            Books(folder / BOOKS, clock),
+            Books(folder / BOOKS, clock, checks=False),
             read_secret(folder / "keys" / "link.key"),
             settings.alias,
             clock,

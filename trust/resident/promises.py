@@ -24,7 +24,7 @@ from msgspec import Struct
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import Index, Token
-from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, SignatureInvalid, Unavailable
+from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, SignatureInvalid, TooLarge, Unavailable
 from ledger.evidence import signers
 from ledger.notes.note import Note, NoteSignature, format_note, parse_note
 from ledger.notes.witness_policy import NO_WITNESS
@@ -98,18 +98,30 @@ class PromiseFolder:
         write_whole(self.folder / f"{name}.json", canonical.encode(kept))
 
     def all(self) -> list[KeptPromise]:
-        """Return all promises kept. Raises Malformed for a damaged file, and Unavailable."""
-        return [self._read(path) for path in sorted(self.folder.glob("*.json"))]
+        """Return all promises that can be read; those that are ``damaged`` keep nobody from the others.
+
+        Raises Unavailable where a file may not be read.
+        """
+        return [kept for kept in self._read_all().values() if kept is not None]
+
+    def damaged(self) -> list[str]:
+        """Return the names of the files whose promise is damaged: it can be held against nobody any more."""
+        return [name for name, kept in self._read_all().items() if kept is None]
+
+    def _read_all(self) -> dict[str, KeptPromise | None]:
+        return {path.name: self._read(path) for path in sorted(self.folder.glob("*.json"))}
 
     @staticmethod
-    def _read(path: Path) -> KeptPromise:
+    def _read(path: Path) -> KeptPromise | None:
         try:
             with path.open("rb") as file:
-                return canonical.decode(file.read(MAX_FILE_BYTES), KeptPromise, "kept promise")
-        except Malformed:
-            raise Malformed(f"The kept promise {path} is damaged; move the file away to check the others.") from None
+                kept = canonical.decode(file.read(MAX_FILE_BYTES), KeptPromise, "kept promise")
+            jws.read_unverified(kept.promise, Promise, "kept promise")
+        except (Malformed, TooLarge):
+            return None
         except OSError:
             raise Unavailable("A kept promise cannot be read; check the folder's permissions.") from None
+        return kept
 
 
 def check_new(client: ServiceClient, kept: KeptPromise, revoke: e.Revoke, index: int) -> None:

@@ -6,18 +6,22 @@ says so, and no open question could still count the consent there. Not checked: 
 holder lies between the one named and the size of its statement. An auditor sees that.
 """
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from ledger import canonical
 from ledger import entries as e
 from ledger.entries import Text
-from ledger.errors import ProofInvalid
+from ledger.errors import Malformed, NotPermitted, ProofInvalid, SignatureInvalid
 from ledger.notes.receipts import Receipt
+from policies.consents.attested_stop import read_stop
 from policies.consents.revocation import ended_grant
 from policies.governance import check_quorum
 from queries.answers.uses import HolderStopped, Stopped, check_caught_up
 from trust.client import paths
 from trust.client.service import ServiceClient
+from trust.client.wire import AttestedEnd, MyConsent
 from trust.log.follower import LogFollower
 
 _OF_HOLDERS = tuple(b'"kind":"%b"' % kind for kind in (b"member", b"admit", b"release", b"refund", b"lost"))
@@ -41,17 +45,67 @@ class StoppedAt(Struct, frozen=True, kw_only=True):
     at: int
     holders: list[HolderAt]
     stopped_at: int | None
+    still_in_force: list[int]
+    """Other consents of the same person to the same policy that are in force: where there are any, nothing is final."""
     receipt: bytes
     """The receipt of the entry (C2SP tlog-proof); its ``extra`` is the service's answer with the holders'
     signatures."""
 
 
-def check_stopped(client: ServiceClient, follower: LogFollower, index: int, grant: int | None = None) -> StoppedAt:
+class AttestedStop(Struct, frozen=True, kw_only=True):
+    """A consent that an identity provider ended for its resident: when, and what is wrong with the proof, or ""."""
+
+    grant: int
+    by: str
+    at: int
+    doubt: str
+
+
+def check_attested(client: ServiceClient, consent: MyConsent) -> AttestedStop:
+    """Check who ended one's consent: the ledger names the provider, and commits to what it signed.
+
+    The caller has seen that the service says so. What is wrong is told (``doubt``), and not raised: the consent has
+    ended all the same. Raises what the service's answers raise.
+    """
+    said = consent.attested
+    if said is None or consent.ended_by is None:
+        raise ProofInvalid("No identity provider ended this consent.")
+    entry = client.prove(consent.ended_by).entry
+    try:
+        _check_provider(client, consent, said, entry)
+    except (ProofInvalid, SignatureInvalid, NotPermitted, Malformed) as error:
+        return AttestedStop(grant=consent.index, by=said.by, at=entry.at, doubt=error.message)
+    return AttestedStop(grant=consent.index, by=said.by, at=entry.at, doubt="")
+
+
+def _check_provider(client: ServiceClient, consent: MyConsent, said: AttestedEnd, entry: e.AnyEntry) -> None:
+    if not isinstance(entry, e.Revoke) or (entry.grant, entry.reason) != (consent.index, "attested"):
+        raise ProofInvalid("The ledger does not say there that an identity provider ended it.")
+    if entry.by != said.by:
+        raise ProofInvalid("The service names another provider than the ledger.")
+    if said.record is None:
+        raise ProofInvalid("The service has lost what the provider signed.")
+    member = client.prove(said.member).entry
+    if not isinstance(member, e.Member) or member.member.alias != entry.by or "identity" not in member.member.roles:
+        raise ProofInvalid("The service names an entry that does not register that provider.")
+    check_quorum("member", canonical.encode(member.member), member.signatures, client.genesis())
+    keys = [bytes.fromhex(member.member.key)]
+    read_stop(said.record, entry, keys, log=client.trust.origin, consent=consent.consent)
+
+
+def check_stopped(
+    client: ServiceClient,
+    follower: LogFollower,
+    index: int,
+    grant: int | None = None,
+    mine: Sequence[MyConsent] = (),
+) -> StoppedAt:
     """Return where the end of a consent has come to: every holder's signature checked against the ledger.
 
-    ``grant`` is the consent that is asked about, where that is known: another one's end is no answer. ``follower``
-    reads the log where a holder is said to have left. Raises NotFound where no consent ends there, and ProofInvalid,
-    SignatureInvalid or NotPermitted where the service's answer does not hold.
+    ``grant`` is the consent that is asked about, where that is known: another one's end is no answer. ``mine`` are the
+    resident's consents: while another one to the same policy is in force, the end of this one is not the end of it.
+    ``follower`` reads the log where a holder is said to have left. Raises NotFound where no consent ends there, and
+    ProofInvalid, SignatureInvalid or NotPermitted where the service's answer does not hold.
     """
     answer = client.get(paths.at(paths.STOPPED, index=index), Stopped)
     proven = client.prove(index)
@@ -92,6 +146,7 @@ def check_stopped(client: ServiceClient, follower: LogFollower, index: int, gran
         at=answer.at,
         holders=[holder for holder, _ in checked],
         stopped_at=answer.stopped_at,
+        still_in_force=[each.index for each in mine if each.policy == granted.policy and each.ended_by is None],
         receipt=grown.format(),
     )
 

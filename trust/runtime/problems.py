@@ -42,6 +42,7 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.ReadOnly: Kind(503, 28, "Nothing is written now"),
     errors.ConsentStands: Kind(409, 29, "Another consent is in force"),
     errors.ConsentStale: Kind(409, 30, "Consent too old"),
+    errors.NotEnrolled: Kind(404, 31, "Not enrolled"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"

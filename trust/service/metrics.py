@@ -7,6 +7,9 @@ published_size = Gauge("musubi_published_size", "Entries under the last publishe
 publish_failures = Counter("musubi_publish_failures", "Publications that had to be tried again", registry=registry)
 grants = Counter("musubi_grants", "Consents taken in", registry=registry)
 revocations = Counter("musubi_revocations", "Consents ended", registry=registry)
+attested_stops = Counter(
+    "musubi_attested_stops", "Consents that an identity provider ended", ["provider"], registry=registry
+)
 erasures = Counter("musubi_erasures", "Records erased", registry=registry)
 damaged_records = Counter("musubi_damaged_records", "Stored records that did not open", registry=registry)
 admitted = Counter("musubi_admitted", "Questions let in", registry=registry)

@@ -45,6 +45,8 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_open_rounds: int = 200
     max_open_rounds_per_partner: int = 50
     max_refusals_per_day: int = 100
+    max_stops_per_hour: int = 200
+    max_stops_per_person_a_day: int = 50
     requests_per_minute: int = 6_000
     receipt_wait_seconds: int = 30
 

@@ -26,7 +26,7 @@ from ledger.tlog.tree import prove_consistency, prove_inclusion
 from policies.consents.bundle import commitment
 from policies.consents.promises import PROMISE_SECONDS, Promise
 from policies.policy_document import document_sha256
-from tests.kit.logs.log_builder import LogBuilder
+from tests.kit.logs.log_builder import LogBuilder, consent_id
 from tests.kit.machine.web import Answer, web_server
 from tests.kit.parties.witnesses import answers_of
 from tests.kit.towns.toy_town import OPERATOR, ORIGIN, key_of, scarce
@@ -142,7 +142,7 @@ class PromiseTown:
         if path == "/v1/residents/consents":
             mine = MyConsent(
                 index=self.grants[3],
-                consent=f"{3:064x}",
+                consent=consent_id(3),
                 policy=policy.id,
                 version=1,
                 policy_sha256=document_sha256(policy),

@@ -29,6 +29,7 @@ from ledger.notes.receipts import Receipt, check_receipt
 from ledger.notes.witness_policy import WitnessPolicy
 from ledger.tlog.tree import merkle_root
 from policies.consents.attestation import Attestation, make_enrolment
+from policies.consents.attested_stop import Stop, make_stop
 from policies.consents.bundle import Bundle
 from policies.consents.consent import make_consent
 from policies.consents.revocation import make_revocation
@@ -81,6 +82,8 @@ from trust.service.settings import load_settings
 
 PROBLEM = "application/problem+json"
 TABLES = t.metadata.sorted_tables
+SEEN = {"nonces", "stop_attempts"}
+"""What was seen stays seen, whatever becomes of its message."""
 
 
 class Clock:
@@ -269,6 +272,12 @@ class Resident:
             "grant": grant,
             "bundle": make_revocation(self.seed, to, grant=grant, salts=salts, **{**how, **changes}),
         }
+
+    def stop(self, town: Town, bundle: Bundle, grant: int, key: str = IDENTITY, **changes: Any) -> str:
+        """Have the identity provider sign that this person ends a grant; ``key`` is whose key signs."""
+        said: dict[str, Any] = {"from_": IDENTITY, "log": ORIGIN, "consent": consent_of(bundle), "grant": grant}
+        said |= {"subject": self.subject, "at": int(time.time()), "nonce": secrets.token_hex(32)}
+        return make_stop(town.keys[key], Stop(**(said | changes)))
 
     def mine(self, **changes: Any) -> Mine:
         """Ask for one's own consents."""
@@ -510,8 +519,7 @@ class Running:
         """Everything that a request could have changed: every row, the state, the files of the log."""
         await self.settle()
         state = self.service.store.state
-        # a nonce that was seen stays seen, whatever becomes of its message
-        said: dict[str, Any] = {"/" + table.name: await self.rows(table) for table in TABLES if table.name != "nonces"}
+        said: dict[str, Any] = {"/" + table.name: await self.rows(table) for table in TABLES if table.name not in SEEN}
         said |= {name: repr(getattr(state, name)) for name in state.__struct_fields__ if name != "in_force"}
         said["in_force"] = {
             sha: (repr(each.granted), repr(each.ended), repr(each.charges)) for sha, each in state.in_force.items()

@@ -19,6 +19,7 @@ from policies.budgets import charges_for
 from policies.consents.consent import check_sub_grant
 from policies.consents.promises import Promise
 from policies.in_force.sets import indices_in_force
+from policies.pairwise_keys import public_hex
 from policies.policy_document import Budget, document_sha256
 from queries.price.pricing import price
 from queries.question.check import make_plan
@@ -468,10 +469,18 @@ async def test_a_resident_sees_their_own_consents_and_how_they_ended(running: Ru
     assert [(each["index"], each["ended_by"]) for each in found] == [(first, ended), (second, None)]
 
 
-async def test_a_stranger_sees_nothing_and_leaves_nothing(running: Running) -> None:
-    stranger = Resident()
+async def test_a_stranger_is_told_that_their_own_key_is_not_enrolled_and_learns_of_nobody_else(
+    running: Running,
+) -> None:
+    stranger, resident = Resident(), Resident()
+    await running.enrol(resident)
+    path = "/v1/residents/consents"
     async with running.unchanged():
-        assert await running.done("/v1/residents/consents", jws.sign(stranger.mine(), stranger.key)) == []
+        refused(await running.post(path, jws.sign(stranger.mine(), stranger.key)), "not-enrolled", "right seed")
+        # whoever asks about another's key gets the same whether that is enrolled or not
+        asked = [stranger.mine(key=public_hex(each.key)) for each in (resident, Resident())]
+        told = [refused(await running.post(path, jws.sign(each, stranger.key)), "signature-invalid") for each in asked]
+        assert told[0] == told[1]
 
 
 # At rest

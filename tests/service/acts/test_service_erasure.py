@@ -252,7 +252,7 @@ async def test_an_enrolment_is_forgotten_when_no_consent_is_left_and_not_before(
     token = goodbye()
     assert await running.done("/v1/residents/farewell", token) == {"forgotten": True}
     assert await running.rows(t.residents) == []
-    refused(await running.post("/v1/residents/farewell", token), "not-found")
+    refused(await running.post("/v1/residents/farewell", token), "not-enrolled")
     await running.enrol(resident)  # and may begin anew
     refused(await running.post("/v1/residents/farewell", token), "replayed")
 

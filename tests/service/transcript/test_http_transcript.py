@@ -98,6 +98,7 @@ async def tell(town: Town, running: Running, transcript: Transcript, next_keys: 
     await answers(town, transcript, admit, refunded)
     await ends(town, running, transcript)
     await the_log(town, running, transcript, next_keys)
+    await stops(town, running, transcript)
     await everybody(transcript)
 
 
@@ -327,6 +328,22 @@ async def rules(town: Town, transcript: Transcript) -> None:
     alone = town.approved("rules", RulesBody(number=2), ("city",))
     await transcript.refusal("One steward alone.", "POST", "/v1/rules", alone)
     await transcript.taken_in("The ledger goes on by them.", "POST", "/v1/rules", wish)
+
+
+async def stops(town: Town, running: Running, transcript: Transcript) -> None:
+    """A resident without a device, whom the identity provider knows."""
+    transcript.chapter("For residents and counters, without a key")
+    emi, fuu = new_resident(transcript, "Emi"), new_resident(transcript, "Fuu")
+    await running.enrol(emi, fuu)
+    bundle = emi.consent(holders=["bus_co"])
+    (index,) = await running.grant(bundle, key="emi-grant-1")
+    path = "/v1/stops"
+    await transcript.refusal("The consent is not Fuu's.", "POST", path, fuu.stop(town, bundle, index))
+    await transcript.taken_in("The provider stops Emi's consent.", "POST", path, emi.stop(town, bundle, index))
+    path = "/v1/residents/consents"
+    await transcript.taken_in("Emi sees who did that.", "POST", path, jws.sign(emi.mine(), emi.key))
+    stranger = new_resident(transcript, "a wrong seed")
+    await transcript.refusal("A wrong seed.", "POST", path, jws.sign(stranger.mine(), stranger.key))
 
 
 async def everybody(transcript: Transcript) -> None:

@@ -8,8 +8,10 @@ from trust.cli.hints import program
 from trust.cli.options import Folder, PlaceFolder
 from trust.cli.tables import console
 from trust.client.place import Place
+from trust.files.keys import read_secret
 from trust.town.layout import Layout
 from trust.town.lost_device import attest_lost_device, link_again
+from trust.town.play_residents import subject_of
 from trust.town.resident_places import resident_place
 
 TownDir = click.option("--dir", "folder", type=Folder, required=True, help="Where the demo town lies.")
@@ -41,6 +43,20 @@ def identity(person: int, place: Path, folder: Path) -> None:
     layout = Layout(folder)
     resident_place(layout, person)  # says what is wrong with the number
     click.echo(attest_lost_device(layout, person, Place(place).public_key))
+
+
+@play.command()
+@click.argument("person", type=int)
+@TownDir
+def subject(person: int, folder: Path) -> None:
+    """Look into the identity provider's own register: print its name for resident number PERSON.
+
+    \b
+    Example:  musubi play subject 5 --dir .town/momijidai
+    """
+    layout = Layout(folder)
+    resident_place(layout, person)
+    click.echo(subject_of(read_secret(layout.people / "seeds.key"), person))
 
 
 @play.command()

@@ -109,7 +109,11 @@ def restore(
     if done.lost_records:
         listed = ", ".join(map(str, done.lost_records[:20])) + (" …" if len(done.lost_records) > 20 else "")
         console.print(f"{len(done.lost_records):,} consents in force have no record in the backup: {listed}.")
-        console.print("They stay in force. Their residents end them through the stewards: `musubi erase`.")
+        console.print(
+            "They stay in force. Their residents take them back from the devices that gave them; whoever has no such device "
+            "any more, through the stewards: `musubi erase`.",
+            soft_wrap=True,
+        )
     if done.unreadable:
         console.print(f"{done.unreadable:,} records cannot be read: their keys are not here.")
     if not (folder / "keys" / "log.key").exists():

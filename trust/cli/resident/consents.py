@@ -1,6 +1,5 @@
 """``resident``: what a resident can do, from a place on their own machine."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,13 +11,13 @@ import click
 
 from policies.time_zones import time_zone_of
 from trust.cli.hints import program
-from trust.cli.options import JsonOption, PlaceFolderOption, find_place
-from trust.cli.tables import console
+from trust.cli.options import PlaceFolderOption, find_place
 from trust.client.place import Place
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
-from trust.resident.device import revoke as sign_revoke
+from trust.resident.leaving import own_consents_of
+from trust.resident.own_copies import OwnCopies
 from trust.resident.promises import PromiseFolder
 
 
@@ -42,6 +41,15 @@ class Device:
     def promises(self) -> PromiseFolder:
         """What the service promised this resident."""
         return PromiseFolder(self.place.promises)
+
+    @property
+    def copies(self) -> OwnCopies:
+        """What this device keeps of its own."""
+        return OwnCopies(self.place.own_copies)
+
+    def consents(self, client: ServiceClient) -> list[MyConsent]:
+        """Return one's own consents; raise LeftTheTown where their owner has left, NotEnrolled for another key."""
+        return own_consents_of(client, self.seed, self.copies)
 
     @property
     def words(self) -> str:
@@ -89,31 +97,3 @@ def resident(ctx: click.Context, folder: Path | None) -> None:
     Example:  musubi resident --place .town/momijidai/residents/42 show
     """
     ctx.obj = Device(folder)
-
-
-@resident.command()
-@click.argument("index", type=int)
-@JsonOption
-@click.pass_obj
-def revoke(device: Device, index: int, *, as_json: bool) -> None:
-    """Take a consent back. No question admitted after it counts you.
-
-    \b
-    Example:  musubi resident --place .town/momijidai/residents/42 revoke 1234
-    """
-    with device.client() as client:
-        done = sign_revoke(client, device.seed, index, device.promises.keep)
-        mine = client.my_consents(device.seed)
-    ended = next((consent.policy for consent in mine if consent.index == index), "")
-    if as_json:
-        click.echo(json.dumps({"index": done.revoked.index, "promise": done.revoked.promise, "doubt": done.doubt}))
-    else:
-        console.print(
-            f"Your consent has ended. The revocation is in the ledger at index {done.revoked.index}. Receipt checked."
-        )
-        if done.doubt:
-            console.print(f"[red]The service's promise is not in order:[/] {done.doubt} Tell the town's stewards.")
-        left = in_force(mine, ended)
-        if left:
-            console.print(f"You agreed to '{ended}' more than once: still in force at {listed(left)}.")
-            console.print(f"To take that back too: {device.words} revoke {left[0]}", soft_wrap=True)

@@ -1,17 +1,24 @@
 """``resident erase`` and ``resident erased``: having one's records destroyed, and seeing that they are."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import suppress
 
 import click
 import msgspec
 
-from ledger.errors import MusubiError
+from ledger.entries import Hex32
+from ledger.errors import AlreadyEnded, MusubiError, NotFound
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
 from trust.cli.tables import console
+from trust.client.service import ServiceClient
 from trust.client.wire import Erased
+from trust.resident.device import revoke, unlisted_copies
 from trust.resident.erasure import check_erased, farewell
 from trust.resident.erasure import erase as ask_to_erase
+from trust.resident.leaving import LeftTheTown
+from trust.runtime.clock import system_clock
 
 
 @click.command()
@@ -37,16 +44,22 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
         raise click.UsageError("Name the consents by their index, as `musubi resident show` lists them, or say --all.")
     erased: list[Erased] = []
     with device.client() as client:
-        mine = [consent.index for consent in client.my_consents(device.seed)]
-        wanted = list(dict.fromkeys(indices)) or mine
-        secrets.SystemRandom().shuffle(wanted)
+        try:
+            own = {consent.index: consent.consent for consent in device.consents(client)}
+        except LeftTheTown as left:  # the answer to the farewell was lost, or it is said twice
+            if not everything:
+                raise
+            click.echo(msgspec.json.encode({"erased": [], "forgotten": True}).decode() if as_json else left.message)
+            return
+        wanted = list(dict.fromkeys(indices)) or [*own, *unshown(client, device)]
         if not yes and not as_json:
             listed = ", ".join(map(str, sorted(wanted))) or "none are left"
             click.confirm(f"Destroy the records of your consents ({listed}) for good?", abort=True)
         try:
-            for index in wanted:
-                erased += ask_to_erase(client, device.seed, index)
+            for gone in destroy(client, device, own, wanted):
+                erased += gone
             if everything:
+                device.copies.note_leaving(device.place.public_key, system_clock())
                 farewell(client, device.seed)
         except MusubiError:
             if erased and not as_json:
@@ -63,6 +76,29 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
         console.print(
             f"Whether the holders have done the same: {device.words} erased {erased[0].index}", soft_wrap=True
         )
+
+
+def destroy(client: ServiceClient, device: Device, own: dict[int, Hex32], wanted: list[int]) -> Iterator[list[Erased]]:
+    """Have records destroyed, in no order, and the device's own copies with them; yield what is gone, one by one."""
+    for index in [each for each in wanted if each not in own]:
+        own |= take_back_unshown(client, device, index)
+    secrets.SystemRandom().shuffle(wanted)
+    for index in wanted:
+        yield ask_to_erase(client, device.seed, index)
+        if index in own:
+            device.copies.forget(own[index])
+
+
+def unshown(client: ServiceClient, device: Device) -> list[int]:
+    """Return the consents that only this device knows of any more: whoever leaves leaves with these too."""
+    return [index for index, _ in unlisted_copies(client, device.seed, device.copies)]
+
+
+def take_back_unshown(client: ServiceClient, device: Device, index: int) -> dict[int, Hex32]:
+    """End a consent that the service has lost, so that it knows again whose it is; return it by its index."""
+    with suppress(AlreadyEnded, NotFound):  # what is none of one's own is told when it is to be erased
+        revoke(client, device.seed, index, device.promises.keep, device.copies)
+    return {each.index: each.consent for each in device.consents(client) if each.index == index}
 
 
 @click.command()

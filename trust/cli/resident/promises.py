@@ -27,7 +27,7 @@ def check_promises(device: Device, *, as_json: bool) -> None:
     \b
     Example:  musubi resident --place .town/momijidai/residents/42 check-promises
     """
-    promises = device.promises.all()
+    promises, damaged = device.promises.all(), device.promises.damaged()
     found: list[tuple[PromiseState, str]] = []
     if promises:
         with device.place.log() as log:
@@ -41,6 +41,9 @@ def check_promises(device: Device, *, as_json: bool) -> None:
         click.echo(msgspec.json.encode(rows).decode())
     else:
         _show_promises(found)
+        for name in damaged:
+            path = device.promises.folder / name
+            console.print(f"The kept promise {path} is damaged: it can be held against nobody.", soft_wrap=True)
     if any(state.state not in ("kept", "open") for state, _ in found):
         sys.exit(exit_code_of(ProofInvalid.code))
 

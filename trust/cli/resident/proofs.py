@@ -13,13 +13,15 @@ from rich.table import Table
 from ledger.errors import MusubiError, NotFound, ProofInvalid
 from policies.languages import SOURCE_LANGUAGE
 from trust.cli.options import JsonOption
-from trust.cli.resident.consents import Device
+from trust.cli.resident.consents import Device, listed
 from trust.cli.tables import console, nano
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.files.durable import write_whole
 from trust.log.follower import LogFollower
-from trust.resident.stopped import HolderAt, StoppedAt, check_stopped
+from trust.resident.device import unlisted_copies
+from trust.resident.leaving import LeftTheTown
+from trust.resident.stopped import AttestedStop, HolderAt, StoppedAt, check_attested, check_stopped
 from trust.resident.uses import BAD_PROOFS, Use, check_as_of, find_uses
 
 
@@ -42,13 +44,19 @@ def show(device: Device, *, as_json: bool) -> None:
     Example:  musubi resident --place .town/momijidai/residents/42 show
     """
     with device.client() as client:
-        mine = client.my_consents(device.seed)
+        try:
+            mine = device.consents(client)
+        except LeftTheTown as left:
+            click.echo("[]" if as_json else left.message)
+            return
         if as_json:
             click.echo(msgspec.json.encode(mine).decode())
             return
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
         with device.follower() as follower:
-            states = [_state_of(device, client, follower, consent) for consent in mine]
+            states = [_state_of(device, client, follower, consent, mine) for consent in mine]
+        stops = [check_attested(client, consent) for consent in mine if consent.attested is not None]
+        unlisted = unlisted_copies(client, device.seed, device.copies)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("index", "what for", "at", "until", "state"):
         table.add_column(column)
@@ -61,6 +69,16 @@ def show(device: Device, *, as_json: bool) -> None:
             state,
         )
     console.print(table if mine else "You have given no consent. Nothing of yours is used.")
+    for stop in stops:
+        console.print(f"Consent {stop.grant}: {_who_stopped(device, stop)}", soft_wrap=True)
+    for index, copy in unlisted:
+        console.print(
+            f"Consent {index} to '{copy.general.policy}' is kept by this device, and the service does not show it any more. "
+            f"It may still count you. To take it back: {device.words} revoke {index}",
+            soft_wrap=True,
+        )
+    for name in device.copies.damaged():
+        console.print(f"The copy {name} in {device.copies.folder} is damaged: it is as good as lost.", soft_wrap=True)
     lost = [str(consent.index) for consent in mine if consent.record == "lost"]
     if lost:
         console.print(
@@ -82,7 +100,7 @@ def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
     Example:  musubi resident --place .town/momijidai/residents/42 uses
     """
     with device.client() as client, device.follower() as follower, _reading(as_json=as_json) as progress:
-        found = find_uses(client, follower, client.my_consents(device.seed), progress)
+        found = find_uses(client, follower, device.consents(client), progress)
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
     faults = [use for use in found if use.fault]
     shown = [use for use in found if show_all or use.counted or use.fault]
@@ -137,7 +155,7 @@ def in_force(device: Device, index: int, size: int, *, as_json: bool) -> None:
     Example:  musubi resident --place .town/momijidai/residents/42 in-force 1234 --size 5000
     """
     with device.client() as client, device.follower() as follower, _reading(as_json=as_json) as progress:
-        mine = {consent.index: consent for consent in client.my_consents(device.seed)}
+        mine = {consent.index: consent for consent in device.consents(client)}
         if index not in mine:
             raise NotFound("None of your consents is at that place of the ledger; `musubi resident show` lists them.")
         found = check_as_of(client, follower, mine[index].policy_sha256, index, size, progress)
@@ -168,15 +186,22 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
     Example:  musubi resident --place .town/momijidai/residents/42 stopped 1234
     """
     with device.client() as client, device.follower() as follower:
-        end, grant = _end_of(client.my_consents(device.seed), index)
-        found = check_stopped(client, follower, end, grant)
+        mine = device.consents(client)
+        end, grant = _end_of(mine, index)
+        found = check_stopped(client, follower, end, grant, mine)
     if save is not None:
         write_whole(save, found.receipt)
     if as_json:
         holders = [
             {"holder": each.holder, "stopped_at": each.stopped_at, "heard": each.heard} for each in found.holders
         ]
-        said = {"index": found.index, "grant": found.grant, "at": found.at, "stopped_at": found.stopped_at}
+        said: dict[str, object] = {
+            "index": found.index,
+            "grant": found.grant,
+            "at": found.at,
+            "stopped_at": found.stopped_at,
+        }
+        said |= {"still_in_force": found.still_in_force}
         click.echo(msgspec.json.encode({**said, "holders": holders}).decode())
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -212,6 +237,11 @@ def _state(device: Device, holder: HolderAt, ended: int) -> str:
 
 def _summary(device: Device, found: StoppedAt) -> str:
     """Say in one line where the end of a consent has come to."""
+    if found.still_in_force:
+        return (
+            f"This is not the end of it: you agreed to the same more than once, and your consent {listed(found.still_in_force)} "
+            "still counts you. `musubi resident revoke --policy` takes back all of it."
+        )
     if found.stopped_at is not None:
         return f"Stopped at every holder at {device.moment(found.stopped_at)}. That is final. Signatures checked."
     lagging = [each.holder for each in found.holders if each.stopped_at is None and not each.has_left]
@@ -220,16 +250,30 @@ def _summary(device: Device, found: StoppedAt) -> str:
     )
 
 
-def _state_of(device: Device, client: ServiceClient, follower: LogFollower, consent: MyConsent) -> str:
+def _who_stopped(device: Device, stop: AttestedStop) -> str:
+    """Say who ended a consent in the resident's place, and whether that was checked."""
+    if stop.doubt:
+        return f"the service says that '{stop.by}' stopped it for you, and that is not shown: {stop.doubt}"
+    return (
+        f"'{stop.by}' stopped it for you on {device.moment(stop.at)}. Its signature was checked. If you did not want that, "
+        "tell it and the town's stewards, and agree anew."
+    )
+
+
+def _state_of(
+    device: Device, client: ServiceClient, follower: LogFollower, consent: MyConsent, mine: list[MyConsent]
+) -> str:
     """Return a consent's state for the list of consents: in force, ended, or stopped everywhere."""
     if consent.ended_by is None:
         return "in force"
     try:
-        found = check_stopped(client, follower, consent.ended_by, consent.index)
+        found = check_stopped(client, follower, consent.ended_by, consent.index, mine)
     except BAD_PROOFS as error:
         return f"ended at {consent.ended_by}; the proof that it stopped is wrong: {error.message}"
     except MusubiError:
         return f"ended at {consent.ended_by}; whether it stopped everywhere cannot be asked now"
+    if found.still_in_force:
+        return f"ended at {consent.ended_by}; you are still counted by {listed(found.still_in_force)}"
     if found.stopped_at is not None:
         return f"ended at {consent.ended_by}; stopped everywhere since {device.moment(found.stopped_at)}"
     lagging = [each.holder for each in found.holders if each.stopped_at is None and not each.has_left]

@@ -107,14 +107,19 @@ const ENTRY_WORDS = /** @type {Record<string, string>} */ ({
   refuse: N_("It is a question by “%(by)s” that was refused."),
 });
 
+const STOPPED_FOR = N_(
+  "It takes back the consent that is entry number %(grant)s. “%(by)s”, which knows the person, did that for them.",
+);
+
 /**
  * @param {Record<string, any> | null} entry
  * @returns {{message: string, values: Values} | undefined}
  */
 function wordsOf(entry) {
   if (!entry || !Object.hasOwn(ENTRY_WORDS, entry.kind)) return undefined;
+  const message = entry.kind === "revoke" && entry.reason === "attested" ? STOPPED_FOR : ENTRY_WORDS[entry.kind];
   const values = Object.entries(entry).filter(([, value]) => typeof value === "string" || typeof value === "number");
-  return { message: ENTRY_WORDS[entry.kind], values: Object.fromEntries(values) };
+  return { message, values: Object.fromEntries(values) };
 }
 
 /** Looks at all chosen files together. */

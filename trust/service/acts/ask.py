@@ -4,7 +4,7 @@ The same question asked again within the policy's ``reuse`` period gets the answ
 nothing is computed anew, so repeating a question teaches nothing. ``fresh`` asks for a new one and pays.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +25,7 @@ from queries.rounds.messages import OfferAnswer, Question
 from trust.runtime.problems import error_of, problem
 from trust.service import metrics
 from trust.service.database import tables as t
-from trust.service.store.idempotency import answered_before, remember
+from trust.service.store.idempotency import answered_before, read_answer, remember
 from trust.service.store.store import Store, Transaction
 
 REFUSED = (BudgetExceeded, QueryInvalid, NotPermitted, PolicyNotCurrent)
@@ -46,6 +46,16 @@ class Refused(Struct, frozen=True, kw_only=True):
     code: str
     error: MusubiError
     index: int | None
+
+
+class _KeptOutcome(Struct, frozen=True, kw_only=True):
+    """What is kept of an outcome: ``Admitted``, or the problem of a refusal and where in the ledger that stands."""
+
+    admit: int = 0
+    reused: bool = False
+    query_sha256: str = ""
+    problem: dict[str, Any] | None = None
+    refused_at: int | None = None
 
 
 def preview(store: Store, token: str, operator: str) -> OfferAnswer:
@@ -121,11 +131,11 @@ async def ask(
 
 def _as_before(answer: str) -> Admitted | Refused:
     """Return the kept outcome: the same signed question is let in, or refused, once."""
-    said = msgspec.json.decode(answer)
-    if "problem" not in said:
-        return msgspec.convert(said, Admitted)
-    error = error_of(said["problem"])
-    return Refused(code=error.code, error=error, index=said["refused_at"])
+    said = read_answer(answer, _KeptOutcome)
+    if said.problem is None:
+        return Admitted(admit=said.admit, reused=said.reused, query_sha256=said.query_sha256)
+    error = error_of(said.problem)
+    return Refused(code=error.code, error=error, index=said.refused_at)
 
 
 async def _earlier_answer(transaction: Transaction, asked: Asked, offered: Offer) -> int | None:

@@ -52,7 +52,12 @@ async def change_rules(store: Store, request: RulesRequest) -> int:
         if number > NEWEST_RULES:
             raise UpgradeNeeded(f"This service reads the rules up to number {NEWEST_RULES}; upgrade it first.")
         words = await _words(transaction.connection)
-        readers = {holder: words[holder] for holder in holder_keys(state) if holder in words}
+        keys = holder_keys(state)  # a word that cannot be read, or is by a key that was changed, is none
+        readers = {
+            holder: words[holder]
+            for holder in keys
+            if _number(words.get(holder), keys[holder], holder, state) >= number
+        }
         check_readers(readers, number, holder_keys(state), log=state.log)
         return transaction.append(e.Rules(at=0, rules=request.rules, readers=readers, signatures=request.signatures))
 

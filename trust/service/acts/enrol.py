@@ -18,6 +18,11 @@ from trust.client.wire import EnrolmentRequest
 from trust.service.database import tables as t
 from trust.service.store.store import Store, Transaction
 
+NOT_ENROLLED = (
+    "This key is not enrolled in this town, so nothing is kept under it. Is it the right seed? Whoever is new goes to an "
+    "identity provider first; of whoever has left the town, nothing is kept."
+)
+
 
 async def enrol(store: Store, requests: list[EnrolmentRequest]) -> int:
     """Enrol residents, all or none; return how many. The same key for the same person again is the same enrolment.
@@ -69,10 +74,15 @@ def attested_row(
     return {
         "key": bytes.fromhex(attested.key),
         "provider": attested.from_,
-        "subject_sha256": hashlib.sha256(f"{attested.from_}\n{attested.subject}".encode()).digest(),
+        "subject_sha256": subject_hash(attested.from_, attested.subject),
         "level": attested.level,
         "date": attested.date,
     }
+
+
+def subject_hash(provider: str, subject: str) -> bytes:
+    """Return what is kept of a provider's own name for a person."""
+    return hashlib.sha256(f"{provider}\n{subject}".encode()).digest()
 
 
 async def refuse_lost(connection: AsyncConnection, keys: list[bytes]) -> None:

@@ -22,11 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.errors import AlreadyEnded, ConsentMismatch, NotFound, NotPermitted, SignatureInvalid
+from ledger.errors import AlreadyEnded, ConsentMismatch, NotEnrolled, NotFound, NotPermitted, SignatureInvalid
 from policies.consents.erasure import Farewell, read_erasure
 from policies.governance import check_quorum
 from trust.client.wire import Erased, OrderRequest
 from trust.service import metrics
+from trust.service.acts.enrol import NOT_ENROLLED
 from trust.service.acts.revoke import end_grant
 from trust.service.database import tables as t
 from trust.service.store.idempotency import forget_naming
@@ -42,8 +43,8 @@ async def erase_own(store: Store, token: str) -> list[Erased]:
     """
     said = read_erasure(token, store.state.log)
 
-    def decide(row: Row[*tuple[Any, ...]]) -> None:
-        if bytes(row.consent).hex() != said.consent:
+    def decide(granted: e.Grant, row: Row[*tuple[Any, ...]]) -> None:
+        if granted.consent != said.consent:
             raise ConsentMismatch("The erasure names another consent than the one at that place of the ledger.")
         if row.key is None or bytes(row.key).hex() != said.key:
             raise ConsentMismatch("The erasure is not signed with the key of the consent that it names.")
@@ -60,28 +61,28 @@ async def erase_ordered(store: Store, request: OrderRequest) -> list[Erased]:
         raise ConsentMismatch("The order was signed for another ledger.")
     check_quorum("erasure", canonical.encode(request.order), request.signatures, store.state.trust_root)
     approvals = msgspec.json.encode(request.signatures).decode()
-    return await _erase(store, request.order.index, "authority", lambda _: None, approvals)
+    return await _erase(store, request.order.index, "authority", lambda *_: None, approvals)
 
 
 async def _erase(
     store: Store,
     index: int,
     reason: e.EraseReason,
-    decide: Callable[[Row[*tuple[Any, ...]]], None],
+    decide: Callable[[e.Grant, Row[*tuple[Any, ...]]], None],
     approvals: str | None,
 ) -> list[Erased]:
     async def act(transaction: Transaction) -> list[Erased]:
         if index in transaction.state.erased:
             raise AlreadyEnded("This consent's record was erased before; nothing more needs to be done.", grant=index)
         query = (
-            select(t.grants.c.consent, t.residents.c.key)
+            select(t.grants.c.index, t.residents.c.key)
             .outerjoin(t.residents, t.residents.c.id == t.grants.c.resident)
             .where(t.grants.c.index == index)
         )
         row = (await transaction.connection.execute(query)).first()
         if row is None:
             raise NotFound("There is no consent at that place of the ledger.")
-        decide(row)
+        decide(await transaction.granted(index), row)
         return await erase_records(transaction, [index], reason, approvals)
 
     try:
@@ -140,7 +141,7 @@ async def finish_erasure(store: Store, erased: list[Erased]) -> None:
 async def farewell(store: Store, nonces: Nonces, token: str) -> None:
     """Forget an enrolment, as its resident has signed with the key at the service.
 
-    Raises Malformed, SignatureInvalid, ClockSkew, Replayed, NotFound where the key is not enrolled, and NotPermitted
+    Raises Malformed, SignatureInvalid, ClockSkew, Replayed, NotEnrolled, and NotPermitted
     while consents of it are left.
     """
     claimed = jws.read_unverified(token, Farewell, "farewell")
@@ -157,6 +158,8 @@ async def farewell(store: Store, nonces: Nonces, token: str) -> None:
         left = select(t.grants.c.index).where(t.grants.c.resident == resident).limit(1)
         if (await transaction.connection.execute(left)).first():
             raise NotPermitted("Consents of this resident are left; erase them first.")
+        person = select(t.residents.c.subject_sha256).where(mine).scalar_subquery()
+        await transaction.connection.execute(delete(t.stop_attempts).where(t.stop_attempts.c.subject_sha256 == person))
         await transaction.connection.execute(delete(t.residents).where(mine))
 
     await store.submit(act)
@@ -164,8 +167,8 @@ async def farewell(store: Store, nonces: Nonces, token: str) -> None:
 
 
 async def _enrolled(connection: AsyncConnection, mine: ColumnElement[bool]) -> int:
-    """Return the resident of that key; raise NotFound where there is none."""
+    """Return the resident of that key; raise NotEnrolled where there is none."""
     row = (await connection.execute(select(t.residents.c.id).where(mine))).first()
     if row is None:
-        raise NotFound("No resident is enrolled with this key.")
+        raise NotEnrolled(NOT_ENROLLED)
     return int(row.id)

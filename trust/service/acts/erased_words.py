@@ -4,16 +4,19 @@ Gather: the ``erase`` entry and the consent's policy. Decide: the word is by a h
 entry. Apply: a row; the ledger gets nothing.
 """
 
+from typing import Any
+
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import Row, delete, insert, select
 
 from ledger import jws
 from ledger.entries import Token
-from ledger.errors import NotFound, ProofInvalid, SignatureInvalid
+from ledger.errors import MusubiError, NotFound, ProofInvalid, SignatureInvalid
 from policies.consents.erasure import ErasedWord, check_erased_word
-from policies.replay import entry_sha256
+from policies.replay import State, entry_sha256
 from trust.client.wire import ErasureAnswer
 from trust.service.database import tables as t
+from trust.service.store.entry_rows import granted_at
 from trust.service.store.store import Store, Transaction
 
 
@@ -28,9 +31,11 @@ async def take_erased_words(store: Store, tokens: list[Token]) -> int:
         new = 0
         for row in rows:
             same = (t.erased_words.c.index == row["index"]) & (t.erased_words.c.holder == row["holder"])
-            if (await transaction.connection.execute(select(t.erased_words.c.index).where(same))).first() is None:
+            kept = (await transaction.connection.execute(select(t.erased_words.c.token).where(same))).scalar()
+            if kept is None or not _is_signed(transaction.state, str(row["holder"]), kept):  # none, or a damaged one
+                await transaction.connection.execute(delete(t.erased_words).where(same))
                 await transaction.connection.execute(insert(t.erased_words), row)
-                new += 1
+                new += kept is None
         return new
 
     return await store.submit(act)
@@ -42,7 +47,7 @@ async def _check_word(transaction: Transaction, token: str) -> dict[str, str | i
     if member is None:
         raise SignatureInvalid("The word is not by a holder of this town.")
     query = (
-        select(t.erasures.c.entry, t.entries.c.data, t.grants.c.policy_sha256)
+        select(t.erasures.c.entry, t.entries.c.data)
         .join(t.entries, t.entries.c.index == t.erasures.c.entry)
         .join(t.grants, t.grants.c.index == t.erasures.c.index)
         .where(t.erasures.c.index == claimed.index)
@@ -60,7 +65,8 @@ async def _check_word(transaction: Transaction, token: str) -> dict[str, str | i
         entry=row.entry,
         entry_sha256=entry_sha256(bytes(row.data)),
     )
-    if claimed.from_ not in transaction.state.versions[bytes(row.policy_sha256).hex()].document.holders:
+    granted = await transaction.granted(claimed.index)
+    if claimed.from_ not in transaction.state.versions[granted.policy_sha256].document.holders:
         raise ProofInvalid("The word is by a holder that never had a part in that consent.")
     return {"index": claimed.index, "holder": claimed.from_, "token": token}
 
@@ -68,8 +74,8 @@ async def _check_word(transaction: Transaction, token: str) -> dict[str, str | i
 async def erasure_at(store: Store, index: int) -> ErasureAnswer:
     """Return which entry erased the consent at ``index``, and what each holder has said of that. Raises NotFound."""
     query = (
-        select(t.erasures.c.entry, t.erasures.c.approvals, t.grants.c.policy_sha256)
-        .join(t.grants, t.grants.c.index == t.erasures.c.index)
+        select(t.erasures.c.entry, t.erasures.c.approvals, t.entries.c.data)
+        .join(t.entries, t.entries.c.index == t.erasures.c.entry)
         .where(t.erasures.c.index == index)
     )
     words = select(t.erased_words.c.holder, t.erased_words.c.token).where(t.erased_words.c.index == index)
@@ -77,11 +83,48 @@ async def erasure_at(store: Store, index: int) -> ErasureAnswer:
         row = (await connection.execute(query)).first() if 0 <= index < store.size else None
         if row is None:
             raise NotFound("No consent at that place of the ledger was erased.")
+        granted = await granted_at(connection, index)
         said = {each.holder: each.token for each in await connection.execute(words)}
-    holders = store.state.versions[bytes(row.policy_sha256).hex()].document.holders
+    holders = store.state.versions[granted.policy_sha256].document.holders
     return ErasureAnswer(
         index=index,
         entry=row.entry,
-        holders={holder: said.get(holder) for holder in holders},
-        approvals=msgspec.json.decode(row.approvals) if row.approvals else [],
+        holders={holder: _whole(store.state, said.get(holder), holder, index, row) for holder in holders},
+        approvals=_approvals(row.approvals),
     )
+
+
+def _is_signed(state: State, holder: str, token: str) -> bool:
+    """Return whether a kept word bears its holder's signature, by any key that it ever had."""
+    try:
+        jws.verify_any(token, [bytes.fromhex(each.key) for each in state.member_keys[holder]], ErasedWord)
+    except MusubiError:
+        return False
+    return True
+
+
+def _whole(state: State, token: str | None, holder: str, index: int, row: Row[*tuple[Any, ...]]) -> str | None:
+    """Return a kept word, or None where it is damaged: it is as good as lost, and its holder can say it again."""
+    if token is None:
+        return None
+    try:
+        check_erased_word(
+            token,
+            state.keys_since(holder, row.entry),
+            log=state.log,
+            holder=holder,
+            index=index,
+            entry=row.entry,
+            entry_sha256=entry_sha256(bytes(row.data)),
+        )
+    except MusubiError:
+        return None
+    return token
+
+
+def _approvals(kept: str | None) -> list[Token]:
+    """Return the stewards' kept approvals that can be read; where they are damaged there are none."""
+    try:
+        return msgspec.json.decode(kept, type=list[Token]) if kept else []
+    except (msgspec.MsgspecError, UnicodeError):
+        return []

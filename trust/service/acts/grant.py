@@ -41,7 +41,7 @@ from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.keys.records import seal_record
-from trust.service.store.idempotency import answered_before, remember
+from trust.service.store.idempotency import answered_before, read_answer, remember
 from trust.service.store.store import Store, Transaction
 
 _random = SystemRandom()
@@ -90,7 +90,7 @@ async def grant(
     async def act(transaction: Transaction) -> Granted:
         before = await answered_before(transaction, "grant", key, body)
         if before is not None:
-            indices = msgspec.json.decode(before, type=list[int])
+            indices = read_answer(before, list[int])
             first = indices[0] - len(replaced)
             return Granted(
                 indices=indices,

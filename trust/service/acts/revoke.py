@@ -7,12 +7,13 @@ answer: everything that the promise says stands in the entry.
 
 from typing import Any
 
+from msgspec import UnsetType
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.errors import AlreadyEnded, NotFound
+from ledger.errors import AlreadyEnded, ConsentMismatch, NotFound
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import read_consent
 from policies.consents.promises import PROMISE_SECONDS, Promise
@@ -53,11 +54,13 @@ async def revoke(store: Store, request: RevokeRequest, operator: str, signer: Op
                 return promised(state, same, row.ended_by, operator, signer)
         if request.grant in state.erased:
             raise AlreadyEnded("This consent was erased; nothing more needs to be done.", index=row.ended_by)
-        _check(state, request, row, await _opened(store, request.grant, row.sealed))
+        by_own_copy = await _check(transaction, request, row, await _opened(store, request.grant, row.sealed))
         if row.ended_by is not None:
             raise AlreadyEnded("This consent was ended before; nothing more needs to be done.", index=row.ended_by)
         entry = e.Revoke(at=transaction.at, grant=request.grant, reason="withdrawn", commitment=committed)
         index = await append_revocation(transaction, entry, key, sealed)
+        if by_own_copy and row.resident is None:
+            await _tie_again(connection, request)
         return promised(state, entry, index, operator, signer)
 
     revoked = await store.submit(act)
@@ -116,17 +119,33 @@ async def _opened(store: Store, grant: int, sealed: bytes | None) -> Bundle | No
     return None if sealed is None else (await open_records(store.keys, [(grant, bytes(sealed))])).get(grant)
 
 
-def _check(state: State, request: RevokeRequest, row: Row[*tuple[Any, ...]], bundle: Bundle | None) -> None:
-    """Check a revocation against the consent that it ends; where that record was lost, by the resident's key alone."""
-    record = state.versions[bytes(row.policy_sha256).hex()]
+async def _check(
+    transaction: Transaction, request: RevokeRequest, row: Row[*tuple[Any, ...]], bundle: Bundle | None
+) -> bool:
+    """Check a revocation against the consent that it ends; return whether that was the copy that the resident brought.
+
+    Where our record is lost, it is held against that copy, if the ledger's entry commits to it; else against the key
+    that the resident is enrolled with. What was given can be taken back, whatever befell our disks.
+    """
+    state, entry = transaction.state, await transaction.granted(request.grant)
+    record = state.versions[entry.policy_sha256]
+    by_own_copy = bundle is None and not isinstance(request.granted, UnsetType)
+    if bundle is None and not isinstance(request.granted, UnsetType):
+        if commitment(request.granted) != entry.commitment:
+            raise ConsentMismatch("The consent that was brought is not the one that the ledger's entry commits to.")
+        bundle = request.granted
     if bundle is not None:
         granted = read_consent(bundle, lambda _: (record.document, record.sha256), state.log)
         read_revocation(request.bundle, granted, request.grant, record.document)
-    elif row.key is not None:  # what was given can be taken back, whatever befell our disks
-        general = (state.log, bytes(row.consent).hex(), request.grant)
+    elif row.key is not None:
+        general = (state.log, entry.consent, request.grant)
         read_lone_revocation(request.bundle, general, bytes(row.key), record.document)
     else:
-        raise NotFound("The service has lost this consent's record; ask the stewards to have it erased.")
+        raise NotFound(
+            "The service has lost this consent's record, and whose it is. The device that gave it has a copy: take it back "
+            "from there; or ask the stewards to have it erased."
+        )
+    return by_own_copy
 
 
 async def check_replaced(store: Store, transaction: Transaction, request: RevokeRequest) -> None:
@@ -141,4 +160,10 @@ async def check_replaced(store: Store, transaction: Transaction, request: Revoke
         .where(t.grants.c.index == request.grant)
     )
     row = (await transaction.connection.execute(query)).one()
-    _check(transaction.state, request, row, await _opened(store, request.grant, row.sealed))
+    await _check(transaction, request, row, await _opened(store, request.grant, row.sealed))
+
+
+async def _tie_again(connection: AsyncConnection, request: RevokeRequest) -> None:
+    """Note whose consent this was, now that it is shown: so that they see it, and can have it erased."""
+    resident = select(t.residents.c.id).where(t.residents.c.key == _said_by(request)).scalar_subquery()
+    await connection.execute(update(t.grants).where(t.grants.c.index == request.grant).values(resident=resident))

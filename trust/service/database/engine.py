@@ -82,6 +82,8 @@ def _sqlite(url: str, begin: str, size: int) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions begin where we say, below
+        # one damaged text is as good as lost to whoever reads it, and no fault of the whole query
+        connection.driver_connection.text_factory = _read_text
         cursor = connection.cursor()
         for pragma in (
             "journal_mode=WAL",
@@ -98,6 +100,10 @@ def _sqlite(url: str, begin: str, size: int) -> AsyncEngine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _read_text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def alembic_config(connection: Connection) -> Config:

@@ -99,6 +99,18 @@ records = Table(
     comment="The bundle behind a grant or revocation, encrypted with a key of its own.",
 )
 
+stop_attempts = Table(
+    "stop_attempts",
+    metadata,
+    Column("nonce", String(64), primary_key=True),
+    Column("provider", String(32), nullable=False),
+    Column("subject_sha256", LargeBinary(32), nullable=False),
+    Column("at", _Big, nullable=False),
+    comment="Every stop that an identity provider signed in the last day, also those refused: by these it is limited.",
+)
+Index("ix_stop_attempts_provider_at", stop_attempts.c.provider, stop_attempts.c.at)
+Index("ix_stop_attempts_subject_at", stop_attempts.c.subject_sha256, stop_attempts.c.at)
+
 erasures = Table(
     "erasures",
     metadata,

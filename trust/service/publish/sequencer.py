@@ -36,7 +36,7 @@ from sqlalchemy import select
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, Unavailable
 from ledger.notes.checkpoints import Checkpoint
-from ledger.notes.cosignatures import median_time
+from ledger.notes.cosignatures import check_cosignature, median_time
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import Note, format_note, parse_note
 from ledger.notes.witness_policy import WitnessPolicy
@@ -135,12 +135,38 @@ class Sequencer:
         self._in_hand = False
         size, note = await self._read_published()
         if size:
+            note = await self._whole_note(size, note)
             checkpoint = Checkpoint.parse(parse_note(note).text)
             await asyncio.to_thread(check_root, self.folder, checkpoint, size)
             await asyncio.to_thread(self.folder.write_checkpoint, note)
         self._appender = await asyncio.to_thread(TileAppender.restore, size, self.folder.read_tile)
         self._learn(size, note)
         self._in_hand = True
+
+    async def _whole_note(self, size: int, note: bytes) -> bytes:
+        """Return the published checkpoint's note; where its row is damaged, as the file has it.
+
+        Raises Unavailable where both are damaged.
+        """
+        if self._is_signed(note):
+            return note
+        on_disk = await asyncio.to_thread(self.folder.read_checkpoint)
+        if on_disk is not None and self._is_signed(on_disk) and Checkpoint.parse(parse_note(on_disk).text).size == size:
+            logger.error("published-damaged")  # the next checkpoint takes its place; until then, `musubi fsck` mends it
+            return on_disk
+        raise Unavailable(
+            "The published checkpoint is damaged, in the database and on disk; mend it with `musubi fsck`."
+        )
+
+    def _is_signed(self, note: bytes) -> bool:
+        """Return whether the log's keys signed a note, and none of the signatures that we know is bad."""
+        try:
+            _, opened = self._log_keys().open(note)
+            for witness in self.witnesses.witnesses.values():
+                check_cosignature(opened, witness.key)
+        except MusubiError:
+            return False
+        return True
 
     async def stop(self) -> None:
         """Stop after the publication in hand."""

@@ -9,13 +9,15 @@ A node's ``at`` is its own clock's, within a minute of ours. A holder that has l
 round is not waited for: no question admitted since names it.
 """
 
+from typing import Any
+
 from msgspec import Struct
-from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger import jws
-from ledger.errors import ClockSkew, Malformed, NotFound
+from ledger.errors import ClockSkew, Malformed, MusubiError, NotFound
 from policies.consents.revocation import ended_grant
 from policies.replay import PolicyRecord, State
 from queries.answers.uses import HolderStopped, Stopped, check_caught_up
@@ -58,7 +60,7 @@ class CaughtUpBooks:
     async def load(self) -> None:
         """Read what was heard before this process began."""
         async with self._store.databases.reader.connect() as connection:
-            self.known = await _read(connection)
+            self.known = await _read(connection, self._store.size)
 
     async def note(self, holder: str, token: str, published: int) -> None:
         """Take a node's statement in.
@@ -105,12 +107,12 @@ class CaughtUpBooks:
     async def sizes(self) -> dict[str, int]:
         """Return the tree size that each holder's node has signed it is caught up with, as written down."""
         async with self._store.databases.reader.connect() as connection:
-            return {holder: each.size for holder, each in (await _read(connection)).items()}
+            return {holder: each.size for holder, each in (await _read(connection, self._store.size)).items()}
 
     async def standing(self, published: int) -> dict[str, Standing]:
         """Return how far every holder that was ever registered is."""
         async with self._store.databases.reader.connect() as connection:
-            written = await _read(connection)
+            written = await _read(connection, self._store.size)
             found = {}
             for holder in self._store.state.members:
                 latest = self._latest(holder, written)
@@ -125,12 +127,13 @@ class CaughtUpBooks:
             entry = await entry_at(connection, index) if 0 <= index < published else None
             erased = await entry_at(connection, entry.index) if isinstance(entry, e.Erase) else None
             grant = ended_grant(entry, erased) if entry is not None else None
-            query = select(t.grants.c.policy_sha256).where(t.grants.c.index == grant)
-            row = (await connection.execute(query)).first() if grant is not None else None
-            if entry is None or grant is None or row is None:
+            if entry is None or grant is None:
                 raise NotFound("The published ledger has no end of a consent at that place.")
-            record = state.versions[bytes(row.policy_sha256).hex()]
-            written = await _read(connection)
+            granted = await entry_at(connection, grant)
+            if not isinstance(granted, e.Grant):
+                raise NotFound("The published ledger has no end of a consent at that place.")
+            record = state.versions[granted.policy_sha256]
+            written = await _read(connection, self._store.size)
             holders = [
                 await _holder(connection, state, holder, index, self._latest(holder, written))
                 for holder in record.document.holders
@@ -157,9 +160,10 @@ def has_gone(state: State, holder: str) -> bool:
     )
 
 
-async def _read(connection: AsyncConnection) -> dict[str, Heard]:
+async def _read(connection: AsyncConnection, committed: int) -> dict[str, Heard]:
+    """Return what is written down of each holder; a size that the ledger does not reach is damaged, and none."""
     rows = (await connection.execute(select(t.caught_up))).all()
-    return {row.holder: Heard(size=row.size, heard=row.heard) for row in rows}
+    return {row.holder: Heard(size=row.size, heard=row.heard) for row in rows if 0 <= row.size <= committed}
 
 
 async def _write(
@@ -167,14 +171,12 @@ async def _write(
 ) -> list[tuple[str, int, int]]:
     """Write a statement down; return for which policy versions it was the last one, and between which sizes."""
     connection, holder = transaction.connection, said.from_
-    known = await _read(connection)
+    known = await _read(connection, transaction.state.size)
     before = known.get(holder)
     old = before.size if before is not None else 0
     values = {"size": max(said.size, old), "heard": now}
-    if before is None:
-        await connection.execute(insert(t.caught_up), {"holder": holder, **values})
-    else:
-        await connection.execute(update(t.caught_up).where(t.caught_up.c.holder == holder).values(values))
+    await connection.execute(delete(t.caught_up).where(t.caught_up.c.holder == holder))  # a damaged one, too
+    await connection.execute(insert(t.caught_up), {"holder": holder, **values})
     if said.size <= old:
         return []
     records = [each for each in transaction.state.versions.values() if holder in each.document.holders]
@@ -216,10 +218,11 @@ async def _any_ended(connection: AsyncConnection, policy_sha256: bytes, first: i
 
 
 async def _holder(connection: AsyncConnection, state: State, holder: str, index: int, latest: Heard) -> HolderStopped:
-    """Return a holder's first statement that covers an entry."""
+    """Return a holder's first statement that covers an entry; one that is damaged is as good as lost."""
     said = t.confirmations
-    query = select(said).where(said.c.holder == holder, said.c.size > index).order_by(said.c.size).limit(1)
-    row = (await connection.execute(query)).first()
+    query = select(said).where(said.c.holder == holder, said.c.size > index).order_by(said.c.size)
+    async with connection.stream(query) as rows:
+        row = await anext((each async for each in rows if _is_whole(state, each, index)), None)
     return HolderStopped(
         holder=holder,
         member=row.member if row is not None else state.member_entries[holder],
@@ -227,6 +230,15 @@ async def _holder(connection: AsyncConnection, state: State, holder: str, index:
         heard=latest.heard or None,
         token=row.token if row is not None else None,
     )
+
+
+def _is_whole(state: State, row: Row[*tuple[Any, ...]], index: int) -> bool:
+    """Return whether a kept statement is its holder's own and covers an entry, as it stands in the database."""
+    keys = [each.key for each in state.member_keys.get(row.holder, []) if each.index == row.member]
+    try:
+        return bool(keys) and check_caught_up(row.token, keys[0], log=state.log, holder=row.holder).size > index
+    except MusubiError:
+        return False
 
 
 async def _time(connection: AsyncConnection, state: State, each: HolderStopped) -> int | None:

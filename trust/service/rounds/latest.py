@@ -4,6 +4,7 @@ from msgspec import Struct
 from sqlalchemy import select
 
 from ledger import entries as e
+from ledger.errors import NotFound
 from trust.service.database import tables as t
 from trust.service.store.entry_rows import entry_at
 from trust.service.store.store import Store
@@ -36,9 +37,12 @@ async def latest_questions(store: Store, published: int, most: int) -> list[Late
     found = []
     async with store.databases.reader.connect() as connection:
         for row in (await connection.execute(query)).all():
-            admit = await entry_at(connection, row.admit)
             closed_by = row.closed_by if row.closed_by is not None and row.closed_by < published else None
-            closing = await entry_at(connection, closed_by) if closed_by is not None else None
+            try:
+                admit = await entry_at(connection, row.admit)
+                closing = await entry_at(connection, closed_by) if closed_by is not None else None
+            except NotFound:  # the row is damaged: it is as good as lost
+                continue
             if isinstance(admit, e.Admit):
                 found.append(LatestQuestion(index=row.admit, admit=admit, closed_by=closed_by, closing=closing))
     return found
@@ -55,7 +59,10 @@ async def latest_refusals(store: Store, published: int, most: int) -> list[Lates
     found = []
     async with store.databases.reader.connect() as connection:
         for row in (await connection.execute(query)).all():
-            refuse = await entry_at(connection, row.place)
+            try:
+                refuse = await entry_at(connection, row.place)
+            except NotFound:  # as above
+                continue
             if isinstance(refuse, e.Refuse):
                 found.append(LatestRefusal(index=row.place, refuse=refuse))
     return found

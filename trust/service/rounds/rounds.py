@@ -7,14 +7,16 @@ once a share may have left, only this same round may finish: until its ``last``,
 is given up (``trust.service.rounds.closing``).
 """
 
+from typing import Any
+
 from msgspec import Struct, field
 from msgspec.structs import replace
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import Row, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger import jws
-from ledger.errors import NotFound, NotPermitted, ProofInvalid, Replayed, RoundClosed
+from ledger.errors import MusubiError, NotFound, NotPermitted, ProofInvalid, Replayed, RoundClosed
 from policies.admit_expiry import has_expired
 from policies.replay import LOST_ROUNDS, OpenRound, State
 from queries.rounds.admission import plan_of
@@ -55,11 +57,25 @@ class Talk(Struct, kw_only=True):
         return all(holder in self.said[step] for holder in participants)
 
 
-async def _read_talk(connection: AsyncConnection, admit: int) -> Talk:
+async def _read_talk(connection: AsyncConnection, state: State, admit: int) -> Talk:
+    """Return what was said in an open round; what is damaged is as good as lost, and its node says it again."""
     talk = Talk()
+    opened = state.rounds.get(admit)
     for row in await connection.execute(select(t.messages).where(t.messages.c.admit == admit)):
-        talk.said[row.step][row.holder] = row.token
+        if opened is not None and _is_whole(state, opened, row):
+            talk.said[row.step][row.holder] = row.token
     return talk
+
+
+def _is_whole(state: State, opened: OpenRound, row: Row[*tuple[Any, ...]]) -> bool:
+    """Return whether a kept message is what its holder signed in this round, as it stands in the database."""
+    if row.step not in _KINDS or row.holder not in opened.admit.participants:
+        return False
+    try:
+        message = jws.verify_any(row.token, state.keys_since(row.holder, row.admit), _KINDS[row.step], row.step)
+    except MusubiError:
+        return False
+    return (message.from_, message.admit_sha256) == (row.holder, opened.entry_sha256)
 
 
 async def _closed_before(connection: AsyncConnection, step: Step, admit: int, holder: str, token: str) -> int | None:
@@ -109,9 +125,9 @@ class Rounds:
         columns = t.messages.c.admit, t.messages.c.holder, t.messages.c.step
         async with self._store.databases.reader.connect() as connection:
             said = (await connection.execute(select(*columns).where(t.messages.c.admit.in_(open_rounds)))).all()
-            for admit in {row.admit for row in said if row.holder not in self._talk(row.admit).said[row.step]}:
+            for admit in {row.admit for row in said if row.holder not in self._talk(row.admit).said.get(row.step, ())}:
                 # What was said once stands for ever, so this can only add to what is known.
-                for step, tokens in (await _read_talk(connection, admit)).said.items():
+                for step, tokens in (await _read_talk(connection, self._store.state, admit)).said.items():
                     self._talk(admit).said[step].update(tokens)
 
     def _talk(self, admit: int) -> Talk:
@@ -238,7 +254,9 @@ class Rounds:
             if claimed.admit not in transaction.state.rounds:
                 return await _closed_before(transaction.connection, step, claimed.admit, claimed.from_, token)
             message, opened = self._check(transaction.state, step, token)
-            talk = await _read_talk(transaction.connection, message.admit)  # others of this group may have spoken
+            talk = await _read_talk(
+                transaction.connection, transaction.state, message.admit
+            )  # others of this group may have spoken
             before = talk.said[step].get(message.from_)
             if before is not None:
                 if (
@@ -251,6 +269,8 @@ class Rounds:
             after = {**talk.said[step], message.from_: token}
             closing = make_closing(transaction.state, step, message.admit, opened, after)
             closed = transaction.append(closing) if closing else None
+            mine = t.messages.c.admit == message.admit, t.messages.c.holder == message.from_, t.messages.c.step == step
+            await transaction.connection.execute(delete(t.messages).where(*mine))  # one that is damaged
             row = {"admit": message.admit, "holder": message.from_, "step": step, "token": token}
             await transaction.connection.execute(insert(t.messages), row)
             if closed is not None and closing is not None:
@@ -283,7 +303,7 @@ class Rounds:
                 opened = transaction.state.rounds.get(admit)
                 if opened is None:  # another process closed it, or a participant has spoken at last
                     return None
-                said = (await _read_talk(transaction.connection, admit)).said
+                said = (await _read_talk(transaction.connection, transaction.state, admit)).said
                 lost = make_lost(transaction.state, admit, opened, said, transaction.at)
                 if lost is None:
                     return None

@@ -20,6 +20,8 @@ from trust.service.acts.grant import grant
 from trust.service.acts.lost_device import replace_device
 from trust.service.acts.own_consents import own_consents
 from trust.service.acts.revoke import revoke
+from trust.service.acts.stops.attested import stop
+from trust.service.acts.stops.stop_limits import StopLimits
 from trust.service.routes.http import ApiRequest, json_answer, read_json, read_token, service_of
 from trust.service.store.idempotency import check_key
 
@@ -68,6 +70,16 @@ async def revocations(request: ApiRequest) -> Response[bytes]:
     return json_answer(await revoke(service.store, wanted, service.operator, service.operator_signer))
 
 
+@post(paths.STOPS, status_code=200)
+async def stops(request: ApiRequest) -> Response[bytes]:
+    """End one consent by the signed word of the identity provider that knows the resident; answers as a revocation."""
+    service = service_of(request)
+    token = await read_token(request)
+    options = service.settings.service
+    limits = StopLimits(per_hour=options.max_stops_per_hour, per_person_a_day=options.max_stops_per_person_a_day)
+    return json_answer(await stop(service.store, token, limits, service.operator, service.operator_signer))
+
+
 @post(paths.OWN_CONSENTS, status_code=200)
 async def consents(request: ApiRequest) -> Response[bytes]:
     """Show a resident their own consents; the request is signed with the key at the service."""
@@ -93,4 +105,4 @@ async def farewells(request: ApiRequest) -> Response[bytes]:
     return json_answer(Forgotten(forgotten=True))
 
 
-routes = [enrolments, lost_devices, grants, revocations, consents, erasures, farewells]
+routes = [enrolments, lost_devices, grants, revocations, stops, consents, erasures, farewells]

@@ -31,6 +31,17 @@ async def entry_at(connection: AsyncConnection, index: int) -> e.AnyEntry:
     return decode_stored(data)
 
 
+async def granted_at(connection: AsyncConnection, index: int) -> e.Grant:
+    """Return one consent's entry; raise NotFound where none stands there, Unavailable where it is damaged.
+
+    The row in ``grants`` says the same of consent and policy; where that is damaged, the entry still holds.
+    """
+    entry = await entry_at(connection, index)
+    if not isinstance(entry, e.Grant):
+        raise NotFound("There is no consent at that place of the ledger.")
+    return entry
+
+
 def decode_stored(data: bytes) -> e.AnyEntry:
     """Read an entry of ours as it is stored; raise Unavailable where it is damaged: that is nobody's fault who asks."""
     try:
@@ -39,6 +50,14 @@ def decode_stored(data: bytes) -> e.AnyEntry:
         raise Unavailable(
             "A stored entry is damaged; whoever runs the service has to mend it with `musubi fsck`."
         ) from None
+
+
+def readable(data: bytes) -> e.AnyEntry | None:
+    """Read an entry of ours as it is stored, or None where it is damaged: for who goes on with the others."""
+    try:
+        return e.decode(data)
+    except MusubiError:
+        return None
 
 
 async def read_entries(

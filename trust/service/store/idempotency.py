@@ -5,8 +5,9 @@ question's own time, still refuses what was used before.
 """
 
 import hashlib
-from typing import Literal
+from typing import Literal, TypeVar
 
+import msgspec
 from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +18,7 @@ from trust.service.store.store import Transaction
 MAX_KEY = 64
 KEPT_SECONDS = 30 * 86_400
 Kind = Literal["grant", "question"]
+T = TypeVar("T")
 
 
 def check_key(key: str | None) -> str | None:
@@ -45,6 +47,16 @@ async def answered_before(transaction: Transaction, kind: Kind, key: str | None,
     if bytes(row.request_sha256) != hashlib.sha256(request).digest():
         raise Replayed("This Idempotency-Key was used for another request.")
     return str(row.answer)
+
+
+def read_answer(answer: str, type_: type[T]) -> T:
+    """Return a kept answer; raise Replayed where it is damaged: what came of the request is in the ledger."""
+    try:
+        return msgspec.json.decode(answer, type=type_)
+    except (msgspec.MsgspecError, UnicodeError):
+        raise Replayed(
+            "This was sent before, and the service's copy of its answer is damaged; what came of it is in the ledger."
+        ) from None
 
 
 async def remember(

@@ -34,7 +34,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger import entries as e
 from ledger.errors import (
     HistoryForked,
+    Malformed,
     MusubiError,
+    NotFound,
     ProofInvalid,
     RateLimited,
     Unavailable,
@@ -48,7 +50,7 @@ from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.store.election import Election
-from trust.service.store.entry_rows import entry_at, read_entries, read_entry, read_size
+from trust.service.store.entry_rows import entry_at, granted_at, read_entries, read_entry, read_size
 from trust.service.store.held_clock import HeldClock
 
 T = TypeVar("T")
@@ -110,6 +112,14 @@ class Transaction:
         """Return one entry, also one that an act of this very group has appended. Raises NotFound."""
         written = self.state.size - len(self.appended)
         return e.decode(self.appended[index - written]) if index >= written else await entry_at(self.connection, index)
+
+    async def granted(self, index: int) -> e.Grant:
+        """Return one consent's entry, also one of this very group. Raises NotFound."""
+        written = self.state.size - len(self.appended)
+        entry = await self.entry(index) if index >= written else await granted_at(self.connection, index)
+        if not isinstance(entry, e.Grant):
+            raise NotFound("There is no consent at that place of the ledger.")
+        return entry
 
 
 class Store:
@@ -326,7 +336,12 @@ class Store:
         """Bring the state up to the store's head: from where it is, or from the kept copy."""
         state = self._state or copy.deepcopy(self._copy) or State()
         async for index, data in read_entries(connection, state.size):
-            replay(state, index, data, UniqueByTable())
+            try:
+                replay(state, index, data, UniqueByTable())
+            except (Malformed, ProofInvalid):  # we appended none that does not follow: the row is damaged
+                raise Unavailable(
+                    f"The stored entry {index} is damaged; look at it with `musubi fsck`, which mends it from the log."
+                ) from None
         self._state = state
         self._announce(state)
 

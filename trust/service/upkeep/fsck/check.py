@@ -41,6 +41,7 @@ from trust.service.upkeep.fsck.report import FsckReport
 from trust.service.upkeep.fsck.rows import LogRows
 from trust.service.upkeep.fsck.singles import LOOK_SECONDS, LOOKS, Singles
 from trust.service.upkeep.fsck.tree_check import Progress, TreeCheck
+from trust.service.upkeep.fsck.word_check import check_words
 
 
 def fsck(
@@ -134,6 +135,7 @@ class _Check:
         singles.check_or_repair_head(tree.size, checked.last)
         singles.check_or_repair_checkpoint_file(meant, candidates, notes)
         check_records(self._rows, self._key_file, report)
+        check_words(self._rows, report)
         if mirror is not None and mirror.is_given_up:
             report.notes.append("The mirror stopped answering and was not asked any more.")
 

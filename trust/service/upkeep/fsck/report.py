@@ -9,6 +9,8 @@ resource                    is
 ``published``, ``head``     the one row of that table
 ``records/17``              the sealed record behind a consent or a revocation; ``records/17-20`` is four of them,
                             ``records`` all that could not be looked at
+``grants/17``               the row of a consent; what it should say stands in its entry
+``messages/17/bus_co/word`` a row of what others signed or were answered, by table and key, that cannot be read
 ``database``                the database as a whole
 ==========================  ===========================================================================
 """

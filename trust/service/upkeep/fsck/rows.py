@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, Select, delete, func, insert, select
+from sqlalchemy import Row, RowMapping, Select, Table, delete, func, insert, select, tuple_
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -111,6 +111,33 @@ class LogRows:
             return None if row is None else (int(row[0]), bytes(row[1]))
 
         return self._run(read)
+
+    def all_of(self, table: Table) -> Iterator[RowMapping]:
+        """Yield every row of a table by its columns' names, in the order of its key."""
+        key = list(table.primary_key.columns)
+        last: tuple[Any, ...] | None = None
+        while True:
+            part = select(table).order_by(*key).limit(CHUNK)
+            wanted = part if last is None else part.where(tuple_(*key) > last)
+
+            async def read(
+                connection: AsyncConnection, wanted: Select[*tuple[Any, ...]] = wanted
+            ) -> Sequence[RowMapping]:
+                return (await connection.execute(wanted)).mappings().all()
+
+            rows = self._run(read)
+            yield from rows
+            if len(rows) < CHUNK:
+                return
+            last = tuple(rows[-1][column.name] for column in key)
+
+    def grants(self) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+        """Yield (index, consent, policy hash, entry) of every consent's row, in order."""
+        columns = t.entries.c.index, t.grants.c.consent, t.grants.c.policy_sha256, t.entries.c.data
+        wanted = select(*columns).join(t.grants, t.grants.c.index == t.entries.c.index)
+        for part in self._parts(wanted, 0):
+            for index, consent, policy_sha256, data in part:
+                yield int(index), bytes(consent), bytes(policy_sha256), bytes(data)
 
     def records(self, key_file: Path) -> Iterator[tuple[int, bytes | None, bytes | None, bytes]]:
         """Yield (index, key, sealed record, entry) of every consent and revocation, in order; None for what is lost.

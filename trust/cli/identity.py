@@ -1,0 +1,74 @@
+"""``identity``: what an identity provider does, from its own place with its own key."""
+
+import re
+
+import click
+import msgspec
+
+from ledger.errors import Malformed, NotPermitted, ProofInvalid, SignatureInvalid
+from trust.cli.options import JsonOption, PlaceOption
+from trust.cli.tables import console
+from trust.client.place import Place
+from trust.client.service import ServiceClient
+from trust.identity.stopping import StoppedFor, stop_for
+from trust.resident.promises import KeptPromise, check_new
+
+SUBJECT = re.compile(r"[A-Za-z0-9_-]{8,128}")
+
+
+@click.group()
+def identity() -> None:
+    """Be an identity provider: do for residents what needs no key of theirs.
+
+    \b
+    Example:  musubi identity stop 1234 --subject - --place .town/momijidai/places/city_id
+    """
+
+
+@identity.command()
+@click.argument("grants", type=int, nargs=-1, required=True)
+@click.option("--subject", required=True, help="Your own name for the person, as you attested it; - reads it.")
+@PlaceOption
+@JsonOption
+def stop(grants: tuple[int, ...], subject: str, place: Place, *, as_json: bool) -> None:
+    """End consents for a person whom you enrolled, and who is with you now without a device.
+
+    GRANTS are where the consents stand in the ledger: the person's receipts say so. The ledger will show that you
+    ended them, and everybody can count how many you end. The person is shown each, with your name. You are limited in
+    how many you may end in an hour, also by attempts that are refused.
+
+    \b
+    Example:  musubi identity stop 1234 --subject - --place .town/momijidai/places/city_id
+    """
+    person = click.open_file("-").readline().strip() if subject == "-" else subject
+    if SUBJECT.fullmatch(person) is None:
+        raise Malformed("That is no name that you attested: 8 to 128 letters, digits, '-' and '_'.")
+    told = []
+    with place.client() as client:
+        for grant in dict.fromkeys(grants):
+            done = stop_for(client, place.alias, place.key, person, grant)
+            told.append(_tell(done, _doubt(client, done), as_json=as_json))
+    if as_json:
+        click.echo(msgspec.json.encode({"stopped": told}).decode())
+
+
+def _doubt(client: ServiceClient, done: StoppedFor) -> str:
+    """Return what is wrong with the service's promise, or ""."""
+    try:
+        check_new(client, KeptPromise.of(done.revoked), done.entry, done.revoked.index)
+    except (ProofInvalid, SignatureInvalid, NotPermitted, Malformed) as error:
+        return error.message
+    return ""
+
+
+def _tell(done: StoppedFor, doubt: str, *, as_json: bool) -> dict[str, object]:
+    if not as_json:
+        console.print(
+            f"The consent {done.grant} to '{done.policy}' has ended. The ledger says at index {done.revoked.index} that "
+            "you ended it for the person. Receipt checked.",
+            soft_wrap=True,
+        )
+        if doubt:
+            console.print(f"[red]The service's promise is not in order:[/] {doubt} Tell the town's stewards.")
+    said = {"grant": done.grant, "policy": done.policy, "index": done.revoked.index}
+    return {**said, "promise": done.revoked.promise, "doubt": doubt}

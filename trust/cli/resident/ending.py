@@ -1,0 +1,63 @@
+"""``resident revoke``: taking back one consent, or all that were given to a policy."""
+
+import click
+import msgspec
+
+from policies.languages import SOURCE_LANGUAGE
+from trust.cli.options import JsonOption
+from trust.cli.resident.consents import Device, in_force, listed
+from trust.cli.tables import console
+from trust.resident.device import Ended, stop_policy
+from trust.resident.device import revoke as sign_revoke
+
+
+@click.command()
+@click.argument("index", type=int, required=False)
+@click.option("--policy", metavar="POLICY", help="All your consents to this policy, of any version.")
+@JsonOption
+@click.pass_obj
+def revoke(device: Device, index: int | None, policy: str | None, *, as_json: bool) -> None:
+    """Take back a consent, or all that you gave to a policy. No question admitted after it counts you.
+
+    Name one consent by its INDEX, as `resident show` lists it, or a whole policy.
+
+    \b
+    Example:  musubi resident --place .town/momijidai/residents/42 revoke --policy food_loss
+    """
+    if (index is None) == (policy is None):
+        raise click.UsageError("Name the consent by its index, as `musubi resident show` lists it, or a --policy.")
+    ended: list[Ended] = []
+    with device.client() as client:
+        device.consents(client)  # says who has left, and whose seed it is not
+        if policy is not None:
+            for each in stop_policy(client, device.seed, policy, device.promises.keep, device.copies):
+                _tell(device, each, as_json=as_json)
+                ended.append(each)
+        elif index is not None:
+            ended = [sign_revoke(client, device.seed, index, device.promises.keep, device.copies)]
+            _tell(device, ended[0], as_json=as_json)
+        left = in_force(device.consents(client), ended[0].policy) if ended else []
+    if as_json:
+        shown = [_as_json(each) for each in ended]
+        click.echo(msgspec.json.encode(shown[0] if policy is None else {"ended": shown}).decode())
+    elif left:
+        console.print(f"You agreed to '{ended[0].policy}' more than once: still in force at {listed(left)}.")
+        console.print(f"To take all of it back: {device.words} revoke --policy {ended[0].policy}", soft_wrap=True)
+
+
+def _tell(device: Device, done: Ended, *, as_json: bool) -> None:
+    if as_json:
+        return
+    title = done.title.get(SOURCE_LANGUAGE, done.policy)
+    console.print(
+        f"Your consent {done.grant} to “{title}” at {', '.join(done.holders)}, in force since {device.moment(done.since)}, has ended. "
+        f"The revocation is in the ledger at index {done.revoked.index}. Receipt checked.",
+        soft_wrap=True,
+    )
+    if done.doubt:
+        console.print(f"[red]The service's promise is not in order:[/] {done.doubt} Tell the town's stewards.")
+
+
+def _as_json(done: Ended) -> dict[str, object]:
+    said = {"grant": done.grant, "policy": done.policy, "holders": done.holders, "since": done.since}
+    return {**said, "index": done.revoked.index, "promise": done.revoked.promise, "doubt": done.doubt}
