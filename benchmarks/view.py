@@ -46,7 +46,7 @@ def run(rows: int = ROWS, people: int = PEOPLE) -> list[dict[str, object]]:
     view = policy.views[0]
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as root:
         raw = _raw_table(Path(root), rows, people, counted)
-        store = ViewStore(Path(root) / "views.tmp", {"rides": Path(root) / "rides.parquet"}, bytes(32))
+        store = ViewStore(Path(root), {"rides": Path(root) / "rides.parquet"}, bytes(32))
         store.set_links((str(_customer(slot)), slot) for slot in range(people))
         plain, made, asked = [], [], []
         for number in range(ROUNDS):

@@ -20,6 +20,7 @@
     ├── HistoryForked        two signed checkpoints that cannot both be true
     ├── RateLimited          too many requests, or too much pending work
     ├── UpgradeNeeded        the ledger goes by rules that this software does not read
+    ├── NotReady             a holder that the question needs has no data for it yet
     └── Unavailable          a witness, node, disk or database cannot do its part now
 
 Every leaf maps to exactly one HTTP problem (RFC 9457) and one exit code; see ``trust.runtime.problems``.
@@ -154,6 +155,12 @@ class UpgradeNeeded(MusubiError):
     """The ledger goes by rules that this software does not read: nothing is wrong with the ledger."""
 
     code = "upgrade-needed"
+
+
+class NotReady(MusubiError):
+    """A holder that the question needs has never loaded data for it. It does not depend on what data says."""
+
+    code = "not-ready"
 
 
 class Unavailable(MusubiError):

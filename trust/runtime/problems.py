@@ -39,6 +39,7 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.RateLimited: Kind(429, 25, "Too many requests"),
     errors.Unavailable: Kind(503, 26, "Not available now"),
     errors.UpgradeNeeded: Kind(503, 27, "A newer Musubi is needed"),
+    errors.NotReady: Kind(503, 32, "A holder is not ready"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"

@@ -14,8 +14,8 @@ sent           refuse       send       send       always
 no-share       say again    say again  say again  always
 =============  ===========  =========  =========  ================
 
-- *begin*: check the ``admit`` and that every leaf in force is held, charge and countersign in one durable write, say
-  so; where the charge does not fit, give word.
+- *begin*: check the ``admit`` and that every leaf in force is held, make the view, charge and countersign in one
+  durable write, say so; where the charge does not fit, or there is no data yet, give word.
 - *compute*: check the transcript, compute, draw the noise, keep the share's bytes durably as ``sending``, then send;
   give word where it is too late to begin.
 - *give word*: keep the word durably, which frees the charge in these books, then say it.
@@ -44,6 +44,7 @@ from ledger.errors import (
     Malformed,
     MusubiError,
     NotFound,
+    NotReady,
     ProofInvalid,
     RoundClosed,
     SignatureInvalid,
@@ -184,7 +185,11 @@ class NodeRounds:
             raise RoundClosed("The admit says a time before a cosigned checkpoint that it is not in: it is backdated.")
         self._check_not_before_restore(opened)
         self._counted.at(index, opened)  # raises where the leaf of a consent in force is not held
-        self._take_links()
+        try:
+            self._views.materialise(admit.policy_sha256, self._reader.plan(admit).view)
+        except NotReady:
+            self._give_word(turn)  # the service asks no node that says so; if it does, the charge is freed at once
+            raise
         message = Countersign(
             from_=self._alias,
             log=self._reader.state.log,
@@ -213,7 +218,6 @@ class NodeRounds:
         began = time.perf_counter()
         plan = self._reader.plan(opened.admit)
         counted = self._counted.at(index, opened)
-        self._take_links()
         self._views.materialise(opened.admit.policy_sha256, plan.view)
         exact = self._views.vector(opened.admit.policy_sha256, plan, counted)
         noised = make_measurement(plan, opened.admit.noise)(exact)
@@ -258,10 +262,6 @@ class NodeRounds:
         if turn.state == "not begun":
             raise RoundClosed("This node has not countersigned the round.")
         raise Malformed("The books keep this round's share, and no longer its countersignature.")
-
-    def _take_links(self) -> None:
-        """Give the views the links that have come since: a resident who links late counts by the consent alone."""
-        self._views.set_links(self._books.linked(self._views.linked))
 
     def _signed_now(self, token: str, type_: type[Countersign | Share | Word]) -> str:
         """Return a message of our books as it is, or signed anew where our key has changed since: it says the same."""
