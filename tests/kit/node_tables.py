@@ -176,9 +176,9 @@ def naive_vector(
         if slot is None or slot >= len(counted) or not counted[slot]:
             continue
         salt = int.from_bytes(hmac.digest(SECRET, b"musubi/v1/salt\n" + customer.encode(), "sha256")[:16]) % PRIME
-        key = (a * salt + b) % PRIME
-        places = sorted(range(len(theirs)), key=lambda place: priority(place, a, key))
-        kept += [(slot, _coded(theirs[place], view)) for place in sorted(places[: view.rows_per_resident])]
+        own_key = (a * salt + b) % PRIME
+        places = sorted(range(len(theirs)), key=lambda place: priority(place, a, own_key))  # noqa: B023 - used at once
+        kept += [(slot, _coded(theirs[place], view)) for place in places[: view.rows_per_resident]]
     chosen = [(slot, row) for slot, row in kept if all(_matches(row[f.column], f) for f in plan.filters)]
     vector = []
     for primitive in plan.primitives:

@@ -79,6 +79,7 @@ class Node:
             alias=settings.alias,
             key=key,
             data_cap=settings.data_cap_nano_rho,
+            split=settings.split,
             clock=clock,
         )
         self.erasures = NodeErasures(

@@ -81,6 +81,7 @@ class AttackedNode:
             alias=NODE,
             key=key_of(NODE),
             data_cap=self.data_cap,
+            split={},
             clock=self.clock,
         )
 

@@ -66,12 +66,13 @@ def test_each_row_and_each_pair_of_rows_is_kept_as_often_as_in_a_draw(rows: int,
             singles.update(kept)
             pairs.update(combinations(kept, 2))
     total = draws * seeds
-    for counts, possible, share in (
-        (singles, list(range(rows)), most / rows),
-        (pairs, list(combinations(range(rows), 2)), most * (most - 1) / (rows * (rows - 1))),
+    of_one, of_two = most / rows, most * (most - 1) / (rows * (rows - 1))
+    for counts, share in (
+        ([singles[row] for row in range(rows)], of_one),
+        ([pairs[pair] for pair in combinations(range(rows), 2)], of_two),
     ):
         spread = math.sqrt(total * share * (1 - share))
-        assert all(abs(counts[each] - total * share) <= 6 * spread for each in possible)
+        assert all(abs(count - total * share) <= 6 * spread for count in counts)
 
 
 def _by_rhythm(tmp_path: Path, most: int, hour_of: Callable[[int], int], rows: int, policy: str) -> list[int]:

@@ -143,7 +143,7 @@ def _decimal(column: Any) -> Any:
 
 def _fits(value: Any, quantum: int) -> bool:
     numerator, denominator = value.as_integer_ratio()
-    return abs(numerator) * quantum < 10**DECIMAL_DIGITS * denominator and numerator * quantum % denominator == 0
+    return bool(abs(numerator) * quantum < 10**DECIMAL_DIGITS * denominator and numerator * quantum % denominator == 0)
 
 
 def _day(column: Any) -> Any:

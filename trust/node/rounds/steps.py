@@ -39,6 +39,7 @@ from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from ledger import jws
+from ledger.entries import Admit
 from ledger.errors import (
     BudgetExceeded,
     Malformed,
@@ -53,7 +54,7 @@ from policies.admit_expiry import has_expired
 from policies.replay import OpenRound
 from queries.rounds.local import fit
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
-from trust.node.books import Books, RoundState
+from trust.node.books import Books, DataCharge, RoundState
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
@@ -94,6 +95,7 @@ class NodeRounds:
         alias: str,
         key: SigningKey,
         data_cap: int,
+        split: Mapping[str, int],
         clock: Clock,
     ) -> None:
         self._reader = reader
@@ -103,6 +105,7 @@ class NodeRounds:
         self._alias = alias
         self._key = key
         self._data_cap = data_cap
+        self._split = split
         self._clock = clock
         self._counted = CountedSlots(reader, books)
 
@@ -198,15 +201,27 @@ class NodeRounds:
             nonce=secrets.token_hex(32),
         )
         token = jws.sign(message, self._key)
-        account, part = self._reader.own_charge(admit)
-        in_ledger = self._reader.spent_before(account, index)
         try:
-            self._books.countersign(index, opened.entry_sha256, token, account, part, self._data_cap, in_ledger)
+            self._books.countersign(index, opened.entry_sha256, token, self._charges(index, admit))
         except BudgetExceeded:
             self._give_word(turn)  # this will never come to a share: say so at once, so that the charge is freed
             raise
         reached("node:countersigned")  # a crash here leaves the charge in our books; the token is sent at the next poll
         self._client.say("countersign", token)
+
+    def _charges(self, index: int, admit: Admit) -> list[DataCharge]:
+        """Return what a question charges here: to all our data, and to the source that it reads."""
+        own = self._reader.own_charge(admit)
+        caps = {own.account: self._data_cap, own.source_account: self._split.get(own.source, self._data_cap)}
+        return [
+            DataCharge(
+                account=account,
+                account_cap=cap,
+                nano_rho=own.nano_rho,
+                in_ledger=self._reader.spent_before(account, index),
+            )
+            for account, cap in caps.items()
+        ]
 
     def _compute(self, turn: _Turn) -> None:
         index, opened = turn.index, turn.opened
