@@ -177,7 +177,7 @@ def naive_vector(
             continue
         salt = int.from_bytes(hmac.digest(SECRET, b"musubi/v1/salt\n" + customer.encode(), "sha256")[:16]) % PRIME
         own_key = (a * salt + b) % PRIME
-        places = sorted(range(len(theirs)), key=lambda place: priority(place, a, own_key))  # noqa: B023 - used at once
+        places = sorted(range(len(theirs)), key=lambda place: priority(place, a, own_key))
         kept += [(slot, _coded(theirs[place], view)) for place in places[: view.rows_per_resident]]
     chosen = [(slot, row) for slot, row in kept if all(_matches(row[f.column], f) for f in plan.filters)]
     vector = []

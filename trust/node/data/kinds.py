@@ -13,6 +13,7 @@ exact: a double is rounded as the number that it is (0.49999999999999994 is 0), 
 """
 
 from collections.abc import Callable
+from decimal import Context, Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 DECIMAL_DIGITS = 38
+_WIDE = Context(prec=2 * DECIMAL_DIGITS)
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 """The years 1 to 9999, in days since 1970."""
 _PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
@@ -131,19 +133,29 @@ def _double(column: Any) -> Any:
 
 
 def _decimal(column: Any) -> Any:
-    """Return a decimal of at most 38 digits; a value that needs more is null."""
+    """Return a decimal of at most 38 digits; a value of more digits, or of more than its column has, is null.
+
+    (A file may hold such a one, and the engine would make of it whatever its low bits are.)
+    """
     type_ = column.type
     scale = max(0, min(type_.scale, DECIMAL_DIGITS))
-    if type_.precision <= DECIMAL_DIGITS and scale == type_.scale:
-        return column.cast(pa.decimal128(type_.precision, scale))
-    quantum = 10**scale
-    fits = [value if value is not None and _fits(value, quantum) else None for value in column.to_pylist()]
-    return pa.array(fits, pa.decimal128(DECIMAL_DIGITS, scale))
+    digits = min(DECIMAL_DIGITS, type_.precision + max(0, -type_.scale))
+    if not pa.types.is_decimal128(type_) or scale != type_.scale:
+        most = 10**digits
+        fits = [value if value is not None and _fits(value, 10**scale, most) else None for value in column.to_pylist()]
+        return pa.array(fits, pa.decimal128(DECIMAL_DIGITS, scale))
+    wide = pa.Array.from_buffers(
+        pa.decimal128(DECIMAL_DIGITS, scale), len(column), column.buffers(), column.null_count, column.offset
+    )
+    most = pa.scalar(Decimal(10**digits - 1).scaleb(-scale, _WIDE), wide.type)
+    least = pa.scalar(Decimal(1 - 10**digits).scaleb(-scale, _WIDE), wide.type)
+    is_one = pc.and_(pc.less_equal(wide, most), pc.greater_equal(wide, least))
+    return pc.if_else(is_one, wide, pa.scalar(None, wide.type))
 
 
-def _fits(value: Any, quantum: int) -> bool:
+def _fits(value: Decimal, quantum: int, most: int) -> bool:
     numerator, denominator = value.as_integer_ratio()
-    return bool(abs(numerator) * quantum < 10**DECIMAL_DIGITS * denominator and numerator * quantum % denominator == 0)
+    return abs(numerator) * quantum < most * denominator and numerator * quantum % denominator == 0
 
 
 def _day(column: Any) -> Any:
@@ -191,7 +203,10 @@ _DOUBLE = Kind(
     "rounded; null for NaN, infinities and what is too large",
 )
 _DECIMAL = Kind(
-    "decimal", _decimal, "its digits without zeros at the end (13, 2.5); null past 38", "rounded; null if too large"
+    "decimal",
+    _decimal,
+    "its digits without zeros at the end (13, 2.5); null past its own digits, or 38",
+    "rounded; null if too large",
 )
 
 KINDS: dict[int, Kind] = {
