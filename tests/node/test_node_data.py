@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,7 @@ from policies.policy_document import Policy
 from queries.rounds.messages import Task
 from tests.kit.parties.lying_service import Stage, customer, staged
 from tests.kit.towns.toy_town import scarce
-from trust.node.data.load_report import read_load_report, read_refused_report
+from trust.node.data.load_report import LoadReport, RefusedReport
 from trust.node.data.snapshots import PartKey, SnapshotFolder
 from trust.node.data.views import ViewStore
 from trust.node.process import Node
@@ -91,8 +92,7 @@ def test_a_refused_file_leaves_the_last_good_data_in_use_also_across_a_restart()
 def test_why_a_file_was_refused_is_for_the_holder_alone_and_no_log_line_has_a_number_from_it() -> None:
     with staged_with_csv(good(3)) as stage:
         report = stage.node.views._kept.report_path(KEY)
-        loaded = read_load_report(report)
-        assert loaded is not None
+        loaded = msgspec.json.decode(report.read_bytes(), type=LoadReport)
         assert (loaded.rows, loaded.left_out, loaded.people) == (4, 0, 4)
         assert ("fare", "whole", 0) in [(each.column, each.read_as, each.nulls) for each in loaded.columns]
         replace(stage, BROKEN)
@@ -105,8 +105,7 @@ def test_why_a_file_was_refused_is_for_the_holder_alone_and_no_log_line_has_a_nu
         said = [line for line in logs if line["event"].startswith("source")]
         see = "snapshots/trips.customer.refused.json"
         assert said == [{"event": "source-refused", "source": "trips", "see": see, "log_level": "info"}] * 2
-        refused = read_refused_report(stage.folder / see)
-        assert refused is not None
+        refused = msgspec.json.decode((stage.folder / see).read_bytes(), type=RefusedReport)
         assert refused.line == 4
         assert (stage.folder / see).stat().st_mode & 0o777 == 0o600
         assert not re.search(r"\d", "".join(str(value) for line in said for value in line.values()))

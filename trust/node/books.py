@@ -99,10 +99,7 @@ class ErasedConsent(Struct, frozen=True, kw_only=True):
 
 
 class DataCharge(Struct, frozen=True, kw_only=True):
-    """What a question charges to one account of the holder's data, all in nano-rho.
-
-    ``account_cap`` is what the settings say now, ``in_ledger`` what the ledger says of questions admitted before.
-    """
+    """A question's charge to one account, in nano-rho; ``account_cap`` by the settings, ``in_ledger`` before it."""
 
     account: str
     account_cap: int
@@ -356,10 +353,9 @@ class Books:
     def countersign(self, admit: int, admit_sha256: str, token: str, charges: Iterable[DataCharge]) -> None:
         """Charge every account and countersign in one durable write.
 
-        What is spent is the larger of these books and what the ledger says of questions admitted before this one. An
-        account's cap is kept with its first charge, and from then on only lowered: the accounts are a year's, so what
-        the settings widen counts from the next year on. Raises BudgetExceeded past a cap, RoundClosed if the round was
-        begun before.
+        What is spent is the larger of these books and what the ledger says of questions admitted before this one. The
+        cap of an account, and so of its year, is kept with the first charge, and from then on only lowered. Raises
+        BudgetExceeded past a cap, RoundClosed if the round was begun before.
         """
         with self._binding():
             if self.round(admit) is not None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.kit.odd_columns import COLUMNS
-from trust.node.data.kinds import CARRIED, KINDS, UUID, carry, kind_of_type
+from trust.node.data.kinds import CARRIED, KINDS, UUID, carry, rule_of_type
 
 ENGINE = duckdb.connect()
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "source-files.md"
@@ -22,7 +22,7 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "source-files.md"
 
 def read(column: Any) -> list[tuple[str | None, int | None]]:
     """Return each value of an Arrow column as text and as a whole number."""
-    carried = CARRIED[kind_of_type(column.type).carried]
+    carried = CARRIED[rule_of_type(column.type).carried]
     engine = duckdb.connect()
     engine.register("given", pa.table({"v": carry(column)}))
     found = engine.execute(

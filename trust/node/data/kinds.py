@@ -55,7 +55,7 @@ CARRIED: dict[str, Carried] = {
 """What the columns of a file are handed to the engine as."""
 
 
-class Kind(Struct, frozen=True):
+class ReadRule(Struct, frozen=True):
     """How one Arrow type is read: what it is carried as, and the words for it in the reference."""
 
     carried: str
@@ -64,7 +64,7 @@ class Kind(Struct, frozen=True):
     whole: str
 
 
-def kind_of_type(type_: Any) -> Kind:
+def rule_of_type(type_: Any) -> ReadRule:
     """Return how a column of an Arrow type is read."""
     while True:
         if pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_):
@@ -91,7 +91,7 @@ def carry(column: Any) -> Any:
         elif isinstance(column.type, pa.BaseExtensionType):
             column = column.storage
         else:
-            return kind_of_type(column.type).carry(column)
+            return rule_of_type(column.type).carry(column)
 
 
 def _as_it_is(column: Any) -> Any:
@@ -191,47 +191,47 @@ def _number(column: Any) -> Any:
     return column.cast(pa.int64())
 
 
-_NOTHING = Kind("nothing", _nothing, "null", "null")
-UUID = Kind("text", _uuid, "its 36 characters", "null")
+_NOTHING = ReadRule("nothing", _nothing, "null", "null")
+UUID = ReadRule("text", _uuid, "its 36 characters", "null")
 """The extension type for a UUID; every other extension type is read as what it is stored in."""
-_WHOLE = Kind("whole number", _as_it_is, "its digits", "itself, where it fits 64 bits with a sign")
-_TEXT = Kind("text", _utf_8, "itself; null where it is not UTF-8", "the decimal number it is, rounded; else null")
-_DOUBLE = Kind(
+_WHOLE = ReadRule("whole number", _as_it_is, "its digits", "itself, where it fits 64 bits with a sign")
+_TEXT = ReadRule("text", _utf_8, "itself; null where it is not UTF-8", "the decimal number it is, rounded; else null")
+_DOUBLE = ReadRule(
     "double",
     _double,
     "a whole number's digits (13, not 13.0); else the shortest decimal that is it; null for NaN and infinities",
     "rounded; null for NaN, infinities and what is too large",
 )
-_DECIMAL = Kind(
+_DECIMAL = ReadRule(
     "decimal",
     _decimal,
     "its digits without zeros at the end (13, 2.5); null past its own digits, or 38",
     "rounded; null if too large",
 )
 
-KINDS: dict[int, Kind] = {
+KINDS: dict[int, ReadRule] = {
     **{getattr(pa.lib, f"Type_{sign}INT{bits}"): _WHOLE for sign in ("", "U") for bits in (8, 16, 32)},
     pa.lib.Type_INT64: _WHOLE,
-    pa.lib.Type_UINT64: Kind("long whole number", _as_it_is, "its digits", _WHOLE.whole),
+    pa.lib.Type_UINT64: ReadRule("long whole number", _as_it_is, "its digits", _WHOLE.whole),
     **{getattr(pa.lib, f"Type_{name}STRING"): _TEXT for name in ("", "LARGE_")},
     **{getattr(pa.lib, f"Type_{name}BINARY"): _TEXT for name in ("", "LARGE_", "FIXED_SIZE_")},
     pa.lib.Type_STRING_VIEW: _TEXT,
     pa.lib.Type_BINARY_VIEW: _TEXT,
-    pa.lib.Type_BOOL: Kind("truth", _as_it_is, "true or false", "1 or 0"),
+    pa.lib.Type_BOOL: ReadRule("truth", _as_it_is, "true or false", "1 or 0"),
     **{getattr(pa.lib, f"Type_{name}"): _DOUBLE for name in ("HALF_FLOAT", "FLOAT", "DOUBLE")},
     **{getattr(pa.lib, f"Type_DECIMAL{bits}"): _DECIMAL for bits in (32, 64, 128, 256)},
     **{
-        getattr(pa.lib, f"Type_DATE{bits}"): Kind("calendar", _day, "2026-11-30; null outside the years 1 to 9999", "null")
+        getattr(pa.lib, f"Type_DATE{bits}"): ReadRule("calendar", _day, "2026-11-30; null outside the years 1 to 9999", "null")
         for bits in (32, 64)
     },
-    pa.lib.Type_TIMESTAMP: Kind(
+    pa.lib.Type_TIMESTAMP: ReadRule(
         "calendar", _moment, "2026-11-30 07:00:00, in UTC where it has a zone; null outside the years 1 to 9999", "null"
     ),
     **{
-        getattr(pa.lib, f"Type_TIME{bits}"): Kind("calendar", _clock, "07:00:00; null where no clock shows it", "null")
+        getattr(pa.lib, f"Type_TIME{bits}"): ReadRule("calendar", _clock, "07:00:00; null where no clock shows it", "null")
         for bits in (32, 64)
     },
-    pa.lib.Type_DURATION: Kind("whole number", _number, "its number, in the file's unit", "the same"),
+    pa.lib.Type_DURATION: ReadRule("whole number", _number, "its number, in the file's unit", "the same"),
     **{
         getattr(pa.lib, f"Type_{name}"): _NOTHING
         for name in (

@@ -126,7 +126,7 @@ class FileLoader:
         names = [self.key.resident, *dict.fromkeys(column.name for column in columns)]
         with loading_engine(self._kept.folder) as engine:
             engine.execute("SET preserve_insertion_order = false")
-            reading = _Reading(self._file, names)
+            reading = _FileReading(self._file, names)
             try:
                 sql = _taken(engine, reading, columns, names, links.from_slot(first))
                 with self._kept.adding(self.key, contents, engine, sql) as part:
@@ -167,7 +167,7 @@ class FileLoader:
         return is_news
 
 
-class _Reading:
+class _FileReading:
     """A file on its way into an engine, and what became of it."""
 
     def __init__(self, file: SourceFile, names: list[str]) -> None:
@@ -218,7 +218,7 @@ def _next_slot(parts: list[Part], sha256: str, columns: list[TypedColumn], links
     return below if below < links.below else 0  # fewer links than there were: the books are others, or lost some
 
 
-def _taken(engine: Any, reading: _Reading, columns: list[TypedColumn], names: list[str], links: pa.Table) -> str:
+def _taken(engine: Any, reading: _FileReading, columns: list[TypedColumn], names: list[str], links: pa.Table) -> str:
     """Return SQL for the typed rows of these links' customers, numbered from 0 in the file's order, each by itself.
 
     Customers are the same if their text is. A whole number has one text only ("7", never "07"), so for a column of

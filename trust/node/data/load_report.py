@@ -4,14 +4,11 @@ Every number here follows from rows. None of it goes into a log line, a metric, 
 """
 
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from trust.files.durable import write_whole
-
-Report = TypeVar("Report", "LoadReport", "RefusedReport")
 
 
 class ColumnReport(Struct, frozen=True, kw_only=True):
@@ -65,20 +62,3 @@ class RefusedReport(Struct, frozen=True, kw_only=True):
 def write_report(path: Path, report: LoadReport | RefusedReport) -> None:
     """Keep a report, mode 0600; raise Unavailable where the disk refuses."""
     write_whole(path, msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-
-
-def read_load_report(path: Path) -> LoadReport | None:
-    """Return the report of the file in use, or None where there is none that can be read."""
-    return _read(path, LoadReport)
-
-
-def read_refused_report(path: Path) -> RefusedReport | None:
-    """Return the report of the file that was refused last, or None where there is none that can be read."""
-    return _read(path, RefusedReport)
-
-
-def _read(path: Path, type_: type[Report]) -> Report | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=type_)
-    except (OSError, msgspec.DecodeError):
-        return None

@@ -18,7 +18,6 @@ crash left): each part with such a row is written anew without it, and replaced.
 are mode 0600 and no backup takes them.
 """
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,7 +32,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from policies.policy_document import Category, Column
-from trust.files.durable import HALF_WRITTEN, sync_folder
+from trust.files.durable import HALF_WRITTEN, take_place
 
 _KEY = "musubi"
 _GIVEN = "given_slots"
@@ -140,10 +139,9 @@ class SnapshotFolder:
         written = self._write(name, contents, engine, sql)
         try:
             yield Part(path=written, generation=generation, contents=contents)
-            written.replace(self.folder / name)  # a crash from here on keeps the new part, one before this the old ones
+            take_place(written, self.folder / name)  # a crash in this keeps the new part, one before it the old ones
         finally:
             written.unlink(missing_ok=True)
-        sync_folder(self.folder)
         self._parts[key] = [*before, Part(path=self.folder / name, generation=generation, contents=contents)]
         self._remove_others()
 
@@ -174,11 +172,10 @@ class SnapshotFolder:
                 if engine.execute(f"SELECT 1 FROM {rows} WHERE {goes} LIMIT 1").fetchone() is None:
                     continue
                 written = self._write(part.path.name, part.contents, engine, f"SELECT * FROM {rows} WHERE NOT ({goes})")
-                written.replace(part.path)
-        sync_folder(self.folder)
+                take_place(written, part.path)
 
     def _write(self, name: str, contents: Contents, engine: Any, sql: str) -> Path:
-        """Write a query's rows durably into a file that nobody reads yet, mode 0600."""
+        """Write a query's rows into a file that nobody reads yet, mode 0600."""
         path = self.folder / f"{HALF_WRITTEN}{name}"
         path.touch(mode=0o600)
         made = _quoted(msgspec.json.encode(contents).decode())
@@ -187,8 +184,6 @@ class SnapshotFolder:
                 f"COPY ({sql}) TO {_quoted(str(path))}"
                 f" (FORMAT parquet, USE_TMP_FILE false, KV_METADATA {{{_KEY}: {made}}})"
             )
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
         except BaseException:
             path.unlink(missing_ok=True)
             raise

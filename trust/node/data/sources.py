@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ledger.errors import Unavailable
 from trust.node.data.csv_file import header_of, read_columns
-from trust.node.data.kinds import carry, kind_of_type
+from trust.node.data.kinds import carry, rule_of_type
 
 POSITION = "position"
 ROWS_AT_ONCE = 131_072
@@ -88,7 +88,7 @@ class SourceFile:
         if self._is_csv:
             return dict.fromkeys(wanted, "text")
         with pq.ParquetFile(self.path) as file:
-            return {name: kind_of_type(_field(file.schema_arrow, name).type).carried for name in wanted}
+            return {name: rule_of_type(_field(file.schema_arrow, name).type).carried for name in wanted}
 
     def read(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the wanted columns in parts under the names ``c0``, ``c1`` …, and the row's ``position``, from 0.
