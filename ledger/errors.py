@@ -24,6 +24,7 @@
     ├── RateLimited          too many requests, or too much pending work
     ├── UpgradeNeeded        the ledger goes by rules that this software does not read
     ├── ReadOnly             the service's time is not sure, so it writes nothing; reads go on
+    ├── NotReady             a holder that the question needs has no data for it yet
     └── Unavailable          a witness, node, disk or database cannot do its part now
 
 Every leaf maps to exactly one HTTP problem (RFC 9457) and one exit code; see ``trust.runtime.problems``.
@@ -188,6 +189,12 @@ class ReadOnly(MusubiError):
     """
 
     code = "read-only"
+
+
+class NotReady(MusubiError):
+    """A holder that the question needs has never loaded data for it. It does not depend on what data says."""
+
+    code = "not-ready"
 
 
 class Unavailable(MusubiError):

@@ -8,7 +8,8 @@ account                               its account cap      kept by
 ``policy/<id>/<window>``              ``per_window``       the ledger (``policies.budgets``)
 ``policy/<id>/life``                  ``life``             the ledger
 ``partner/<alias>/<id>/<window>``     ``per_partner``      the ledger
-``data/<source>/<year>``              the node's data cap  each node, over all policies
+``data/<year>``                       the node's data cap  each node, over all policies and all its sources
+``data/<source>/<year>``              the source's part    each node, where it splits its cap among its sources
 ====================================  ===================  ===========================================
 
 A window is a label such as ``2026-11-21``, ``2026-11`` or ``2026`` (``policies.budgets.window_of``).
@@ -30,6 +31,11 @@ def partner_account(partner: str, policy: str, window: str) -> str:
     return f"partner/{partner}/{policy}/{window}"
 
 
-def data_account(source: str, year: str) -> str:
+def data_account(year: str) -> str:
+    """Return the account that a holder's own node keeps of all its data in one calendar year."""
+    return f"data/{year}"
+
+
+def source_account(source: str, year: str) -> str:
     """Return the account that a holder's own node keeps of one of its sources in one calendar year."""
     return f"data/{source}/{year}"

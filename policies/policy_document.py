@@ -75,7 +75,7 @@ Column = Category | Range | Measure
 class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bounded table at one or more holders.
 
-    At each holder at most ``rows_per_resident`` rows of a resident are kept, chosen by a keyed hash, the same every
+    At each holder at most ``rows_per_resident`` rows of a resident are kept, chosen as by a keyed draw, the same every
     time. ``holders_per_resident`` is at how many of the view's holders one resident may count; nothing but the number
     of the view's holders can be enforced by every node alone, so that is the only value taken.
     """

@@ -38,6 +38,9 @@ from policies.consents.bundle import DisclosedLeaf
 
 _NAMES = {"for_": "for", "from_": "from"}
 
+ViewName = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}/[a-z][a-z0-9_]{0,31}\Z")]
+"""A view of a policy version: ``<the policy's SHA-256>/<view>``."""
+
 
 class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):
     """A partner's signed question.
@@ -68,6 +71,8 @@ class Work(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
     known: Index
     """The tree size that the node has read; a larger published one is news."""
     wait: Annotated[int, Meta(ge=0, le=60)]
+    not_ready: Annotated[list[ViewName], Meta(max_length=4_096)] | UnsetType = UNSET
+    """The views that the node has no data for yet. Left out: it cannot tell yet, and what it said before stands."""
 
 
 class CaughtUp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):

@@ -4,6 +4,7 @@ import hmac
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.primitives import Primitive
 from queries.question.tree import Filter, Query, Spend
+from trust.node.data.views import ViewStore
 
 PRIME = 2**31 - 1
 SECRET = bytes(range(32))
@@ -148,6 +150,16 @@ def row_key(policy_sha256: str, view: str) -> tuple[int, int]:
     return 1 + int.from_bytes(digest[:16]) % (PRIME - 1), int.from_bytes(digest[16:]) % PRIME
 
 
+def priority(number: int, multiplier: int, key: int) -> int:
+    """The priority of a resident's row by its number, as trust.node.data.bounding says."""
+    return pow((pow((multiplier * number + key) % PRIME, 5, PRIME) + key) % PRIME, 5, PRIME)
+
+
+def rounded(number: float) -> int:
+    """Rounded, .5 away from zero."""
+    return int(Decimal(number).to_integral_value(ROUND_HALF_UP))
+
+
 def naive_vector(
     rows: Sequence[Row], links: Mapping[str, int], counted: Sequence[bool], policy_sha256: str, plan: Plan
 ) -> list[int]:
@@ -164,9 +176,9 @@ def naive_vector(
         if slot is None or slot >= len(counted) or not counted[slot]:
             continue
         salt = int.from_bytes(hmac.digest(SECRET, b"musubi/v1/salt\n" + customer.encode(), "sha256")[:16]) % PRIME
-        for number, row in enumerate(theirs):
-            if (number * view.rows_per_resident + (a * salt + b) % PRIME) % len(theirs) < view.rows_per_resident:
-                kept.append((slot, _coded(row, view)))
+        own_key = (a * salt + b) % PRIME
+        places = sorted(range(len(theirs)), key=lambda place: priority(place, a, own_key))
+        kept += [(slot, _coded(theirs[place], view)) for place in places[: view.rows_per_resident]]
     chosen = [(slot, row) for slot, row in kept if all(_matches(row[f.column], f) for f in plan.filters)]
     vector = []
     for primitive in plan.primitives:
@@ -194,7 +206,7 @@ def _coded(row: Row, view: View) -> Row:
     assert isinstance(fares, Measure)
     hour, fare = row["hour"], ODD_TEXTS[row["fare"]]
     if hour is not None:
-        hour = round(hour) if math.isfinite(hour) and abs(hour) < 2**63 else None
+        hour = rounded(hour) if math.isfinite(hour) and abs(hour) < 2**63 else None
     return {
         "ward": row["ward"] if row["ward"] in ward.values else ward.other or None,
         "hour": hour if hour is not None and hours.lo <= hour <= hours.hi else None,
@@ -225,6 +237,12 @@ def _add(block: list[int], cell: int, row: Row, primitive: Primitive) -> None:
             last = place == primitive.width - 1
             if low <= value < high or (last and value == high):
                 block[cell * primitive.width + place] += 1
+
+
+def take_in(store: ViewStore, policy_sha256: str, view: View) -> None:
+    """Load the view's source as it is now, and make the view, as a node does between questions."""
+    store.load([view])
+    store.materialise(policy_sha256, view)
 
 
 def hourly_plan(rows_per_resident: int = 3, *, customer: str = "customer") -> Plan:

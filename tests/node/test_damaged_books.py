@@ -17,7 +17,7 @@ from policies.pairwise_keys import pairwise_key, public_hex
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.parties.attacked_node import NODE, AttackedNode
 from tests.kit.towns.residents import seed_of
-from trust.node.books import _SCHEMA, Books
+from trust.node.books import _SCHEMA, Books, DataCharge
 from trust.node.seals import UNSEALED
 
 pytestmark = pytest.mark.slow
@@ -151,7 +151,7 @@ def test_what_is_written_is_sealed_in_every_table_but_those_named(tmp_path: Path
 def test_a_table_that_gets_another_column_keeps_its_rows_and_is_sealed_anew(tmp_path: Path) -> None:
     path = tmp_path / "books.sqlite"
     books = Books(path, lambda: 7)
-    books.countersign(5, "ab" * 32, "token", "account", 3, 10, 0)
+    books.countersign(5, "ab" * 32, "token", [DataCharge(account="account", account_cap=10, nano_rho=3, in_ledger=0)])
     books.send(5, "share")
     books.close()
     with contextlib.closing(sqlite3.connect(path)) as db:  # as a newer Musubi does

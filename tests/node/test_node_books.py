@@ -20,9 +20,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ledger.errors import BudgetExceeded, RoundClosed
-from trust.node.books import Books, ErasedConsent, OwnRound
+from trust.node.books import Books, DataCharge, ErasedConsent, OwnRound
 
 ADMITS = st.integers(0, 6)
+
+
+def year_of(account: str) -> str:
+    """The account of all sources in an account's year."""
+    return f"data/{account.rpartition('/')[2]}"
+
+
+def charges(nano_rho: int) -> list[DataCharge]:
+    """A charge to one account."""
+    return [DataCharge(account="data/rides/2026", account_cap=CAP, nano_rho=nano_rho, in_ledger=0)]
+
+
 ACCOUNTS = st.sampled_from(["data/rides/2026", "data/rides/2027", "data/visits/2026"])
 CAP = 100
 
@@ -57,6 +69,7 @@ class NodeBooks(RuleBasedStateMachine):
         self.consents: dict[str, int] = {}
         self.links: dict[str, str] = {}
         self.slots: dict[str, int] = {}
+        self.caps: dict[str, int] = {}
         self.given = 0
         self.replaced: dict[str, int] = {}
         self.erased: set[int] = set()
@@ -75,23 +88,46 @@ class NodeBooks(RuleBasedStateMachine):
         return f"message {self.messages}"
 
     def _charged(self, account: str) -> int:
-        return sum(part.charge for part in self.parts.values() if part.account == account and part.state != "no-share")
+        counting = [part for part in self.parts.values() if part.state != "no-share"]
+        return sum(part.charge for part in counting if account in (part.account, year_of(part.account)))
 
-    @rule(admit=ADMITS, account=ACCOUNTS, charge=st.integers(0, 60), in_ledger=st.integers(0, 120))
-    def countersign(self, admit: int, account: str, charge: int, in_ledger: int) -> None:
-        """A charge is taken once for a round, and only within the larger of what these books and the ledger say."""
+    @rule(
+        admit=ADMITS,
+        account=ACCOUNTS,
+        charge=st.integers(0, 60),
+        in_ledger=st.integers(0, 120),
+        cap=st.sampled_from([CAP, CAP, CAP - 20, CAP + 50]),
+        part=st.sampled_from([CAP, CAP // 2, CAP + 50]),
+    )
+    def countersign(self, admit: int, account: str, charge: int, in_ledger: int, cap: int, part: int) -> None:
+        """A charge is taken once for a round, and only within the larger of what these books and the ledger say.
+
+        It must fit the year of all sources, and its own source's part. The least cap that was charged under binds.
+        """
         token = self._token()
-        spent = max(self._charged(account), in_ledger)
-        how = (admit, h32(f"{admit}"), token, account, charge, CAP, in_ledger)
+        caps = {year_of(account): cap, account: part}
+        caps = {each: min(said, self.caps.get(each, said)) for each, said in caps.items()}
+        lefts = {each: max(0, caps[each] - max(self._charged(each), in_ledger)) for each in caps}
+        how = (
+            admit,
+            h32(f"{admit}"),
+            token,
+            [
+                DataCharge(account=each, account_cap=said, nano_rho=charge, in_ledger=in_ledger)
+                for each, said in ((year_of(account), cap), (account, part))
+            ],
+        )
         if admit in self.parts:
             with pytest.raises(RoundClosed):
                 self.books.countersign(*how)
-        elif charge > max(0, CAP - spent):
+        elif charge > min(lefts.values()):
             with pytest.raises(BudgetExceeded) as refused:
                 self.books.countersign(*how)
-            assert (refused.value.asked, refused.value.left) == (charge, max(0, CAP - spent))
+            short = next(each for each, left in lefts.items() if charge > left)
+            assert (refused.value.account, refused.value.asked, refused.value.left) == (short, charge, lefts[short])
         else:
             self.books.countersign(*how)
+            self.caps |= caps
             self.parts[admit] = Part("countersigned", token, account, charge)
 
     @rule(admit=ADMITS)
@@ -230,8 +266,9 @@ class NodeBooks(RuleBasedStateMachine):
             part = self.parts.get(admit)
             expected = part and OwnRound(admit_sha256=h32(f"{admit}"), state=part.state, token=part.token)  # type: ignore[arg-type]
             assert self.books.round(admit) == expected
-        for account in ("data/rides/2026", "data/rides/2027", "data/visits/2026"):
-            assert self.books.charged(account) == self._charged(account) <= CAP
+        for account in ("data/rides/2026", "data/rides/2027", "data/visits/2026", "data/2026", "data/2027"):
+            assert self.books.charged(account) == self._charged(account) <= self.caps.get(account, 0)
+            assert self.books.account_cap(account) == self.caps.get(account)
         assert self.books.caught_up == self.caught_up
         linked = self.books.linked(0)
         assert sorted(customer for customer, _ in linked) == sorted(self.links.values())
@@ -256,7 +293,7 @@ TestNodeBooks.settings = settings(max_examples=30, stateful_step_count=40, deadl
 
 def test_the_books_are_their_owners_to_read(tmp_path: Path) -> None:
     books = Books(tmp_path / "books.sqlite")
-    books.countersign(1, h32("1"), "token", "data/rides/2026", 1, CAP, 0)
+    books.countersign(1, h32("1"), "token", charges(1))
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     books.close()
@@ -293,7 +330,7 @@ def test_at_no_statement_are_a_charge_and_its_round_apart(tmp_path: Path) -> Non
 
     books._db.set_trace_callback(copy)
     for admit in range(3):
-        books.countersign(admit, h32("h"), "countersign", "data/rides/2026", 1, CAP, 0)
+        books.countersign(admit, h32("h"), "countersign", charges(1))
     books.send(1, "share")
     books.give_word(2, h32("h"), "word")
     books.give_word(3, h32("h"), "word")
@@ -312,10 +349,11 @@ def test_at_no_statement_are_a_charge_and_its_round_apart(tmp_path: Path) -> Non
 CHILD = """
 import sys
 from pathlib import Path
-from trust.node.books import Books
+from trust.node.books import Books, DataCharge
 books = Books(Path(sys.argv[1]))
+charge = DataCharge(account="data/rides/2026", account_cap=10**9, nano_rho=1, in_ledger=0)
 for admit in range(100_000):
-    books.countersign(admit, "00" * 32, f"countersign {admit}", "data/rides/2026", 1, 10**9, 0)
+    books.countersign(admit, "00" * 32, f"countersign {admit}", [charge])
     if admit % 3 == 1:
         books.send(admit, f"share {admit}")
     if admit % 3 == 2:
@@ -358,11 +396,11 @@ def test_an_old_copy_written_over_the_books_is_noticed(tmp_path: Path, after: st
     if not os.listxattr(path):
         pytest.skip("this file system keeps no marks beside a file")
     for admit in (1, 2):
-        books.countersign(admit, h32("admit"), "token", "data/rides/2026", 1, CAP, 0)
+        books.countersign(admit, h32("admit"), "token", charges(1))
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     if after == "a countersignature":
-        books.countersign(3, h32("admit"), "token", "data/rides/2026", 1, CAP, 0)
+        books.countersign(3, h32("admit"), "token", charges(1))
     elif after == "a share":
         books.send(1, "share")
     elif after == "a word":

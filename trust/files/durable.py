@@ -48,6 +48,14 @@ def _write(path: Path, data: bytes, mode: int, name: Callable[[Path], object]) -
     sync_folder(path.parent)
 
 
+def take_place(written: Path, path: Path) -> None:
+    """Give a file of another name in the same folder, which somebody else wrote whole, its own. Raises OSError."""
+    with written.open("rb") as file:
+        os.fsync(file.fileno())
+    written.replace(path)
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable: those put there, and those taken away. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -58,6 +58,7 @@ CREATE TABLE IF NOT EXISTS rounds (
     CHECK (state IN ('countersigned', 'sending', 'sent', 'no-share')), token TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS charges (
     admit INTEGER NOT NULL, account TEXT NOT NULL, nano_rho INTEGER NOT NULL, PRIMARY KEY (admit, account)) STRICT;
+CREATE TABLE IF NOT EXISTS caps (account TEXT PRIMARY KEY, nano_rho INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
 
@@ -98,6 +99,15 @@ class ErasedConsent(Struct, frozen=True, kw_only=True):
     index: int
     entry: int
     entry_sha256: str
+
+
+class DataCharge(Struct, frozen=True, kw_only=True):
+    """A question's charge to one account, in nano-rho; ``account_cap`` by the settings, ``in_ledger`` before it."""
+
+    account: str
+    account_cap: int
+    nano_rho: int
+    in_ledger: int
 
 
 class Books(AgedLeaves):
@@ -359,21 +369,29 @@ class Books(AgedLeaves):
         query = "SELECT coalesce(sum(nano_rho), 0) FROM charges WHERE account = ?"
         return int(self._db.execute(query, (account,)).fetchone()[0])
 
-    def countersign(
-        self, admit: int, admit_sha256: str, token: str, account: str, nano_rho: int, data_cap: int, in_ledger: int
-    ) -> None:
-        """Charge and countersign in one durable write.
+    def account_cap(self, account: str) -> int | None:
+        """Return the least cap that an account was ever charged under, in nano-rho; None where it never was."""
+        row = self._db.execute("SELECT nano_rho FROM caps WHERE account = ?", (account,)).fetchone()
+        return int(row[0]) if row else None
 
-        What is spent is the larger of these books and what the ledger says of questions admitted before this one
-        (``in_ledger``, nano-rho). Raises BudgetExceeded past ``data_cap``, RoundClosed if the round was begun before.
+    def countersign(self, admit: int, admit_sha256: str, token: str, charges: Iterable[DataCharge]) -> None:
+        """Charge every account and countersign in one durable write.
+
+        What is spent is the larger of these books and what the ledger says of questions admitted before this one. The
+        cap of an account, and so of its year, is kept with the first charge, and from then on only lowered. Raises
+        BudgetExceeded past a cap, RoundClosed if the round was begun before.
         """
         with self._binding():
             if self.round(admit) is not None:
                 raise RoundClosed("This node has begun this round before.")
-            left = max(0, data_cap - max(self.charged(account), in_ledger))
-            if nano_rho > left:
-                raise BudgetExceeded(account, nano_rho, left)
-            self._db.execute("INSERT INTO charges VALUES (?, ?, ?)", (admit, account, nano_rho))
+            for each in charges:
+                kept = self.account_cap(each.account)
+                cap = each.account_cap if kept is None else min(kept, each.account_cap)
+                left = max(0, cap - max(self.charged(each.account), each.in_ledger))
+                if each.nano_rho > left:
+                    raise BudgetExceeded(each.account, each.nano_rho, left)
+                self._db.execute("INSERT INTO charges VALUES (?, ?, ?)", (admit, each.account, each.nano_rho))
+                self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?)", (each.account, cap))
             self._db.execute("INSERT INTO rounds VALUES (?, ?, 'countersigned', ?)", (admit, admit_sha256, token))
 
     def send(self, admit: int, token: str) -> None:

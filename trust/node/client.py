@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import UNSET
 from nacl.signing import SigningKey
 
 from ledger import canonical, jws
@@ -46,12 +47,19 @@ class NodeClient:
         """Close the connections."""
         self._client.close()
 
-    def work(self, *, caught_up: int, known: int, wait: int) -> WorkAnswer:
-        """Poll for work. Raises the service's problem, or Unavailable."""
+    def work(self, *, caught_up: int, known: int, wait: int, not_ready: list[str] | None) -> WorkAnswer:
+        """Poll for work, and say which views have no data (None: not known yet). Raises the service's problem."""
         nonce, at = secrets.token_hex(32), self._clock()
         statement = jws.sign(CaughtUp(from_=self._alias, log=self._log, size=caught_up, at=at), self._key)
         message = Work(
-            from_=self._alias, log=self._log, at=at, nonce=nonce, caught_up=statement, known=known, wait=wait
+            from_=self._alias,
+            log=self._log,
+            at=at,
+            nonce=nonce,
+            caught_up=statement,
+            known=known,
+            wait=wait,
+            not_ready=UNSET if not_ready is None else not_ready,
         )
         body = self._post(paths.WORK, message, wait + SLACK_SECONDS)
         return self._open(body, WorkAnswer, nonce)

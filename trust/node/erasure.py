@@ -3,7 +3,7 @@
 The leaf and the link were erased from the books with the ``erase`` entry itself (``trust.node.ledger_reader``). In
 order:
 
-1. the view rows and the customer number go from memory (``ViewStore.erase_rows``);
+1. the view rows and the customer number go from memory, the rows from the snapshots (``ViewStore.erase_rows``);
 2. the books' file is written anew (``Books.scrub``), so that no copy is left in its free space or write-ahead log;
 3. only then the node signs, for each consent, that nothing of it is left here, and sends that
    (``policies.consents.erasure``);
@@ -61,12 +61,14 @@ class NodeErasures:
     def finish(self) -> None:
         """Scrub the books and send the words that are due. What the service does not take is said again later.
 
-        Raises sqlite3.Error where the books are in use or the disk is full.
+        Raises sqlite3.Error where the books are in use or the disk is full, Unavailable where a snapshot cannot be
+        written.
         """
         erased = self._books.unsaid()
         if not erased:
             return
         if not self._scrubbed.issuperset(each.index for each in erased):
+            self._views.keep_rows_of(slot for _, slot in self._books.linked(0))  # a crash may have come before 1.
             self._books.scrub()
             self._scrubbed = {each.index for each in erased}
         reached("node:scrubbed")  # a crash here leaves nothing of them, and the words unsaid: the next start says them

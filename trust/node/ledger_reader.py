@@ -22,12 +22,13 @@ import sqlite3
 from collections.abc import Callable, Iterator
 
 import structlog
+from msgspec import Struct
 
 from ledger import canonical
 from ledger import entries as e
 from ledger.errors import MusubiError, ProofInvalid
 from ledger.tlog.tree import Frontier
-from policies.account_names import data_account
+from policies.account_names import data_account, source_account
 from policies.budgets import window_of
 from policies.consents.age import check_age
 from policies.consents.consent import SubGrant, check_own_leaf, check_sub_grant
@@ -47,6 +48,15 @@ LEAVES_AT_ONCE = 1_024
 logger = structlog.get_logger()
 
 
+class OwnCharge(Struct, frozen=True, kw_only=True):
+    """What one question charges to this holder's data in its year: over all sources, and of the one that it reads."""
+
+    source: str
+    account: str
+    source_account: str
+    nano_rho: int
+
+
 class LedgerReader:
     """The verified ledger as one holder sees it."""
 
@@ -64,7 +74,7 @@ class LedgerReader:
         self._books = books
         self._holder = holder
         self._fetch = fetch
-        self._ours: dict[int, tuple[str, int]] = {}
+        self._ours: dict[int, OwnCharge] = {}
         self._charges: dict[str, dict[int, int]] = {}
         """What the ledger says was charged to our data, by account and ``admit``, in nano-rho of our own part."""
         self._lacking: dict[int, e.Grant] = {}
@@ -145,16 +155,17 @@ class LedgerReader:
         if isinstance(entry, e.Admit) and chunks is not None:
             self.in_force[index] = chunks
             self.standing[index] = dict(self.state.in_force[entry.policy_sha256].standing)
-            account, part = self.own_charge(entry)
-            self._ours[index] = (account, part)
-            self._charges.setdefault(account, {})[index] = part
+            own = self._ours[index] = self.own_charge(entry)
+            for account in (own.account, own.source_account):
+                self._charges.setdefault(account, {})[index] = own.nano_rho
         elif isinstance(entry, e.Closing) and entry.admit in self._ours:
             self.in_force.pop(entry.admit, None)
             self.standing.pop(entry.admit, None)
             self.cosigned_before.pop(entry.admit, None)
-            account, _ = self._ours.pop(entry.admit)
+            own = self._ours.pop(entry.admit)
             if isinstance(entry, e.Refund):
-                del self._charges[account][entry.admit]
+                del self._charges[own.account][entry.admit]
+                del self._charges[own.source_account][entry.admit]
             if isinstance(entry, e.Lost):
                 self._look_at_lost(entry)
         elif isinstance(entry, e.Grant) and self._is_ours(entry):
@@ -197,11 +208,16 @@ class LedgerReader:
         """
         return sum(part for admit, part in self._charges.get(account, {}).items() if admit < index)
 
-    def own_charge(self, admit: e.Admit) -> tuple[str, int]:
-        """Return our account of the data that a question reads, and our part of its charge, rounded up."""
+    def own_charge(self, admit: e.Admit) -> OwnCharge:
+        """Return what a question charges to our own data: our part of its charge, rounded up, and to which accounts."""
         source = self.plan(admit).view.source
         year = window_of(admit.at, "year", self.state.trust_root.time_zone)
-        return data_account(source, year), -(-admit.charge // len(admit.participants))
+        return OwnCharge(
+            source=source,
+            account=data_account(year),
+            source_account=source_account(source, year),
+            nano_rho=-(-admit.charge // len(admit.participants)),
+        )
 
     def _keep_leaves(self) -> None:
         """Fetch the leaves that we lack.

@@ -20,6 +20,7 @@ from trust.node.data.views import ViewStore
 from trust.node.erasure import NodeErasures
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
+from trust.node.own_data import OwnData
 from trust.node.rounds.steps import NodeRounds
 from trust.node.settings import BOOKS, load_node_settings
 from trust.node.taken_clock import TakenClock
@@ -48,7 +49,7 @@ class Node:
         self._folder = folder
         self._taken_clock = TakenClock(clock, ticks)
         self.books = Books(folder / BOOKS, clock)
-        self.views = ViewStore(folder / "views.tmp", sources, read_secret(folder / "keys" / "rows.key"))
+        self.views = ViewStore(folder, sources, read_secret(folder / "keys" / "rows.key"))
         ca_file = folder / settings.ca_file if settings.ca_file is not None else None
         self.client = NodeClient(
             settings.service,
@@ -71,6 +72,7 @@ class Node:
         self.reader = LedgerReader(
             follower, trust, self.books, settings.alias, lambda first, last: self.client.leaves(first, last).leaves
         )
+        self.data = OwnData(self.reader, self.books, self.views, settings.alias)
         self.rounds = NodeRounds(
             self.reader,
             self.books,
@@ -79,6 +81,7 @@ class Node:
             alias=settings.alias,
             key=key,
             data_cap=settings.data_cap_nano_rho,
+            split=settings.split,
             clock=self._taken_clock,
         )
         self.erasures = NodeErasures(
@@ -95,6 +98,8 @@ class Node:
         self._stopping = threading.Event()
         self._polling = False
         self._say_rules_at = 0
+        self._not_ready: list[str] | None = None
+        """The views without data, once the ledger has been read."""
 
     def _operator_key(self) -> bytes | None:
         if self.reader.state.genesis is None:
@@ -155,7 +160,10 @@ class Node:
         asked = self._taken_clock.read()
         try:
             answer = self.client.work(
-                caught_up=self.books.caught_up, known=self.reader.size, wait=self.settings.poll_seconds
+                caught_up=self.books.caught_up,
+                known=self.reader.size,
+                wait=self.settings.poll_seconds,
+                not_ready=self._not_ready,
             )
         except SignatureInvalid:
             self._polling = False
@@ -168,12 +176,14 @@ class Node:
         if answer.size > self.reader.size or self.reader.lacks_leaves:
             self._read()
         self._say_rules()
+        self.data.refresh()
+        self._not_ready = self.data.not_ready()
         done = [self.rounds.do(task) for task in answer.tasks]
         if not all(done):
             self._stopping.wait(RETRY_SECONDS)  # the same task comes with the next poll: do not spin on it
         self.erasures.finish()
         if not answer.tasks and answer.size <= self.reader.size:
-            self._make_ready()
+            self.data.make_ready()
 
     def _say_rules(self) -> None:
         """Say at the start, and each day again, which rules this node reads: the service may have lost its word."""
@@ -191,11 +201,3 @@ class Node:
             self.reader.read()
         finally:
             self.erasures.erase_rows()  # also of the entries that were read before it failed
-
-    def _make_ready(self) -> None:
-        """Materialise the bounded views of our policies while nothing else is asked."""
-        self.views.set_links(self.books.linked(self.views.linked))
-        for record in self.reader.state.policies.values():
-            for view in record.document.views:
-                if self.settings.alias in view.holders:
-                    self.views.materialise(record.sha256, view)

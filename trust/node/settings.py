@@ -4,17 +4,24 @@
 
     alias = "bus_co"                        # this holder among the members
     service = "http://127.0.0.1:8700"       # the only address that the node ever calls
-    data_cap_nano_rho = 20000000000         # what each source may spend in a calendar year, over all policies
+    data_cap_nano_rho = 20000000000         # what may be spent in a calendar year, over all policies and sources
     ca_file = "ca.pem"                      # if the service's certificate is by an authority of your own
     proxy = "http://proxy.example:3128"     # if nothing leaves the office but through it
 
     [sources]
     rides = "data/rides.parquet"            # Parquet or CSV, relative to this folder
 
+    [split]                                 # if each source is to have its own part of the cap
+    rides = 20000000000
+
+A year's cap and its split are kept in the books with the first question that they bind: from then on they can be
+lowered here, and what is raised counts from the next year on.
+
 Beside it: ``trust.json`` (the pins), ``keys/node.key`` (signing), ``keys/sealing.key``, ``keys/rows.key`` (chooses
 rows), ``keys/link.key`` (link challenges), ``links/`` (answered challenges from the holder's own website), and, made
-by the node, ``books.sqlite``, ``views.tmp/`` while large views need more room than memory gives, and ``evidence/`` if
-it is ever shown two histories (``trust.files.evidence``).
+by the node, ``books.sqlite``, ``snapshots/`` (the last good rows of each source, and reports on them), ``views.tmp/``
+while large views need more room than memory gives, and ``evidence/`` if it is ever shown two histories
+(``trust.files.evidence``).
 """
 
 from pathlib import Path
@@ -32,7 +39,7 @@ BOOKS = "books.sqlite"
 class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a holder may set; ``poll_seconds`` is how long the service may hold a poll.
 
-    ``ca_file`` lies in the folder.
+    ``ca_file`` lies in the folder. ``split`` is empty, or names every source.
     """
 
     alias: Alias
@@ -42,13 +49,20 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ca_file: str | None = None
     proxy: str | None = None
     sources: dict[str, str]
+    split: dict[str, int] = {}
 
 
 def load_node_settings(folder: Path) -> NodeSettings:
     """Read ``node.toml``; raise NotFound or Malformed."""
     try:
-        return msgspec.toml.decode((folder / SETTINGS).read_bytes(), type=NodeSettings)
+        settings = msgspec.toml.decode((folder / SETTINGS).read_bytes(), type=NodeSettings)
     except FileNotFoundError:
         raise NotFound(f"There is no node.toml in '{folder.name}'; `musubi up` makes a whole town.") from None
     except msgspec.DecodeError as error:
         raise Malformed(f"node.toml cannot be read: {error}.") from None
+    parts = settings.split
+    if parts and (set(parts) != set(settings.sources) or min(parts.values()) < 0):
+        raise Malformed("node.toml splits the data cap, but not among exactly the sources; give each its part.")
+    if sum(parts.values()) > settings.data_cap_nano_rho:
+        raise Malformed("node.toml splits more than the data cap among the sources; lower a part, or raise the cap.")
+    return settings

@@ -43,6 +43,7 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.ConsentStands: Kind(409, 29, "Another consent is in force"),
     errors.ConsentStale: Kind(409, 30, "Consent too old"),
     errors.NotEnrolled: Kind(404, 31, "Not enrolled"),
+    errors.NotReady: Kind(503, 32, "A holder is not ready"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"

@@ -30,6 +30,7 @@ from trust.log.source import FolderLog
 from trust.node.books import Books
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
+from trust.node.own_data import OwnData
 from trust.node.rounds.steps import NodeRounds
 
 NODE, OTHER = ASKED
@@ -65,7 +66,7 @@ class AttackedNode:
             lines = [f"{number},north,8,{100 + number}" for number in range(50)]
             source.write_text("customer,ward,hour,fare\n" + "\n".join(lines) + "\n")
         self.publish()
-        self.views = ViewStore(self.folder / "views.tmp", {"trips": source}, b"r" * 32)
+        self.views = ViewStore(self.folder, {"trips": source}, b"r" * 32)
         follower = LogFollower(
             FolderLog(self.folder / "log"),
             self.builder.log_key,
@@ -74,6 +75,7 @@ class AttackedNode:
             clock=self.clock,
         )
         self.reader = LedgerReader(follower, self.builder.trust, self.books, NODE, self.give_leaves)
+        self.data = OwnData(self.reader, self.books, self.views, NODE)
         self.rounds = NodeRounds(
             self.reader,
             self.books,
@@ -82,6 +84,7 @@ class AttackedNode:
             alias=NODE,
             key=key_of(NODE),
             data_cap=self.data_cap,
+            split={},
             clock=self.clock,
         )
 
@@ -157,6 +160,7 @@ class AttackedNode:
         """Publish, and let the node read."""
         self.publish()
         self.reader.read()
+        self.data.refresh()
 
     def admit(self, **changes: Any) -> int:
         """Let a question in and show it to the node."""

@@ -188,19 +188,28 @@ def _key(name: str) -> bytes:
 class Stage:
     """A founded town with some people's consents, and the node of ``bus_co``."""
 
-    def __init__(self, folder: Path, *, people: int = 4, data_cap: int = 10**12, reads: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        people: int = 4,
+        data_cap: int = 10**12,
+        reads: bool = True,
+        policy: Policy | None = None,
+        settings: str = "",
+    ) -> None:
         self.folder = folder
         self.builder = LogBuilder()
         self.offset = 0
         """How many seconds have passed, at the node, since the ledger's last entry."""
         self.wrong = 0
         """How far the node's clock is set wrong."""
-        self.policy = scarce()
+        self.policy = policy or scarce()
         self.builder.found(self.policy, operator=True, rules=NEWEST_RULES)
         self.service = LyingService(self.builder)
         self.grants = [self.grant(person) for person in range(people)]
         self.service.publish()
-        self._lay_out(data_cap, self.builder.trust)
+        self._lay_out(data_cap, self.builder.trust, settings)
         self.node = self.open()
         self.node.books.link(
             (public_hex(pairwise_key(seed_of(person), ME)), customer(person)) for person in range(people)
@@ -208,18 +217,22 @@ class Stage:
         if reads:
             self.turn()
 
-    def _lay_out(self, data_cap: int, trust: Trust) -> None:
+    def _lay_out(self, data_cap: int, trust: Trust, settings: str) -> None:
         (self.folder / "data").mkdir(parents=True)
         (self.folder / "links").mkdir()
-        (self.folder / "node.toml").write_text(
-            f'alias = "{ME}"\nservice = "http://service.test"\ndata_cap_nano_rho = {data_cap}\npoll_seconds = 0\n'
-            '[sources]\ntrips = "data/trips.parquet"\n'
-        )
+        self.set(data_cap, settings)
         save_trust(trust, self.folder / "trust.json")
         write_secret(self.folder / "keys" / "node.key", bytes(key_of(ME)))
         for name, secret in SECRETS.items():
             write_secret(self.folder / "keys" / name, secret)
         self.trips([(person, ("north", "south")[person % 2], 100 + person) for person in range(20)])
+
+    def set(self, data_cap: int, more: str = "") -> None:
+        """Write the node's settings, to be read at its next start; ``more`` are further sources or tables."""
+        (self.folder / "node.toml").write_text(
+            f'alias = "{ME}"\nservice = "http://service.test"\ndata_cap_nano_rho = {data_cap}\npoll_seconds = 0\n'
+            f'[sources]\ntrips = "data/trips.parquet"\n{more}'
+        )
 
     def trips(self, rows: Sequence[tuple[int, str, int]]) -> None:
         """Write the holder's data: (person, ward, fare); nobody's rows are more than the view takes."""

@@ -28,7 +28,7 @@ from queries.question.primitives import Primitive
 from queries.question.sensitivity import squared_by_rows
 from queries.question.sql import parse_sql
 from queries.question.tree import Spend, Within, decode_query, encode_query
-from tests.kit.node_tables import SECRET, TITLE, policy_of
+from tests.kit.node_tables import SECRET, TITLE, policy_of, take_in
 from trust.node.data import compute
 from trust.node.data.views import ViewStore
 from trust.pages.translations import load_language
@@ -82,7 +82,7 @@ def _evens(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(tmp_path: Path) -> Iterator[ViewStore]:
     table = {"customer": pa.array([1, 1, 1, 2, 2, 3]), "score": pa.array([2, 4, 5, 6, None, 8])}
     pq.write_table(pa.table(table), tmp_path / "scores.parquet")
-    opened = ViewStore(tmp_path / "views.tmp", {"scores": tmp_path / "scores.parquet"}, SECRET)
+    opened = ViewStore(tmp_path, {"scores": tmp_path / "scores.parquet"}, SECRET)
     opened.set_links([("1", 0), ("2", 1), ("3", 2)])
     yield opened
     opened.close()
@@ -109,7 +109,7 @@ def test_a_new_class_goes_from_sql_to_an_answer_and_its_words(store: ViewStore, 
     check_charge(plan, cost.noise, cost.charge)
     check_spend(plan, spend, budget.delta, cost.noise, cost.charge)
 
-    store.materialise(POLICY, VIEW)
+    take_in(store, POLICY, VIEW)
     exact = store.vector(POLICY, plan, np.array([True, True, False]))
     assert exact == [3, 5, 17, 4]
     even, rows, mean = finish(plan, cost.noise, exact)

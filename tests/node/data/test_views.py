@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from queries.question.plan import Plan
 from tests.kit.amounts import amount
-from tests.kit.node_tables import LINKED, ODD_TEXTS, SECRET, hourly_plan, naive_vector, plans, tables, views, write_rows
+from tests.kit.node_tables import (
+    LINKED,
+    ODD_TEXTS,
+    SECRET,
+    hourly_plan,
+    naive_vector,
+    plans,
+    tables,
+    take_in,
+    views,
+    write_rows,
+)
 from trust.node.data.views import ViewStore
 
 POLICY = "ab" * 32
@@ -26,7 +37,7 @@ steady = settings(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[ViewStore]:
-    opened = ViewStore(tmp_path / "views.tmp", {"rides": tmp_path / FILE}, SECRET)
+    opened = ViewStore(tmp_path, {"rides": tmp_path / FILE}, SECRET)
     opened.set_links(LINKED.items())
     yield opened
     opened.close()
@@ -42,7 +53,7 @@ def blocks(plan: Plan, vector: list[int]) -> Iterator[tuple[Any, np.ndarray]]:
 
 
 def computed(store: ViewStore, plan: Plan, counted: list[bool]) -> list[int]:
-    store.materialise(POLICY, plan.view)
+    take_in(store, POLICY, plan.view)
     return store.vector(POLICY, plan, np.array(counted, dtype=bool))
 
 
@@ -96,7 +107,7 @@ def test_links_that_come_after_the_view_was_made_count_as_if_they_had_been_there
         for part in (pairs[:cut], pairs[cut:]):
             late.set_links(part)
             late.set_links(part)
-            late.materialise(POLICY, view)
+            take_in(late, POLICY, view)
         assert computed(late, plan, everyone) == at_once
     finally:
         late.close()
@@ -111,7 +122,7 @@ def test_a_view_made_anew_after_a_restart_keeps_the_same_rows(tmp_path: Path) ->
     plan = hourly_plan()
     found = []
     for _ in range(2):
-        store = ViewStore(tmp_path / "views.tmp", {"rides": tmp_path / FILE}, SECRET)
+        store = ViewStore(tmp_path, {"rides": tmp_path / FILE}, SECRET)
         store.set_links([("1", 0), ("2", 1), ("3", 2)])
         found.append((computed(store, plan, [True] * 3), store.linked))
         store.close()
@@ -125,6 +136,6 @@ def test_another_policy_keeps_other_rows(store: ViewStore, tmp_path: Path) -> No
     plan = hourly_plan()
     vectors = set()
     for policy in ("00" * 32, "11" * 32, "22" * 32):
-        store.materialise(policy, plan.view)
+        take_in(store, policy, plan.view)
         vectors.add(tuple(store.vector(policy, plan, np.ones(5, dtype=bool))))
     assert len(vectors) > 1

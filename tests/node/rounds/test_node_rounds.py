@@ -14,6 +14,7 @@ from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcri
 from tests.kit.parties.lying_service import ME, OTHER, Stage, staged
 from tests.kit.towns.residents import seed_of
 from tests.kit.towns.toy_town import key_of
+from trust.node.books import DataCharge
 
 Lie = Callable[[Stage, int, int], str]
 
@@ -37,7 +38,9 @@ def test_a_right_admit_is_charged_once_and_countersigned_once(stage: Stage) -> N
     admit = stage.admit()
     assert stage.countersign(admit) == []
     charge = -(-stage.builder.state.rounds[admit].admit.charge // 2)
-    assert [(row[0], row[2]) for row in stage.books()["charges"]] == [(admit, charge)]
+    year = stage.books()["charges"][0][1]
+    source = year.replace("data/", "data/trips/")
+    assert stage.books()["charges"] == [(admit, year, charge), (admit, source, charge)]
     assert [row[2] for row in stage.books()["rounds"]] == ["countersigned"]
     ((step, token),) = stage.service.said
     said = jws.verify(token, bytes(key_of(ME).verify_key), Countersign)
@@ -151,7 +154,8 @@ def test_charges_that_only_our_books_know_count_against_the_data_accounts_cap(pa
     with staged(data_cap=3 * part - 1) as stage:
         stage.countersign(stage.admit())
         account = stage.books()["charges"][0][1]
-        stage.node.books.countersign(10**6, "00" * 32, "t", account, part, 10**12, 0)  # a ledger that hides one of two
+        hidden = DataCharge(account=account, account_cap=10**12, nano_rho=part, in_ledger=0)
+        stage.node.books.countersign(10**6, "00" * 32, "t", [hidden])  # a ledger that hides one of two
         assert stage.countersign(stage.admit()) == ["budget-exceeded"]
 
 
@@ -170,7 +174,7 @@ def test_on_the_last_of_a_cap_the_questions_that_were_admitted_first_are_answere
         admits = [stage.admit() for _ in range(3)]
         said = {place: stage.countersign(admits[place]) for place in order}
         assert said == {0: [], 1: [], 2: ["budget-exceeded"]}
-        assert sum(charge for _, _, charge in stage.books()["charges"]) == 2 * part
+        assert [charge for _, account, charge in stage.books()["charges"] if account.count("/") == 1] == [part, part]
 
 
 def test_a_refunded_question_frees_the_data_account(part: int) -> None:
@@ -317,7 +321,7 @@ def test_a_word_is_refused_for_ever_after_a_share(stage: Stage) -> None:
     stage.word(admit)
     assert "word" not in stage.service.steps()
     assert stage.books() == books
-    assert len(books["charges"]) == 1
+    assert len(books["charges"]) == 2  # of the year, and of its source
 
 
 def test_a_word_given_before_anything_was_countersigned_closes_the_round_for_this_node(stage: Stage) -> None:

@@ -3,12 +3,15 @@
 One DuckDB database in memory holds the **links**: customer number (as text), the slot 0, 1, 2 … that stands for the
 customer everywhere else, and the customer's salt. They come from the node's books at each start.
 
-A **bounded view** (``trust.node.data.bounding``) is a temporary table of the same engine, kept per (policy hash, view
-name) for the source's present snapshot and all links; it is made when first asked for, and links that come later are
-only added. Nothing of this is ever in a file of its own: it ends with the process, so that nothing of an erased person
-stays behind, and a crash leaves nothing half made. (What does not fit into memory DuckDB puts into temporary files,
-which are removed at its end and at the next start.) Consent is never in it either: each question brings its own
-``counted``.
+A holder's files come in by ``load`` alone, between questions: each becomes a **snapshot** on the disk
+(``trust.node.data.load``). A **bounded view** (``trust.node.data.bounding``) is a temporary table of the engine, kept
+per (policy hash, view name), made of the snapshot in use and all links; what later links add is only added. So no
+question waits for a file, or depends on whether one can be read. A view whose source was never loaded with its columns
+is *not ready*: the node says so before it is asked.
+
+Views and links end with the process, and a crash leaves nothing half made. (What does not fit into memory DuckDB puts
+into temporary files, which are removed at its end and at the next start.) Consent is never in a view: each question
+brings its own ``counted``.
 
 Links that are not there never count: only linked customers have rows in a view.
 
@@ -30,16 +33,17 @@ import pyarrow as pa
 import structlog
 from msgspec import Struct
 
-from ledger.errors import ConsentMismatch, MusubiError, NotFound, Unavailable
+from ledger.errors import ConsentMismatch, MusubiError, NotReady, Unavailable
 from policies.policy_document import View
 from queries.question.plan import Plan
-from trust.node.data.bounding import CUSTOMER, FEW, MODULUS, SALT, SLOT, bounded
+from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
-from trust.node.data.csv_file import QuotesDoNotFit
+from trust.node.data.load import FileLoader, Links
+from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, engine_settings, scan, typed
 from trust.node.data.sources import SourceFile
 
 _LINKS = "links"
-_BATCH = "batch"
+_SNAPSHOT = "snapshot"
 _COUNTED = "counted"
 _GIVEN = "given"
 _MAX_SLOTS = 2**31 - 1
@@ -49,50 +53,41 @@ logger = structlog.get_logger()
 
 
 class _Made(Struct):
-    """A bounded view as it is in the engine: of which data, and with the links up to which batch."""
+    """A bounded view as it is in the engine: of which parts of a snapshot, by what they call themselves."""
 
     table: str
     view: View
-    snapshot: str
-    batch: int
-    refused: str = ""
-    """A later snapshot that was refused: it is not read again."""
+    makes: list[str]
 
 
 class ViewStore:
     """Links, bounded views and vectors of one node. Safe to use from several threads, one at a time inside.
 
-    ``spill`` is a folder for what does not fit into memory, ``sources`` the Parquet or CSV file of each source,
+    ``folder`` keeps the snapshots, and what does not fit into memory; ``sources`` are the Parquet or CSV files,
     ``secret`` 32 bytes that only this node has: with the policy's hash they choose rows. Raises Unavailable when the
-    folder cannot be emptied.
+    folder cannot be used.
     """
 
-    def __init__(self, spill: Path, sources: Mapping[str, Path], secret: bytes) -> None:
-        self._sources = {name: SourceFile(path) for name, path in sources.items()}
+    def __init__(self, folder: Path, sources: Mapping[str, Path], secret: bytes) -> None:
+        self._files = {name: SourceFile(path) for name, path in sources.items()}
         self._secret = secret
         self._lock = threading.RLock()
         self._made: dict[tuple[str, str], _Made] = {}
+        self._loaders: dict[PartKey, FileLoader] = {}
         self._tables = 0
-        self._spill = spill
+        self._spill = folder / "views.tmp"
         with self._working():
+            self._kept = SnapshotFolder(folder / "snapshots")
             self._begin()
 
     def _begin(self) -> None:
         """Have an engine with nothing in it, no links either: they come again from the node's books."""
-        # Nothing is fetched from anywhere while the node runs.
         if self._spill.exists():
             shutil.rmtree(self._spill)
-        self._engine: Any = ibis.duckdb.connect(
-            temp_directory=str(self._spill),
-            autoinstall_known_extensions=False,
-            autoload_known_extensions=False,
-            # It trusts a file's time in seconds; a source replaced within one would be read half old, half new.
-            enable_external_file_cache=False,
-        )
+        self._engine: Any = ibis.duckdb.connect(**engine_settings(self._spill))
         self._made.clear()
-        self._execute(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT, {_BATCH} BIGINT)")
+        self._execute(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT)")
         self._linked = 0
-        self._batch = 0
 
     def close(self) -> None:
         """End the engine; links and bounded views end with it."""
@@ -104,11 +99,6 @@ class ViewStore:
     def linked(self) -> int:
         """One more than the highest slot ever linked: where new links go on."""
         return self._linked
-
-    def snapshot(self, source: str) -> str:
-        """Return the SHA-256 (hex) of the source's data as it is now; raise NotFound or Unavailable."""
-        with self._lock:
-            return self._source(source).snapshot()
 
     def set_links(self, pairs: Iterable[tuple[str, int]]) -> None:
         """Add (customer, slot) pairs, all or none.
@@ -130,9 +120,8 @@ class ViewStore:
                 if customer is None or fresh.pop(customer, None) != slot:
                     raise ConsentMismatch("A customer or a slot is linked already, to another one.")
             if fresh:
-                with self._given(_as_table(fresh, self._secret, self._batch + 1)) as rows:
+                with self._given(_as_table(fresh, self._secret)) as rows:
                     self._execute(f"INSERT INTO {_LINKS} FROM {rows}")
-                self._batch += 1
                 self._linked = max(self._linked, 1 + max(fresh.values()))
 
     def _touching(self, pairs: Mapping[str, int]) -> list[tuple[str | None, int]]:
@@ -145,54 +134,64 @@ class ViewStore:
             )
             return [(customer, int(slot)) for customer, slot in found.fetchall()]
 
-    def materialise(self, policy_sha256: str, view: View) -> None:
-        """Have the bounded view ready: of the source's present snapshot, for all links there are.
+    def load(self, views: Iterable[View]) -> None:
+        """Take in the files of these views' sources where they, the links or the views are not as they were loaded.
 
-        Does nothing when it is. Adds the rows of new links when only those are missing. Where the file as it is now was
-        refused, the view goes on as it was made of the last one that was not. Raises NotFound for a source that this
-        node does not have, Unavailable when its file cannot be read, lacks a column, or was refused and none was good
-        before.
+        Does nothing when all is. What is in a file decides nothing but whether it is taken in: one that is refused, or
+        not there, leaves what was in use. Raises Unavailable where this node's disk or memory does not do its part.
+        """
+        grouped: dict[PartKey, list[View]] = {}
+        for view in views:
+            if view.source in self._files:
+                grouped.setdefault(PartKey(view.source, view.resident), []).append(view)
+        for key, group in grouped.items():
+            with self._working():
+                if key not in self._loaders:
+                    self._loaders[key] = FileLoader(key, self._files[key.source], self._kept)
+                self._loaders[key].refresh(group, Links(from_slot=self._links_from, below=self._linked))
+
+    def _links_from(self, slot: int) -> pa.Table:
+        query = f"SELECT {CUSTOMER}, {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL AND {SLOT} >= ?"
+        return self._engine.con.sql(query, params=[slot]).to_arrow_table()
+
+    def is_ready(self, view: View) -> bool:
+        """Tell whether there was ever a good load of the view's source, with all its columns."""
+        return bool(self._parts(view))
+
+    def _parts(self, view: View) -> list[Part]:
+        parts = self._kept.parts(PartKey(view.source, view.resident)) if view.source in self._files else []
+        needed = {typed(column).stored for column in view.columns}
+        return parts if parts and needed <= set(parts[0].contents.columns) else []
+
+    def materialise(self, policy_sha256: str, view: View) -> None:
+        """Have the bounded view ready, of the snapshot in use. Does nothing when it is.
+
+        No file is looked at. Raises NotReady where there was no good load of the source with the view's columns.
         """
         with self._working():
-            source = self._source(view.source)
-            snapshot = source.snapshot()
+            parts = self._parts(view)
+            if not parts:
+                raise NotReady("This node has no data yet for that view.")
             made = self._made.get((policy_sha256, view.name))
-            is_same = made is not None and made.view == view
-            if made is not None and is_same and made.refused == snapshot:
-                return
+            makes = [part.contents.make for part in parts]
             try:
-                if made is not None and is_same and made.snapshot == snapshot:
-                    if made.batch < self._batch:
-                        self._engine.insert(made.table, self._bounded(policy_sha256, view, source, made.batch))
-                        made.batch = self._batch
-                else:
-                    self._make(policy_sha256, view, source, snapshot)
-            except QuotesDoNotFit:
-                logger.warning("source-refused", source=view.source)  # the line follows from rows: it is not for a log
-                if made is None or not is_same:
-                    raise
-                made.refused = snapshot
-                return
-            finally:
-                source.release(self._engine)
-            if source.snapshot() != snapshot:
-                self._drop(policy_sha256, view.name)
-                raise Unavailable("A source's file changed while it was read; try again.")
+                if made is None or made.view != view or made.makes != makes[: len(made.makes)]:
+                    self._make(policy_sha256, view, parts)
+                elif made.makes != makes:
+                    self._engine.insert(made.table, self._bounded(policy_sha256, view, parts[len(made.makes) :]))
+                    made.makes = makes
+            except duckdb.Error:
+                self._kept.check(PartKey(view.source, view.resident))  # what is damaged is missing, and loaded again
+                raise
 
-    def _make(self, policy_sha256: str, view: View, source: SourceFile, snapshot: str) -> None:
+    def _make(self, policy_sha256: str, view: View, parts: list[Part]) -> None:
         """Make a bounded view anew; what was there before is dropped once that has succeeded."""
         self._tables += 1
         table = f"bounded_{self._tables}"
-        try:
-            self._engine.create_table(table, self._bounded(policy_sha256, view, source, 0), temp=True)
-        except duckdb.Error as error:
-            # The engine that one value has killed is made anew (``_working``); the next task reads the other way.
-            if not source.read_by_values() or isinstance(error, _DEADLY):
-                raise
-            logger.info("source-read-by-values", source=view.source)
-            self._engine.create_table(table, self._bounded(policy_sha256, view, source, 0), temp=True)
+        self._engine.create_table(table, self._bounded(policy_sha256, view, parts), temp=True)
         self._drop(policy_sha256, view.name)
-        self._made[policy_sha256, view.name] = _Made(table=table, view=view, snapshot=snapshot, batch=self._batch)
+        makes = [part.contents.make for part in parts]
+        self._made[policy_sha256, view.name] = _Made(table=table, view=view, makes=makes)
 
     def vector(self, policy_sha256: str, plan: Plan, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
         """Return the exact integers of ``plan``, in its order, over the residents whose ``counted[slot]`` is True.
@@ -211,9 +210,9 @@ class ViewStore:
             return exact_vector(self._engine.table(made.table), self._engine.table(_COUNTED), plan)
 
     def erase_rows(self, slots: Iterable[int]) -> None:
-        """Erase the customers of these slots: their rows in every view, their customer numbers and salts.
+        """Erase the customers of these slots: their rows in every view and snapshot, their numbers and salts.
 
-        The slot itself stays used, empty. Done again, it changes nothing.
+        The slot itself stays used, empty. Done again, it changes nothing. Returns when that is durable.
         """
         wanted = sorted(set(slots))
         if not wanted:
@@ -223,24 +222,23 @@ class ViewStore:
             self._execute(f"UPDATE {_LINKS} SET {CUSTOMER} = NULL, {SALT} = 0 WHERE {SLOT} IN ({marks})", wanted)
             for made in self._made.values():
                 self._execute(f"DELETE FROM {made.table} WHERE {SLOT} IN ({marks})", wanted)
+            self._kept.drop(wanted)
 
-    def _bounded(self, policy_sha256: str, view: View, source: SourceFile, after_batch: int) -> Any:
-        rows = source.read(self._engine, view)
+    def keep_rows_of(self, slots: Iterable[int]) -> None:
+        """Take out of every snapshot whatever is of other slots than these, as a crash may have left it: durably."""
+        with self._working():
+            self._kept.keep_only(slots)
+
+    def _bounded(self, policy_sha256: str, view: View, parts: list[Part]) -> Any:
+        self._execute(f"CREATE OR REPLACE TEMP VIEW {_SNAPSHOT} AS FROM {scan(parts)}")
         links = self._engine.table(_LINKS)
-        fresh = links.filter(links[CUSTOMER].notnull(), links[_BATCH] > after_batch)
-        few = fresh.count().to_pyarrow().as_py() * FEW < rows.count().to_pyarrow().as_py()
-        return bounded(rows, fresh, view, self._row_key(policy_sha256, view.name), few_links=few)
+        links = links.filter(links[CUSTOMER].notnull())
+        return bounded(self._engine.table(_SNAPSHOT), links, view, self._row_key(policy_sha256, view.name))
 
     def _row_key(self, policy_sha256: str, view_name: str) -> tuple[int, int]:
         """Return (a, b), with a in 1 … 2^31-2 and b in 0 … 2^31-2, from the secret, the policy and the view."""
         digest = hmac.digest(self._secret, f"musubi/v1/rows\n{policy_sha256}\n{view_name}".encode(), "sha256")
         return 1 + int.from_bytes(digest[:16]) % (MODULUS - 1), int.from_bytes(digest[16:]) % MODULUS
-
-    def _source(self, name: str) -> SourceFile:
-        source = self._sources.get(name)
-        if source is None:
-            raise NotFound(f"This node has no source '{name}'; name its file in node.toml.")
-        return source
 
     def _drop(self, policy_sha256: str, view_name: str) -> None:
         made = self._made.pop((policy_sha256, view_name), None)
@@ -279,7 +277,7 @@ class ViewStore:
                 raise Unavailable("The node's data could not be read or kept; look at its disk and sources.") from None
 
 
-def _as_table(pairs: Mapping[str, int], secret: bytes, batch: int) -> pa.Table:
+def _as_table(pairs: Mapping[str, int], secret: bytes) -> pa.Table:
     """Return links as a table: the salt is HMAC-SHA256(secret, customer) mod 2^31-1."""
     salts = [
         int.from_bytes(hmac.digest(secret, b"musubi/v1/salt\n" + customer.encode(), "sha256")[:16]) % MODULUS
@@ -290,6 +288,5 @@ def _as_table(pairs: Mapping[str, int], secret: bytes, batch: int) -> pa.Table:
             CUSTOMER: pa.array(pairs, pa.string()),
             SLOT: pa.array(pairs.values(), pa.int32()),
             SALT: pa.array(salts, pa.int64()),
-            _BATCH: pa.array([batch] * len(pairs), pa.int64()),
         }
     )

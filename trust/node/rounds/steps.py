@@ -14,8 +14,8 @@ sent           refuse       send       send       always
 no-share       say again    say again  say again  always
 =============  ===========  =========  =========  ================
 
-- *begin*: check the ``admit`` and that every leaf in force is held, charge and countersign in one durable write, say
-  so; where the charge does not fit, give word.
+- *begin*: check the ``admit`` and that every leaf in force is held, make the view, charge and countersign in one
+  durable write, say so; where the charge does not fit, or there is no data yet, give word.
 - *compute*: check the transcript, compute, draw the noise, keep the share's bytes durably as ``sending``, then send.
   Where the question has expired, this is done only if another participant's share for the very transcript is shown;
   otherwise nothing is said: somebody's share may be on its way, and a word would spoil the round. Past the round's
@@ -41,11 +41,13 @@ from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from ledger import jws
+from ledger.entries import Admit
 from ledger.errors import (
     BudgetExceeded,
     Malformed,
     MusubiError,
     NotFound,
+    NotReady,
     ProofInvalid,
     RoundClosed,
     SignatureInvalid,
@@ -54,7 +56,7 @@ from policies.admit_expiry import has_expired, is_past_last
 from policies.replay import OpenRound
 from queries.rounds.local import fit
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
-from trust.node.books import Books, RoundState
+from trust.node.books import Books, DataCharge, RoundState
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
@@ -97,6 +99,7 @@ class NodeRounds:
         alias: str,
         key: SigningKey,
         data_cap: int,
+        split: Mapping[str, int],
         clock: Clock,
     ) -> None:
         self._reader = reader
@@ -106,6 +109,7 @@ class NodeRounds:
         self._alias = alias
         self._key = key
         self._data_cap = data_cap
+        self._split = split
         self._clock = clock
         self._counted = CountedSlots(reader, books)
 
@@ -191,7 +195,11 @@ class NodeRounds:
             raise RoundClosed("The admit says a time before a cosigned checkpoint that it is not in: it is backdated.")
         self._check_not_before_restore(opened)
         self._counted.at(index, opened)  # raises where the leaf of a consent in force is not held
-        self._take_links()
+        try:
+            self._views.materialise(admit.policy_sha256, self._reader.plan(admit).view)
+        except NotReady:
+            self._give_word(turn)  # the service asks no node that says so; if it does, the charge is freed at once
+            raise
         message = Countersign(
             from_=self._alias,
             log=self._reader.state.log,
@@ -200,15 +208,27 @@ class NodeRounds:
             nonce=secrets.token_hex(32),
         )
         token = jws.sign(message, self._key)
-        account, part = self._reader.own_charge(admit)
-        in_ledger = self._reader.spent_before(account, index)
         try:
-            self._books.countersign(index, opened.entry_sha256, token, account, part, self._data_cap, in_ledger)
+            self._books.countersign(index, opened.entry_sha256, token, self._charges(index, admit))
         except BudgetExceeded:
             self._give_word(turn)  # this will never come to a share: say so at once, so that the charge is freed
             raise
         reached("node:countersigned")  # a crash here leaves the charge in our books; the token is sent at the next poll
         self._client.say("countersign", token)
+
+    def _charges(self, index: int, admit: Admit) -> list[DataCharge]:
+        """Return what a question charges here: to all our data, and to the source that it reads."""
+        own = self._reader.own_charge(admit)
+        caps = {own.account: self._data_cap, own.source_account: self._split.get(own.source, self._data_cap)}
+        return [
+            DataCharge(
+                account=account,
+                account_cap=cap,
+                nano_rho=own.nano_rho,
+                in_ledger=self._reader.spent_before(account, index),
+            )
+            for account, cap in caps.items()
+        ]
 
     def _compute(self, turn: _Turn) -> None:
         index, opened = turn.index, turn.opened
@@ -223,7 +243,6 @@ class NodeRounds:
         began = time.perf_counter()
         plan = self._reader.plan(opened.admit)
         counted = self._counted.at(index, opened)
-        self._take_links()
         self._views.materialise(opened.admit.policy_sha256, plan.view)
         exact = self._views.vector(opened.admit.policy_sha256, plan, counted)
         noised = make_measurement(plan, opened.admit.noise)(exact)
@@ -268,10 +287,6 @@ class NodeRounds:
         if turn.state == "not begun":
             raise RoundClosed("This node has not countersigned the round.")
         raise Malformed("The books keep this round's share, and no longer its countersignature.")
-
-    def _take_links(self) -> None:
-        """Give the views the links that have come since: a resident who links late counts by the consent alone."""
-        self._views.set_links(self._books.linked(self._views.linked))
 
     def _signed_now(self, token: str, type_: type[Countersign | Share | Word]) -> str:
         """Return a message of our books as it is, or signed anew where our key has changed since: it says the same."""

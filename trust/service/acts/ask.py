@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 from sqlalchemy import func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger import jws
@@ -25,6 +26,7 @@ from queries.rounds.messages import OfferAnswer, Question
 from trust.runtime.problems import error_of, problem
 from trust.service import metrics
 from trust.service.database import tables as t
+from trust.service.rounds.readiness import check_ready
 from trust.service.store.idempotency import answered_before, read_answer, remember
 from trust.service.store.store import Store, Transaction
 
@@ -58,11 +60,13 @@ class _KeptOutcome(Struct, frozen=True, kw_only=True):
     refused_at: int | None = None
 
 
-def preview(store: Store, token: str, operator: str) -> OfferAnswer:
+async def preview(store: Store, token: str, operator: str) -> OfferAnswer:
     """Price a question and stop: free, and blind to data. Raises as ``ask`` would, and writes nothing."""
     state, now = store.state, store.clock()
     asked = read_question(state, token, now)
     offered = offer(state, asked, now)
+    async with store.databases.reader.connect() as connection:
+        await _check_ready(connection, offered)
     return OfferAnswer(
         from_=operator,
         log=state.log,
@@ -81,9 +85,10 @@ async def ask(
 ) -> Admitted:
     """Let a question in, or refuse it; return where it stands once that is durable.
 
-    Raises what ``queries.rounds.admission`` raises. A refusal of a well-signed question is in the ledger before it is
-    raised (at most ``max_refusals`` a day for each partner). At most ``max_open`` questions are open at once, and
-    ``max_open_each`` of one partner, so that none can keep the others out.
+    Raises what ``queries.rounds.admission`` raises, and NotReady where a holder has no data for it yet. A refusal of a
+    well-signed question is in the ledger before it is raised (at most ``max_refusals`` a day for each partner); that a
+    holder is not ready is none. At most ``max_open`` questions are open at once, and ``max_open_each`` of one partner,
+    so that none can keep the others out.
     """
     question_id = jws.read_unverified(token, Question, "question").id
     request = token.encode("ascii", "replace")
@@ -100,6 +105,7 @@ async def ask(
                 reused = Admitted(admit=earlier, reused=True, query_sha256=asked.query_sha256)
                 await remember(transaction, "question", question_id, request, msgspec.json.encode(reused).decode())
                 return reused
+            await _check_ready(transaction.connection, offered)
             if len(transaction.state.rounds) >= max_open:
                 raise RateLimited("Too many questions are open; try again when some are answered.")
             mine = sum(each.admit.by == asked.question.from_ for each in transaction.state.rounds.values())
@@ -127,6 +133,10 @@ async def ask(
     if not outcome.reused:
         metrics.admitted.inc()
     return outcome
+
+
+async def _check_ready(connection: AsyncConnection, offered: Offer) -> None:
+    await check_ready(connection, offered.policy.sha256, offered.plan.view.name, list(offered.plan.participants))
 
 
 def _as_before(answer: str) -> Admitted | Refused:

@@ -206,6 +206,14 @@ rules_words = Table(
     comment="Each holder's latest signed word on up to which number its node reads the rules.",
 )
 
+not_ready = Table(
+    "not_ready",
+    metadata,
+    Column("holder", String(32), primary_key=True),
+    Column("views", Text, nullable=False),
+    comment="The views that a holder's node has said it has no data for yet (JSON). No row: none, or never heard.",
+)
+
 nonces = Table(
     "nonces",
     metadata,

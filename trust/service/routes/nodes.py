@@ -1,6 +1,7 @@
 """For the holders' nodes. Nodes call, the service only answers: a firm opens no port."""
 
 from litestar import Response, post
+from msgspec import UNSET
 
 from ledger.errors import Malformed
 from queries.rounds.messages import LeavesAnswer, LeavesWanted, Task, Work, WorkAnswer
@@ -10,6 +11,7 @@ from trust.client.wire import ErasedWords, StepTaken, WordsTaken
 from trust.service.acts.change_rules import take_rules_word
 from trust.service.acts.erased_words import take_erased_words
 from trust.service.rounds.leaves import MAX_LEAVES, leaves_of
+from trust.service.rounds.readiness import note_ready
 from trust.service.routes.http import (
     ApiRequest,
     from_node,
@@ -29,6 +31,8 @@ async def work(request: ApiRequest) -> Response[str]:
     poll: Work = await from_node(service, await read_token(request), Work)
     await service.catch_up_past(poll.known - 1)  # it may have learnt of a larger tree from another process
     await service.caught_up.note(poll.from_, poll.caught_up, service.sequencer.size)
+    if poll.not_ready is not UNSET:
+        await note_ready(service.store, poll.from_, sorted(set(poll.not_ready)))
 
     def news() -> WorkAnswer | None:
         tasks = service.rounds.tasks(poll.from_, service.sequencer.size)

@@ -38,7 +38,7 @@ async def questions(request: ApiRequest) -> Response[str]:
 async def previews(request: ApiRequest) -> Response[str]:
     """Price a signed question: free, blind to data, nothing written."""
     service = service_of(request)
-    return signed_answer(service, preview(service.store, await read_token(request), service.operator))
+    return signed_answer(service, await preview(service.store, await read_token(request), service.operator))
 
 
 @get(paths.ROUNDS, sync_to_thread=False)

@@ -1,0 +1,224 @@
+"""The last good snapshot of each source, on the disk, so that a restart needs no file that was good.
+
+A snapshot is what one load made of a file (``trust.node.data.load``): the rows of linked customers alone, under their
+slots and never their customer numbers, with the columns that a view names, each typed text or whole number. Beside the
+slot stands the customer's salt, which only this node's secret gives: books that were put back from a copy may give a
+slot to another customer, and then the row is nobody's. One snapshot is of one source and one column of residents. It is
+a list of **parts**, Parquet files in one folder:
+
+    <source>.<resident>.<generation>.<part>.parquet
+
+Part 0 is a load of everything; each later part has the rows of customers who were linked after, out of the same bytes.
+A new load writes part 0 of the next generation, and its name is the moment from which it counts: a crash before leaves
+the old generation, one after it leaves both, and the older goes at the next start. What is half written begins with
+``.new-`` and goes then too.
+
+**Erasure.** ``drop`` takes slots out of every part, and ``keep_only`` whatever is of no link any more (also what a
+crash left): each part with such a row is written anew without it, and replaced. Both return when that is durable. Files
+are mode 0600 and no backup takes them.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from policies.policy_document import Category, Column
+from trust.files.durable import HALF_WRITTEN, take_place
+
+_KEY = "musubi"
+_GIVEN = "given_slots"
+
+
+class PartKey(Struct, frozen=True, order=True):
+    """What a snapshot is of: a source, and the column that names its residents."""
+
+    source: str
+    resident: str
+
+
+class TypedColumn(Struct, frozen=True, order=True):
+    """A column of a file, and what it is read as: ``text`` for a category, ``whole`` for a range or measure."""
+
+    name: str
+    read_as: str
+
+    @property
+    def stored(self) -> str:
+        """Its name in a snapshot."""
+        return f"{self.read_as}_{self.name}"
+
+
+def typed(column: Column) -> TypedColumn:
+    """Return what a view's column needs of a snapshot."""
+    return TypedColumn(column.name, "text" if isinstance(column, Category) else "whole")
+
+
+class Contents(Struct, frozen=True, kw_only=True):
+    """What a part is made of: a file's bytes, the columns (as stored), the slots from ``first`` to below ``below``.
+
+    ``make`` is random: a view that was made of this part knows it by that.
+    """
+
+    file_sha256: str
+    columns: list[str]
+    first: int
+    below: int
+    make: str
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """One file of a snapshot."""
+
+    path: Path
+    generation: int
+    contents: Contents
+
+
+def scan(parts: Sequence[Part]) -> str:
+    """Return SQL for the rows of parts; their paths are names, and not patterns."""
+    paths = ", ".join(_quoted(escape(str(part.path))) for part in parts)
+    return f"read_parquet([{paths}], hive_partitioning=false)"
+
+
+class SnapshotFolder:
+    """The snapshots of one node. Not to be used by two threads at once. Raises OSError where the disk refuses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        for left in folder.glob(f"{HALF_WRITTEN}*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        self._parts = {key: _whole(parts) for key, parts in self._found().items()}
+        self._remove_others()
+
+    def _found(self) -> dict[PartKey, dict[tuple[int, int], Part]]:
+        found: dict[PartKey, dict[tuple[int, int], Part]] = {}
+        for path in self.folder.glob("*.parquet"):
+            with suppress(Exception):  # what is damaged is missing, whatever reading it raises
+                source, resident, generation, number, _ = path.name.split(".")
+                made = msgspec.json.decode(pq.read_metadata(path).metadata[_KEY.encode()], type=Contents)
+                part = Part(path=path, generation=int(generation), contents=made)
+                found.setdefault(PartKey(source, resident), {})[part.generation, int(number)] = part
+        return found
+
+    def _remove_others(self) -> None:
+        known = {part.path for parts in self._parts.values() for part in parts}
+        for path in self.folder.glob("*.parquet"):
+            if path not in known:
+                path.unlink()
+
+    def parts(self, key: PartKey) -> list[Part]:
+        """Return the parts of the snapshot in use; none where there was no good load yet."""
+        return self._parts.get(key, [])
+
+    def report_path(self, key: PartKey, *, refused: bool = False) -> Path:
+        """Return where the report of the last load is, or of the last refusal."""
+        return self.folder / f"{key.source}.{key.resident}.{'refused' if refused else 'loaded'}.json"
+
+    @contextmanager
+    def adding(self, key: PartKey, contents: Contents, engine: Any, sql: str) -> Iterator[Part]:
+        """Write what a query gives as a new part, yield it, and put it in use where the block raises nothing.
+
+        A part that begins at slot 0 takes the place of all that there were.
+        """
+        before = self.parts(key)
+        generation = before[-1].generation if before else 0
+        if contents.first == 0:
+            before, generation = [], generation + 1
+        name = f"{key.source}.{key.resident}.{generation}.{len(before)}.parquet"
+        written = self._write(name, contents, engine, sql)
+        try:
+            yield Part(path=written, generation=generation, contents=contents)
+            take_place(written, self.folder / name)  # a crash in this keeps the new part, one before it the old ones
+        finally:
+            written.unlink(missing_ok=True)
+        self._parts[key] = [*before, Part(path=self.folder / name, generation=generation, contents=contents)]
+        self._remove_others()
+
+    def check(self, key: PartKey) -> None:
+        """Read a snapshot to its end; one that is damaged is removed, for it is as good as missing."""
+        try:
+            for part in self.parts(key):
+                with pq.ParquetFile(part.path) as file:
+                    for _ in file.iter_batches():
+                        pass
+        except Exception:  # noqa: BLE001 - what is damaged is missing, whatever reading it raises
+            self._parts.pop(key, None)
+            self._remove_others()
+
+    def drop(self, slots: Iterable[int]) -> None:
+        """Take the rows of some slots out of every part."""
+        self._rewrite(slots, f"slot IN (FROM {_GIVEN})")
+
+    def keep_only(self, slots: Iterable[int]) -> None:
+        """Take out of every part the rows of all slots but these."""
+        self._rewrite(slots, f"slot NOT IN (FROM {_GIVEN})")
+
+    def _rewrite(self, slots: Iterable[int], goes: str) -> None:
+        with loading_engine(self.folder) as engine:
+            engine.register(_GIVEN, pa.table({"slot": pa.array(slots, pa.int32())}))
+            for part in [part for parts in self._parts.values() for part in parts]:
+                rows = scan([part])
+                if engine.execute(f"SELECT 1 FROM {rows} WHERE {goes} LIMIT 1").fetchone() is None:
+                    continue
+                written = self._write(part.path.name, part.contents, engine, f"SELECT * FROM {rows} WHERE NOT ({goes})")
+                take_place(written, part.path)
+
+    def _write(self, name: str, contents: Contents, engine: Any, sql: str) -> Path:
+        """Write a query's rows into a file that nobody reads yet, mode 0600."""
+        path = self.folder / f"{HALF_WRITTEN}{name}"
+        path.touch(mode=0o600)
+        made = _quoted(msgspec.json.encode(contents).decode())
+        try:
+            engine.execute(
+                f"COPY ({sql}) TO {_quoted(str(path))}"
+                f" (FORMAT parquet, USE_TMP_FILE false, KV_METADATA {{{_KEY}: {made}}})"
+            )
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+
+def _whole(parts: dict[tuple[int, int], Part]) -> list[Part]:
+    """Return the newest generation that has its part 0, as far as no part is lacking."""
+    newest = max((generation for generation, number in parts if number == 0), default=0)
+    whole: list[Part] = []
+    while (newest, len(whole)) in parts:
+        whole.append(parts[newest, len(whole)])
+    return whole
+
+
+@contextmanager
+def loading_engine(folder: Path) -> Iterator[Any]:
+    """Give an engine that ends with the block, and spills into a snapshots' folder."""
+    engine = duckdb.connect(config=engine_settings(folder / f"{HALF_WRITTEN}spill"))
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def engine_settings(spill: Path) -> dict[str, Any]:
+    """Return how every engine of a node is set: nothing is fetched from anywhere, and it spills where it is told."""
+    return {
+        "temp_directory": str(spill),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        # It trusts a file's time in seconds; a file replaced within one would be read half old, half new.
+        "enable_external_file_cache": False,
+    }
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
