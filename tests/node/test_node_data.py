@@ -210,6 +210,46 @@ def test_rows_that_a_crash_left_in_a_snapshot_are_gone_before_the_node_says_so(
     assert len(stage.service.erased_words) == 1
 
 
+def test_a_disk_that_takes_no_snapshot_hinders_no_question(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = stage.answer()
+    with monkeypatch.context() as patched:
+        patched.setattr(SnapshotFolder, "_write", lambda *_: (_ for _ in ()).throw(OSError("no room")))
+        stage.trips([(person, "north", 1) for person in range(20)])
+        assert stage.answer() == expected
+        assert not_ready(stage) == []
+    assert stage.answer() != expected
+
+
+def test_a_fault_far_down_in_a_large_file_refuses_it_as_one_at_its_beginning_does() -> None:
+    """Where the engine is in the middle of taking it in."""
+    with staged_with_csv(good(3)) as stage:
+        before = stage.answer()
+        rows = b"".join(b"c%03d,north,8,1\n" % (number % 4) for number in range(120_000))
+        replace(stage, good(5) + rows + b'c001,north,8,"5 pipe\n')
+        assert stage.answer() == before
+        path = stage.node.views._kept.report_path(KEY, refused=True)
+        assert msgspec.json.decode(path.read_bytes(), type=RefusedReport).line == 120_006
+        replace(stage, good(5) + rows)
+        assert stage.answer() != before
+        assert not path.exists()
+
+
+def test_a_parquet_file_that_is_damaged_in_its_last_part_is_refused(stage: Stage) -> None:
+    expected = stage.answer()
+    path = stage.folder / "data" / "trips.parquet"
+    people = [customer(number % 4) for number in range(400_000)]
+    fares = [number % 499 for number in range(400_000)]
+    table = {"customer": people, "ward": ["north"] * 400_000, "hour": [8] * 400_000, "fare": fares}
+    pq.write_table(pa.table(table), path, compression="none", use_dictionary=False, row_group_size=100_000)
+    whole = path.read_bytes()
+    at = whole.rindex(b"north", 0, len(whole) - 20_000)
+    path.write_bytes(whole[: at - 60_000] + b"\xff" * 60_000 + whole[at:])
+    assert stage.answer() == expected
+    assert stage.node.views._kept.report_path(KEY, refused=True).exists()
+    path.write_bytes(whole)
+    assert stage.answer() != expected
+
+
 def test_a_damaged_snapshot_is_as_good_as_missing_and_is_loaded_again(stage: Stage) -> None:
     expected = stage.answer()
     (path,) = (stage.folder / "snapshots").glob("*.parquet")

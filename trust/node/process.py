@@ -176,14 +176,21 @@ class Node:
         if answer.size > self.reader.size or self.reader.lacks_leaves:
             self._read()
         self._say_rules()
-        self.data.refresh()
-        self._not_ready = self.data.not_ready()
+        self._take_in()
         done = [self.rounds.do(task) for task in answer.tasks]
         if not all(done):
             self._stopping.wait(RETRY_SECONDS)  # the same task comes with the next poll: do not spin on it
         self.erasures.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self.data.make_ready()
+
+    def _take_in(self) -> None:
+        """Take files in; where the disk does not let us, what is in use answers, and it is tried again."""
+        try:
+            self.data.refresh()
+        except MusubiError as error:
+            logger.warning("data-not-taken-in", code=error.code)
+        self._not_ready = self.data.not_ready()
 
     def _say_rules(self) -> None:
         """Say at the start, and each day again, which rules this node reads: the service may have lost its word."""

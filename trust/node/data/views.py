@@ -138,17 +138,24 @@ class ViewStore:
         """Take in the files of these views' sources where they, the links or the views are not as they were loaded.
 
         Does nothing when all is. What is in a file decides nothing but whether it is taken in: one that is refused, or
-        not there, leaves what was in use. Raises Unavailable where this node's disk or memory does not do its part.
+        not there, leaves what was in use. Raises Unavailable where this node's disk or memory does not do its part; the
+        other sources are taken in all the same.
         """
         grouped: dict[PartKey, list[View]] = {}
         for view in views:
             if view.source in self._files:
                 grouped.setdefault(PartKey(view.source, view.resident), []).append(view)
+        failed: MusubiError | None = None
         for key, group in grouped.items():
-            with self._working():
-                if key not in self._loaders:
-                    self._loaders[key] = FileLoader(key, self._files[key.source], self._kept)
-                self._loaders[key].refresh(group, Links(from_slot=self._links_from, below=self._linked))
+            try:
+                with self._working():
+                    if key not in self._loaders:
+                        self._loaders[key] = FileLoader(key, self._files[key.source], self._kept)
+                    self._loaders[key].refresh(group, Links(from_slot=self._links_from, below=self._linked))
+            except MusubiError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     def _links_from(self, slot: int) -> pa.Table:
         query = f"SELECT {CUSTOMER}, {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL AND {SLOT} >= ?"
