@@ -39,7 +39,7 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.RateLimited: Kind(429, 25, "Too many requests"),
     errors.Unavailable: Kind(503, 26, "Not available now"),
     errors.UpgradeNeeded: Kind(503, 27, "A newer Musubi is needed"),
-    errors.NotEnrolled: Kind(404, 28, "Not enrolled"),
+    errors.NotEnrolled: Kind(404, 29, "Not enrolled"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"
