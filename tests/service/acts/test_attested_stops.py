@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from ledger import canonical, jws
 from ledger import entries as e
@@ -205,7 +206,7 @@ async def test_a_provider_over_its_limit_is_told_when_it_may_go_on_and_trying_ou
 async def test_a_town_under_older_rules_takes_no_stop_and_says_what_would_change_that(
     tmp_path: Path, lay_out_with_tables: MakeTown
 ) -> None:
-    async with run(lay_out_with_tables(tmp_path / "old")) as running:
+    async with run(lay_out_with_tables(tmp_path / "old", rules=UNSET)) as running:
         await running.found()
         resident, bundle, grant = await with_consent(running)
         async with running.unchanged():
