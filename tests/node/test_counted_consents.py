@@ -76,6 +76,17 @@ def test_a_copy_handed_in_after_a_withdrawal_counts_nobody_and_holds_up_nobody(s
     assert counts(service) == 1
 
 
+def test_the_last_withdrawal_decides_and_not_the_first(service: AttackedNode) -> None:
+    seed = linked(service)
+    service.builder.revoke(service.grant(service.consent(seed)))
+    again = service.grant(service.consent(seed, shown_at=service.builder.at + 1))
+    copy = service.consent(seed, shown_at=service.builder.at)
+    service.builder.revoke(again)
+    late = service.grant(copy)
+    assert counts(service) == 0
+    assert voids(service) == {late: "consent-stale"}
+
+
 def test_a_copy_counts_nobody_in_another_version_of_the_policy_either(service: AttackedNode) -> None:
     seed = linked(service)
     grant = service.grant(service.consent(seed))

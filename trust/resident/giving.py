@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct
 from ledger import entries as e
 from ledger.errors import (
     ConsentMismatch,
+    ConsentStands,
     Malformed,
     MusubiError,
     NotPermitted,
@@ -28,7 +29,7 @@ from policies.languages import NoticeLanguage
 from policies.policy_document import Policy, document_sha256
 from policies.rules import REPLACING
 from trust.client.service import ServiceClient
-from trust.client.wire import Granted, MyConsent, Revoked, RevokeRequest
+from trust.client.wire import MAX_REPLACED, Granted, MyConsent, Revoked, RevokeRequest
 from trust.resident.promises import KeptPromise, check_new
 from trust.runtime.clock import system_clock
 
@@ -94,6 +95,12 @@ def grant(
     rules = client.rules()
     mine = client.my_consents(seed)
     before = standing(mine, policy.id)
+    if len(before) > MAX_REPLACED:
+        raise ConsentStands(
+            f"You have {len(before)} consents to '{policy.id}' in force, more than one can replace at once. Take some back "
+            "first.",
+            in_force=[str(each.index) for each in before],
+        )
     bundle = make_consent(
         seed,
         policy,

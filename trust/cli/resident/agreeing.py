@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from ledger.errors import NotPermitted
+from ledger.errors import NotPermitted, PolicyNotCurrent
 from policies.languages import DEFAULT_LANGUAGE, NOTICE_LANGUAGES, fallbacks
 from policies.policy_document import Policy
 from trust.cli.options import JsonOption
@@ -99,7 +99,10 @@ def grant(
 def _days(device: Device, document: Policy) -> list[str]:
     """Return the policy's last days that are still to come, by the town's calendar, the nearest first."""
     today = device.moment(system_clock())[:10]
-    return sorted(day for day in document.until if day >= today)
+    days = sorted(day for day in document.until if day >= today)
+    if not days:
+        raise PolicyNotCurrent(f"The policy '{document.id}' has ended: its last day is past.")
+    return days
 
 
 def _caps(document: Policy) -> list[str]:
