@@ -32,8 +32,9 @@ from ledger.tlog.tiles import TileAppender
 from policies.governance import approve
 from policies.in_force.chunk_tree import CHUNK_BITS, ChunkTree
 from policies.in_force.sets import InForce
+from policies.ledger_state import State
 from policies.policy_document import Policy
-from policies.replay import MemoryConsents, State
+from policies.replay import MemoryConsents
 from queries.replay import replay
 from queries.rounds.admission import make_admit, offer, plan_of, read_question
 from queries.rounds.messages import Question, Word

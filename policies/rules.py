@@ -40,6 +40,10 @@ from policies.governance import check_quorum
 FIRST_RULES = 1
 REPLACING = 2
 """From these rules on a grant may replace another, and sub-grants say when their notice was shown."""
+SOME_HARMLESS = 2
+"""From these rules on a wrong entry that cannot do harm halts nobody."""
+LOST_ROUNDS = 2
+"""From these rules on a round that nobody can finish is closed, and a holder without its role can end what it began."""
 NEWEST_RULES = 2
 """The newest rules that this software reads."""
 

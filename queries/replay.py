@@ -7,8 +7,9 @@ Service, node and auditor all call ``replay`` for every entry, in order, or its 
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import MusubiError, ProofInvalid, UpgradeNeeded
-from policies.replay import LOST_ROUNDS, SeenConsents, State, step
-from policies.rules import check_readable
+from policies.ledger_state import State
+from policies.replay import SeenConsents, step
+from policies.rules import LOST_ROUNDS, check_readable
 from queries.rounds.admission import check_admit, plan_of
 from queries.rounds.messages import Word
 

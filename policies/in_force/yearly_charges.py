@@ -1,7 +1,8 @@
 """What was charged under one policy version in one calendar year: the books behind residents' yearly caps.
 
 A resident's **yearly cap** is chosen from the policy's ``yearly_caps`` and stands in the grant. It is no account: where
-the next charge would pass it, the grant is left out of the in-force set. Account caps are in ``policies.budgets``.
+the next charge would pass it, the grant is left out of the in-force set. Account caps are in
+``policies.accounts.budgets``.
 """
 
 from bisect import bisect_left

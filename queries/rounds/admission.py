@@ -10,9 +10,10 @@ from msgspec import Raw, Struct
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import ClockSkew, NotPermitted, PolicyNotCurrent, ProofInvalid, QueryInvalid, Replayed
-from policies import budgets
+from policies.accounts import budgets
 from policies.admit_expiry import expires_at
-from policies.replay import QUESTION_SECONDS, PolicyRecord, State
+from policies.ledger_state import PolicyRecord, State
+from policies.replay import QUESTION_SECONDS
 from queries.price.cost import epsilon_of
 from queries.price.pricing import Price, check_charge, check_spend, price
 from queries.question.check import make_plan

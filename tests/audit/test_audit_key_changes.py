@@ -6,7 +6,8 @@ import pytest
 
 from ledger import jws
 from ledger.errors import ProofInvalid, SignatureInvalid
-from policies.replay import MemoryConsents, State
+from policies.ledger_state import State
+from policies.replay import MemoryConsents
 from queries.replay import replay
 from queries.rounds.admission import plan_of
 from queries.rounds.messages import Share

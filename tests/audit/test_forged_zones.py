@@ -29,7 +29,7 @@ assert datetime.fromtimestamp(0, ZoneInfo("Asia/Tokyo")).hour == 12, "the machin
 print(audit(str(log), trust=load_trust(log / "trust.json"), state_folder=state, clock=lambda: 1806505260).verdict)
 """
 DAY_IS_THERE = """
-from policies.budgets import local_day, window_ends
+from policies.accounts.budgets import local_day, window_ends
 from policies.time_zones import time_zone_of
 assert local_day(15 * 3_600, "Asia/Tokyo") == "1970-01-02"
 assert window_ends(0, "day", "Asia/Tokyo") == 15 * 3_600

@@ -12,7 +12,8 @@ import structlog
 
 from ledger import entries as e
 from ledger.errors import MusubiError, NotFound
-from policies.replay import MemoryConsents, State, grant_in_force
+from policies.ledger_state import State
+from policies.replay import MemoryConsents, grant_in_force
 from queries.replay import replay
 from tests.kit.amounts import amount
 from tests.kit.towns.town_of_two import PARTNER, TownOfTwo, town_of_two

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from ledger import entries as e
 from policies.in_force.sets import indices_in_force
-from policies.replay import MemoryConsents, State
+from policies.ledger_state import State
+from policies.replay import MemoryConsents
 from queries.replay import replay
 from tests.kit.towns.town_of_two import TownOfTwo, town_of_two
 from trust.cli import main

@@ -22,7 +22,11 @@ MODULES = [path for room in ("ledger", "policies", "queries", "trust") for path 
             r"entry_sha256\(\w+\) [!=]= |[!=]= \S*genesis_sha256",
             {"trust/log/pins.py"},
         ),
-        ("the name of a budget account", r"""\bf["'](policy|partner|data)/\{|/life\b""", {"policies/account_names.py"}),
+        (
+            "the name of a budget account",
+            r"""\bf["'](policy|partner|data)/\{|/life\b""",
+            {"policies/accounts/account_names.py"},
+        ),
         ("when an admit expires", r"[<>+]=? \S*\.expires\b|\.expires\S* [<>+]", {"policies/admit_expiry.py"}),
         ("pins made of a genesis entry", r"genesis_sha256=", {"trust/log/pins.py"}),
         (

@@ -20,7 +20,7 @@ from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.parties.attacked_node import NODE, OTHER, AttackedNode, entry_of
 from tests.kit.waiting import until
 from trust.node import links as links_module
-from trust.node.books import Books
+from trust.node.books.books import Books
 from trust.node.links import LinkDesk
 from trust.runtime.clock import MAX_SKEW_SECONDS
 

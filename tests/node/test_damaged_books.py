@@ -17,8 +17,9 @@ from policies.pairwise_keys import pairwise_key, public_hex
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.parties.attacked_node import NODE, AttackedNode
 from tests.kit.towns.residents import seed_of
-from trust.node.books import _SCHEMA, Books, DataCharge
-from trust.node.seals import UNSEALED
+from trust.node.books.books import _SCHEMA, Books
+from trust.node.books.charged_rounds import DataCharge
+from trust.node.books.seals import UNSEALED
 
 pytestmark = pytest.mark.slow
 WAYS = ("a low bit", "a high bit", "cut short")

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ledger.errors import BudgetExceeded, RoundClosed
-from trust.node.books import Books, DataCharge, ErasedConsent, OwnRound
+from trust.node.books.books import Books, ErasedConsent
+from trust.node.books.charged_rounds import DataCharge, OwnRound
 
 ADMITS = st.integers(0, 6)
 
@@ -349,7 +350,8 @@ def test_at_no_statement_are_a_charge_and_its_round_apart(tmp_path: Path) -> Non
 CHILD = """
 import sys
 from pathlib import Path
-from trust.node.books import Books, DataCharge
+from trust.node.books.books import Books
+from trust.node.books.charged_rounds import DataCharge
 books = Books(Path(sys.argv[1]))
 charge = DataCharge(account="data/rides/2026", account_cap=10**9, nano_rho=1, in_ledger=0)
 for admit in range(100_000):

@@ -23,7 +23,7 @@ from tests.kit.parties.lying_service import ME, Stage, customer, quick_folder, s
 from tests.kit.towns.residents import seed_of
 from tests.kit.towns.toy_town import ORIGIN, key_of
 from trust.node.backup import back_up, restore
-from trust.node.books import Books, ErasedConsent
+from trust.node.books.books import Books, ErasedConsent
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import structs
 
 from ledger.errors import BudgetExceeded, Malformed
-from policies import budgets
+from policies.accounts import budgets
 from policies.policy_document import Policy
 from tests.kit.towns.toy_town import scarce
 

@@ -8,7 +8,8 @@ from msgspec.structs import replace as changed
 from ledger import canonical
 from ledger import entries as e
 from ledger.errors import MusubiError, ProofInvalid, UpgradeNeeded
-from policies.replay import MemoryConsents, State
+from policies.ledger_state import State
+from policies.replay import MemoryConsents
 from policies.rules import FIRST_RULES, NEWEST_RULES, make_rules_word
 from queries.replay import replay
 from tests.kit.logs.histories import freeze

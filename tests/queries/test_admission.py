@@ -20,7 +20,7 @@ from ledger.errors import (
     Replayed,
     SignatureInvalid,
 )
-from policies import budgets
+from policies.accounts import budgets
 from policies.in_force.chunk_tree import ChunkTree
 from policies.replay import QUESTION_SECONDS
 from queries.question.tree import decode_query, query_sha256

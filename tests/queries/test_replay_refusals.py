@@ -14,7 +14,8 @@ from ledger import jws
 from ledger.canonical import encode
 from ledger.errors import ProofInvalid
 from policies.governance import approve
-from policies.replay import MemoryConsents, State, step
+from policies.ledger_state import State
+from policies.replay import MemoryConsents, step
 from queries.replay import replay
 from queries.rounds.messages import Question, Word
 from tests.kit.logs.histories import freeze, ready, thaw, town

@@ -11,7 +11,8 @@ from msgspec import structs
 
 from ledger import entries as e
 from ledger.errors import ProofInvalid
-from policies.replay import MemoryConsents, State
+from policies.ledger_state import State
+from policies.replay import MemoryConsents
 from queries.answers.uses import InForceAt, PossibleUse, Uses
 from queries.replay import replay
 from tests.kit.logs.log_builder import LogBuilder, consent_id

@@ -29,8 +29,8 @@ from pathlib import Path
 from ledger import entries as e
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable, UpgradeNeeded
 from ledger.notes.note import VerifierKey
-from policies.account_names import life_account
-from policies.replay import State
+from policies.accounts.account_names import life_account
+from policies.ledger_state import State
 from queries.replay import replay
 from queries.rounds.admission import plan_of
 from trust.audit.comparison import ShownTree, compare

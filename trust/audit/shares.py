@@ -12,7 +12,7 @@ from msgspec import Struct
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import Malformed, NotFound, ProofInvalid
-from policies.replay import OpenRound, State
+from policies.ledger_state import OpenRound, State
 from queries.question.plan import Plan
 from queries.rounds.local import combine
 from queries.rounds.messages import Share, token_sha256

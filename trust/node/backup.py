@@ -4,7 +4,7 @@ In it: the books (``books.sqlite``), ``node.toml`` and ``trust.json``; the keys 
 
 A restored node reads the whole ledger again before it does anything else, so whatever was erased since the backup goes
 from the restored books at once. And it does not know what has left it since: so the books note that they were restored,
-and the node begins new questions only (``trust.node.books``).
+and the node begins new questions only (``trust.node.books.books``).
 
 The backup itself holds leaves and links in the clear, also of consents that are erased later. It is to be kept for days
 and not for years, as the how-to page says.
@@ -16,7 +16,7 @@ from pathlib import Path
 from ledger.errors import Malformed, NotFound, NotPermitted, Unavailable
 from trust.files.backups import Backup, begin_backup, end_backup, put_file, put_large_file, read_backup, take_file
 from trust.log.pins import TRUST_FILE, load_trust
-from trust.node.books import UNDATED, Books
+from trust.node.books.books import UNDATED, Books
 from trust.node.settings import BOOKS, SETTINGS, load_node_settings
 from trust.runtime.clock import system_clock
 

@@ -19,7 +19,7 @@ from nacl.signing import SigningKey
 from ledger import jws
 from ledger.errors import MusubiError
 from policies.consents.erasure import ErasedWord
-from trust.node.books import Books, ErasedConsent
+from trust.node.books.books import Books, ErasedConsent
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader

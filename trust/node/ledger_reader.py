@@ -28,12 +28,13 @@ from ledger import canonical
 from ledger import entries as e
 from ledger.errors import MusubiError, ProofInvalid
 from ledger.tlog.tree import Frontier
-from policies.account_names import data_account, source_account
-from policies.budgets import window_of
+from policies.accounts.account_names import data_account, source_account
+from policies.accounts.budgets import window_of
 from policies.consents.age import check_age
 from policies.consents.consent import SubGrant, check_own_leaf, check_sub_grant
 from policies.in_force.chunk_tree import CHUNK_BITS, Chunks
-from policies.replay import State, entry_sha256
+from policies.ledger_state import State
+from policies.replay import entry_sha256
 from policies.rules import REPLACING, rules_at
 from queries.question.plan import Plan
 from queries.replay import apply, decode_next
@@ -41,7 +42,7 @@ from queries.rounds.admission import plan_of
 from queries.rounds.messages import HeldLeaf, token_sha256
 from trust.log.follower import LogFollower
 from trust.log.pins import Trust, open_genesis
-from trust.node.books import Books, ErasedConsent
+from trust.node.books.books import Books, ErasedConsent
 
 FetchLeaves = Callable[[int, int], list[HeldLeaf]]
 LEAVES_AT_ONCE = 1_024

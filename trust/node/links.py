@@ -16,7 +16,7 @@ from msgspec import Struct
 from ledger import canonical
 from ledger.errors import MusubiError, Unavailable
 from policies.consents.attestation import check_link
-from trust.node.books import Books
+from trust.node.books.books import Books
 from trust.node.taken_clock import TakenClock
 from trust.runtime.clock import Clock
 

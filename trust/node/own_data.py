@@ -6,7 +6,7 @@ refused leaves the data in use that there was.
 """
 
 from policies.policy_document import View
-from trust.node.books import Books
+from trust.node.books.books import Books
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
 

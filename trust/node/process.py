@@ -14,7 +14,7 @@ from trust.files.keys import read_key, read_secret
 from trust.log.follower import LogFollower
 from trust.log.pins import TRUST_FILE, load_trust
 from trust.log.source import TIMEOUT_SECONDS, HttpLog
-from trust.node.books import Books
+from trust.node.books.books import Books
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.erasure import NodeErasures

@@ -14,8 +14,9 @@ from ledger import jws
 from ledger.entries import Hex32
 from ledger.errors import NotFound, ProofInvalid
 from policies.consents.erasure import Farewell, check_erased_word, make_erasure
+from policies.ledger_state import State
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
-from policies.replay import MemoryConsents, State, entry_sha256
+from policies.replay import MemoryConsents, entry_sha256
 from queries.replay import replay
 from trust.client import paths
 from trust.client.service import ServiceClient

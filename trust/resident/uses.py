@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from ledger import entries as e
 from ledger.errors import Malformed, NotFound, NotPermitted, ProofInvalid, SignatureInvalid
-from policies.replay import MemoryConsents, State
+from policies.ledger_state import State
+from policies.replay import MemoryConsents
 from queries.answers.uses import (
     InForceAt,
     Uses,

@@ -3,7 +3,8 @@
 import pickle
 from functools import cache
 
-from policies.replay import MemoryConsents, State
+from policies.ledger_state import State
+from policies.replay import MemoryConsents
 from queries.replay import replay
 from tests.kit.logs.log_builder import LogBuilder
 

@@ -27,9 +27,10 @@ from ledger.tlog.tiles import TileAppender, TileReader
 from ledger.tlog.tree import prove_inclusion
 from policies.admit_expiry import last_of
 from policies.governance import approve
+from policies.ledger_state import State
 from policies.log_key_changes import make_log_key_body
 from policies.policy_document import Policy
-from policies.replay import MemoryConsents, State, entry_sha256
+from policies.replay import MemoryConsents, entry_sha256
 from policies.rules import NEWEST_RULES, make_rules_word
 from queries.replay import replay
 from queries.rounds import messages as m

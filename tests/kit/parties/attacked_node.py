@@ -27,7 +27,7 @@ from tests.kit.towns.residents import seed_of
 from tests.kit.towns.toy_town import ASKED, OPERATOR, ORIGIN, key_of, scarce
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
-from trust.node.books import Books
+from trust.node.books.books import Books
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
 from trust.node.own_data import OwnData

@@ -34,9 +34,10 @@ from policies.consents.bundle import Bundle
 from policies.consents.consent import make_consent
 from policies.consents.revocation import make_revocation
 from policies.governance import approve
+from policies.ledger_state import State
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import Policy
-from policies.replay import MemoryConsents, State
+from policies.replay import MemoryConsents
 from policies.rules import NEWEST_RULES
 from queries.replay import replay
 from queries.rounds.messages import (

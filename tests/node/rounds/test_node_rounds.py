@@ -14,7 +14,7 @@ from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcri
 from tests.kit.parties.lying_service import ME, OTHER, Stage, staged
 from tests.kit.towns.residents import seed_of
 from tests.kit.towns.toy_town import key_of
-from trust.node.books import DataCharge
+from trust.node.books.charged_rounds import DataCharge
 
 Lie = Callable[[Stage, int, int], str]
 

@@ -9,7 +9,7 @@ import pytest
 from policies.admit_expiry import LAST_SECONDS
 from queries.rounds.messages import Task
 from tests.kit.parties.lying_service import Stage, staged
-from trust.node.books import RoundState
+from trust.node.books.charged_rounds import RoundState
 from trust.node.rounds import steps
 from trust.node.rounds.steps import NodeRounds
 

@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from ledger import canonical, jws
 from ledger import entries as e
-from policies.budgets import charges_for
+from policies.accounts.budgets import charges_for
 from policies.consents.consent import check_sub_grant
 from policies.consents.promises import Promise
 from policies.in_force.sets import indices_in_force

@@ -15,7 +15,8 @@ from sqlalchemy import delete, insert, update
 from ledger import entries as e
 from ledger.errors import HistoryForked, Unavailable
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
-from policies.replay import SeenConsents, State
+from policies.ledger_state import State
+from policies.replay import SeenConsents
 from queries.replay import replay
 from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import service_alone

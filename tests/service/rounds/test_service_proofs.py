@@ -15,8 +15,9 @@ from ledger import entries as e
 from ledger.errors import ProofInvalid
 from policies.consents.erasure import make_erasure
 from policies.in_force.sets import check_in_force
+from policies.ledger_state import State
 from policies.policy_document import document_sha256
-from policies.replay import MemoryConsents, State
+from policies.replay import MemoryConsents
 from queries.answers.uses import InForceAt, Stopped, Uses, check_caught_up, check_use
 from queries.replay import replay
 from queries.rounds.messages import CaughtUp

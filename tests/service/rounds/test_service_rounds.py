@@ -11,8 +11,8 @@ from msgspec import UnsetType, structs
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, NotPermitted
+from policies.accounts.budgets import Account
 from policies.admit_expiry import LAST_SECONDS
-from policies.budgets import Account
 from queries.answers.finish import finish
 from queries.question.check import make_plan
 from queries.question.tree import decode_query

@@ -25,7 +25,8 @@ from ledger.notes.note import parse_note
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle
 from policies.in_force.sets import indices_in_force
 from policies.languages import SOURCE_LANGUAGE
-from policies.replay import MemoryConsents, State
+from policies.ledger_state import State
+from policies.replay import MemoryConsents
 from queries.question.tree import Spend
 from queries.replay import replay
 from queries.rounds.messages import OfferAnswer

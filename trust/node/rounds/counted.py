@@ -11,8 +11,8 @@ import numpy as np
 
 from ledger.errors import Unavailable
 from policies.in_force.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks
-from policies.replay import OpenRound
-from trust.node.books import Books
+from policies.ledger_state import OpenRound
+from trust.node.books.books import Books
 from trust.node.ledger_reader import LedgerReader
 
 

@@ -53,10 +53,11 @@ from ledger.errors import (
     SignatureInvalid,
 )
 from policies.admit_expiry import has_expired, is_past_last
-from policies.replay import OpenRound
+from policies.ledger_state import OpenRound
 from queries.rounds.local import fit
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
-from trust.node.books import Books, DataCharge, RoundState
+from trust.node.books.books import Books
+from trust.node.books.charged_rounds import DataCharge, RoundState
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader

@@ -12,7 +12,8 @@ from ledger import jws
 from ledger.canonical import encode
 from ledger.errors import MusubiError, NotPermitted, UpgradeNeeded
 from policies.governance import check_quorum
-from policies.replay import State, holder_keys
+from policies.ledger_state import State
+from policies.replay import holder_keys
 from policies.rules import FIRST_RULES, NEWEST_RULES, RulesWord, check_readers, check_rules_word
 from trust.client.wire import RulesAnswer, RulesRequest
 from trust.service.database import tables as t

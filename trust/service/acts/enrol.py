@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import NotPermitted, Replayed, SignatureInvalid
 from policies.consents.attestation import AttestedFor, check_enrolment
-from policies.replay import State
+from policies.ledger_state import State
 from trust.client.wire import EnrolmentRequest
 from trust.service.database import tables as t
 from trust.service.store.store import Store, Transaction

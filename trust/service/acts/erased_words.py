@@ -13,7 +13,8 @@ from ledger import jws
 from ledger.entries import Token
 from ledger.errors import MusubiError, NotFound, ProofInvalid, SignatureInvalid
 from policies.consents.erasure import ErasedWord, check_erased_word
-from policies.replay import State, entry_sha256
+from policies.ledger_state import State
+from policies.replay import entry_sha256
 from trust.client.wire import ErasureAnswer
 from trust.service.database import tables as t
 from trust.service.store.entry_rows import granted_at

@@ -11,7 +11,7 @@ from ledger import jws
 from ledger.errors import NotEnrolled, SignatureInvalid, Unavailable
 from policies.consents.bundle import Bundle
 from policies.consents.consent import General
-from policies.replay import State
+from policies.ledger_state import State
 from queries.rounds.messages import Mine
 from trust.client.wire import AttestedEnd, MyConsent
 from trust.service.acts.enrol import NOT_ENROLLED, refuse_lost

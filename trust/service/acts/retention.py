@@ -18,7 +18,7 @@ from ledger import entries as e
 from ledger.notes.cosignatures import median_time
 from ledger.notes.note import parse_note
 from ledger.notes.witness_policy import WitnessPolicy
-from policies.budgets import local_day
+from policies.accounts.budgets import local_day
 from trust.client.wire import Erased
 from trust.service.acts.erase import erase_records, finish_erasure
 from trust.service.database import tables as t

@@ -18,7 +18,7 @@ from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import read_consent
 from policies.consents.promises import PROMISE_SECONDS, Promise
 from policies.consents.revocation import Revocation, read_lone_revocation, read_revocation
-from policies.replay import State
+from policies.ledger_state import State
 from trust.client.wire import Revoked, RevokeRequest
 from trust.service import metrics
 from trust.service.acts.enrol import refuse_lost

@@ -16,7 +16,7 @@ from ledger.errors import NotFound
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.log_keys import LogKeyHistory, LogKeys
 from ledger.notes.ml_dsa import public_bytes
-from policies.replay import State
+from policies.ledger_state import State
 from trust.files.keys import read_key, read_post_quantum_key
 
 Key = TypeVar("Key", SigningKey, MLDSA44PrivateKey)

@@ -19,7 +19,7 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import ClockSkew, Malformed, MusubiError, NotFound
 from policies.consents.revocation import ended_grant
-from policies.replay import PolicyRecord, State
+from policies.ledger_state import PolicyRecord, State
 from queries.answers.uses import HolderStopped, Stopped, check_caught_up
 from queries.rounds.messages import CaughtUp
 from trust.runtime.clock import MAX_SKEW_SECONDS

@@ -11,7 +11,8 @@ from typing import Any
 from ledger import entries as e
 from ledger import jws
 from policies.admit_expiry import last_of
-from policies.replay import LOST_ROUNDS, OpenRound, State
+from policies.ledger_state import OpenRound, State
+from policies.rules import LOST_ROUNDS
 from queries.rounds.admission import plan_of
 from queries.rounds.local import combine
 from queries.rounds.messages import Share, token_sha256

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import NotFound, RateLimited, Unavailable
 from policies.in_force.sets import InForce
-from policies.replay import PolicyRecord
+from policies.ledger_state import PolicyRecord
 from queries.answers.uses import PAGE, InForceAt, PossibleUse, Uses
 from trust.service.database import tables as t
 from trust.service.store.store import Store

@@ -18,7 +18,8 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import MusubiError, NotFound, NotPermitted, ProofInvalid, Replayed, RoundClosed
 from policies.admit_expiry import has_expired
-from policies.replay import LOST_ROUNDS, OpenRound, State
+from policies.ledger_state import OpenRound, State
+from policies.rules import LOST_ROUNDS
 from queries.rounds.admission import plan_of
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.client.paths import Step

@@ -42,7 +42,7 @@ from ledger.errors import (
     Unavailable,
     UpgradeNeeded,
 )
-from policies.replay import State
+from policies.ledger_state import State
 from queries.replay import replay
 from trust.runtime.crash_points import reached
 from trust.service.database import tables as t

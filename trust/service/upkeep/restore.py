@@ -35,7 +35,7 @@ from ledger.notes.note import parse_note
 from ledger.notes.witness_policy import NO_WITNESS, WitnessPolicy
 from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import prove_consistency, root_hash
-from policies.replay import State
+from policies.ledger_state import State
 from queries.replay import replay
 from trust.files.backups import Backup, put_file, put_large_file, read_backup
 from trust.files.durable import write_whole

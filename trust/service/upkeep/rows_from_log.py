@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from policies.replay import State
+from policies.ledger_state import State
 from trust.client.wire import Erased
 from trust.service.acts.erase import clear_rows
 from trust.service.acts.revoke import end_grant

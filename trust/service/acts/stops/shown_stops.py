@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from policies.replay import State
+from policies.ledger_state import State
 from trust.client.wire import AttestedEnd
 from trust.service.database import tables as t
 from trust.service.keys.record_keys import RecordKeys

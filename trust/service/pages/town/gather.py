@@ -5,10 +5,10 @@ from msgspec import structs
 from ledger import entries as e
 from ledger.entries import Text
 from ledger.notes.witness_policy import cosigners_of
-from policies import budgets
+from policies.accounts import budgets
 from policies.languages import TITLE_LANGUAGES
+from policies.ledger_state import PolicyRecord, State
 from policies.policy_document import Policy
-from policies.replay import PolicyRecord, State
 from queries.answers import finish as answer
 from queries.answers.finish import finish
 from queries.price.cost import epsilon_of

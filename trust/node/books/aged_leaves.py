@@ -1,6 +1,6 @@
 """What a node's books note beside its leaves so that no old copy of a consent counts: ends, and which leaves are void.
 
-A part of ``trust.node.books``, whose file and transactions these are.
+A part of ``trust.node.books.books``, whose file and transactions these are.
 """
 
 import sqlite3

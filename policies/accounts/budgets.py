@@ -2,8 +2,9 @@
 
 Zero-concentrated differential privacy adds up (Bun and Steinke 2016, lemma 1.7), so an account is a sum of whole
 numbers and an **account cap**. Three accounts in the ledger bear every charge, and one that each node keeps itself,
-whose cap is the node's **data cap** (``policies.account_names`` lists them). A resident's **yearly cap** is another
-thing: it bounds no account, but takes the resident out of the in-force set (``policies.in_force.yearly_charges``).
+whose cap is the node's **data cap** (``policies.accounts.account_names`` lists them). A resident's **yearly cap** is
+another thing: it bounds no account, but takes the resident out of the in-force set
+(``policies.in_force.yearly_charges``).
 Accounts belong to the policy's id, so a new version resets nothing. The window is the day, month or year, in the town's
 time zone, of the ``admit``'s ``at``. Between reserve and settle a charge counts in full: a crash can strand a charge,
 it can never free one.
@@ -16,7 +17,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ledger.errors import BudgetExceeded
-from policies.account_names import life_account, partner_account, policy_account
+from policies.accounts.account_names import life_account, partner_account, policy_account
 from policies.policy_document import Policy
 from policies.time_zones import time_zone_of
 

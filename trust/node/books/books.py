@@ -1,6 +1,6 @@
 """A node's own durable books: what it has read, whose leaf it holds, what it has charged, and what it has sent.
 
-They are one rule, and therefore one file and one module: *what binds this node is written here, durably and in one
+They are one rule, and therefore one file: *what binds this node is written here, durably and in one
 transaction with everything that must be true with it, before any of it is said to anybody; and what is written is never
 taken back.* Leaves, links, charges, rounds and erasures are its cases; they share the transaction, the mark by which a
 restored copy is noticed, and the scrubbing, and no case could be kept without the others.
@@ -30,16 +30,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
 from msgspec import Struct
 
-from ledger.errors import BudgetExceeded, RoundClosed
-from trust.node.aged_leaves import AGED_LEAVES_SCHEMA, AgedLeaves
-from trust.node.seals import open_sealed
+from trust.node.books.aged_leaves import AGED_LEAVES_SCHEMA, AgedLeaves
+from trust.node.books.charged_rounds import CHARGED_ROUNDS_SCHEMA, ChargedRounds
+from trust.node.books.seals import open_sealed
 from trust.runtime.clock import Clock, system_clock
-
-RoundState = Literal["countersigned", "sending", "sent", "no-share"]
 
 _PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;"
 _SCHEMA = """
@@ -53,12 +50,6 @@ CREATE TABLE IF NOT EXISTS links (slot INTEGER PRIMARY KEY, key BLOB NOT NULL UN
 CREATE TABLE IF NOT EXISTS replaced (key_sha256 BLOB PRIMARY KEY, slot INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erased (
     place INTEGER PRIMARY KEY, entry INTEGER NOT NULL, entry_sha256 TEXT NOT NULL, said INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS rounds (
-    admit INTEGER PRIMARY KEY, admit_sha256 TEXT NOT NULL, state TEXT NOT NULL
-    CHECK (state IN ('countersigned', 'sending', 'sent', 'no-share')), token TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS charges (
-    admit INTEGER NOT NULL, account TEXT NOT NULL, nano_rho INTEGER NOT NULL, PRIMARY KEY (admit, account)) STRICT;
-CREATE TABLE IF NOT EXISTS caps (account TEXT PRIMARY KEY, nano_rho INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
 
@@ -85,14 +76,6 @@ def _identity(path: Path, mark: bytes) -> bytes:
     return f"{path.stat().st_ino} {mark.hex()}".encode()
 
 
-class OwnRound(Struct, frozen=True, kw_only=True):
-    """What this node has done in one round; ``token`` is the message that goes with the state."""
-
-    admit_sha256: str
-    state: RoundState
-    token: str
-
-
 class ErasedConsent(Struct, frozen=True, kw_only=True):
     """One erased consent of ours, and the ``erase`` entry that says so."""
 
@@ -101,28 +84,19 @@ class ErasedConsent(Struct, frozen=True, kw_only=True):
     entry_sha256: str
 
 
-class DataCharge(Struct, frozen=True, kw_only=True):
-    """A question's charge to one account, in nano-rho; ``account_cap`` by the settings, ``in_ledger`` before it."""
-
-    account: str
-    account_cap: int
-    nano_rho: int
-    in_ledger: int
-
-
-class Books(AgedLeaves):
+class Books(AgedLeaves, ChargedRounds):
     """The file, opened by one process. Methods that write return when the write is durable.
 
     Opening notices whether the file was restored from a backup, and writes down when by ``clock``; rows that are
-    damaged are dropped then (``trust.node.seals``), unless another connection ``checks`` that. Raises Unavailable where
-    the file as a whole cannot be read.
+    damaged are dropped then (``trust.node.books.seals``), unless another connection ``checks`` that. Raises
+    Unavailable where the file as a whole cannot be read.
     """
 
     def __init__(self, path: Path, clock: Clock = system_clock, *, checks: bool = True) -> None:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-        binds = open_sealed(self._db, _PRAGMAS + _SCHEMA + AGED_LEAVES_SCHEMA, checks=checks)
+        binds = open_sealed(self._db, _PRAGMAS + _SCHEMA + AGED_LEAVES_SCHEMA + CHARGED_ROUNDS_SCHEMA, checks=checks)
         self._path = path
         found = _identity(path, _mark_of(path))
         if not _mark_of(path):  # else the books would know a file without a mark, as any copy is: inodes are used again
@@ -355,70 +329,3 @@ class Books(AgedLeaves):
         busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise sqlite3.OperationalError("the write-ahead log is in use")
-
-    # Rounds and charges
-
-    def round(self, admit: int) -> OwnRound | None:
-        """Return what was done in a round, if anything."""
-        query = "SELECT admit_sha256, state, token FROM rounds WHERE admit = ?"
-        row = self._db.execute(query, (admit,)).fetchone()
-        return OwnRound(admit_sha256=row[0], state=row[1], token=row[2]) if row else None
-
-    def charged(self, account: str) -> int:
-        """Return what an account of one's own was charged, in nano-rho."""
-        query = "SELECT coalesce(sum(nano_rho), 0) FROM charges WHERE account = ?"
-        return int(self._db.execute(query, (account,)).fetchone()[0])
-
-    def account_cap(self, account: str) -> int | None:
-        """Return the least cap that an account was ever charged under, in nano-rho; None where it never was."""
-        row = self._db.execute("SELECT nano_rho FROM caps WHERE account = ?", (account,)).fetchone()
-        return int(row[0]) if row else None
-
-    def countersign(self, admit: int, admit_sha256: str, token: str, charges: Iterable[DataCharge]) -> None:
-        """Charge every account and countersign in one durable write.
-
-        What is spent is the larger of these books and what the ledger says of questions admitted before this one. The
-        cap of an account, and so of its year, is kept with the first charge, and from then on only lowered. Raises
-        BudgetExceeded past a cap, RoundClosed if the round was begun before.
-        """
-        with self._binding():
-            if self.round(admit) is not None:
-                raise RoundClosed("This node has begun this round before.")
-            for each in charges:
-                kept = self.account_cap(each.account)
-                cap = each.account_cap if kept is None else min(kept, each.account_cap)
-                left = max(0, cap - max(self.charged(each.account), each.in_ledger))
-                if each.nano_rho > left:
-                    raise BudgetExceeded(each.account, each.nano_rho, left)
-                self._db.execute("INSERT INTO charges VALUES (?, ?, ?)", (admit, each.account, each.nano_rho))
-                self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?)", (each.account, cap))
-            self._db.execute("INSERT INTO rounds VALUES (?, ?, 'countersigned', ?)", (admit, admit_sha256, token))
-
-    def send(self, admit: int, token: str) -> None:
-        """Store the share's bytes and mark ``sending``, in one durable write; raise RoundClosed from another state."""
-        with self._binding():
-            self._move(admit, "countersigned", "sending", token)
-
-    def sent(self, admit: int) -> None:
-        """Note that the service has the share."""
-        self._db.execute("UPDATE rounds SET state = 'sent' WHERE admit = ? AND state = 'sending'", (admit,))
-
-    def give_word(self, admit: int, admit_sha256: str, token: str) -> None:
-        """Store the word that no share left, and never will; give the charge back to these books.
-
-        Raises RoundClosed where a share may have left.
-        """
-        with self._binding():
-            own = self.round(admit)
-            if own is None:
-                self._db.execute("INSERT INTO rounds VALUES (?, ?, 'no-share', ?)", (admit, admit_sha256, token))
-            else:
-                self._move(admit, "countersigned", "no-share", token)
-                self._db.execute("DELETE FROM charges WHERE admit = ?", (admit,))
-
-    def _move(self, admit: int, old: RoundState, new: RoundState, token: str) -> None:
-        moved = self._db.execute(
-            "UPDATE rounds SET state = ?, token = ? WHERE admit = ? AND state = ?", (new, token, admit, old)
-        )
-        if moved.rowcount != 1:
-            raise RoundClosed("This node's part in the round was decided before.")

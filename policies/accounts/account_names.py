@@ -5,14 +5,14 @@ They are built here and nowhere else; nothing parses one.
 ====================================  ===================  ===========================================
 account                               its account cap      kept by
 ====================================  ===================  ===========================================
-``policy/<id>/<window>``              ``per_window``       the ledger (``policies.budgets``)
+``policy/<id>/<window>``              ``per_window``       the ledger (``policies.accounts.budgets``)
 ``policy/<id>/life``                  ``life``             the ledger
 ``partner/<alias>/<id>/<window>``     ``per_partner``      the ledger
 ``data/<year>``                       the node's data cap  each node, over all policies and all its sources
 ``data/<source>/<year>``              the source's part    each node, where it splits its cap among its sources
 ====================================  ===================  ===========================================
 
-A window is a label such as ``2026-11-21``, ``2026-11`` or ``2026`` (``policies.budgets.window_of``).
+A window is a label such as ``2026-11-21``, ``2026-11`` or ``2026`` (``policies.accounts.budgets.window_of``).
 """
 
 

@@ -1,0 +1,1 @@
+"""Privacy accounts: their names, and what is reserved, spent and left in them."""
