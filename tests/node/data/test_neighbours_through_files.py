@@ -86,11 +86,9 @@ def plans(draw: st.DrawFn) -> Plan:
 
 
 def columns_of(rows: Sequence[Row], resident: str, made_of: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"who": RESIDENTS[resident]([row[0] for row in rows])}
-    return found | {
-        name: COLUMNS[kind]([small[place] for _, *small in rows])
-        for place, (name, kind) in enumerate(zip("abc", made_of, strict=True))
-    }
+    numbers = ([row[1] for row in rows], [row[2] for row in rows], [row[3] for row in rows])
+    made = {name: COLUMNS[kind](of) for name, kind, of in zip("abc", made_of, numbers, strict=True)}
+    return {"who": RESIDENTS[resident]([row[0] for row in rows])} | made
 
 
 def as_csv(columns: dict[str, Any]) -> bytes:
