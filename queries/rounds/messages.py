@@ -37,6 +37,8 @@ from ledger.entries import Alias, Decimal, Hex32, Index, NanoRho, Noise, Seconds
 from policies.consents.bundle import DisclosedLeaf
 
 _NAMES = {"for_": "for", "from_": "from"}
+SAYS_NOT_READY = 2
+"""From these rules on a node's poll says which views it has no data for: a service that reads them reads that, too."""
 
 ViewName = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}/[a-z][a-z0-9_]{0,31}\Z")]
 """A view of a policy version: ``<the policy's SHA-256>/<view>``."""
@@ -72,7 +74,8 @@ class Work(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
     """The tree size that the node has read; a larger published one is news."""
     wait: Annotated[int, Meta(ge=0, le=60)]
     not_ready: Annotated[list[ViewName], Meta(max_length=4_096)] | UnsetType = UNSET
-    """The views that the node has no data for yet. Left out: it cannot tell yet, and what it said before stands."""
+    """The views that the node has no data for yet. Left out: it cannot tell yet, and what it said before stands; or the rules
+    are from before it is said."""
 
 
 class CaughtUp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):

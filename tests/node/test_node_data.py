@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import structlog
-from msgspec import structs
+from msgspec import UnsetType, structs
 
 import trust.node.rounds.steps as rounds_module
 from ledger import entries as e
@@ -112,6 +112,13 @@ def test_why_a_file_was_refused_is_for_the_holder_alone_and_no_log_line_has_a_nu
         replace(stage, good(3))
         stage.turn()
         assert not (stage.folder / see).exists()
+
+
+def test_under_the_first_rules_a_poll_is_as_an_older_service_reads_it() -> None:
+    with staged(rules=1) as stage:
+        stage.turn()
+        stage.turn()
+        assert all(isinstance(poll.not_ready, UnsetType) for poll in stage.service.polls)
 
 
 def test_a_node_that_never_had_good_data_says_so_gives_its_word_and_is_ready_for_good_once_it_had() -> None:

@@ -8,6 +8,7 @@ import structlog
 
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, UpgradeNeeded
 from policies.rules import NEWEST_RULES
+from queries.rounds.messages import SAYS_NOT_READY
 from trust.client.http import open_http
 from trust.files.evidence import keep_evidence, parse_evidence
 from trust.files.keys import read_key, read_secret
@@ -190,7 +191,8 @@ class Node:
             self.data.refresh()
         except MusubiError as error:
             logger.warning("data-not-taken-in", code=error.code)
-        self._not_ready = self.data.not_ready()
+        if self.reader.state.rules >= SAYS_NOT_READY:
+            self._not_ready = self.data.not_ready()
 
     def _say_rules(self) -> None:
         """Say at the start, and each day again, which rules this node reads: the service may have lost its word."""

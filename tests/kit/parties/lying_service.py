@@ -197,6 +197,7 @@ class Stage:
         reads: bool = True,
         policy: Policy | None = None,
         settings: str = "",
+        rules: int = NEWEST_RULES,
     ) -> None:
         self.folder = folder
         self.builder = LogBuilder()
@@ -205,7 +206,7 @@ class Stage:
         self.wrong = 0
         """How far the node's clock is set wrong."""
         self.policy = policy or scarce()
-        self.builder.found(self.policy, operator=True, rules=NEWEST_RULES)
+        self.builder.found(self.policy, operator=True, rules=rules)
         self.service = LyingService(self.builder)
         self.grants = [self.grant(person) for person in range(people)]
         self.service.publish()
