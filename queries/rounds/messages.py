@@ -74,8 +74,8 @@ class Work(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
     """The tree size that the node has read; a larger published one is news."""
     wait: Annotated[int, Meta(ge=0, le=60)]
     not_ready: Annotated[list[ViewName], Meta(max_length=4_096)] | UnsetType = UNSET
-    """The views that the node has no data for yet. Left out: it cannot tell yet, and what it said before stands; or the rules
-    are from before it is said."""
+    """The views that the node has no data for yet. Left out: it cannot tell yet, and what it said before stands;
+    or the rules are from before it is said."""
 
 
 class CaughtUp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):
