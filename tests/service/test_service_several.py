@@ -21,7 +21,7 @@ from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import ServiceProcess, service_alone
 from tests.kit.parties.witnesses import witness_at
 from tests.kit.towns.folk import Folk
-from tests.kit.towns.running import Town, lay_out, query, question, refused, replay_log, run
+from tests.kit.towns.running import Resident, Town, lay_out, query, question, refused, replay_log, run
 from tests.kit.waiting import breath, eventually
 from trust.audit.auditor import audit
 from trust.log.pins import Trust
@@ -84,7 +84,14 @@ class Two:
     async def grown(self, more: int) -> None:
         """Wait until so many more consents have their receipts."""
         wanted = len(self.receipts) + more
-        await eventually(lambda: len(self.receipts) >= wanted)
+
+        def are_there() -> bool:
+            for client in self._clients:
+                if client.done():  # before its time: say why
+                    client.result()
+            return len(self.receipts) >= wanted
+
+        await eventually(are_there)
 
     async def _ask_any(self, first: int, path: str, body: object, key: str | None) -> httpx.Response:
         """Send one request to one process after the other, under one key, until one has done it."""
@@ -103,7 +110,9 @@ class Two:
     async def _grants(self, number: int) -> None:
         turn = number
         while not self.done.is_set():
-            body, key = {"bundles": [self.resident.consent()]}, secrets.token_hex(16)
+            resident = Resident()
+            await self._ask_any(turn, "/v1/enrolments", {"enrolments": [resident.enrolment(self.town)]}, None)
+            body, key = {"bundles": [resident.consent()]}, secrets.token_hex(16)
             found = (await self._ask_any(turn, "/v1/grants", body, key)).json()["indices"]
             again = (await self._ask_any(turn + 1, "/v1/grants", body, key)).json()["indices"]
             assert again == found, "the other process gave another index"

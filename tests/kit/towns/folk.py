@@ -21,7 +21,8 @@ class Folk:
 
     def consent(self, to: Policy = MOBILITY, **how: Any) -> Bundle:
         """Have the next one sign a consent."""
-        person = next(self._fresh)
+        person = next(self._fresh, None)
+        assert person is not None, "more consents than folk: let there be more of them"
         bundle = person.consent(to, **how)
         self._signers[consent_of(bundle)] = person
         return bundle
