@@ -567,7 +567,7 @@ def test_a_resident_with_a_seed_of_their_own_and_no_consent_is_told_so(town: Tow
     pins, where = town.layout.folder / "trust.json", tmp_path / "mine"
     done_well("place", "init", "--url", town.layout.url, "--pins", pins, "--resident", where)
     mine = ["resident", "--place", where]
-    refused(errors.NotPermitted, *mine, "grant", "everyone", "--holder", "west", *WIDE)  # nobody attested this one
+    refused(errors.NotEnrolled, *mine, "grant", "everyone", "--holder", "west", *WIDE)  # nobody attested this one
 
 
 @pytest.mark.slow

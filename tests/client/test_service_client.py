@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from ledger.errors import ProofInvalid
+from policies.consents.bundle import Bundle
 from tests.kit.logs.log_builder import LogBuilder, receipt_of
 from trust.client.service import ServiceClient
 
@@ -27,6 +28,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "ask": ("token",),
     "watch": (1,),
     "grant": ([],),
+    "replace": (Bundle(leaves=[]), []),
+    "rules": (),
     "revoke": (1, None),
     "stop": ("token",),
     "replace_device": ("attestation", "enrolment"),

@@ -17,6 +17,9 @@ from trust.files.keys import read_secret
 from trust.runtime.problems import KINDS
 from trust.town.up import client_of
 
+WIDE = ("--holder", "east", "--holder", "west", "--until", "2090-12-31", "--cap", "2000000000", "--yes")
+"""All that a consent can be: what is not said is not agreed to."""
+
 pytestmark = pytest.mark.slow
 PERSON = 3
 
@@ -98,7 +101,7 @@ def test_whoever_has_a_lost_device_can_do_nothing_and_the_new_one_agrees_anew(to
     where, pins = tmp_path / "new-device", town.layout.folder / "trust.json"
     old, new = ("resident", "--place", town.place(PERSON)), ("resident", "--place", where)
     policy = next(iter(town.client.policies()))
-    musubi(*old, "grant", policy)
+    musubi(*old, "grant", policy, *WIDE)
     standing = [each["index"] for each in json.loads(musubi(*old, "show", "--json").stdout) if each["ended_by"] is None]
     make = ("place", "init", "--url", town.layout.url, "--pins", pins, "--resident", where)
     musubi(*make)
@@ -111,10 +114,10 @@ def test_whoever_has_a_lost_device_can_do_nothing_and_the_new_one_agrees_anew(to
     linked = musubi("play", "holders", PERSON, where, "--dir", town.layout.folder).output
     assert all(holder in linked for holder in town.holders)
     code = next(kind.exit_code for error, kind in KINDS.items() if error.code == "not-permitted")
-    for words in (("show",), ("grant", policy), ("revoke", standing[0])):
+    for words in (("show",), ("grant", policy, *WIDE), ("revoke", standing[0])):
         assert "This device was reported lost" in musubi(*old, *words, code=code).output
     musubi(*make, code=code)  # no key file is ever overwritten
-    granted = json.loads(musubi(*new, "grant", policy, "--json").stdout)["index"]
+    granted = json.loads(musubi(*new, "grant", policy, *WIDE, "--json").stdout)["index"]
     mine = {each["index"]: each["ended_by"] for each in json.loads(musubi(*new, "show", "--json").stdout)}
     assert mine[granted] is None
     assert all(mine[index] is not None for index in standing)

@@ -56,7 +56,24 @@ class Person:
 
     def grant(self) -> int:
         """Consent once more."""
-        return int(json.loads(self("grant", POLICY, "--json"))["index"])
+        return int(
+            json.loads(
+                self(
+                    "grant",
+                    POLICY,
+                    "--holder",
+                    "east",
+                    "--holder",
+                    "west",
+                    "--until",
+                    "2090-12-31",
+                    "--cap",
+                    "2000000000",
+                    "--yes",
+                    "--json",
+                )
+            )["index"]
+        )
 
 
 def counted(town: TownOfTwo) -> list[int]:

@@ -113,7 +113,7 @@ async def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
         await running.settle()
         published = running.service.sequencer.size
         for alias in HOLDERS:
-            await running.work(alias, size=published)
+            await running.work(alias, size=published, not_ready=[f"{'0' * 64}/of_another_policy"])
         lost = Resident(subject=residents[5].subject)
         await running.done("/v1/lost-devices", lost.enrolment(town, for_="lost-device"))
         await running.settle()

@@ -281,12 +281,12 @@ async def test_nothing_that_the_process_prints_holds_a_key_a_token_or_a_consent(
             base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, event_hooks=hooks
         ) as client:
             service = ServiceProcess(town, port, client)
-            resident = await scenario(service, witness_port)
-            tripped = resident.consent()
+            resident, others = await scenario(service, witness_port)
+            tripped = others.consent()
             with tripping(town.service / "service.sqlite"):
                 refused(await service.post("/v1/grants", {"bundles": [tripped]}), "unavailable")
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
-            refused(await service.post("/v1/grants", {"bundles": [resident.consent()]}), "unavailable")
+            refused(await service.post("/v1/grants", {"bundles": [others.consent()]}), "unavailable")
     finally:
         process.terminate()
         lines, _ = process.communicate(timeout=PATIENCE)
@@ -320,14 +320,14 @@ async def succeeds(client: httpx.AsyncClient, path: str) -> bool:
     return False
 
 
-async def scenario(service: ServiceProcess, witness_port: int) -> Resident:
-    """Do something of everything, and much of it wrong."""
+async def scenario(service: ServiceProcess, witness_port: int) -> tuple[Resident, Folk]:
+    """Do something of everything, and much of it wrong; return who did, and some folk with consents to give."""
     town, resident = service.town, Resident()
     await eventually(lambda: succeeds(service.client, "/healthz"))
     with witness_at(town.witness, witness_port):
         await eventually(lambda: succeeds(service.client, "/readyz"))
         await service.found()
-        others = Folk(12)
+        others = Folk(15)
         await service.enrol(resident, others)
         bundle = resident.consent()
         (index,) = await service.grant(bundle)
@@ -349,8 +349,8 @@ async def scenario(service: ServiceProcess, witness_port: int) -> Resident:
         await service.share(admit, "clinic", [987_654_321])
         await service.done("/v1/revocations", resident.revocation(bundle, index))
         await service.settle()
-    refused(await service.post("/v1/grants", {"bundles": [resident.consent()]}, secrets.token_hex(16)), "unavailable")
-    return resident
+    refused(await service.post("/v1/grants", {"bundles": [others.consent()]}, secrets.token_hex(16)), "unavailable")
+    return resident, others
 
 
 def test_the_disk_is_really_filled(small_disk: Path) -> None:

@@ -87,9 +87,11 @@ class Settled:
         await assert_read_only(running, self.resident, self.bundle, self.granted, *reasons)
 
     async def take_back(self, running: Running) -> None:
-        """Take the consent back and give another."""
+        """Take the consent back; somebody else gives one."""
         await running.done("/v1/revocations", self.resident.revocation(self.bundle, self.granted))
-        (index,) = await running.grant(self.resident.consent(now=running.clock()))
+        another = Resident()
+        await running.enrol(another)
+        (index,) = await running.grant(another.consent(now=running.clock()))
         await running.entry(index)
         await until_ready(running)
 

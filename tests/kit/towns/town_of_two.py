@@ -108,11 +108,11 @@ class TownOfTwo:
         return {holder: jws.read_unverified(token, Share) for holder, token in tokens.items()}
 
     def books(self, holder: str, admit: int) -> tuple[list[str], int]:
-        """Return a node's state of a round (none or one) and how many charges its books have for it."""
+        """Return a node's state of a round (none or one) and whether its books are charged for it (1 or 0)."""
         path = self.layout.node(holder) / "books.sqlite"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             states = [row[0] for row in db.execute("SELECT state FROM rounds WHERE admit = ?", (admit,))]
-            (charges,) = db.execute("SELECT count(*) FROM charges WHERE admit = ?", (admit,)).fetchone()
+            (charges,) = db.execute("SELECT count(DISTINCT admit) FROM charges WHERE admit = ?", (admit,)).fetchone()
         return states, charges
 
     def wait_for_books(self, holder: str, admit: int, *states: str) -> None:

@@ -82,7 +82,7 @@ def test_a_task_in_a_state_does_what_its_cell_says(stage: Stage, state: str, ste
         case "begin":
             assert state_of(stage) == "countersigned"
             assert said == [("countersign", kept_token(stage))]
-            assert len(stage.books()["charges"]) == 1
+            assert len({row[0] for row in stage.books()["charges"]}) == 1
         case "say again":
             assert stage.books() == before
             assert said == [("word" if state == "no-share" else "countersign", kept_token(stage))]

@@ -41,4 +41,9 @@ async def check_ready(connection: AsyncConnection, policy_sha256: str, view: str
 
 async def _not_ready(connection: AsyncConnection, holder: str) -> list[str]:
     row = (await connection.execute(select(t.not_ready.c.views).where(t.not_ready.c.holder == holder))).first()
-    return msgspec.json.decode(row.views, type=list[str]) if row is not None else []
+    if row is None:
+        return []
+    try:
+        return msgspec.json.decode(row.views, type=list[str])
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # damaged, so as good as lost: its node says it again
+        return []

@@ -283,7 +283,7 @@ class Store:
         raises, with the commit's outcome unknown.
         """
         async with self.databases.writer.begin() as connection:
-            head = (await connection.execute(select(t.head.c.size, t.head.c.at).with_for_update())).one()
+            head = (await connection.execute(select(t.head.c.size).with_for_update())).one()
             if head.size < self.size:
                 raise HistoryForked("Entries that were committed are gone from the database: it has gone back in time.")
             if self._is_unswept:  # an act failed, or our last commit's outcome is unknown
@@ -292,8 +292,9 @@ class Store:
             if self._state is None or self._state.size != head.size:  # the same, or another process appended
                 await self._rebuild(connection)
             state = self.state
-            # Before genesis, which has its founders' time, nothing else can be written.
-            transaction = Transaction(connection, state, self.clock.stamp(head.at) if head.size else head.at)
+            # The entries say what the last time is; a damaged row may say anything. Before genesis, which has its
+            # founders' time, nothing else can be written.
+            transaction = Transaction(connection, state, self.clock.stamp(state.at) if state.size else 0)
             outcomes = [await _outcome(place, act, transaction) for place, act in enumerate(acts)]
             await self._keep(transaction)
             if transaction.appended:
