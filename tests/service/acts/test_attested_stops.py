@@ -208,7 +208,7 @@ async def test_a_town_under_older_rules_takes_no_stop_and_says_what_would_change
 ) -> None:
     async with run(lay_out_with_tables(tmp_path / "old", rules=UNSET)) as running:
         await running.found()
-        resident, bundle, grant = await with_consent(running)
+        resident, bundle, grant = await with_consent(running, dated=False)
         async with running.unchanged():
             refused(
                 await running.post(PATH, resident.stop(running.town, bundle, grant)), "not-permitted", "`musubi rules`"
