@@ -83,6 +83,7 @@ def grant(
             language=language,
             shown_at=shown_at,
             keep=device.promises.keep,
+            copies=device.copies,
         )
     if as_json:
         said = {"index": given.index, "until": last_day, "replaced": given.replaced, "doubt": given.doubt}
