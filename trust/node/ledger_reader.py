@@ -101,10 +101,11 @@ class LedgerReader:
     def read(self) -> None:
         """Read all new entries and keep our leaves of them; ask again for leaves that did not come before.
 
-        Raises Unavailable where leaves cannot be fetched; ProofInvalid, HistoryForked, SignatureInvalid or ClockSkew
-        where the ledger is not what it should be: the node then goes no further.
+        Where leaves cannot be fetched, what was begun goes on, and nothing is begun that needs them
+        (``trust.node.rounds.counted``). Raises ProofInvalid, HistoryForked, SignatureInvalid or ClockSkew where the
+        ledger is not what it should be: the node then goes no further.
         """
-        has_news = False
+        has_news, are_given = False, True
         before = self._follower.latest
         for batch in self._follower.follow():
             has_news = True
@@ -125,7 +126,7 @@ class LedgerReader:
                 for i, grant in self._own_grants(batch.first, batch.entries)
                 if i not in held and i not in self.state.erased
             }
-            self._keep_leaves()
+            are_given = are_given and self._keep_leaves()
             # a crash here leaves leaves kept for entries that the next start reads again; both are idempotent
         if not has_news:  # the log is read first: it may say that the operator, who signs the leaves, has another key
             self._keep_leaves()
@@ -220,11 +221,22 @@ class LedgerReader:
             nano_rho=-(-admit.charge // len(admit.participants)),
         )
 
-    def _keep_leaves(self) -> None:
-        """Fetch the leaves that we lack.
+    def _keep_leaves(self) -> bool:
+        """Fetch the leaves that we lack; return whether the service answered.
 
-        One that is not given, or not good, is asked for again while it is in force.
+        One that is not given, or not good, is asked for again while it is in force. Whoever is no holder any more gets
+        none, and only ends what it began.
         """
+        if self.state.member(self._holder, "holder") is None:
+            return True
+        try:
+            self._fetch_lacking()
+        except MusubiError as error:
+            logger.warning("leaves-not-given", code=error.code)
+            return False
+        return True
+
+    def _fetch_lacking(self) -> None:
         missing = sorted(self._lacking)
         while missing:
             start = missing[0]

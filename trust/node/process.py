@@ -28,6 +28,7 @@ from trust.node.taken_clock import TakenClock
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
 
 RETRY_SECONDS = 0.5
+MOST_RETRY_SECONDS = 10
 RULES_AGAIN_SECONDS = 86_400
 RULES_RETRY_SECONDS = 600
 """How long after the word on rules was taken, or was not, it is said again."""
@@ -98,6 +99,8 @@ class Node:
         )
         self._stopping = threading.Event()
         self._polling = False
+        self._in_vain = 0
+        """How many polls in a row brought tasks of which none could be done."""
         self._say_rules_at = 0
         self._not_ready: list[str] | None = None
         """The views without data, once the ledger has been read."""
@@ -179,8 +182,10 @@ class Node:
         self._say_rules()
         self._take_in()
         done = [self.rounds.do(task) for task in answer.tasks]
+        # The same task comes with the next poll: do not spin on it, and less and less where nothing can be done at all.
+        self._in_vain = self._in_vain + 1 if done and not any(done) else 0
         if not all(done):
-            self._stopping.wait(RETRY_SECONDS)  # the same task comes with the next poll: do not spin on it
+            self._stopping.wait(min(MOST_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(self._in_vain, 10)))
         self.erasures.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self.data.make_ready()

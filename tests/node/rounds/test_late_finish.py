@@ -7,11 +7,13 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
+from ledger import entries as e
 from ledger import jws
 from policies.admit_expiry import LAST_SECONDS
+from policies.governance import approve
 from queries.rounds.messages import Share, Task, token_sha256, transcript_sha256
 from tests.kit.parties.lying_service import ME, OTHER, Stage, staged
-from tests.kit.towns.toy_town import ORIGIN, key_of
+from tests.kit.towns.toy_town import ORIGIN, STEWARDS, key_of
 
 EXPIRED, PAST_LAST = 700, 700 + LAST_SECONDS
 Lie = Callable[[Stage, int], str]
@@ -115,6 +117,51 @@ def test_until_its_last_a_begun_round_is_not_passed_and_then_it_is_given_up(stag
     stage.offset = 0  # the clock goes back: what was signed stands
     assert late(stage, admit, shown(stage, admit)) == []
     assert stage.service.steps() == ["countersign", "word"]
+
+
+@pytest.mark.parametrize("change", [{"roles": ["partner"]}, {"status": "left"}, {"status": "left", "roles": []}])
+def test_a_holder_that_left_or_has_another_role_ends_what_it_began_though_it_gets_no_leaves(
+    stage: Stage, change: dict[str, object]
+) -> None:
+    admit = stage.admit()
+    stage.countersign(admit)
+    old = stage.builder.state.members[ME]
+    entry = stage.builder.make_member(ME, "holder", number=old.number + 1)
+    body = replace(entry.member, **change)
+    signed = [approve("member", body, log=ORIGIN, steward=name, key=key_of(name)) for name in STEWARDS[:2]]
+    stage.builder.add(replace(entry, member=body, signatures=signed))
+    stage.grant(9)  # the policy still names the holder
+    stage.builder.add(e.Erase(at=stage.builder.now(), index=stage.grants[0], reason="requested"))
+    stage.service.publish()
+    stage.service.down = {"/v1/node/leaves"}
+    assert stage.share(admit) == []
+    assert stage.service.steps() == ["countersign", "share"]
+    stage.turn()
+    assert len(stage.service.erased_words) == 1, "and what is erased, it says to be gone"
+
+
+def test_where_leaves_cannot_be_had_what_was_begun_goes_on(stage: Stage) -> None:
+    admit = stage.admit()
+    stage.countersign(admit)
+    stage.grant(9)
+    later = stage.admit()
+    stage.service.down = {"/v1/node/leaves"}
+    assert (
+        len(stage.turn(Task(step="share", admit=admit, go=stage.go(admit)), Task(step="countersign", admit=later))) == 1
+    )
+    assert stage.service.steps() == ["countersign", "share"]
+    stage.service.down = set()
+    assert stage.countersign(later) == []
+
+
+def test_a_service_that_lost_what_was_said_gets_it_again_and_the_share_fits_it(stage: Stage) -> None:
+    admit = stage.admit()
+    stage.countersign(admit)
+    stage.share(admit)
+    said = list(stage.service.said)
+    assert stage.countersign(admit) == []
+    assert stage.share(admit) == []
+    assert stage.service.said == said * 2
 
 
 @pytest.mark.parametrize("names", ["our share", "another share", "our silence"])

@@ -7,6 +7,7 @@ import httpx
 import opendp.prelude as dp
 import pytest
 from msgspec import UnsetType, structs
+from sqlalchemy import update
 
 from ledger import canonical, jws
 from ledger import entries as e
@@ -21,8 +22,10 @@ from tests.kit.towns.running import Running, Town, query, question, refused, rep
 from tests.kit.towns.toy_town import MOBILITY
 from tests.kit.waiting import PATIENCE, nothing_for
 from trust.node.rounds.noise import make_measurement
+from trust.service.database import tables as t
 from trust.service.rounds.closing import WORDS_SECONDS
 from trust.service.store.bell import Bell
+from trust.service.store.store import Transaction
 
 dp.enable_features("contrib")
 pytestmark = pytest.mark.anyio
@@ -222,6 +225,27 @@ async def test_a_share_that_comes_while_the_others_are_asked_late_is_shown_to_th
     assert await running.share(admit, "bus_co", [1]) is None
     (task,) = (await running.work("clinic")).tasks
     assert isinstance(task.shown, str)
+
+
+async def test_a_message_that_is_damaged_while_its_round_is_open_is_asked_for_again(running: Running) -> None:
+    admit = await ask(running)
+    await running.countersign(admit, *BOTH)
+    await running.share(admit, "bus_co", [1])
+
+    async def damage(transaction: Transaction) -> None:
+        of_step = t.messages.c.step == "share"
+        await transaction.connection.execute(update(t.messages).where(of_step).values(token="a.b.c"))
+
+    await running.service.store.submit(damage)
+    assert await running.share(admit, "clinic", [2]) is None
+    assert await steps(running, admit) == {"bus_co": "share"}
+    assert (await status(running, admit))["waiting_for"] == ["bus_co"]
+    running.clock.offset = MOBILITY.expires + LAST_SECONDS + 61
+    assert await running.service.rounds.give_up() == 1
+    await running.settle()
+    lost = e.decode(await running.entry(running.service.sequencer.size - 1))
+    assert isinstance(lost, e.Lost)
+    assert (list(lost.shares), lost.silent) == (["clinic"], ["bus_co"])
 
 
 @pytest.mark.parametrize("out", ["word", "silence"])

@@ -17,6 +17,7 @@ CHARGED_ROUNDS_SCHEMA = """
 CREATE TABLE IF NOT EXISTS rounds (
     admit INTEGER PRIMARY KEY, admit_sha256 TEXT NOT NULL, state TEXT NOT NULL
     CHECK (state IN ('countersigned', 'sending', 'sent', 'no-share')), token TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS countersignatures (admit INTEGER PRIMARY KEY, token TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS charges (
     admit INTEGER NOT NULL, account TEXT NOT NULL, nano_rho INTEGER NOT NULL, PRIMARY KEY (admit, account)) STRICT;
 CREATE TABLE IF NOT EXISTS caps (account TEXT PRIMARY KEY, nano_rho INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -54,6 +55,11 @@ class ChargedRounds:
         row = self._db.execute(query, (admit,)).fetchone()
         return OwnRound(admit_sha256=row[0], state=row[1], token=row[2]) if row else None
 
+    def countersignature(self, admit: int) -> str | None:
+        """Return the countersignature of a round, whatever its state is by now; None where it is not kept."""
+        row = self._db.execute("SELECT token FROM countersignatures WHERE admit = ?", (admit,)).fetchone()
+        return str(row[0]) if row else None
+
     def charged(self, account: str) -> int:
         """Return what an account of one's own was charged, in nano-rho."""
         query = "SELECT coalesce(sum(nano_rho), 0) FROM charges WHERE account = ?"
@@ -83,6 +89,7 @@ class ChargedRounds:
                 self._db.execute("INSERT INTO charges VALUES (?, ?, ?)", (admit, each.account, each.nano_rho))
                 self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?)", (each.account, cap))
             self._db.execute("INSERT INTO rounds VALUES (?, ?, 'countersigned', ?)", (admit, admit_sha256, token))
+            self._db.execute("INSERT OR REPLACE INTO countersignatures VALUES (?, ?)", (admit, token))
 
     def send(self, admit: int, token: str) -> None:
         """Store the share's bytes and mark ``sending``, in one durable write; raise RoundClosed from another state."""

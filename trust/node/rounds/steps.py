@@ -9,8 +9,8 @@ state          countersign  share      word       past it
 =============  ===========  =========  =========  ================
 not begun      begin        refuse     give word  when expired
 countersigned  say again    compute    give word  past its last
-sending        refuse       send       send       never
-sent           refuse       send       send       always
+sending        say again    send       send       never
+sent           say again    send       send       always
 no-share       say again    say again  say again  always
 =============  ===========  =========  =========  ================
 
@@ -22,7 +22,7 @@ no-share       say again    say again  say again  always
   ``last``, give word.
 - *give word*: keep the word durably, which frees the charge in these books, then say it.
 - *send*: the very bytes that are kept, and note that they were sent. *say again*: the very message that is kept.
-- *refuse*: nothing is said; there is no countersignature, or only the share in its place.
+- *refuse*: nothing is said; there is no countersignature.
 - *past its last*: nothing is computed for it any more (``policies.admit_expiry``). Where the round may be from before
   these books were restored from a backup, no share of it is made at all, so that its expiry is enough.
 
@@ -278,16 +278,17 @@ class NodeRounds:
         self._client.say("word", token)
 
     def _say_again(self, turn: _Turn) -> None:
-        """Say what was written before, and perhaps not sent: the same bytes."""
+        """Say what was written before, and perhaps not sent, or is not kept where it was sent to: the same bytes."""
         if turn.state == "no-share":
             self._client.say("word", self._signed_now(turn.token, Word))
-        else:
-            self._client.say("countersign", self._signed_now(turn.token, Countersign))
+            return
+        token = self._books.countersignature(turn.index) or (turn.token if turn.state == "countersigned" else None)
+        if token is None:
+            raise Malformed("The books keep this round's share, and not its countersignature.")
+        self._client.say("countersign", self._signed_now(token, Countersign))
 
-    def _refuse(self, turn: _Turn) -> None:
-        if turn.state == "not begun":
-            raise RoundClosed("This node has not countersigned the round.")
-        raise Malformed("The books keep this round's share, and no longer its countersignature.")
+    def _refuse(self, _: _Turn) -> None:
+        raise RoundClosed("This node has not countersigned the round.")
 
     def _signed_now(self, token: str, type_: type[Countersign | Share | Word]) -> str:
         """Return a message of our books as it is, or signed anew where our key has changed since: it says the same."""
@@ -342,8 +343,8 @@ class NodeRounds:
     _TABLE: ClassVar[Mapping[State, Mapping[Step, Callable[["NodeRounds", _Turn], None]]]] = {
         "not begun": {"countersign": _begin, "share": _refuse, "word": _give_word},
         "countersigned": {"countersign": _say_again, "share": _compute, "word": _give_word},
-        "sending": {"countersign": _refuse, "share": _send, "word": _send},
-        "sent": {"countersign": _refuse, "share": _send, "word": _send},
+        "sending": {"countersign": _say_again, "share": _send, "word": _send},
+        "sent": {"countersign": _say_again, "share": _send, "word": _send},
         "no-share": {"countersign": _say_again, "share": _say_again, "word": _say_again},
     }
     """The table at the top of this module: what each task means in each state."""

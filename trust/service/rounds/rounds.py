@@ -247,6 +247,7 @@ class Rounds:
         NotPermitted, ProofInvalid (for another round), RoundClosed, or Replayed for a second, different message.
         """
         new = False
+        damaged: list[tuple[Step, str]] = []
 
         async def act(transaction: Transaction) -> int | None:
             nonlocal new
@@ -258,6 +259,7 @@ class Rounds:
             talk = await _read_talk(
                 transaction.connection, transaction.state, message.admit
             )  # others of this group may have spoken
+            damaged[:] = self._not_kept(message.admit, talk.said)
             before = talk.said[step].get(message.from_)
             if before is not None:
                 if (
@@ -281,6 +283,8 @@ class Rounds:
         closed = await self._store.submit(act)
         message = jws.read_unverified(token, _KINDS[step])
         if closed is None:
+            for lost, holder in damaged:  # it has to be said again
+                self._talk(message.admit).said[lost].pop(holder, None)
             self._talk(message.admit).said[step].setdefault(message.from_, token)
         else:
             self._talks.pop(message.admit, None)
@@ -297,7 +301,7 @@ class Rounds:
             for index, opened in self._store.state.rounds.items()
             if now >= gives_up_at(opened, share_is_out=bool(self._talk(index).said["share"]))
         ]
-        given_up = 0
+        count = 0
         for index in due:
 
             async def act(transaction: Transaction, admit: int = index) -> int | None:
@@ -305,20 +309,30 @@ class Rounds:
                 if opened is None:  # another process closed it, or a participant has spoken at last
                     return None
                 said = (await _read_talk(transaction.connection, transaction.state, admit)).said
-                lost = make_lost(transaction.state, admit, opened, said, transaction.at)
-                if lost is None:
+                damaged = self._not_kept(admit, said)
+                for lost, holder in damaged:  # it has to be said again, and there is still time
+                    self._talk(admit).said[lost].pop(holder, None)
+                if damaged:
                     return None
-                closed = transaction.append(lost)
-                await _note_closed(transaction, admit, closed, lost)
+                given_up = make_lost(transaction.state, admit, opened, said, transaction.at)
+                if given_up is None:
+                    return None
+                closed = transaction.append(given_up)
+                await _note_closed(transaction, admit, closed, given_up)
                 return closed
 
             if await self._store.submit(act) is not None:
                 self._talks.pop(index, None)
                 metrics.lost.inc()
-                given_up += 1
-        if given_up:
+                count += 1
+        if count:
             self._bell.ring()
-        return given_up
+        return count
+
+    def _not_kept(self, admit: int, said: Said) -> list[tuple[Step, str]]:
+        """Return what memory has of a round and the tables do not, or no longer whole: (step, holder)."""
+        known = self._talk(admit).said
+        return [(step, holder) for step, tokens in known.items() for holder in tokens if holder not in said[step]]
 
     def _check(self, state: State, step: Step, token: str) -> tuple[Countersign | Share | Word, OpenRound]:
         claimed = jws.read_unverified(token, _KINDS[step], step)
