@@ -176,6 +176,13 @@ def ledger_of(town: TownOfTwo) -> tuple[State, list[bytes]]:
     return state, entries
 
 
+def _all_have_ended(town: TownOfTwo, asked: list[int]) -> bool:
+    """Return whether what was admitted has ended, and everything else that is published."""
+    return all(town.client.watch(admit, 0).closed_by is not None for admit in asked) and not town.client.get(
+        paths.ROUNDS, list[int]
+    )
+
+
 def test_whatever_is_killed_nothing_is_lost_no_round_is_stuck_and_nothing_published_is_denied(town: TownOfTwo) -> None:
     load, chance = Load(town), random.Random(7)
     clients = [client_of(town.layout) for _ in range(5)]
@@ -190,7 +197,7 @@ def test_whatever_is_killed_nothing_is_lost_no_round_is_stuck_and_nothing_publis
             thread.join()
     assert load.unexpected == []
     assert load.denied == []
-    until(lambda: town.client.get(paths.ROUNDS, list[int]) == [])
+    until(lambda: _all_have_ended(town, load.asked))
     town.wait_until_caught_up()
     state, entries = ledger_of(town)
     for index, data in load.granted.items():

@@ -54,7 +54,9 @@ def _kept(rows: int, most: int, draws: int, seed: int) -> list[list[int]]:
     return kept
 
 
-@pytest.mark.parametrize(("rows", "most"), [(2, 1), (3, 1), (7, 3), (12, 5), (40, 10), (365, 13)])
+@pytest.mark.parametrize(
+    ("rows", "most"), [(2, 1), (3, 1), (7, 3), (12, 5), (40, 10), pytest.param(365, 13, marks=pytest.mark.long)]
+)
 def test_each_row_and_each_pair_of_rows_is_kept_as_often_as_in_a_draw(rows: int, most: int) -> None:
     """Over six keys of a view and 4,000 residents each: no count is further off than six standard deviations."""
     draws, seeds = 4_000, 6

@@ -54,7 +54,7 @@ def read_or_none(path: Path, data: bytes) -> list[tuple[str | None, ...]] | None
 
 
 once_more = settings(
-    max_examples=amount(400, 20_000),
+    max_examples=amount(150, 20_000),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )
 

@@ -55,7 +55,7 @@ who = st.sampled_from([*range(PEOPLE), *range(PEOPLE), *STRANGERS])
 small = st.integers(0, 47)
 kinds = st.sampled_from(sorted(COLUMNS.keys() - NOT_WRITTEN))
 exactly_so = settings(
-    max_examples=amount(40, 4_000), deadline=None,
+    max_examples=amount(15, 4_000), deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )  # fmt: skip
 
