@@ -41,7 +41,9 @@ RESIDENTS: dict[str, Callable[[Sequence[int | None]], Any]] = {
     "double": lambda people: pa.array(people, pa.float64()),
     "text": lambda people: pa.array([None if each is None else str(each) for each in people], pa.string()),
     "binary": lambda people: pa.array([b"\xff" if each is None else b"%d" % each for each in people], pa.binary()),
-    "dictionary": lambda people: pa.array([None if each is None else str(each) for each in people]).dictionary_encode(),
+    "dictionary": lambda people: pa.array(
+        [None if each is None else str(each) for each in people], pa.string()
+    ).dictionary_encode(),
     "decimal": lambda people: pa.array(people, pa.int64()).cast(pa.decimal128(21, 2)),
 }
 NOT_WRITTEN = {"timestamp s", "date64", "decimal128 past its digits"}
