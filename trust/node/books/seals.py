@@ -12,6 +12,7 @@ takes part in new questions only. Which rows those were, the log names by table 
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 
 import structlog
 
@@ -25,15 +26,19 @@ _SUM_BYTES = 16
 logger = structlog.get_logger()
 
 
-def open_sealed(db: sqlite3.Connection, schema: str, *, checks: bool = True) -> bool:
+def open_sealed(
+    db: sqlite3.Connection, schema: str, widen: Callable[[sqlite3.Connection], None], *, checks: bool = True
+) -> bool:
     """Make the books' tables, and drop what is damaged; return whether that bound the node.
 
+    ``widen`` brings older tables into the form that the schema gives new ones.
     Raises Unavailable where the file as a whole cannot be read, and what sqlite3 does where it cannot be written now.
     """
     try:
         db.executescript(schema)
         db.execute("BEGIN IMMEDIATE")
         try:
+            widen(db)
             seal(db)
             binds = checks and drop_damaged(db)
         except BaseException:
