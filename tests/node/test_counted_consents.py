@@ -160,8 +160,8 @@ def test_no_copy_outlives_an_end_of_another_reason(service: AttackedNode, reason
     seed = linked(service)
     service.builder.member("id_co", "identity")
     grant, _ = service.grant(service.consent(seed)), service.grant(service.consent(seed))
-    said = {"by": "id_co"} if reason == "attested" else {}
-    service.builder.add(e.Revoke(at=service.builder.now(), grant=grant, reason=reason, **said))  # type: ignore[arg-type]
+    end = service.builder.make_revoke(grant, reason)  # type: ignore[arg-type]
+    service.builder.add(structs.replace(end, by="id_co") if reason == "attested" else end)
     assert counts(service) == 0
 
 

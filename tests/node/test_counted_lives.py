@@ -93,7 +93,9 @@ class Lives:
         known = [each for each in self.given if each.person == copy.person and each.ended_at is not None]
         last = max((each for each in known if not each.is_erased), key=lambda each: each.ended_by, default=None)
         is_older = last is not None and last.index != copy.replaces and copy.shown_at <= (last.ended_at or 0)
-        is_over = any(copy.shown_at <= (each.ended_at or 0) for each in known if not (each.is_erased or each.is_replaced))
+        is_over = any(
+            copy.shown_at <= (each.ended_at or 0) for each in known if not (each.is_erased or each.is_replaced)
+        )
         is_void = is_older or not -60 <= entry.at - copy.shown_at <= MAX_AGE_SECONDS
         first = index if old is None else old.first
         self.given.append(Given(copy.person, index, entry.yearly_cap, first, copy.shown_at, is_void, is_over))
@@ -108,13 +110,20 @@ class Lives:
     def act(self) -> None:
         """Do one thing."""
         what, builder = (
-            self.chance.choice(["give"] * 4 + ["keep", "copy", "copy", "end", "erase", "crash"]),
+            self.chance.choice(
+                ["give"] * 4 + ["twice", "twice", "keep", "copy", "copy", "end", "end", "erase", "crash"]
+            ),
             self.service.builder,
         )
         standing = [each for each in self.given if each.ended_at is None]
         left = [each for each in self.given if not each.is_erased]
         if what == "give":
             self.hand_in(self.sign())
+        elif what == "twice":  # both of what was signed twice
+            once = self.sign()
+            again = self.service.consent(seed_of(once.person), shown_at=once.shown_at, yearly_cap=CAPS[-1])
+            self.hand_in(once)
+            self.hand_in(Copy(once.person, once.shown_at, None, again))
         elif what == "keep":
             self.copies.append(self.sign())
         elif what == "copy" and self.copies:

@@ -194,7 +194,11 @@ class Books(AgedLeaves, ChargedRounds):
     # Leaves and links
 
     def keep_leaves(
-        self, rows: Iterable[tuple[int, str, str | None, bytes]], *, shown_at: int | None = None, void: str | None = None
+        self,
+        rows: Iterable[tuple[int, str, str | None, bytes]],
+        *,
+        shown_at: int | None = None,
+        void: str | None = None,
     ) -> None:
         """Keep this holder's leaves: (index, policy hash, pairwise key or None, the disclosed leaf).
 
