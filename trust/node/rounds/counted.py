@@ -1,7 +1,7 @@
 """Who counts in a question: the linked customers whose consent is in force at exactly its ``admit``.
 
 A customer has one grant of a policy that has not ended, where the service is honest: each further one replaces it. A
-service that lies, or lost its newest records, may leave several standing. Then a customer counts only where *all* of them
+service that lies, or lost its newest records, may leave several standing. A customer counts then only where *all*
 are in force: none is out of force because its yearly cap is used up or its last day is past. So nothing that a service
 holds back and writes later, in whatever order, makes a consent wider. Of grants from before the rules that know of
 replacing the newest decides alone, as it did then.
@@ -63,7 +63,7 @@ class CountedSlots:
         return next((since for since, number in state.rules_since if number >= REPLACING), state.size)
 
     def _places(self, policy_sha256: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the indices of a policy's leaves, their slots (or -1), and which entry outlives each (or a late one)."""
+        """Return a policy's leaves: indices, slots (or -1), and which entry outlives each (or a very late one)."""
         version = self._books.version()
         read = self._read.get(policy_sha256)
         if read is None or read[0] != version:
