@@ -5,10 +5,10 @@ it, for every table but those in ``UNSEALED`` and every column: who adds one nee
 no attacker: whoever can write the books can write the seals.
 
 What becomes of a damaged row is what would if it had never been written, on the safe side: a leaf is fetched and
-judged again, an erasure is read again from the ledger, a link has to be given anew by its customer, the ledger says what
-was charged. Of a device's key that was replaced the hash stays (``KEPT``), so that it never comes back. What binds the
-node (``BINDING``) cannot be got again: then the books count as restored from a backup, and the node takes part in new
-questions only. Which rows those were, the log names by table and number, never by value.
+judged again, an erasure is read again from the ledger, a link has to be given anew by its customer, the ledger says
+what was charged. Of a device's key that was replaced the hash stays (``KEPT``), so that it never comes back. What
+binds the node (``BINDING``) cannot be got again: then the books count as restored from a backup, and the node takes
+part in new questions only. Which rows those were, the log names by table and number, never by value.
 """
 
 import hashlib
