@@ -47,7 +47,7 @@ def counts(service: AttackedNode) -> int:
 def voids(service: AttackedNode) -> dict[int, str]:
     """Return which leaves are void in the books, and by which code."""
     with closing(sqlite3.connect(service.folder / "books.sqlite")) as db:
-        return dict(db.execute("SELECT place, code FROM void"))
+        return dict(db.execute("SELECT place, void FROM leaves WHERE void IS NOT NULL"))
 
 
 # Too old.
@@ -137,6 +137,104 @@ def test_an_erased_consent_takes_its_verdict_along(service: AttackedNode) -> Non
     assert voids(service) == {}
 
 
+# Written before the resident took back what they had signed.
+
+
+def test_a_copy_written_just_before_a_withdrawal_counts_nobody_after_it(service: AttackedNode) -> None:
+    """Two were signed, as a first answer was lost. The service writes the copy, and then the withdrawal."""
+    seed = linked(service)
+    first, copy = service.consent(seed), service.consent(seed)
+    grant = service.grant(first)
+    assert counts(service) == 1
+    service.grant(copy)
+    service.builder.revoke(grant)
+    assert counts(service) == 0
+    service.crash()
+    assert counts(service) == 0
+    service.grant(service.consent(seed, shown_at=service.builder.at + 1))
+    assert counts(service) == 1
+
+
+@pytest.mark.parametrize("reason", ["lost-device", "attested"])
+def test_no_copy_outlives_an_end_of_another_reason(service: AttackedNode, reason: str) -> None:
+    seed = linked(service)
+    service.builder.member("id_co", "identity")
+    grant, _ = service.grant(service.consent(seed)), service.grant(service.consent(seed))
+    end = service.builder.make_revoke(grant, reason)  # type: ignore[arg-type]
+    service.builder.add(structs.replace(end, by="id_co") if reason == "attested" else end)
+    assert counts(service) == 0
+
+
+@pytest.mark.parametrize("is_withdrawn", [False, True])
+def test_no_copy_outlives_an_erasure_nor_comes_back_with_it(service: AttackedNode, is_withdrawn: bool) -> None:
+    seed = linked(service)
+    grant, _ = service.grant(service.consent(seed)), service.grant(service.consent(seed))
+    assert counts(service) == 1
+    if is_withdrawn:
+        service.builder.revoke(grant)
+    service.builder.add(e.Erase(at=service.builder.now(), index=grant, reason="requested"))
+    assert counts(service) == 0
+    service.crash()
+    assert counts(service) == 0
+
+
+def test_a_copy_of_an_end_that_a_fresh_node_reads_in_one_go_counts_nobody(service: AttackedNode) -> None:
+    """Leaf and end come in any order: a node that was away gets the leaves after all entries."""
+    seed = linked(service)
+    grant, _ = service.grant(service.consent(seed)), service.grant(service.consent(seed))
+    service.builder.revoke(grant)
+    service.grant(service.consent(linked(service, 2)))
+    assert counts(service) == 1
+
+
+def test_a_question_from_before_the_withdrawal_counts_whom_it_counted(service: AttackedNode) -> None:
+    seed = linked(service)
+    grant, _ = service.grant(service.consent(seed)), service.grant(service.consent(seed))
+    admit = service.admit()
+    assert service.counted(admit) == 2
+    service.builder.revoke(grant)
+    service.read()
+    assert service.counted(admit) == 2
+
+
+def test_what_was_replaced_takes_the_copies_that_stood_beside_it_along_and_not_its_heir(service: AttackedNode) -> None:
+    seed = linked(service)
+    first = service.grant(service.consent(seed))
+    service.grant(service.consent(seed, yearly_cap=CAPS[1]))
+    heir = service.grant(service.consent(seed, yearly_cap=CAPS[0], replaces=first), ends=[first])
+    assert counts(service) == 1
+    assert counts(service) == 0, "the heir's cap is used up, and the wider copy is older than it"
+    service.builder.revoke(heir)
+    assert counts(service) == 0
+
+
+def test_a_held_back_wide_consent_begins_no_cap_anew_and_undoes_no_narrowing(service: AttackedNode) -> None:
+    seed = linked(service)
+    broad = service.consent(seed, yearly_cap=CAPS[1])
+    small = service.consent(seed, yearly_cap=CAPS[0], shown_at=service.builder.at + 1)
+    service.grant(small)
+    assert counts(service) == 1
+    assert counts(service) == 0
+    service.grant(broad)
+    assert counts(service) == 0
+    assert voids(service) == {}
+
+
+def test_a_newer_consent_that_a_restored_service_knew_nothing_to_replace_for_counts_with_the_narrower(
+    service: AttackedNode,
+) -> None:
+    """An honest service that has lost its newest records: what the resident signs anew is no wider, and no less."""
+    seed = linked(service)
+    lost = service.grant(service.consent(seed, yearly_cap=CAPS[1]))
+    service.grant(service.consent(seed, yearly_cap=CAPS[0], shown_at=service.builder.at + 1))
+    assert counts(service) == 1
+    assert counts(service) == 0
+    service.builder.revoke(lost)
+    assert counts(service) == 0, "who takes the forgotten one back takes back what they had signed by then"
+    service.grant(service.consent(seed, yearly_cap=CAPS[1], shown_at=service.builder.at + 1))
+    assert counts(service) == 1
+
+
 # The newest that stands.
 
 
@@ -160,13 +258,28 @@ def test_a_consent_that_the_resident_signed_to_replace_another_one_is_void(servi
     assert voids(service) == {new: "consent-mismatch"}
 
 
-def test_where_the_newest_has_used_up_its_cap_no_older_one_counts(service: AttackedNode) -> None:
-    """Two stand side by side, as old rules allowed: the narrower, newer one decides."""
+def test_by_the_first_rules_no_older_one_counts_where_the_newest_has_used_up_its_cap(tmp_path: Path) -> None:
+    """Two stand side by side, as old rules allowed: the narrower, newer one decides, until it ends."""
+    service = AttackedNode(LogBuilder(), tmp_path, scarce(yearly_caps=CAPS), rules=UNSET)
+    service.resident(0, dated=False)
     seed = linked(service)
-    service.grant(service.consent(seed, yearly_cap=CAPS[1]))
-    narrow = service.grant(service.consent(seed, yearly_cap=CAPS[0]))
+    service.grant(service.consent(seed, yearly_cap=CAPS[1], dated=False))
+    narrow = service.grant(service.consent(seed, yearly_cap=CAPS[0], dated=False))
     assert counts(service) == 1
     service.builder.release(service.builder.admit())
     assert counts(service) == 0
     service.builder.revoke(narrow)
+    assert counts(service) == 1
+
+
+def test_by_the_first_rules_the_newest_widens_and_by_the_next_it_does_not(tmp_path: Path) -> None:
+    service = AttackedNode(LogBuilder(), tmp_path, scarce(yearly_caps=CAPS), rules=UNSET)
+    service.resident(0, dated=False)
+    old, mixed = linked(service, 1), linked(service, 2)
+    for seed in (old, mixed):
+        service.grant(service.consent(seed, yearly_cap=CAPS[0], dated=False))
+    assert counts(service) == 2
+    service.grant(service.consent(old, yearly_cap=CAPS[1], dated=False))
+    service.builder.rules()
+    service.grant(service.consent(mixed, yearly_cap=CAPS[1]))
     assert counts(service) == 1

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from ledger import entries as e
-from ledger.errors import Unavailable
+from ledger.errors import BudgetExceeded, Unavailable
 from policies.pairwise_keys import pairwise_key, public_hex
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.parties.attacked_node import NODE, AttackedNode
 from tests.kit.towns.residents import seed_of
+from trust.node.books.aged_leaves import AGED_LEAVES_SCHEMA
 from trust.node.books.books import _SCHEMA, Books
-from trust.node.books.charged_rounds import DataCharge
+from trust.node.books.charged_rounds import CHARGED_ROUNDS_SCHEMA, DataCharge
 from trust.node.books.seals import UNSEALED
 
 pytestmark = pytest.mark.slow
@@ -30,6 +31,9 @@ def lived_in(folder: Path) -> tuple[AttackedNode, dict[str, int]]:
     """Return a node with something in every table, and the rounds by what it did in them."""
     node = AttackedNode(LogBuilder(), folder)
     grants = [node.resident(number) for number in range(PEOPLE)]
+    node.grant(node.consent(seed_of(PEOPLE), dated=False))  # void
+    twice = [node.grant(node.consent(seed_of(PEOPLE + 1))) for _ in range(2)]
+    node.builder.revoke(twice[0])
     node.read()
     node.books.link([(public_hex(pairwise_key(seed_of("new device"), NODE)), "2")])  # the old key is replaced
     node.builder.add(e.Erase(at=node.builder.now(), index=grants[3], reason="requested"))
@@ -49,7 +53,7 @@ def lived_in(folder: Path) -> tuple[AttackedNode, dict[str, int]]:
 
 def columns() -> Iterator[Any]:
     with contextlib.closing(sqlite3.connect(":memory:")) as db:
-        db.executescript(_SCHEMA)
+        db.executescript(_SCHEMA + AGED_LEAVES_SCHEMA + CHARGED_ROUNDS_SCHEMA)
         tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
         for table in [*tables, "seals"]:
             names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")] or ["of", "id", "sum"]
@@ -147,6 +151,69 @@ def test_what_is_written_is_sealed_in_every_table_but_those_named(tmp_path: Path
             (rows,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
             (seals,) = db.execute("SELECT count(*) FROM seals WHERE of = ?", (table,)).fetchone()
             assert seals == (0 if table in UNSEALED else rows)
+
+
+def change(path: Path, what: str) -> None:
+    """Change rows past the books' own triggers, as a flipped bit does."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            db.execute(f"DROP TRIGGER {name}")
+        assert db.execute(what).rowcount
+        db.commit()
+
+
+@pytest.mark.parametrize(
+    "what", ["void = 'consent-stalf'", "void = NULL", "shown_at = shown_at + 64", "outlived = NULL"]
+)
+def test_no_damage_makes_an_old_copy_count(tmp_path: Path, what: str) -> None:
+    node = AttackedNode(LogBuilder(), tmp_path)
+    node.resident(0)
+    node.books.link([(public_hex(pairwise_key(seed_of(1), NODE)), "1")])
+    consents = [node.consent(seed_of(1)) for _ in range(3)]
+    first = node.grant(consents[0])
+    node.grant(consents[1])
+    node.builder.revoke(first)
+    node.grant(consents[2])
+    node.read()
+    node.books.close()
+    node.views.close()
+    change(tmp_path / "books.sqlite", f"UPDATE leaves SET {what}")
+    node.open()
+    assert node.counted(node.admit()) == 1
+
+
+@pytest.mark.parametrize("what", ["UPDATE caps SET nano_rho = nano_rho + 4096", "DELETE FROM caps"])
+def test_a_damaged_cap_is_not_raised_by_the_settings(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "books.sqlite"
+
+    def charge(cap: int) -> list[DataCharge]:
+        return [DataCharge(account="data/2026", account_cap=cap, nano_rho=90, in_ledger=0)]
+
+    books = Books(path, lambda: 7)
+    books.countersign(1, "ab" * 32, "token", charge(100))
+    books.close()
+    change(path, what)
+    books = Books(path, lambda: 9)
+    assert books.restored_at == 9
+    with pytest.raises(BudgetExceeded):
+        books.countersign(2, "cd" * 32, "token", charge(10_000))
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["UPDATE replaced SET slot = 7", "UPDATE replaced SET key_sha256 = zeroblob(32)", "DELETE FROM replaced"],
+)
+def test_a_replaced_key_does_not_come_back_by_damage(tmp_path: Path, what: str) -> None:
+    path, old, new = tmp_path / "books.sqlite", "11" * 32, "22" * 32
+    books = Books(path)
+    books.link([(old, "customer")])
+    books.link([(new, "customer")])
+    books.close()
+    change(path, what)
+    for _ in range(2):
+        books = Books(path)
+        assert books.link([(old, "customer"), (old, "another")]) == 0
+        books.close()
 
 
 def test_a_table_that_gets_another_column_keeps_its_rows_and_is_sealed_anew(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
 from ledger import canonical
 from ledger import entries as e
@@ -174,11 +174,21 @@ class LedgerReader:
             number, bit = divmod(index, CHUNK_BITS)
             self._own[number] = self._own.get(number, 0) | 1 << bit
         elif isinstance(entry, e.Revoke) and self._is_own(entry.grant):
-            self._books.note_end(entry.grant, index, entry.at)
+            self._note_end(entry.grant, index, entry.at, replaced=entry.reason == "replaced")
         elif isinstance(entry, e.Erase) and not self.state.finding and self._is_own(entry.index):
+            self._note_end(entry.index, index, entry.at, replaced=False)  # where it stood until now
             erased = ErasedConsent(index=entry.index, entry=index, entry_sha256=entry_sha256(data))
             self._erased_slots.update(self._books.erase([erased]))
             self._lacking.pop(entry.index, None)
+
+    def _note_end(self, grant: int, entry: int, at: int, *, replaced: bool) -> None:
+        if self._books.note_end(grant, entry, at, replaced=replaced):
+            sha256 = self._books.policy_of(grant)
+            if sha256 is not None:  # else its leaf is to come, and is held against this end then
+                self._books.outlive(grant, self._versions(self.state.versions[sha256].document.id))
+
+    def _versions(self, policy_id: str) -> list[str]:
+        return [sha256 for sha256, each in self.state.versions.items() if each.document.id == policy_id]
 
     def _is_own(self, index: int) -> bool:
         number, bit = divmod(index, CHUNK_BITS)
@@ -262,7 +272,7 @@ class LedgerReader:
     def _keep(self, held: HeldLeaf, grant: e.Grant) -> bool:
         """Keep one leaf if it is our own; return whether it is. Those of earlier grants have been looked at before."""
         policy = self.state.versions[grant.policy_sha256].document
-        sub_grant, void = None, ""
+        sub_grant, shown_at, void = None, None, None
         try:
             check_own_leaf(held.leaf, grant, policy, self._holder)
         except MusubiError as error:
@@ -271,19 +281,21 @@ class LedgerReader:
         try:
             sub_grant = check_sub_grant(held.leaf, grant, policy, self.state.log, self._holder)
             if sub_grant is not None and rules_at(self.state.rules_since, held.index) >= REPLACING:
+                shown_at = sub_grant.shown_at
                 self._check_age(held.index, grant, sub_grant)
         except MusubiError as error:
             void = error.code
         key = sub_grant.key if sub_grant is not None else None
-        self._books.keep_leaves([(held.index, grant.policy_sha256, key, canonical.encode(held.leaf))])
+        row = (held.index, grant.policy_sha256, key, canonical.encode(held.leaf))
+        self._books.keep_leaves([row], shown_at=None if isinstance(shown_at, UnsetType) else shown_at, void=void)
+        if key is not None:
+            self._books.outlive(held.index, self._versions(grant.policy))
         if void:
             logger.warning("leaf-void", grant=held.index, code=void)
-            self._books.make_void(held.index, void)
         return True
 
     def _check_age(self, index: int, grant: e.Grant, sub_grant: SubGrant) -> None:
-        versions = [sha256 for sha256, each in self.state.versions.items() if each.document.id == grant.policy]
-        last = self._books.last_end(sub_grant.key, versions, index)
+        last = self._books.last_end(sub_grant.key, self._versions(grant.policy), index)
         check_age(sub_grant.shown_at, grant.at, last, sub_grant.replaces)
 
     def _check_kept(self) -> None:

@@ -33,7 +33,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from trust.node.books.aged_leaves import AGED_LEAVES_SCHEMA, AgedLeaves
+from trust.node.books.aged_leaves import AGED_LEAVES_SCHEMA, AgedLeaves, widen_leaves
 from trust.node.books.charged_rounds import CHARGED_ROUNDS_SCHEMA, ChargedRounds
 from trust.node.books.seals import open_sealed
 from trust.runtime.clock import Clock, system_clock
@@ -43,7 +43,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS consents (consent BLOB PRIMARY KEY, place INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS leaves (
-    place INTEGER PRIMARY KEY, policy BLOB NOT NULL, key BLOB, leaf BLOB NOT NULL) STRICT;
+    place INTEGER PRIMARY KEY, policy BLOB NOT NULL, key BLOB, leaf BLOB NOT NULL,
+    void TEXT, shown_at INTEGER, outlived INTEGER) STRICT;
 CREATE INDEX IF NOT EXISTS leaves_by_policy ON leaves (policy, place);
 CREATE INDEX IF NOT EXISTS leaves_by_key ON leaves (key);
 CREATE TABLE IF NOT EXISTS links (slot INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, customer TEXT NOT NULL UNIQUE) STRICT;
@@ -96,7 +97,8 @@ class Books(AgedLeaves, ChargedRounds):
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-        binds = open_sealed(self._db, _PRAGMAS + _SCHEMA + AGED_LEAVES_SCHEMA + CHARGED_ROUNDS_SCHEMA, checks=checks)
+        schema = _PRAGMAS + _SCHEMA + AGED_LEAVES_SCHEMA + CHARGED_ROUNDS_SCHEMA
+        binds = open_sealed(self._db, schema, widen_leaves, checks=checks)
         self._path = path
         found = _identity(path, _mark_of(path))
         if not _mark_of(path):  # else the books would know a file without a mark, as any copy is: inodes are used again
@@ -191,16 +193,25 @@ class Books(AgedLeaves, ChargedRounds):
 
     # Leaves and links
 
-    def keep_leaves(self, rows: Iterable[tuple[int, str, str | None, bytes]]) -> None:
+    def keep_leaves(
+        self,
+        rows: Iterable[tuple[int, str, str | None, bytes]],
+        *,
+        shown_at: int | None = None,
+        void: str | None = None,
+    ) -> None:
         """Keep this holder's leaves: (index, policy hash, pairwise key or None, the disclosed leaf).
+
+        ``shown_at`` is the second in which their notice was shown, where the rules know of it; ``void`` the code of the
+        error by which they count for nothing.
 
         An erased index is passed over, and so is one that has its leaf.
         """
         before = self._db.total_changes
         self._db.executemany(
-            "INSERT OR IGNORE INTO leaves SELECT ?1, ?2, ?3, ?4"
+            "INSERT OR IGNORE INTO leaves SELECT ?1, ?2, ?3, ?4, ?5, ?6, NULL"
             " WHERE NOT EXISTS (SELECT 1 FROM erased WHERE place = ?1)",
-            [(i, bytes.fromhex(p), bytes.fromhex(k) if k else None, leaf) for i, p, k, leaf in rows],
+            [(i, bytes.fromhex(p), bytes.fromhex(k) if k else None, leaf, void, shown_at) for i, p, k, leaf in rows],
         )
         if self._db.total_changes != before:
             self._changed()
@@ -217,7 +228,7 @@ class Books(AgedLeaves, ChargedRounds):
         """
         rows = self._db.execute(
             "SELECT leaves.place, coalesce(links.slot, -1) FROM leaves LEFT JOIN links ON links.key = leaves.key "
-            "AND leaves.place NOT IN (SELECT place FROM void) WHERE leaves.policy = ? ORDER BY leaves.place",
+            "AND leaves.void IS NULL WHERE leaves.policy = ? ORDER BY leaves.place",
             (bytes.fromhex(policy_sha256),),
         )
         return rows.fetchall()
@@ -290,7 +301,6 @@ class Books(AgedLeaves, ChargedRounds):
                 continue
             self._changed()
             self._db.execute("DELETE FROM leaves WHERE place = ?", (each.index,))
-            self._db.execute("DELETE FROM void WHERE place = ?", (each.index,))
             self._db.execute("UPDATE erased SET said = 0 WHERE place = ?", (each.index,))
             if held[0] is not None:
                 slots += self._unlink_idle(held[0])

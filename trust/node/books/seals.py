@@ -4,14 +4,16 @@ A checksum of each row's values (BLAKE2b, 16 bytes) lies beside it in the table 
 it, for every table but those in ``UNSEALED`` and every column: who adds one need not think of it. It tells damage, and
 no attacker: whoever can write the books can write the seals.
 
-What becomes of a damaged row is what would if it had never been written, on the safe side: a leaf is fetched again, an
-erasure is read again from the ledger, a link has to be given anew by its customer, the ledger says what was charged.
-What binds the node (``BINDING``) cannot be got again: then the books count as restored from a backup, and the node
-takes part in new questions only. Which rows those were, the log names by table and number, never by value.
+What becomes of a damaged row is what would if it had never been written, on the safe side: a leaf is fetched and
+judged again, an erasure is read again from the ledger, a link has to be given anew by its customer, the ledger says
+what was charged. Of a device's key that was replaced the hash stays (``KEPT``), so that it never comes back. What
+binds the node (``BINDING``) cannot be got again: then the books count as restored from a backup, and the node takes
+part in new questions only. Which rows those were, the log names by table and number, never by value.
 """
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 
 import structlog
 
@@ -19,21 +21,27 @@ from ledger.errors import Unavailable
 
 UNSEALED = ("seals", "consents")
 """The seals themselves; and what every start writes anew, from the ledger."""
-BINDING = {"rounds": None, "meta": ("caught-up", "restored")}
+BINDING = {"rounds": None, "caps": None, "meta": ("caught-up", "restored")}
 """Tables, or of one the rows by their key, without which a node does not know what it has said."""
+KEPT = {"replaced": "INSERT OR IGNORE INTO replaced VALUES (?, -1)"}
+"""Tables whose rows say by their key alone what is not done: of a damaged one the key stays, as it is and as it was."""
 _SUM_BYTES = 16
 logger = structlog.get_logger()
 
 
-def open_sealed(db: sqlite3.Connection, schema: str, *, checks: bool = True) -> bool:
+def open_sealed(
+    db: sqlite3.Connection, schema: str, widen: Callable[[sqlite3.Connection], None], *, checks: bool = True
+) -> bool:
     """Make the books' tables, and drop what is damaged; return whether that bound the node.
 
+    ``widen`` brings older tables into the form that the schema gives new ones.
     Raises Unavailable where the file as a whole cannot be read, and what sqlite3 does where it cannot be written now.
     """
     try:
         db.executescript(schema)
         db.execute("BEGIN IMMEDIATE")
         try:
+            widen(db)
             seal(db)
             binds = checks and drop_damaged(db)
         except BaseException:
@@ -94,15 +102,17 @@ def drop_damaged(db: sqlite3.Connection) -> bool:
             f"SELECT {key} FROM {table} LEFT JOIN seals ON of = '{table}' AND id = {_id(db, table, table)}"
             f" WHERE sum IS NULL OR sum <> {_values(db, table, table)}"
         ).fetchall()
-        lost = _lost(db, table) if table in BINDING else []
+        lost = _lost(db, table) if table in BINDING or table in KEPT else []
         for row in found:
             where = " AND ".join(f"CAST({name} AS BLOB) = ?" for name in names)
             db.execute(f"DELETE FROM {table} WHERE {where}", row)
+        if table in KEPT:
+            db.executemany(KEPT[table], [*found, *((each,) for each in lost)])
         if found or lost:
             logger.error("books-damaged", table=table, rows=max(len(found), len(lost)))
             rows = BINDING.get(table, ())
             binds = (
-                binds or rows is None or any(each in rows for each in [*(_read_text(row[0]) for row in found), *lost])
+                binds or rows is None or any(_read_text(each) in rows for each in [*(row[0] for row in found), *lost])
             )
     return binds
 
@@ -113,13 +123,13 @@ def sealed_tables(db: sqlite3.Connection) -> list[str]:
     return [row[0] for row in rows if row[0] not in UNSEALED]
 
 
-def _lost(db: sqlite3.Connection, table: str) -> list[str]:
+def _lost(db: sqlite3.Connection, table: str) -> list[bytes]:
     """Return the keys of seals whose row is not there under its key any more, and forget those seals."""
     rows = db.execute(
         f"DELETE FROM seals WHERE of = '{table}'"
         f" AND id NOT IN (SELECT {_id(db, table, table)} FROM {table}) RETURNING id"
     ).fetchall()
-    return [_read_text(row[0]) for row in rows]
+    return [bytes(row[0]) for row in rows]
 
 
 def _columns(db: sqlite3.Connection, table: str, *, key: bool = False) -> list[str]:
