@@ -19,7 +19,7 @@ from ledger.errors import Unavailable
 
 UNSEALED = ("seals", "consents")
 """The seals themselves; and what every start writes anew, from the ledger."""
-BINDING = {"rounds": None, "meta": ("caught-up", "restored")}
+BINDING = {"rounds": None, "meta": ("caught-up", "restored", "slots")}
 """Tables, or of one the rows by their key, without which a node does not know what it has said."""
 _SUM_BYTES = 16
 logger = structlog.get_logger()
