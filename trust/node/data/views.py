@@ -241,10 +241,18 @@ class ViewStore:
                 self._execute(f"DELETE FROM {made.table} WHERE {SLOT} IN ({marks})", wanted)
             self._kept.drop(wanted)
 
-    def keep_rows_of(self, slots: Iterable[int]) -> None:
-        """Take out of every snapshot whatever is of other slots than these, as a crash may have left it: durably."""
+    def keep_only(self, pairs: Iterable[tuple[str, int]]) -> None:
+        """Take out of memory and every snapshot whatever is of no (customer, slot) of these: durably."""
+        links = link_table(dict(pairs), self._secret)
         with self._working():
-            self._kept.keep_only(slots)
+            with self._given(links) as rows:
+                known = (
+                    f"EXISTS (FROM {rows} WHERE {rows}.{SLOT} = {_LINKS}.{SLOT} AND {rows}.{SALT} = {_LINKS}.{SALT})"
+                )
+                self._execute(f"UPDATE {_LINKS} SET {CUSTOMER} = NULL, {SALT} = 0 WHERE NOT {known}")
+                for made in self._made.values():
+                    self._execute(f"DELETE FROM {made.table} WHERE {SLOT} NOT IN (SELECT {SLOT} FROM {rows})")
+            self._kept.keep_only(links)
 
     def _bounded(self, policy_sha256: str, view: View, parts: list[Part]) -> Any:
         self._execute(f"CREATE OR REPLACE TEMP VIEW {_SNAPSHOT} AS FROM {scan(parts)}")
