@@ -21,3 +21,10 @@ def link_table(pairs: Mapping[str, int], secret: bytes) -> pa.Table:
             SALT: pa.array(salts, pa.int64()),
         }
     )
+
+
+def link_digest(links: pa.Table, secret: bytes) -> str:
+    """Return what tells these (slot, salt) from any others, to whoever has the secret: HMAC-SHA256, in hexadecimal."""
+    links = links.sort_by(SLOT)
+    data = b"".join(column.to_numpy().astype("<i8").tobytes() for column in (links[SLOT], links[SALT]))
+    return hmac.digest(secret, b"musubi/v1/links\n" + data, "sha256").hex()

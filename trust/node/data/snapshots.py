@@ -65,6 +65,7 @@ def typed(column: Column) -> TypedColumn:
 class Contents(Struct, frozen=True, kw_only=True):
     """What a part is made of: a file's bytes, the columns (as stored), the slots from ``first`` to below ``below``.
 
+    ``links`` tells the links below ``below`` from any others: where they change, all is loaded again.
     ``make`` is random: a view that was made of this part knows it by that.
     """
 
@@ -72,6 +73,7 @@ class Contents(Struct, frozen=True, kw_only=True):
     columns: list[str]
     first: int
     below: int
+    links: str = ""
     make: str
 
 

@@ -30,6 +30,7 @@ import duckdb
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from msgspec import Struct
 
@@ -38,7 +39,7 @@ from policies.policy_document import View
 from queries.question.plan import Plan
 from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
-from trust.node.data.link_table import link_table
+from trust.node.data.link_table import link_digest, link_table
 from trust.node.data.load import FileLoader, Links
 from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, engine_settings, scan, typed
 from trust.node.data.sources import SourceFile
@@ -159,11 +160,18 @@ class ViewStore:
                     self._need_links()
                     if key not in self._loaders:
                         self._loaders[key] = FileLoader(key, self._files[key.source], self._kept)
-                    self._loaders[key].refresh(group, Links(from_slot=self._links_from, below=self._linked))
+                    self._loaders[key].refresh(group, self._links())
             except MusubiError as error:
                 failed = error
         if failed is not None:
             raise failed
+
+    def _links(self) -> Links:
+        def digest(below: int) -> str:
+            links = self._links_from(0)
+            return link_digest(links.filter(pc.less(links[SLOT], below)), self._secret)
+
+        return Links(from_slot=self._links_from, digest=digest, below=self._linked)
 
     def _links_from(self, slot: int) -> pa.Table:
         query = f"SELECT {CUSTOMER}, {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL AND {SLOT} >= ?"
