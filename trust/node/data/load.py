@@ -108,11 +108,9 @@ class FileLoader:
 
     @staticmethod
     def _is_loaded(parts: list[Part], sha256: str, columns: list[TypedColumn], links: Links) -> bool:
-        return (
-            bool(parts)
-            and _is_of(parts, sha256, columns)
-            and parts[-1].contents.below == _next_slot(parts, sha256, columns, links) == links.below
-        )
+        if not parts or not _is_of(parts, sha256, columns):
+            return False
+        return parts[-1].contents.below == links.below == _next_slot(parts, sha256, columns, links)
 
     def _check(self, parts: list[Part], wanted: list[TypedColumn], names: list[str]) -> None:
         """Raise FileRefused for a file that would take data away from a view that has it."""
