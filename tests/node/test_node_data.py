@@ -288,6 +288,20 @@ def test_a_slot_that_was_given_to_another_customer_brings_no_rows_of_the_first(t
     assert found == [2, 0]
 
 
+def test_other_links_than_those_that_were_loaded_have_all_loaded_again(tmp_path: Path) -> None:
+    rows = {"customer": ["a", "a", "b"], "ward": ["north"] * 3, "hour": [8] * 3, "fare": [1] * 3}
+    pq.write_table(pa.table(rows), tmp_path / "trips.parquet")
+    found = []
+    for linked in ("a", "b", "b"):
+        store = ViewStore(tmp_path / "node", {"trips": tmp_path / "trips.parquet"}, bytes(32))
+        store.set_links([(linked, 0)])
+        store.load([scarce().views[0]])
+        (path,) = (tmp_path / "node" / "snapshots").glob("*.parquet")
+        found.append((path.name, pq.read_table(path).num_rows))
+        store.close()
+    assert found == [(f"trips.customer.{made}.0.parquet", rows) for made, rows in ((1, 2), (2, 1), (2, 1))]
+
+
 # One cap for the holder's data of a year.
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 import trust.node.rounds.steps as rounds_module
 from ledger import entries as e
 from ledger import jws
-from ledger.errors import NotPermitted
+from ledger.errors import NotPermitted, Unavailable
 from policies.consents.bundle import disclose
 from policies.consents.erasure import ErasedWord
 from policies.pairwise_keys import pairwise_key, public_hex
@@ -21,9 +24,10 @@ from policies.replay import entry_sha256
 from queries.rounds.messages import HeldLeaf, Share, Task
 from tests.kit.parties.lying_service import ME, Stage, customer, quick_folder, staged
 from tests.kit.towns.residents import seed_of
-from tests.kit.towns.toy_town import ORIGIN, key_of
+from tests.kit.towns.toy_town import ORIGIN, key_of, scarce
 from trust.node.backup import back_up, restore
 from trust.node.books.books import Books, ErasedConsent
+from trust.node.data.views import ViewStore
 
 
 @pytest.fixture
@@ -259,3 +263,65 @@ def test_scrubbed_books_hold_nothing_of_what_was_erased_in_any_order(seed: int, 
             assert [part in disk for part in parts] == [place not in gone] * 3
         assert {each.index for each in books.unsaid()} == set(gone)
         books.close()
+
+
+def rows_on_disk(stage: Stage) -> set[int]:
+    """The slots of all rows in the node's snapshots."""
+    paths = (stage.folder / "snapshots").glob("*.parquet")
+    return {slot for path in paths for slot in pq.read_table(path)["slot"].to_pylist()}
+
+
+def test_rows_whose_first_erasure_failed_in_memory_do_not_come_back_after_the_word(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ViewStore._execute
+
+    def fails(self: ViewStore, sql: str, values: list[int] | None = None) -> None:
+        if sql.startswith("UPDATE links"):
+            raise duckdb.OutOfMemoryException("no room")
+        real(self, sql, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ViewStore, "_execute", fails)
+        with pytest.raises(Unavailable):
+            erase(stage, stage.grants[0])
+        assert stage.service.erased_words == []
+    stage.turn()
+    assert len(stage.service.erased_words) == 1
+    stage.trips([(person, "north", 100 + person) for person in range(20)])
+    stage.turn()
+    assert rows_on_disk(stage) == {1, 2, 3}
+
+
+def test_a_damaged_snapshot_holds_up_no_erasure(stage: Stage) -> None:
+    (path,) = (stage.folder / "snapshots").glob("*.parquet")
+    whole = bytearray(path.read_bytes())
+    whole[4:200] = bytes(byte ^ 0xFF for byte in whole[4:200])
+    path.write_bytes(bytes(whole))
+    erase(stage, stage.grants[0])
+    stage.turn()
+    assert len(stage.service.erased_words) == 1
+    assert rows_on_disk(stage) == {1, 2, 3}
+
+
+def test_another_customers_rows_under_a_slot_given_again_go_before_the_word(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"customer": ["a", "b"], "ward": ["north"] * 2, "hour": [8] * 2, "fare": [1] * 2}),
+        tmp_path / "t.parquet",
+    )
+    store = ViewStore(tmp_path / "node", {"trips": tmp_path / "t.parquet"}, bytes(32))
+    store.set_links([("a", 0)])
+    store.load([scarce().views[0]])
+    store.keep_only([("b", 0)])
+    (path,) = (tmp_path / "node" / "snapshots").glob("*.parquet")
+    assert pq.read_table(path).num_rows == 0
+    store.close()
+
+
+def test_the_number_of_slots_given_outlives_the_link_that_had_the_last(tmp_path: Path) -> None:
+    books = Books(tmp_path / "books.sqlite")
+    books.link([("aa" * 32, "a")])
+    books._db.execute("DELETE FROM links")
+    books.link([("bb" * 32, "b")])
+    assert books.linked(0) == [("b", 1)]
+    books.close()

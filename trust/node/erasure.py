@@ -53,10 +53,14 @@ class NodeErasures:
         self._clock = clock
         self._scrubbed: set[int] = set()
         """What was erased before the books' file was last written anew."""
+        self._due: set[int] = set()
+        """Slots whose rows are to go, until they went."""
 
     def erase_rows(self) -> None:
         """Drop the view rows of links that were erased; before any question is computed."""
-        self._views.erase_rows(self._reader.take_erased_slots())
+        self._due |= self._reader.take_erased_slots()
+        self._views.erase_rows(self._due)
+        self._due.clear()
 
     def finish(self) -> None:
         """Scrub the books and send the words that are due. What the service does not take is said again later.
@@ -68,7 +72,8 @@ class NodeErasures:
         if not erased:
             return
         if not self._scrubbed.issuperset(each.index for each in erased):
-            self._views.keep_rows_of(slot for _, slot in self._books.linked(0))  # a crash may have come before 1.
+            self._views.keep_only(self._books.linked(0))  # a crash, or a disk that refused, may have come before 1.
+            self._due.clear()
             self._books.scrub()
             self._scrubbed = {each.index for each in erased}
         reached("node:scrubbed")  # a crash here leaves nothing of them, and the words unsaid: the next start says them

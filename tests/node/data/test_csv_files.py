@@ -206,3 +206,11 @@ def test_a_file_that_kills_engines_touches_no_other_source(tmp_path: Path, opene
     plan = hourly_plan()
     take_in(store, POLICY, structs.replace(plan.view, name="deadly", source="deadly"))
     assert counted(store) == 999
+
+
+def test_a_field_of_any_length_refuses_no_file_and_is_null_by_itself_past_the_longest(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text(f'a,b\n1,{"x" * 131_072}\n2,{"x" * 131_073}\n3,"{"y" * 999_999}"\n4,z\n')
+    (part,) = read_columns(path, [0, 1])
+    assert part["c0"].to_pylist() == ["1", "2", "3", "4"]
+    assert [value and len(value) for value in part["c1"].to_pylist()] == [131_072, None, None, 1]

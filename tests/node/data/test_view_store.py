@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import structlog
 
+import trust.node.data.views as views_module
 from ledger.errors import ConsentMismatch, NotReady, Unavailable
 from policies.policy_document import Category, Measure, View
 from queries.question.check import make_plan
@@ -49,8 +50,47 @@ def trips(store: ViewStore, counted: Any = ALL, plan: Plan | None = None) -> int
     return sum(store.vector(POLICY, plan, np.asarray(counted, dtype=bool))[:10])
 
 
-def test_nobody_counts_without_links(store: ViewStore) -> None:
+def test_nobody_counts_where_nobody_is_linked(store: ViewStore) -> None:
+    store.set_links([])
     assert trips(store) == 0
+
+
+def test_nothing_is_answered_or_loaded_before_the_links_are_set(store: ViewStore) -> None:
+    plan = hourly_plan()
+    for act in (
+        lambda: store.load([plan.view]),
+        lambda: store.vector(POLICY, plan, ALL),
+    ):
+        with pytest.raises(Unavailable):
+            act()
+    assert not store.is_ready(plan.view)
+
+
+@pytest.mark.parametrize("error", [duckdb.FatalException, duckdb.InternalException])
+def test_after_the_engine_died_nothing_is_answered_until_the_links_are_set_again(
+    store: ViewStore, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    links = [("0", 0), ("1", 1), ("2", 2)]
+    plan = hourly_plan()
+    store.set_links(links)
+    assert trips(store) == 9
+
+    def dies(*_: Any) -> None:
+        raise error("the disk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(views_module, "exact_vector", dies)
+        with pytest.raises(Unavailable):
+            store.vector(POLICY, plan, ALL)
+    with pytest.raises(Unavailable):
+        store.materialise(POLICY, plan.view)
+    with pytest.raises(Unavailable):
+        store.vector(POLICY, plan, ALL)
+    with pytest.raises(Unavailable):
+        store.load([plan.view])
+    assert store.linked == 0  # all of them are to come again
+    store.set_links(links)
+    assert trips(store) == 9
 
 
 def test_only_linked_and_counted_residents_count(store: ViewStore) -> None:

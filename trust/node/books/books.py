@@ -263,6 +263,8 @@ class Books(AgedLeaves, ChargedRounds):
             added = self._db.execute("INSERT OR IGNORE INTO links VALUES (?, ?, ?)", row).rowcount
             slot += added
             replaced += 0 if added else self._replace_key(row[1], customer)
+        if slot != first:
+            self.note("slots", str(slot).encode())  # a crash before this: the links themselves say it
         if slot != first or replaced:
             self._changed()
         return slot - first + replaced

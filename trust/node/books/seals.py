@@ -21,7 +21,7 @@ from ledger.errors import Unavailable
 
 UNSEALED = ("seals", "consents")
 """The seals themselves; and what every start writes anew, from the ledger."""
-BINDING = {"rounds": None, "caps": None, "meta": ("caught-up", "restored")}
+BINDING = {"rounds": None, "caps": None, "meta": ("caught-up", "restored", "slots")}
 """Tables, or of one the rows by their key, without which a node does not know what it has said."""
 KEPT = {"replaced": "INSERT OR IGNORE INTO replaced VALUES (?, -1)"}
 """Tables whose rows say by their key alone what is not done: of a damaged one the key stays, as it is and as it was."""

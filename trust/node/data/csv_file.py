@@ -2,7 +2,7 @@
 
 A field in quotes may hold commas, quotes (doubled) and line ends. All values are text, and an empty one is null: a
 customer number "007" stays what it is. A line that is too short is filled with nulls, one that is too long is cut; a
-value that is not UTF-8 is null, by itself. None of that is an error.
+value that is not UTF-8, or longer than 131,072 characters, is null, by itself. None of that is an error.
 
 **What is refused, as a whole and when it is read:** a file whose quotes do not fit. A quote that is opened and not
 closed would swallow the lines after it: one person's text would take other people out, by any number, and no noise
@@ -27,6 +27,9 @@ from ledger.errors import Unavailable
 
 AT_ONCE = 50_000
 """Rows in one part."""
+LONGEST = 131_072
+"""Characters of a value; a longer one is null."""
+csv.field_size_limit(2**26)  # past it the file is refused: a quote left open must not take all of the memory
 
 
 class QuotesDoNotFit(Unavailable):
@@ -61,12 +64,16 @@ def read_columns(path: Path, wanted: Sequence[int]) -> Iterator[pa.Table]:
     columns: list[list[str | None]] = [[] for _ in wanted]
     for record in _records(path):
         for place, column in zip(wanted, columns, strict=True):
-            column.append(record[place] or None if place < len(record) else None)
+            column.append(_kept(record[place]) if place < len(record) else None)
         if len(columns[0]) == AT_ONCE:
             yield _part(columns, first, schema)
             first += AT_ONCE
             columns = [[] for _ in wanted]
     yield _part(columns, first, schema)
+
+
+def _kept(value: str | None) -> str | None:
+    return value if value and len(value) <= LONGEST else None
 
 
 def _part(columns: list[list[str | None]], first: int, schema: pa.Schema) -> pa.Table:

@@ -54,9 +54,13 @@ logger = structlog.get_logger()
 
 
 class Links(Struct, frozen=True, kw_only=True):
-    """The links there are, all of slots below ``below``; ``from_slot`` gives (customer, slot, salt) from a slot on."""
+    """The links there are, all of slots below ``below``; ``from_slot`` gives (customer, slot, salt) from a slot on.
+
+    ``digest`` tells those below a slot from any others (``trust.node.data.link_table``).
+    """
 
     from_slot: Callable[[int], pa.Table]
+    digest: Callable[[int], str]
     below: int
 
 
@@ -104,7 +108,9 @@ class FileLoader:
 
     @staticmethod
     def _is_loaded(parts: list[Part], sha256: str, columns: list[TypedColumn], links: Links) -> bool:
-        return bool(parts) and _is_of(parts, sha256, columns) and parts[-1].contents.below == links.below
+        if not parts or not _is_of(parts, sha256, columns):
+            return False
+        return parts[-1].contents.below == links.below == _next_slot(parts, sha256, columns, links)
 
     def _check(self, parts: list[Part], wanted: list[TypedColumn], names: list[str]) -> None:
         """Raise FileRefused for a file that would take data away from a view that has it."""
@@ -121,6 +127,7 @@ class FileLoader:
             columns=[column.stored for column in columns],
             first=first,
             below=links.below,
+            links=links.digest(links.below),
             make=secrets.token_hex(8),
         )
         names = [self.key.resident, *dict.fromkeys(column.name for column in columns)]
@@ -206,16 +213,18 @@ class _FileReading:
 
 
 def _is_of(parts: list[Part], sha256: str, columns: list[TypedColumn]) -> bool:
-    made = parts[0].contents
-    return made.file_sha256 == sha256 and {column.stored for column in columns} <= set(made.columns)
+    stored = {column.stored for column in columns}
+    return all(part.contents.file_sha256 == sha256 and stored <= set(part.contents.columns) for part in parts)
 
 
 def _next_slot(parts: list[Part], sha256: str, columns: list[TypedColumn], links: Links) -> int:
     """Return from which slot on rows are to be loaded; 0 where everything is."""
-    if not parts or len(parts) >= MOST_PARTS or not _is_of(parts, sha256, columns):
+    if not parts or not _is_of(parts, sha256, columns):
         return 0
-    below = parts[-1].contents.below
-    return below if below < links.below else 0  # fewer links than there were: the books are others, or lost some
+    last = parts[-1].contents
+    if last.below > links.below or last.links != links.digest(last.below):  # the books are others, or lost some
+        return 0
+    return last.below if last.below == links.below or len(parts) < MOST_PARTS else 0
 
 
 def _taken(engine: Any, reading: _FileReading, columns: list[TypedColumn], names: list[str], links: pa.Table) -> str:

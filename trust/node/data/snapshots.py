@@ -65,6 +65,7 @@ def typed(column: Column) -> TypedColumn:
 class Contents(Struct, frozen=True, kw_only=True):
     """What a part is made of: a file's bytes, the columns (as stored), the slots from ``first`` to below ``below``.
 
+    ``links`` tells the links below ``below`` from any others: where they change, all is loaded again.
     ``make`` is random: a view that was made of this part knows it by that.
     """
 
@@ -72,6 +73,7 @@ class Contents(Struct, frozen=True, kw_only=True):
     columns: list[str]
     first: int
     below: int
+    links: str = ""
     make: str
 
 
@@ -153,26 +155,45 @@ class SnapshotFolder:
                     for _ in file.iter_batches():
                         pass
         except Exception:  # noqa: BLE001 - what is damaged is missing, whatever reading it raises
-            self._parts.pop(key, None)
-            self._remove_others()
+            self._remove(key)
 
     def drop(self, slots: Iterable[int]) -> None:
         """Take the rows of some slots out of every part."""
-        self._rewrite(slots, f"slot IN (FROM {_GIVEN})")
+        self._rewrite(pa.table({"slot": pa.array(slots, pa.int32())}), f"slot IN (SELECT slot FROM {_GIVEN})")
 
-    def keep_only(self, slots: Iterable[int]) -> None:
-        """Take out of every part the rows of all slots but these."""
-        self._rewrite(slots, f"slot NOT IN (FROM {_GIVEN})")
+    def keep_only(self, links: pa.Table) -> None:
+        """Take out of every part the rows of all (slot, salt) but these: a slot alone may be another customer's now."""
+        self._rewrite(links, f"(slot, salt) NOT IN (SELECT (slot, CAST(salt AS INTEGER)) FROM {_GIVEN})")
 
-    def _rewrite(self, slots: Iterable[int], goes: str) -> None:
-        with loading_engine(self.folder) as engine:
-            engine.register(_GIVEN, pa.table({"slot": pa.array(slots, pa.int32())}))
-            for part in [part for parts in self._parts.values() for part in parts]:
-                rows = scan([part])
-                if engine.execute(f"SELECT 1 FROM {rows} WHERE {goes} LIMIT 1").fetchone() is None:
-                    continue
-                written = self._write(part.path.name, part.contents, engine, f"SELECT * FROM {rows} WHERE NOT ({goes})")
-                take_place(written, part.path)
+    def _rewrite(self, given: pa.Table, goes: str) -> None:
+        """Write each part anew that has such a row. One that cannot be read is removed, with its snapshot.
+
+        What fails for one snapshot holds up no other; it is raised at the end.
+        """
+        failed: Exception | None = None
+        for key in list(self._parts):
+            try:
+                with loading_engine(self.folder) as engine:
+                    engine.register(_GIVEN, given)
+                    for part in self.parts(key):
+                        self._rewrite_part(engine, part, goes)
+            except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
+                self.check(key)  # a damaged file may look like a disk that fails
+                failed = error if self.parts(key) else failed
+            except duckdb.Error:
+                self._remove(key)
+        if failed is not None:
+            raise failed
+
+    def _rewrite_part(self, engine: Any, part: Part, goes: str) -> None:
+        rows = scan([part])
+        if engine.execute(f"SELECT 1 FROM {rows} WHERE {goes} LIMIT 1").fetchone() is not None:
+            written = self._write(part.path.name, part.contents, engine, f"SELECT * FROM {rows} WHERE NOT ({goes})")
+            take_place(written, part.path)
+
+    def _remove(self, key: PartKey) -> None:
+        self._parts.pop(key, None)
+        self._remove_others()
 
     def _write(self, name: str, contents: Contents, engine: Any, sql: str) -> Path:
         """Write a query's rows into a file that nobody reads yet, mode 0600."""

@@ -30,6 +30,7 @@ import duckdb
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from msgspec import Struct
 
@@ -38,6 +39,7 @@ from policies.policy_document import View
 from queries.question.plan import Plan
 from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
+from trust.node.data.link_table import link_digest, link_table
 from trust.node.data.load import FileLoader, Links
 from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, engine_settings, scan, typed
 from trust.node.data.sources import SourceFile
@@ -76,6 +78,7 @@ class ViewStore:
         self._loaders: dict[PartKey, FileLoader] = {}
         self._tables = 0
         self._spill = folder / "views.tmp"
+        self._is_dead = False
         with self._working():
             self._kept = SnapshotFolder(folder / "snapshots")
             self._begin()
@@ -86,8 +89,9 @@ class ViewStore:
             shutil.rmtree(self._spill)
         self._engine: Any = ibis.duckdb.connect(**engine_settings(self._spill))
         self._made.clear()
+        self._linked, self._has_links = 0, False
         self._execute(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT)")
-        self._linked = 0
+        self._is_dead = False
 
     def close(self) -> None:
         """End the engine; links and bounded views end with it."""
@@ -95,34 +99,38 @@ class ViewStore:
             self._made.clear()
             self._engine.disconnect()
 
+    def _need_links(self) -> None:
+        """Raise Unavailable until the links were set: without them every answer is about nobody."""
+        if not self._has_links:
+            raise Unavailable("The node's links are not there yet; they are read again from its books.")
+
     @property
     def linked(self) -> int:
         """One more than the highest slot ever linked: where new links go on."""
         return self._linked
 
     def set_links(self, pairs: Iterable[tuple[str, int]]) -> None:
-        """Add (customer, slot) pairs, all or none.
+        """Add (customer, slot) pairs, all or none. Until this was done there are no answers, and no loads.
 
         Each customer has one slot and each slot one customer, for ever: a pair that is there already changes nothing.
         Raises ConsentMismatch for a second slot of a customer, or a slot that was used (also one since erased).
         """
         given = set(pairs)
-        if not given:
-            return
         fresh = dict(given)
         slots = set(fresh.values())
         if not len(given) == len(fresh) == len(slots):
             raise ConsentMismatch("A customer or a slot is linked twice; each has exactly one of the other.")
-        if min(slots) < 0 or max(slots) >= _MAX_SLOTS:
+        if not all(0 <= slot < _MAX_SLOTS for slot in slots):
             raise ConsentMismatch("A slot is a whole number from 0.")
         with self._working():
-            for customer, slot in self._touching(fresh):
+            for customer, slot in self._touching(fresh) if fresh else ():
                 if customer is None or fresh.pop(customer, None) != slot:
                     raise ConsentMismatch("A customer or a slot is linked already, to another one.")
             if fresh:
-                with self._given(_as_table(fresh, self._secret)) as rows:
+                with self._given(link_table(fresh, self._secret)) as rows:
                     self._execute(f"INSERT INTO {_LINKS} FROM {rows}")
                 self._linked = max(self._linked, 1 + max(fresh.values()))
+            self._has_links = True
 
     def _touching(self, pairs: Mapping[str, int]) -> list[tuple[str | None, int]]:
         """Return the links that already have one of these customers or slots."""
@@ -149,13 +157,21 @@ class ViewStore:
         for key, group in grouped.items():
             try:
                 with self._working():
+                    self._need_links()
                     if key not in self._loaders:
                         self._loaders[key] = FileLoader(key, self._files[key.source], self._kept)
-                    self._loaders[key].refresh(group, Links(from_slot=self._links_from, below=self._linked))
+                    self._loaders[key].refresh(group, self._links())
             except MusubiError as error:
                 failed = error
         if failed is not None:
             raise failed
+
+    def _links(self) -> Links:
+        def digest(below: int) -> str:
+            links = self._links_from(0)
+            return link_digest(links.filter(pc.less(links[SLOT], below)), self._secret)
+
+        return Links(from_slot=self._links_from, digest=digest, below=self._linked)
 
     def _links_from(self, slot: int) -> pa.Table:
         query = f"SELECT {CUSTOMER}, {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL AND {SLOT} >= ?"
@@ -179,6 +195,7 @@ class ViewStore:
             parts = self._parts(view)
             if not parts:
                 raise NotReady("This node has no data yet for that view.")
+            self._need_links()
             made = self._made.get((policy_sha256, view.name))
             makes = [part.contents.make for part in parts]
             try:
@@ -206,6 +223,7 @@ class ViewStore:
         Slots past its end do not count. Raises Unavailable when the plan's very view is not materialised.
         """
         with self._working():
+            self._need_links()
             made = self._made.get((policy_sha256, plan.view.name))
             if made is None or made.view != plan.view:
                 raise Unavailable("The view is not materialised; materialise it first.")
@@ -231,10 +249,18 @@ class ViewStore:
                 self._execute(f"DELETE FROM {made.table} WHERE {SLOT} IN ({marks})", wanted)
             self._kept.drop(wanted)
 
-    def keep_rows_of(self, slots: Iterable[int]) -> None:
-        """Take out of every snapshot whatever is of other slots than these, as a crash may have left it: durably."""
+    def keep_only(self, pairs: Iterable[tuple[str, int]]) -> None:
+        """Take out of memory and every snapshot whatever is of no (customer, slot) of these: durably."""
+        links = link_table(dict(pairs), self._secret)
         with self._working():
-            self._kept.keep_only(slots)
+            with self._given(links) as rows:
+                known = (
+                    f"EXISTS (FROM {rows} WHERE {rows}.{SLOT} = {_LINKS}.{SLOT} AND {rows}.{SALT} = {_LINKS}.{SALT})"
+                )
+                self._execute(f"UPDATE {_LINKS} SET {CUSTOMER} = NULL, {SALT} = 0 WHERE NOT {known}")
+                for made in self._made.values():
+                    self._execute(f"DELETE FROM {made.table} WHERE {SLOT} NOT IN (SELECT {SLOT} FROM {rows})")
+            self._kept.keep_only(links)
 
     def _bounded(self, policy_sha256: str, view: View, parts: list[Part]) -> Any:
         self._execute(f"CREATE OR REPLACE TEMP VIEW {_SNAPSHOT} AS FROM {scan(parts)}")
@@ -270,30 +296,18 @@ class ViewStore:
     def _working(self) -> Iterator[None]:
         """Hold the lock, and turn whatever a file or the engine raises into one error that holds no value.
 
-        After some errors the engine answers nothing any more: then there is a new one, which the next task fills.
+        After some errors the engine answers nothing any more: then there is a new one, which answers nothing either
+        until the links are set again.
         """
         with self._lock:
             try:
+                if self._is_dead:
+                    self._begin()
                 yield
             except MusubiError:
                 raise
             except Exception as error:  # noqa: BLE001 - no library promises what it raises for a file that it was given
                 logger.error("data-failed", kind=type(error).__name__)  # noqa: TRY400 - a trace could hold rows
                 if isinstance(error, _DEADLY):
-                    self._begin()
+                    self._is_dead, self._has_links, self._linked = True, False, 0
                 raise Unavailable("The node's data could not be read or kept; look at its disk and sources.") from None
-
-
-def _as_table(pairs: Mapping[str, int], secret: bytes) -> pa.Table:
-    """Return links as a table: the salt is HMAC-SHA256(secret, customer) mod 2^31-1."""
-    salts = [
-        int.from_bytes(hmac.digest(secret, b"musubi/v1/salt\n" + customer.encode(), "sha256")[:16]) % MODULUS
-        for customer in pairs
-    ]
-    return pa.table(
-        {
-            CUSTOMER: pa.array(pairs, pa.string()),
-            SLOT: pa.array(pairs.values(), pa.int32()),
-            SALT: pa.array(salts, pa.int64()),
-        }
-    )
