@@ -304,8 +304,8 @@ def test_leaves_that_could_not_be_fetched_are_fetched_when_the_service_answers_a
     grants = [stage.grant(person) for person in (7, 8)]
     admit = stage.admit()
     stage.service.down = {"/v1/node/leaves"}
-    with stage.nothing_changes(), pytest.raises(MusubiError):
-        stage.countersign(admit)
+    with stage.nothing_changes():
+        assert len(stage.countersign(admit)) == 1
     stage.service.down = set()
     assert stage.countersign(admit) == []
     assert set(grants) <= {row[0] for row in stage.books()["leaves"]}

@@ -185,7 +185,7 @@ class Node:
         # The same task comes with the next poll: do not spin on it, and less and less where nothing can be done at all.
         self._in_vain = self._in_vain + 1 if done and not any(done) else 0
         if not all(done):
-            self._stopping.wait(min(MOST_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(self._in_vain, 10)))
+            self._stopping.wait(min(MOST_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(max(0, self._in_vain - 1), 10)))
         self.erasures.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self.data.make_ready()

@@ -49,7 +49,7 @@ RESIDENTS: dict[str, Callable[[Sequence[int | None]], Any]] = {
 NOT_WRITTEN = {"timestamp s", "date64", "decimal128 past its digits"}
 """Parquet has no such type or value: its writer makes others of them, if any."""
 WRITERS: list[dict[str, Any]] = [
-    {}, {"version": "1.0"}, {"use_dictionary": False, "compression": "none"}, {"row_group_size": 3},
+    {}, {"version": "1.0", "coerce_timestamps": "us", "allow_truncated_timestamps": True}, {"use_dictionary": False, "compression": "none"}, {"row_group_size": 3},
     {"store_schema": False}, {"data_page_version": "2.0", "write_statistics": False},
 ]  # fmt: skip
 

@@ -291,6 +291,7 @@ def test_a_csv_file_without_its_header_is_unavailable(tmp_path: Path, content: b
     path = tmp_path / "rides.csv"
     path.write_bytes(content)
     store = ViewStore(tmp_path, {"rides": path}, SECRET)
+    store.set_links([])
     with pytest.raises(NotReady):
         take_in(store, POLICY, hourly_plan().view)
     store.close()
