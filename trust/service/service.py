@@ -1,7 +1,8 @@
 """The parts of one running service, and the order in which they start and stop."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import structlog
 from nacl.signing import SigningKey
@@ -189,14 +190,12 @@ class Service:
         while True:
             await self._heard.wait()
             self._heard.clear()
-            try:
-                await self.catch_up()
-            except MusubiError as error:
-                if isinstance(error, HistoryForked):
+            with _going_on("follow-failed"):
+                try:
+                    await self.catch_up()
+                except HistoryForked as error:
                     self.store.halt(error)
-                logger.warning("follow-failed", code=error.code)
-            except Exception as error:  # noqa: BLE001 - whatever the database raises: the next beat looks again
-                logger.warning("follow-failed", kind=type(error).__name__)
+                    raise
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _ring_at_expiry(self) -> None:
@@ -210,33 +209,37 @@ class Service:
     async def _give_up(self) -> None:
         """Close the rounds that nobody can finish any more: at the start, and every minute."""
         while True:
-            try:
+            with _going_on("give-up-failed"):
                 given_up = await self.rounds.give_up()
                 if given_up:
                     logger.info("given-up", rounds=given_up)
-            except MusubiError as error:  # what was not closed now is due at the next turn
-                logger.warning("give-up-failed", code=error.code)
-            except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
-                logger.warning("give-up-failed", kind=type(error).__name__)
             await asyncio.sleep(GIVE_UP_EVERY_SECONDS)
 
     async def _sweep(self) -> None:
         """Drop old answers and erase the records whose time is over, at the start and once an hour."""
         while True:
             pause = EVERY_SECONDS
-            try:
-                await self.store.submit(forget_old)
-                now = time_come(self.clock(), self.tiles.read_checkpoint(), self.witnesses)
-                erased = await sweep(self.store, self.settings.service.retention_days, now)
-                if erased:
-                    logger.info("retention", erased=erased)
-            except ReadOnly:
-                pause = AGAIN_SECONDS
-            except MusubiError as error:  # what was not erased now is due at the next turn
-                logger.warning("retention-failed", code=error.code)
-            except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
-                logger.warning("retention-failed", kind=type(error).__name__)
+            with _going_on("retention-failed"):
+                try:
+                    await self.store.submit(forget_old)
+                    now = time_come(self.clock(), self.tiles.read_checkpoint(), self.witnesses)
+                    erased = await sweep(self.store, self.settings.service.retention_days, now)
+                    if erased:
+                        logger.info("retention", erased=erased)
+                except ReadOnly:
+                    pause = AGAIN_SECONDS
             await asyncio.sleep(pause)
+
+
+@contextmanager
+def _going_on(event: str) -> Iterator[None]:
+    """Log that a turn of a background task failed, and why, by code or kind: what it left is due at the next one."""
+    try:
+        yield
+    except MusubiError as error:
+        logger.warning(event, code=error.code)
+    except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
+        logger.warning(event, kind=type(error).__name__)
 
 
 def _all_of(found: list[tuple[MusubiError, list[str]]], **sizes: int) -> MusubiError:

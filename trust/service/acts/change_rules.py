@@ -59,7 +59,7 @@ async def change_rules(store: Store, request: RulesRequest) -> int:
             for holder in keys
             if _number(words.get(holder), keys[holder], holder, state) >= number
         }
-        check_readers(readers, number, holder_keys(state), log=state.log)
+        check_readers(readers, number, keys, log=state.log)
         return transaction.append(e.Rules(at=0, rules=request.rules, readers=readers, signatures=request.signatures))
 
     return await store.submit(act)

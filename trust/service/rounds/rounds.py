@@ -283,8 +283,7 @@ class Rounds:
         closed = await self._store.submit(act)
         message = jws.read_unverified(token, _KINDS[step])
         if closed is None:
-            for lost, holder in damaged:  # it has to be said again
-                self._talk(message.admit).said[lost].pop(holder, None)
+            self._forget(message.admit, damaged)  # it has to be said again
             self._talk(message.admit).said[step].setdefault(message.from_, token)
         else:
             self._talks.pop(message.admit, None)
@@ -310,9 +309,8 @@ class Rounds:
                     return None
                 said = (await _read_talk(transaction.connection, transaction.state, admit)).said
                 damaged = self._not_kept(admit, said)
-                for lost, holder in damaged:  # it has to be said again, and there is still time
-                    self._talk(admit).said[lost].pop(holder, None)
-                if damaged:
+                if damaged:  # it has to be said again, and there is still time
+                    self._forget(admit, damaged)
                     return None
                 given_up = make_lost(transaction.state, admit, opened, said, transaction.at)
                 if given_up is None:
@@ -333,6 +331,10 @@ class Rounds:
         """Return what memory has of a round and the tables do not, or no longer whole: (step, holder)."""
         known = self._talk(admit).said
         return [(step, holder) for step, tokens in known.items() for holder in tokens if holder not in said[step]]
+
+    def _forget(self, admit: int, messages: list[tuple[Step, str]]) -> None:
+        for step, holder in messages:
+            self._talk(admit).said[step].pop(holder, None)
 
     def _check(self, state: State, step: Step, token: str) -> tuple[Countersign | Share | Word, OpenRound]:
         claimed = jws.read_unverified(token, _KINDS[step], step)
