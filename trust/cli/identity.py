@@ -5,13 +5,12 @@ import re
 import click
 import msgspec
 
-from ledger.errors import Malformed, NotPermitted, ProofInvalid, SignatureInvalid
+from ledger.errors import Malformed
 from trust.cli.options import JsonOption, PlaceOption
 from trust.cli.tables import console
 from trust.client.place import Place
-from trust.client.service import ServiceClient
 from trust.identity.stopping import StoppedFor, stop_for
-from trust.resident.promises import KeptPromise, check_new
+from trust.resident.promises import KeptPromise, doubt_of
 
 SUBJECT = re.compile(r"[A-Za-z0-9_-]{8,128}")
 
@@ -47,18 +46,10 @@ def stop(grants: tuple[int, ...], subject: str, place: Place, *, as_json: bool) 
     with place.client() as client:
         for grant in dict.fromkeys(grants):
             done = stop_for(client, place.alias, place.key, person, grant)
-            told.append(_tell(done, _doubt(client, done), as_json=as_json))
+            doubt = doubt_of(client, KeptPromise.of(done.revoked), done.entry, done.revoked.index)
+            told.append(_tell(done, doubt, as_json=as_json))
     if as_json:
         click.echo(msgspec.json.encode({"stopped": told}).decode())
-
-
-def _doubt(client: ServiceClient, done: StoppedFor) -> str:
-    """Return what is wrong with the service's promise, or ""."""
-    try:
-        check_new(client, KeptPromise.of(done.revoked), done.entry, done.revoked.index)
-    except (ProofInvalid, SignatureInvalid, NotPermitted, Malformed) as error:
-        return error.message
-    return ""
 
 
 def _tell(done: StoppedFor, doubt: str, *, as_json: bool) -> dict[str, object]:

@@ -5,7 +5,7 @@ The device trusts no answer: what was signed must stand in the ledger, with a re
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
@@ -14,22 +14,25 @@ from ledger import entries as e
 from ledger.entries import Text
 from ledger.errors import (
     AlreadyEnded,
-    Malformed,
     MusubiError,
     NotEnrolled,
     NotFound,
-    NotPermitted,
     ProofInvalid,
-    SignatureInvalid,
 )
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.revocation import make_revocation
+from policies.policy_document import Policy
 from trust.client import paths
 from trust.client.service import ServiceClient
-from trust.client.wire import ErasureAnswer, Revoked
+from trust.client.wire import ErasureAnswer, MyConsent, Revoked, RevokeRequest
 from trust.resident.own_copies import OwnCopies, OwnCopy
-from trust.resident.promises import KeptPromise, check_new
+from trust.resident.promises import KeptPromise, doubt_of
 from trust.runtime.clock import system_clock
+
+_NOT_ENDED = (
+    "The ledger does not say there that this consent ended. Run `musubi resident check-promises`, and tell the town's "
+    "stewards."
+)
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -47,7 +50,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     doubt: str
 
 
-class _Standing(Struct, frozen=True, kw_only=True):
+class _ConsentToEnd(Struct, frozen=True, kw_only=True):
     """A consent of one's own that is to end: as the service shows it, or by one's own copy."""
 
     consent: str
@@ -70,39 +73,18 @@ def revoke(
     it is none of one's own, ProofInvalid where the ledger does not say there that this consent has ended, and what the
     service raises.
     """
-    mine = _standing(client, seed, index, copies)
+    mine = _own_consent(client, seed, index, copies)
     policy = client.policy(mine.policy_sha256)  # perhaps an old version: what was given can always be taken back
-    bundle = make_revocation(
-        seed,
-        policy,
-        log=client.trust.origin,
-        consent=mine.consent,
-        grant=index,
-        salts=[secrets.token_bytes(32) for _ in range(len(policy.holders) + 1)],
-        holders=mine.holders,
-        said_at=system_clock(),
-    )
+    bundle = sign_end(client, seed, policy, grant=index, consent=mine.consent, holders=mine.holders)
     answer = client.revoke(index, bundle, mine.granted)
     kept = KeptPromise.of(answer)
     if keep is not None:
         keep(kept)
         # a crash from here on leaves the promise; `musubi resident check-promises` finds out whether it was kept
-    try:
-        given, proven = client.prove(index).entry, client.prove(answer.index).entry
-    except MusubiError as error:
-        error.message += " The service's signed promise is kept; `musubi resident check-promises` holds it to that."
-        raise
-    expected = e.Revoke(at=proven.at, grant=index, reason="withdrawn", commitment=commitment(bundle))
-    if proven != expected or not isinstance(given, e.Grant) or given.consent != mine.consent:
-        raise ProofInvalid(
-            "The ledger does not say there that this consent ended. Run `musubi resident check-promises`, and tell the "
-            "town's stewards."
-        )
-    doubt = ""
-    try:
-        check_new(client, kept, expected, answer.index)
-    except (ProofInvalid, SignatureInvalid, NotPermitted, Malformed) as error:
-        doubt = error.message
+    doubt = check_end(client, RevokeRequest(grant=index, bundle=bundle), answer, kept, "withdrawn")
+    given = _prove_kept(client, index)
+    if not isinstance(given, e.Grant) or given.consent != mine.consent:
+        raise ProofInvalid(_NOT_ENDED)
     return Ended(
         grant=index,
         policy=policy.id,
@@ -114,7 +96,54 @@ def revoke(
     )
 
 
-def _standing(client: ServiceClient, seed: bytes, index: int, copies: OwnCopies | None) -> _Standing:
+def standing(consents: Sequence[MyConsent], policy_id: str) -> list[MyConsent]:
+    """Return the consents to a policy, of any version, that have not ended, the newest last."""
+    theirs = [consent for consent in consents if consent.policy == policy_id and consent.ended_by is None]
+    return sorted(theirs, key=lambda consent: consent.index)
+
+
+def fresh_salts(policy: Policy) -> list[bytes]:
+    """Return a new salt for each leaf of a bundle under a policy."""
+    return [secrets.token_bytes(32) for _ in range(len(policy.holders) + 1)]
+
+
+def sign_end(
+    client: ServiceClient, seed: bytes, policy: Policy, *, grant: int, consent: str, holders: list[str]
+) -> Bundle:
+    """Sign the revocation of one's consent at ``grant``; ``policy`` is the version that it is to."""
+    return make_revocation(
+        seed,
+        policy,
+        log=client.trust.origin,
+        consent=consent,
+        grant=grant,
+        salts=fresh_salts(policy),
+        holders=holders,
+        said_at=system_clock(),
+    )
+
+
+def check_end(
+    client: ServiceClient, end: RevokeRequest, answer: Revoked, kept: KeptPromise, reason: e.RevokeReason
+) -> str:
+    """Return what is wrong with the promise of an end, or ""; raise ProofInvalid where the ledger does not have it."""
+    proven = _prove_kept(client, answer.index)
+    expected = e.Revoke(at=proven.at, grant=end.grant, reason=reason, commitment=commitment(end.bundle))
+    if proven != expected:
+        raise ProofInvalid(_NOT_ENDED)
+    return doubt_of(client, kept, expected, answer.index)
+
+
+def _prove_kept(client: ServiceClient, index: int) -> e.AnyEntry:
+    """Return a proven entry; an error says that the promise is kept."""
+    try:
+        return client.prove(index).entry
+    except MusubiError as error:
+        error.message += " The service's signed promise is kept; `musubi resident check-promises` holds it to that."
+        raise
+
+
+def _own_consent(client: ServiceClient, seed: bytes, index: int, copies: OwnCopies | None) -> _ConsentToEnd:
     """Return one's own consent at ``index``; raise NotFound where neither the service nor this device knows of it."""
     try:
         shown = next((each for each in client.my_consents(seed) if each.index == index), None)
@@ -123,16 +152,18 @@ def _standing(client: ServiceClient, seed: bytes, index: int, copies: OwnCopies 
             raise
         shown = None
     if shown is not None and shown.record == "kept":
-        return _Standing(consent=shown.consent, policy_sha256=shown.policy_sha256, holders=shown.holders, granted=None)
+        return _ConsentToEnd(
+            consent=shown.consent, policy_sha256=shown.policy_sha256, holders=shown.holders, granted=None
+        )
     copy = None if copies is None else copies.at(index)
     if copy is not None:
         said = copy.general
-        return _Standing(
+        return _ConsentToEnd(
             consent=said.consent, policy_sha256=said.policy_sha256, holders=said.holders, granted=copy.bundle
         )
     if shown is None:
         raise NotFound("None of your consents is at that place of the ledger; `musubi resident show` lists them.")
-    return _Standing(consent=shown.consent, policy_sha256=shown.policy_sha256, holders=shown.holders, granted=None)
+    return _ConsentToEnd(consent=shown.consent, policy_sha256=shown.policy_sha256, holders=shown.holders, granted=None)
 
 
 def stop_policy(
@@ -147,11 +178,11 @@ def stop_policy(
     Also those that only this device knows of any more. Whoever stops in the middle has ended those that were yielded.
     Raises NotFound where none is in force, and as ``revoke``.
     """
-    standing = [each.index for each in client.my_consents(seed) if each.policy == policy_id and each.ended_by is None]
+    listed = [each.index for each in standing(client.my_consents(seed), policy_id)]
     unlisted = [index for index, copy in unlisted_copies(client, seed, copies) if copy.general.policy == policy_id]
-    if not standing and not unlisted:
+    if not listed and not unlisted:
         raise NotFound(f"No consent of yours to '{policy_id}' is in force; `musubi resident show` lists yours.")
-    for index in standing:
+    for index in listed:
         yield revoke(client, seed, index, keep, copies)
     for index in unlisted:
         with suppress(AlreadyEnded):

@@ -14,24 +14,19 @@ from ledger import entries as e
 from ledger.errors import (
     ConsentMismatch,
     ConsentStands,
-    Malformed,
-    MusubiError,
-    NotPermitted,
     PolicyNotCurrent,
     ProofInvalid,
-    SignatureInvalid,
 )
 from policies.consents.age import AHEAD_SECONDS
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import make_consent
-from policies.consents.revocation import make_revocation
 from policies.languages import NoticeLanguage
 from policies.policy_document import Policy, document_sha256
 from policies.rules import REPLACING
 from trust.client.service import ServiceClient
-from trust.client.wire import MAX_REPLACED, Granted, MyConsent, Revoked, RevokeRequest
-from trust.resident.promises import KeptPromise, check_new
-from trust.runtime.clock import system_clock
+from trust.client.wire import MAX_REPLACED, Granted, MyConsent, RevokeRequest
+from trust.resident.device import check_end, fresh_salts, sign_end, standing
+from trust.resident.promises import KeptPromise
 
 
 class KeepsCopies(Protocol):
@@ -63,12 +58,6 @@ def current(client: ServiceClient, policy_id: str) -> Policy:
             policies=sorted(policies),
         )
     return policies[policy_id]
-
-
-def standing(consents: list[MyConsent], policy_id: str) -> list[MyConsent]:
-    """Return the consents to a policy, of any version, that have not ended, the newest last."""
-    theirs = [consent for consent in consents if consent.policy == policy_id and consent.ended_by is None]
-    return sorted(theirs, key=lambda consent: consent.index)
 
 
 def grant(
@@ -106,7 +95,7 @@ def grant(
         policy,
         log=client.trust.origin,
         consent=(consent := secrets.token_bytes(32)),
-        salts=_salts(policy),
+        salts=fresh_salts(policy),
         holders=holders,
         until=until,
         yearly_cap=yearly_cap,
@@ -143,14 +132,10 @@ def grant(
         copies.place(consent.hex(), index)
     reason: e.RevokeReason = "replaced" if rules >= REPLACING else "withdrawn"
     doubts = [
-        _check_end(client, end, answer, promise, reason)
+        check_end(client, end, answer, promise, reason)
         for end, answer, promise in zip(ends, granted.revoked, promises, strict=True)
     ]
     return Given(index=index, replaced=[each.index for each in before], doubt=" ".join(filter(None, doubts)))
-
-
-def _salts(policy: Policy) -> list[bytes]:
-    return [secrets.token_bytes(32) for _ in range(len(policy.holders) + 1)]
 
 
 def _after_last_end(client: ServiceClient, mine: list[MyConsent], policy_id: str, shown_at: int) -> int:
@@ -177,37 +162,6 @@ def check_choices(policy: Policy, holders: list[str], untils: list[str], yearly_
 
 
 def _sign_end(client: ServiceClient, seed: bytes, consent: MyConsent) -> Bundle:
-    """Sign the revocation of one's consent, perhaps to an old version: what was given can always be taken back."""
+    """Sign the end of one's consent, perhaps to an old version: what was given can always be taken back."""
     policy = client.policy(consent.policy_sha256)
-    return make_revocation(
-        seed,
-        policy,
-        log=client.trust.origin,
-        consent=consent.consent,
-        grant=consent.index,
-        salts=_salts(policy),
-        holders=consent.holders,
-        said_at=system_clock(),
-    )
-
-
-def _check_end(
-    client: ServiceClient, end: RevokeRequest, answer: Revoked, kept: KeptPromise, reason: e.RevokeReason
-) -> str:
-    """Return what is wrong with the promise of an end, or ""; raise ProofInvalid where the ledger does not have it."""
-    try:
-        proven = client.prove(answer.index).entry
-    except MusubiError as error:
-        error.message += " The service's signed promise is kept; `musubi resident check-promises` holds it to that."
-        raise
-    expected = e.Revoke(at=proven.at, grant=end.grant, reason=reason, commitment=commitment(end.bundle))
-    if proven != expected:
-        raise ProofInvalid(
-            "The ledger does not say there that this consent ended. Run `musubi resident check-promises`, and tell the "
-            "town's stewards."
-        )
-    try:
-        check_new(client, kept, expected, answer.index)
-    except (ProofInvalid, SignatureInvalid, NotPermitted, Malformed) as error:
-        return error.message
-    return ""
+    return sign_end(client, seed, policy, grant=consent.index, consent=consent.consent, holders=consent.holders)

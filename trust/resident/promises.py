@@ -24,7 +24,16 @@ from msgspec import Struct
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import Index, Token
-from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, SignatureInvalid, TooLarge, Unavailable
+from ledger.errors import (
+    Malformed,
+    MusubiError,
+    NotFound,
+    NotPermitted,
+    ProofInvalid,
+    SignatureInvalid,
+    TooLarge,
+    Unavailable,
+)
 from ledger.evidence import signers
 from ledger.notes.note import Note, NoteSignature, format_note, parse_note
 from ledger.notes.witness_policy import NO_WITNESS
@@ -139,6 +148,15 @@ def check_new(client: ServiceClient, kept: KeptPromise, revoke: e.Revoke, index:
     now = system_clock()
     if promise.by > min(promise.promised_at, now + MAX_SKEW_SECONDS) + PROMISE_SECONDS:
         raise ProofInvalid("The service's promise is for later than within a minute.")
+
+
+def doubt_of(client: ServiceClient, kept: KeptPromise, revoke: e.Revoke, index: int) -> str:
+    """Return what is wrong with a promise that has just come, or "": as ``check_new``, for who goes on all the same."""
+    try:
+        check_new(client, kept, revoke, index)
+    except (ProofInvalid, SignatureInvalid, NotPermitted, Malformed) as error:
+        return error.message
+    return ""
 
 
 class PromiseCheck:

@@ -23,6 +23,7 @@ from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.client.wire import AttestedEnd, MyConsent
 from trust.log.follower import LogFollower
+from trust.resident.device import standing
 
 _OF_HOLDERS = tuple(b'"kind":"%b"' % kind for kind in (b"member", b"admit", b"release", b"refund", b"lost"))
 
@@ -146,7 +147,7 @@ def check_stopped(
         at=answer.at,
         holders=[holder for holder, _ in checked],
         stopped_at=answer.stopped_at,
-        still_in_force=[each.index for each in mine if each.policy == granted.policy and each.ended_by is None],
+        still_in_force=[each.index for each in standing(mine, granted.policy)],
         receipt=grown.format(),
     )
 

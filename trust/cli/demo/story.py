@@ -39,7 +39,7 @@ from trust.files.keys import read_secret
 from trust.log.follower import LogFollower
 from trust.log.source import HttpLog
 from trust.partner.asking import Answered, ask, preview, to_query
-from trust.resident.device import revoke
+from trust.resident.device import revoke, standing
 from trust.resident.stopped import StoppedAt, check_stopped
 from trust.town.document import DemoQuestion, Town
 from trust.town.layout import Layout
@@ -208,7 +208,7 @@ class Story:
         wanted: list[tuple[bytes, int]] = []
         for person in order:
             seed = seed_of(seeds, person)
-            mine = [c for c in self.client.my_consents(seed) if c.policy == policy_id and c.ended_by is None]
+            mine = standing(self.client.my_consents(seed), policy_id)
             wanted += [(seed, consent.index) for consent in mine]
             if len(wanted) >= self.town.demo.revoke:
                 break

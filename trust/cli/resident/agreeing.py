@@ -17,7 +17,8 @@ from policies.policy_document import Policy
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device, listed
 from trust.cli.tables import console, nano
-from trust.resident.giving import check_choices, current, standing
+from trust.resident.device import standing
+from trust.resident.giving import check_choices, current
 from trust.resident.giving import grant as sign_grant
 from trust.runtime.clock import system_clock
 

@@ -77,11 +77,6 @@ class Device:
             yield LogFollower(log, self.place.trust.log_keys, self.place.trust.witnesses)
 
 
-def in_force(consents: list[MyConsent], policy: str) -> list[int]:
-    """Return the indices of the consents to a policy that have not been ended."""
-    return [consent.index for consent in consents if consent.policy == policy and consent.ended_by is None]
-
-
 def listed(indices: list[int]) -> str:
     """Write ledger indices for people."""
     return ", ".join(map(str, indices))

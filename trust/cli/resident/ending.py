@@ -5,9 +5,9 @@ import msgspec
 
 from policies.languages import SOURCE_LANGUAGE
 from trust.cli.options import JsonOption
-from trust.cli.resident.consents import Device, in_force, listed
+from trust.cli.resident.consents import Device, listed
 from trust.cli.tables import console
-from trust.resident.device import Ended, stop_policy
+from trust.resident.device import Ended, standing, stop_policy
 from trust.resident.device import revoke as sign_revoke
 
 
@@ -36,12 +36,14 @@ def revoke(device: Device, index: int | None, policy: str | None, *, as_json: bo
         elif index is not None:
             ended = [sign_revoke(client, device.seed, index, device.promises.keep, device.copies)]
             _tell(device, ended[0], as_json=as_json)
-        left = in_force(device.consents(client), ended[0].policy) if ended else []
+        left = standing(device.consents(client), ended[0].policy) if ended else []
     if as_json:
         shown = [_as_json(each) for each in ended]
         click.echo(msgspec.json.encode(shown[0] if policy is None else {"ended": shown}).decode())
     elif left:
-        console.print(f"You agreed to '{ended[0].policy}' more than once: still in force at {listed(left)}.")
+        console.print(
+            f"You agreed to '{ended[0].policy}' more than once: still in force at {listed([each.index for each in left])}."
+        )
         console.print(f"To take all of it back: {device.words} revoke --policy {ended[0].policy}", soft_wrap=True)
 
 
