@@ -77,6 +77,8 @@ class ViewStore:
         self._made: dict[tuple[str, str], _Made] = {}
         self._loaders: dict[PartKey, FileLoader] = {}
         self._tables = 0
+        self._digests: dict[int, str] = {}
+        """Of the links below some slots, until a link changes: every turn of the node asks for them."""
         self._spill = folder / "views.tmp"
         self._is_dead = False
         with self._working():
@@ -90,7 +92,7 @@ class ViewStore:
         self._engine: Any = ibis.duckdb.connect(**engine_settings(self._spill))
         self._made.clear()
         self._linked, self._has_links = 0, False
-        self._execute(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT)")
+        self._change_links(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT)")
         self._is_dead = False
 
     def close(self) -> None:
@@ -128,7 +130,7 @@ class ViewStore:
                     raise ConsentMismatch("A customer or a slot is linked already, to another one.")
             if fresh:
                 with self._given(link_table(fresh, self._secret)) as rows:
-                    self._execute(f"INSERT INTO {_LINKS} FROM {rows}")
+                    self._change_links(f"INSERT INTO {_LINKS} FROM {rows}")
                 self._linked = max(self._linked, 1 + max(fresh.values()))
             self._has_links = True
 
@@ -168,8 +170,10 @@ class ViewStore:
 
     def _links(self) -> Links:
         def digest(below: int) -> str:
-            links = self._links_from(0)
-            return link_digest(links.filter(pc.less(links[SLOT], below)), self._secret)
+            if below not in self._digests:
+                links = self._links_from(0)
+                self._digests[below] = link_digest(links.filter(pc.less(links[SLOT], below)), self._secret)
+            return self._digests[below]
 
         return Links(from_slot=self._links_from, digest=digest, below=self._linked)
 
@@ -244,7 +248,7 @@ class ViewStore:
             return
         with self._working():
             marks = ", ".join("?" * len(wanted))
-            self._execute(f"UPDATE {_LINKS} SET {CUSTOMER} = NULL, {SALT} = 0 WHERE {SLOT} IN ({marks})", wanted)
+            self._change_links(f"UPDATE {_LINKS} SET {CUSTOMER} = NULL, {SALT} = 0 WHERE {SLOT} IN ({marks})", wanted)
             for made in self._made.values():
                 self._execute(f"DELETE FROM {made.table} WHERE {SLOT} IN ({marks})", wanted)
             self._kept.drop(wanted)
@@ -257,7 +261,7 @@ class ViewStore:
                 known = (
                     f"EXISTS (FROM {rows} WHERE {rows}.{SLOT} = {_LINKS}.{SLOT} AND {rows}.{SALT} = {_LINKS}.{SALT})"
                 )
-                self._execute(f"UPDATE {_LINKS} SET {CUSTOMER} = NULL, {SALT} = 0 WHERE NOT {known}")
+                self._change_links(f"UPDATE {_LINKS} SET {CUSTOMER} = NULL, {SALT} = 0 WHERE NOT {known}")
                 for made in self._made.values():
                     self._execute(f"DELETE FROM {made.table} WHERE {SLOT} NOT IN (SELECT {SLOT} FROM {rows})")
             self._kept.keep_only(links)
@@ -277,6 +281,10 @@ class ViewStore:
         made = self._made.pop((policy_sha256, view_name), None)
         if made is not None:
             self._execute(f"DROP TABLE {made.table}")
+
+    def _change_links(self, sql: str, values: list[int] | None = None) -> None:
+        self._digests.clear()
+        self._execute(sql, values)
 
     def _execute(self, sql: str, values: list[int] | None = None) -> None:
         # Raw SQL is for what Ibis 12.0 cannot say (UPDATE, DELETE), or says wrongly with
