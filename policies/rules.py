@@ -40,6 +40,8 @@ from policies.governance import check_quorum
 FIRST_RULES = 1
 REPLACING = 2
 """From these rules on a grant may replace another, and sub-grants say when their notice was shown."""
+STOPS = 2
+"""From these rules on an identity provider may end a consent for the resident."""
 SOME_HARMLESS = 2
 """From these rules on a wrong entry that cannot do harm halts nobody."""
 LOST_ROUNDS = 2

@@ -24,9 +24,7 @@ from ledger.entries import Alias, Hex32, Index, Seconds
 from ledger.errors import ConsentMismatch, ProofInvalid, SignatureInvalid
 from policies.consents.attestation import PairwiseSubject
 from policies.consents.bundle import NONE, Bundle, Leaf, commitment
-
-STOPS = 2
-"""From these rules on an identity provider may end a consent for the resident."""
+from policies.rules import STOPS
 
 
 class Stop(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for", "from_": "from"}):

@@ -5,9 +5,10 @@ from msgspec import UNSET, structs
 
 from ledger import entries as e
 from ledger.errors import MusubiError, ProofInvalid
-from policies.consents.attested_stop import STOPS, Stop, check_stop, make_stop, read_stop, stop_record
+from policies.consents.attested_stop import Stop, check_stop, make_stop, read_stop, stop_record
 from policies.consents.bundle import commitment
 from policies.replay import MemoryConsents, grant_in_force
+from policies.rules import STOPS
 from tests.kit.logs.histories import freeze
 from tests.kit.logs.log_builder import LogBuilder, consent_id
 from tests.kit.towns.residents import salts_for

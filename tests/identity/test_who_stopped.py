@@ -7,8 +7,9 @@ import pytest
 from msgspec import structs
 
 from ledger import entries as e
-from policies.consents.attested_stop import STOPS, Stop, make_stop, stop_record
+from policies.consents.attested_stop import Stop, make_stop, stop_record
 from policies.consents.bundle import Bundle, commitment
+from policies.rules import STOPS
 from tests.kit.logs.log_builder import LogBuilder, consent_id
 from tests.kit.towns.residents import salts_for
 from tests.kit.towns.toy_town import ASKED, ORIGIN, key_of

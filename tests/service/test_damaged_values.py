@@ -21,11 +21,10 @@ from sqlalchemy.types import Boolean, String
 
 from ledger import jws
 from ledger.errors import MusubiError
-from policies.consents.attested_stop import STOPS
 from policies.consents.bundle import Bundle
 from policies.consents.erasure import ErasedWord, ErasureOrder, make_erasure
 from policies.replay import entry_sha256
-from policies.rules import make_rules_word
+from policies.rules import STOPS, make_rules_word
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, WorkAnswer
 from tests.kit.amounts import LONG
 from tests.kit.towns.running import TABLES, Node, Resident, Running, Town, consent_of, lay_out, query, question, run

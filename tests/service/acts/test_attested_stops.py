@@ -10,11 +10,12 @@ from msgspec import UNSET
 
 from ledger import canonical, jws
 from ledger import entries as e
-from policies.consents.attested_stop import STOPS, read_stop
+from policies.consents.attested_stop import read_stop
 from policies.consents.bundle import Bundle, commitment
 from policies.consents.promises import Promise
 from policies.pairwise_keys import public_hex
 from policies.replay import grant_in_force
+from policies.rules import STOPS
 from tests.kit.towns.running import Clock, MakeTown, Resident, Running, Town, refused, replay_log, run
 from tests.kit.towns.toy_town import HEALTH, IDENTITY, ORIGIN, key_of
 from trust.client.wire import MyConsent

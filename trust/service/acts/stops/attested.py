@@ -25,8 +25,9 @@ from ledger.errors import (
     NotPermitted,
     Replayed,
 )
-from policies.consents.attested_stop import STOPS, Stop, check_stop, stop_record
+from policies.consents.attested_stop import Stop, check_stop, stop_record
 from policies.consents.bundle import commitment
+from policies.rules import STOPS
 from trust.client.wire import Revoked
 from trust.runtime.clock import MAX_SKEW_SECONDS
 from trust.service import metrics
