@@ -42,7 +42,7 @@ class Machine:
 
     def hear(self, **off: int) -> None:
         """Hear witnesses, each with how many seconds its clock is off."""
-        self.held.learn({name: self.true + each for name, each in off.items()})
+        self.held.learn({name: self.true + each for name, each in off.items()}, self.passed)
 
     def reasons(self, last: int = NOW) -> list[str]:
         """Why nothing is stamped behind an entry of that time."""
@@ -109,6 +109,17 @@ def test_a_clock_that_jumps_is_noticed_without_asking_anybody_and_forgotten_when
     assert caught.value.details["reasons"] == ["clock-ahead" if wrong > 0 else "clock-behind"]
     assert abs(machine.held() - machine.true) <= 1, "reading goes on by the time that is known"
     machine.wrong = 0
+    assert machine.held.stamp(NOW) == machine.true
+
+
+@pytest.mark.parametrize("slept", [MAX_SKEW_SECONDS, MAX_SKEW_SECONDS + 1, 86_400])
+def test_an_answer_during_which_the_machine_slept_does_not_make_a_right_clock_wrong(slept: int) -> None:
+    machine = Machine(policy())
+    machine.hear(a=0, b=0)
+    asked, said = machine.passed, machine.true
+    machine.passed += slept
+    machine.held.learn(dict.fromkeys(NAMES, said), asked)
+    assert machine.reasons() == []
     assert machine.held.stamp(NOW) == machine.true
 
 

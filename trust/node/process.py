@@ -28,7 +28,8 @@ from trust.node.taken_clock import TakenClock
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
 
 RETRY_SECONDS = 0.5
-MOST_RETRY_SECONDS = 10
+MOST_DOUBLED = 4
+"""How often the pause before the next try is doubled at most, where nothing can be done at all: to 8 seconds."""
 RULES_AGAIN_SECONDS = 86_400
 RULES_RETRY_SECONDS = 600
 """How long after the word on rules was taken, or was not, it is said again."""
@@ -183,9 +184,9 @@ class Node:
         self._take_in()
         done = [self.rounds.do(task) for task in answer.tasks]
         # The same task comes with the next poll: do not spin on it, and less and less where nothing can be done at all.
-        self._in_vain = self._in_vain + 1 if done and not any(done) else 0
         if not all(done):
-            self._stopping.wait(min(MOST_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(max(0, self._in_vain - 1), 10)))
+            self._stopping.wait(RETRY_SECONDS * 2 ** min(self._in_vain, MOST_DOUBLED))
+        self._in_vain = self._in_vain + 1 if done and not any(done) else 0
         self.erasures.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self.data.make_ready()

@@ -276,6 +276,7 @@ class Sequencer:
         if not self.witnesses.witnesses:
             return signed
         reader = TileReader(self.folder.read_tile, checkpoint.size)
+        asked = self.store.clock.ticks()
         cosigned = await collect_cosignatures(
             self.client,
             self.witnesses,
@@ -286,7 +287,7 @@ class Sequencer:
             self._witness_timeout,
             self.store.clock,
         )
-        self.store.clock.learn(cosigned.times)
+        self.store.clock.learn(cosigned.times, asked)
         if cosigned.disputed:
             await self._compare_with_witnesses()
         note = parse_note(signed)

@@ -88,6 +88,7 @@ class TimeKeeper:
         keys = [witness.key for witness in witnesses.witnesses.values()]
         by_log = tuple(line for line in note.signatures if not any(line.is_by(key) for key in keys))
         reader = TileReader(self._sequencer.folder.read_tile, checkpoint.size)
+        asked = self._clock.ticks()
         try:
             cosigned = await collect_cosignatures(
                 self._sequencer.client,
@@ -103,4 +104,4 @@ class TimeKeeper:
         except MusubiError as error:
             logger.warning("time-not-asked", code=error.code)
             return
-        self._clock.learn(cosigned.times)
+        self._clock.learn(cosigned.times, asked)

@@ -92,9 +92,14 @@ class HeldClock:
             return 0
         return self._clock() - self._word.now(self.ticks())
 
-    def learn(self, times: dict[str, int]) -> None:
-        """Take in what witnesses, by their names in the policy, have just said that the time is."""
-        if self._witnesses is None:
+    def learn(self, times: dict[str, int], asked: float) -> None:
+        """Take in what witnesses, by their names in the policy, say that the time is; ``asked`` is the tick before.
+
+        An answer that took longer than ``MAX_SKEW_SECONDS`` (the machine slept meanwhile) says nothing: how much of
+        that had passed when it was given, nobody knows.
+        """
+        heard = self.ticks()
+        if self._witnesses is None or heard - asked > MAX_SKEW_SECONDS:
             return
         now = self._clock()
         agree = {name for name, time in times.items() if abs(time - now) <= MAX_SKEW_SECONDS}
@@ -106,7 +111,7 @@ class HeldClock:
         else:
             return
         if word is not None:
-            self._word = _Word(word, self.ticks())
+            self._word = _Word(word, heard)
 
     def _is_word_of(self, those: set[str], others: set[str]) -> bool:
         policy = self._witnesses
