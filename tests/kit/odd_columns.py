@@ -4,7 +4,6 @@ Each kind is a way to make an Arrow column out of small numbers; a number stands
 a value is does not depend on the others in the column: so a file without some rows is the same without those rows.
 """
 
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -129,5 +128,5 @@ def text_of(column: Any, place: int) -> str:
     try:
         value = storage[place].as_py()
     except (ValueError, OverflowError, UnicodeDecodeError, pa.ArrowException):
-        value = struct.pack("<q", place).hex()  # no such moment, or no text: some other odd thing
+        value = "0x7fffffffffffffff"  # no such moment, or no text: some other odd thing, the same wherever it stands
     return "" if value is None else str(value)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
@@ -154,6 +155,13 @@ def check_within(plan: Plan, one: list[int], other: list[int]) -> None:
         apart = sum((a - b) ** 2 for a, b in zip(one[start:end], other[start:end], strict=True))
         assert apart <= primitive.squared_sensitivity
         start = end
+
+
+@pytest.mark.parametrize("kind", sorted(COLUMNS))
+def test_the_odd_values_themselves_are_the_same_wherever_they_stand_in_a_file(kind: str) -> None:
+    numbers = range(48)
+    together = COLUMNS[kind](numbers)
+    assert [text_of(COLUMNS[kind]([n]), 0) for n in numbers] == [text_of(together, place) for place in numbers]
 
 
 @exactly_so
