@@ -1,0 +1,128 @@
+"""JSON Schemas of messages, from their classes: what msgspec says, and what canonical JSON and ``payloads`` add to it.
+
+- A field with a default has to be written all the same: what is read must encode to the bytes that came
+  (``ledger.canonical``). Only a field that may be unset can be left out.
+- Python's ``\\Z`` means nothing in JSON Schema's regular expressions; it becomes ``$``, which there is the very end.
+- Raw JSON is the document that it holds. A compact JWS has what it says in ``contentSchema``, as JSON Schema does it
+  for JWT (2020-12, validation, section 8.6): a list of header and payload.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+from msgspec.inspect import StructType
+
+from ledger import jws
+from trust.service.routes.openapi.payloads import (
+    DOCUMENTS,
+    JWS_PATTERN,
+    SIGNED,
+    UNSIGNED_TEXT,
+    Field,
+    plain_words,
+)
+
+REF = "#/components/schemas/{name}"
+Shape = dict[str, Any]
+
+
+def shapes_of(types: list[Any]) -> tuple[list[Shape], dict[str, Shape]]:
+    """Return the schema of each type, in order, and the components that they refer to."""
+    inner: list[Any] = [*DOCUMENTS.values(), *(payload for payloads in SIGNED.values() for payload in payloads)]
+    wanted = [*types, *inner]
+    found, components = msgspec.json.schema_components(wanted, ref_template=REF)
+    for struct in structs_in(wanted):
+        _complete(struct, components[struct.__name__])
+    return [_translated(each) for each in found[: len(types)]], _translated(components)
+
+
+def structs_in(types: list[Any]) -> list[type[Struct]]:
+    """Return every message class that the types are made of, each once."""
+    found: dict[type[Struct], None] = {}
+
+    def walk(info: Any) -> None:
+        if isinstance(info, StructType):
+            if info.cls in found:
+                return
+            found[info.cls] = None
+            for each in info.fields:
+                walk(each.type)
+        for name in ("item_type", "key_type", "value_type", "type"):
+            if hasattr(info, name):
+                walk(getattr(info, name))
+        for each in (*getattr(info, "types", ()), *getattr(info, "item_types", ())):
+            walk(each)
+
+    for info in msgspec.inspect.multi_type_info(types):
+        walk(info)
+    return list(found)
+
+
+def _complete(struct: type[Struct], shape: Shape) -> None:
+    """Add to what msgspec says of a class what the module's docstring names."""
+    shape["description"] = plain_words(struct.__doc__)
+    info = msgspec.inspect.type_info(struct)
+    fields = info.fields if isinstance(info, StructType) else ()
+    may_lack = {each.encode_name for each in fields if each.default is UNSET}
+    if struct.__struct_config__.omit_defaults:
+        may_lack |= {each.encode_name for each in fields if not each.required}
+    shape["required"] = [name for name in shape.get("properties", {}) if name not in may_lack]
+    for name, said in shape.get("properties", {}).items():
+        if len(said.get("enum", ())) == 1:
+            said["const"] = said.pop("enum")[0]
+            said.pop("default", None)
+        place = struct, name
+        if place in DOCUMENTS:
+            _put(said, {"$ref": REF.format(name=DOCUMENTS[place].__name__)})
+        elif place in SIGNED:
+            _put(said, _signed_text(place, said))
+            said.pop("default", None)
+
+
+def _put(said: Shape, instead: Shape) -> None:
+    """Put a shape in the place of a field's own, or of what its list or object holds."""
+    for inside in ("items", "additionalProperties"):
+        if isinstance(said.get(inside), dict) and said.get("type") in {"array", "object"}:
+            nullable = "anyOf" in said[inside]
+            said[inside] = {"anyOf": [instead, {"type": "null"}]} if nullable else instead
+            return
+    nullable = {"type": "null"} in said.get("anyOf", ())
+    said.clear()
+    said.update({"anyOf": [instead, {"type": "null"}]} if nullable else instead)
+
+
+def _signed_text(place: Field, said: Shape) -> Shape:
+    token = token_shape(list(SIGNED[place]), said.get("maxLength", 60_000))
+    if place in UNSIGNED_TEXT:
+        return {"anyOf": [token, {"const": UNSIGNED_TEXT[place]}]}
+    return token
+
+
+def token_shape(payloads: list[type[Struct]], most: int | None = None) -> Shape:
+    """Return the schema of a text that is a compact JWS, which says one of the payloads."""
+    refs = [{"$ref": REF.format(name=each.__name__)} for each in payloads]
+    shape: Shape = {
+        "type": "string",
+        "pattern": JWS_PATTERN,
+        "contentMediaType": "application/jose",
+        "contentSchema": {
+            "type": "array",
+            "minItems": 2,
+            "prefixItems": [
+                {"const": msgspec.json.decode(jws.unb64url(jws.HEADER))},
+                refs[0] if len(refs) == 1 else {"anyOf": refs},
+            ],
+        },
+    }
+    return shape if most is None else {**shape, "maxLength": most}
+
+
+def _translated(value: Any) -> Any:
+    """Return a schema with its regular expressions as JSON Schema reads them."""
+    if isinstance(value, dict):
+        return {
+            key: each.replace(r"\Z", "$") if key == "pattern" and isinstance(each, str) else _translated(each)
+            for key, each in value.items()
+        }
+    return [_translated(each) for each in value] if isinstance(value, list) else value

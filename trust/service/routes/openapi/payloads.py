@@ -1,0 +1,78 @@
+"""What the types alone do not say: which document stands in a field of raw JSON, and what a signed text in it says.
+
+A field is a message's class and the name that it has in JSON. A test holds that every such field of every body and
+answer has its row here (tests/service/openapi/test_document.py).
+"""
+
+import re
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from ledger.entries import Genesis, LogKey
+from policies.consents.attestation import Attestation, Enrolment
+from policies.consents.attested_stop import Stop
+from policies.consents.bundle import Bundle, Leaf
+from policies.consents.consent import General, SubGrant
+from policies.consents.erasure import ErasedWord
+from policies.consents.promises import Promise
+from policies.consents.revocation import Revocation
+from policies.governance import Approval
+from policies.policy_document import Policy
+from queries.answers.uses import HolderStopped
+from queries.question.tree import Query
+from queries.rounds.messages import CaughtUp, Countersign, Go, Question, Share, Task, Work
+from trust.client import wire
+from trust.log.proven_keys import ProvenChange, ProvenLogKeys
+
+Field = tuple[type[Struct], str]
+
+DOCUMENTS: dict[Field, Any] = {
+    (Question, "query"): Query,
+    (wire.GrantRequest, "bundles"): Bundle,
+    (wire.PolicyRequest, "policy"): Policy,
+    (wire.PublishedPolicy, "policy"): Policy,
+    (ProvenLogKeys, "genesis"): Genesis,
+    (ProvenChange, "entry"): LogKey,
+}
+"""Fields of raw JSON, whose bytes are kept as they came; of a list, what each of its items is."""
+
+SIGNED: dict[Field, tuple[type[Struct], ...]] = {
+    (Leaf, "body"): (General, SubGrant, Revocation, Stop, Attestation),
+    (Work, "caught_up"): (CaughtUp,),
+    (Go, "transcript"): (Countersign,),
+    (Task, "go"): (Go,),
+    (Task, "shown"): (Share,),
+    (HolderStopped, "token"): (CaughtUp,),
+    (wire.EnrolmentRequest, "attestation"): (Attestation,),
+    (wire.EnrolmentRequest, "enrolment"): (Enrolment,),
+    (wire.ErasedWords, "words"): (ErasedWord,),
+    (wire.ErasureAnswer, "holders"): (ErasedWord,),
+    (wire.ErasureAnswer, "approvals"): (Approval,),
+    (wire.Revoked, "promise"): (Promise,),
+    (wire.SignedShares, "shares"): (Share,),
+    (wire.MemberRequest, "signatures"): (Approval,),
+    (wire.PolicyRequest, "signatures"): (Approval,),
+    (wire.LogKeyRequest, "signatures"): (Approval,),
+    (wire.RulesRequest, "signatures"): (Approval,),
+    (wire.OrderRequest, "signatures"): (Approval,),
+    (LogKey, "signatures"): (Approval,),
+}
+"""Texts that are a compact JWS; of a list or an object, what each of its values is."""
+
+UNSIGNED_TEXT: dict[Field, str] = {(Leaf, "body"): "none", (Task, "go"): ""}
+"""What stands in a signed text's place where there is none."""
+
+JWS_PATTERN = r"^eyJhbGciOiJFZDI1NTE5In0\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}$"
+"""``ledger.jws``: the one header, a payload, a signature of 64 bytes."""
+
+
+def plain_words(docstring: str | None) -> str:
+    """Return a docstring as a description: without indentation, and with one backtick where ours has two."""
+    lines = [line.strip() for line in (docstring or "").strip().splitlines()]
+    return re.sub(r"``+", "`", "\n".join(lines))
+
+
+def is_raw(type_: Any) -> bool:
+    """Whether a type is raw JSON, or a list of it."""
+    return type_ is Raw or Raw in getattr(type_, "__args__", ())
