@@ -9,7 +9,6 @@ from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 
 from ledger.errors import MusubiError
 from trust.client import paths
@@ -17,6 +16,7 @@ from trust.service.pages.routes import page_routes
 from trust.service.pages.town.gather import TownPageGatherer
 from trust.service.routes import health, log, nodes, partners, proofs, residents, stewards
 from trust.service.routes.http import fault, http_problem, musubi_problem
+from trust.service.routes.openapi.document import DescribedInterface
 from trust.service.service import Service
 
 
@@ -63,8 +63,7 @@ def create_app(service: Service) -> Litestar:
             title="Musubi",
             version="1",
             path="/openapi",
-            description="Consents, questions and the ledger. Bodies are canonical JSON or compact JWS.",
-            render_plugins=[JsonRenderPlugin()],
+            render_plugins=[DescribedInterface()],
             use_handler_docstrings=True,
         ),
         logging_config=None,

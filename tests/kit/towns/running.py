@@ -54,6 +54,7 @@ from queries.rounds.messages import (
     WorkAnswer,
     transcript_sha256,
 )
+from tests.kit.towns.described import Described
 from tests.kit.towns.toy_town import (
     FAR_DAY,
     HOLDERS,
@@ -580,7 +581,12 @@ async def run(
     service.sequencer.client = httpx.AsyncClient(transport=line)
     app = create_app(service)
     way = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type] # as above
-    async with witness.lifespan(), app.lifespan(), httpx.AsyncClient(transport=way, base_url="http://service") as http:
+    hooks = {"response": [Described.of(app).check]}
+    async with (
+        witness.lifespan(),
+        app.lifespan(),
+        httpx.AsyncClient(transport=way, base_url="http://service", event_hooks=hooks) as http,
+    ):
         yield Running(town, service, clock, line, http)
 
 

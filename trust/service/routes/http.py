@@ -14,7 +14,7 @@ from litestar.exceptions import HTTPException
 from ledger import canonical, jws
 from ledger.errors import Malformed, MusubiError, SignatureInvalid
 from queries.rounds.messages import LeavesWanted, Work
-from trust.runtime.problems import MEDIA_TYPE, PROBLEM_TYPE, kind_of, problem
+from trust.runtime.problems import KINDS, MEDIA_TYPE, PROBLEM_TYPE, kind_of, problem
 from trust.service import metrics
 from trust.service.service import Service
 
@@ -24,6 +24,8 @@ JOSE = "application/jose"
 JSON = "application/json"
 NOT_KEPT = {"Cache-Control": "no-store"}
 """No cache may keep an error: a tile that is not there now may be there in a moment."""
+FAULT_TITLE = "Fault"
+_TITLES = {error.code: kind.title for error, kind in KINDS.items()}
 logger = structlog.get_logger()
 
 
@@ -88,7 +90,7 @@ def http_problem(_: ApiRequest, error: HTTPException) -> Response[bytes]:
     code = codes.get(error.status_code, "malformed" if error.status_code < 500 else "unavailable")
     document = {
         "type": PROBLEM_TYPE + code,
-        "title": code.replace("-", " ").capitalize(),
+        "title": _TITLES[code],
         "status": error.status_code,
         "detail": "The request cannot be taken: " + code.replace("-", " ") + ".",
         "code": code,
@@ -106,7 +108,7 @@ def fault(_: ApiRequest, error: Exception) -> Response[bytes]:
     logger.error("fault", kind=type(error).__name__)
     document = {
         "type": PROBLEM_TYPE + "fault",
-        "title": "Fault",
+        "title": FAULT_TITLE,
         "status": 500,
         "detail": "Something in the service failed; nothing was answered.",
         "code": "fault",

@@ -7,9 +7,10 @@ answer has its row here (tests/service/openapi/test_document.py).
 import re
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import NODEFAULT, Struct
+from msgspec import inspect as kinds
 
-from ledger.entries import Genesis, LogKey
+from ledger import entries as e
 from policies.consents.attestation import Attestation, Enrolment
 from policies.consents.attested_stop import Stop
 from policies.consents.bundle import Bundle, Leaf
@@ -19,9 +20,10 @@ from policies.consents.promises import Promise
 from policies.consents.revocation import Revocation
 from policies.governance import Approval
 from policies.policy_document import Policy
+from policies.rules import RulesWord
 from queries.answers.uses import HolderStopped
 from queries.question.tree import Query
-from queries.rounds.messages import CaughtUp, Countersign, Go, Question, Share, Task, Work
+from queries.rounds.messages import CaughtUp, Countersign, Go, Question, Share, Task, Word, Work
 from trust.client import wire
 from trust.log.proven_keys import ProvenChange, ProvenLogKeys
 
@@ -32,8 +34,10 @@ DOCUMENTS: dict[Field, Any] = {
     (wire.GrantRequest, "bundles"): Bundle,
     (wire.PolicyRequest, "policy"): Policy,
     (wire.PublishedPolicy, "policy"): Policy,
-    (ProvenLogKeys, "genesis"): Genesis,
-    (ProvenChange, "entry"): LogKey,
+    (ProvenLogKeys, "genesis"): e.Genesis,
+    (ProvenChange, "entry"): e.LogKey,
+    (e.PolicyEntry, "policy"): Policy,
+    (e.Admit, "query"): Query,
 }
 """Fields of raw JSON, whose bytes are kept as they came; of a list, what each of its items is."""
 
@@ -56,7 +60,14 @@ SIGNED: dict[Field, tuple[type[Struct], ...]] = {
     (wire.LogKeyRequest, "signatures"): (Approval,),
     (wire.RulesRequest, "signatures"): (Approval,),
     (wire.OrderRequest, "signatures"): (Approval,),
-    (LogKey, "signatures"): (Approval,),
+    (e.LogKey, "signatures"): (Approval,),
+    (e.Member, "signatures"): (Approval,),
+    (e.PolicyEntry, "signatures"): (Approval,),
+    (e.Rules, "signatures"): (Approval,),
+    (e.Rules, "readers"): (RulesWord,),
+    (e.Admit, "question"): (Question,),
+    (e.Refund, "words"): (Word,),
+    (e.Lost, "words"): (Word,),
 }
 """Texts that are a compact JWS; of a list or an object, what each of its values is."""
 
@@ -73,6 +84,10 @@ def plain_words(docstring: str | None) -> str:
     return re.sub(r"``+", "`", "\n".join(lines))
 
 
-def is_raw(type_: Any) -> bool:
-    """Whether a type is raw JSON, or a list of it."""
-    return type_ is Raw or Raw in getattr(type_, "__args__", ())
+def may_be_left_out(struct: type[Struct], field: kinds.Field) -> bool:
+    """Whether a message may lack a field. One with a default may not, unless its class leaves defaults out.
+
+    (For msgspec's inspection a field that may be unset is not required and has no default.)
+    """
+    has_default = field.default is not NODEFAULT or field.default_factory is not NODEFAULT
+    return not field.required and (struct.__struct_config__.omit_defaults or not has_default)

@@ -1,8 +1,8 @@
-"""JSON Schemas of messages, from their classes: what msgspec says, and what canonical JSON and ``payloads`` add to it.
+r"""JSON Schemas of messages, from their classes: what msgspec says, and what canonical JSON and ``payloads`` add to it.
 
 - A field with a default has to be written all the same: what is read must encode to the bytes that came
   (``ledger.canonical``). Only a field that may be unset can be left out.
-- Python's ``\\Z`` means nothing in JSON Schema's regular expressions; it becomes ``$``, which there is the very end.
+- Python's ``\Z`` means nothing in JSON Schema's regular expressions; it becomes ``$``, which there is the very end.
 - Raw JSON is the document that it holds. A compact JWS has what it says in ``contentSchema``, as JSON Schema does it
   for JWT (2020-12, validation, section 8.6): a list of header and payload.
 """
@@ -10,16 +10,17 @@
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from msgspec.inspect import StructType
 
 from ledger import jws
-from trust.service.routes.openapi.payloads import (
+from trust.client.message_shapes.payloads import (
     DOCUMENTS,
     JWS_PATTERN,
     SIGNED,
     UNSIGNED_TEXT,
     Field,
+    may_be_left_out,
     plain_words,
 )
 
@@ -64,9 +65,7 @@ def _complete(struct: type[Struct], shape: Shape) -> None:
     shape["description"] = plain_words(struct.__doc__)
     info = msgspec.inspect.type_info(struct)
     fields = info.fields if isinstance(info, StructType) else ()
-    may_lack = {each.encode_name for each in fields if each.default is UNSET}
-    if struct.__struct_config__.omit_defaults:
-        may_lack |= {each.encode_name for each in fields if not each.required}
+    may_lack = {each.encode_name for each in fields if may_be_left_out(struct, each)}
     shape["required"] = [name for name in shape.get("properties", {}) if name not in may_lack]
     for name, said in shape.get("properties", {}).items():
         if len(said.get("enum", ())) == 1:
