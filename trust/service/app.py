@@ -16,6 +16,7 @@ from trust.service.pages.routes import page_routes
 from trust.service.pages.town.gather import TownPageGatherer
 from trust.service.routes import health, log, nodes, partners, proofs, residents, stewards
 from trust.service.routes.http import fault, http_problem, musubi_problem
+from trust.service.routes.openapi.allowed_methods import allowed_methods
 from trust.service.routes.openapi.document import DescribedInterface
 from trust.service.service import Service
 
@@ -54,7 +55,7 @@ def create_app(service: Service) -> Litestar:
     audiences = (log, proofs, residents, partners, stewards, nodes, health)
     api: list[Any] = [route for audience in audiences for route in audience.routes]
     return Litestar(
-        route_handlers=[*api, page_routes(TownPageGatherer(service).gather)],
+        route_handlers=[*allowed_methods(api), *api, page_routes(TownPageGatherer(service).gather)],
         lifespan=[lifespan],
         middleware=[rate_limit.middleware],
         request_max_body_size=options.max_body_bytes,

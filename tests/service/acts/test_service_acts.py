@@ -588,4 +588,4 @@ async def test_the_page_of_the_interface_says_of_every_operation_what_it_does(ru
     said = [operation["description"] for path in document["paths"].values() for operation in path.values()]
     page = unescape((await running.client.get("/interface")).text)
     assert len(said) > 20
-    assert not [each for each in said if not each or each.replace("``", "") not in page]
+    assert not [each for each in said if not each or each.replace("`", "") not in page]

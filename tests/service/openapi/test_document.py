@@ -1,6 +1,7 @@
 """The service's OpenAPI document: whole, true to the code, and made of it."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from msgspec.inspect import StructType
 
 from ledger import canonical, ed25519, jws
 from ledger.entries import Token
+from policies.consents.bundle import Bundle
 from policies.policy_document import check_document, decode_document
 from queries.question.tree import decode_query
 from tests.kit.towns.described import Described
 from tests.kit.towns.running import Running, lay_out, run
 from trust.client import wire
 from trust.client.message_shapes.examples import EXAMPLE_KEY, encoded_example, example_of
-from trust.client.message_shapes.json_shapes import structs_in
-from trust.client.message_shapes.payloads import DOCUMENTS, SIGNED
+from trust.client.message_shapes.json_shapes import inner_types, structs_in
+from trust.client.message_shapes.payloads import BUNDLES, DOCUMENTS, LEAVES, SIGNED
 from trust.runtime.problems import KINDS, MEDIA_TYPE, problem
 from trust.service.app import create_app
 from trust.service.routes.openapi.document import problem_name, template_of
@@ -31,7 +33,6 @@ pytestmark = pytest.mark.anyio
 SAID = [
     each for op in OPERATIONS.values() for each in (op.body, op.answer) if each is not None and each.type is not None
 ]
-INNER = [*DOCUMENTS.values(), *(payload for payloads in SIGNED.values() for payload in payloads)]
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +125,8 @@ def test_the_example_of_a_policy_and_of_a_question_are_whole_ones() -> None:
 
 def test_every_field_of_raw_json_and_every_signed_text_has_its_row() -> None:
     """A field of raw JSON without a row would be described as anything; a signed text as any text."""
-    raw, signed = set(), set()
-    for struct in structs_in([*(says.type for says in SAID), *INNER]):
+    raw, signed, bundles, leaves = set(), set(), set(), set()
+    for struct in structs_in([*(says.type for says in SAID), *inner_types()]):
         info = msgspec.inspect.type_info(struct)
         assert isinstance(info, StructType)
         names = {each.name: each.encode_name for each in info.fields}
@@ -135,9 +136,15 @@ def test_every_field_of_raw_json_and_every_signed_text_has_its_row() -> None:
                 raw.add((struct, names[name]))
             if name in names and f"max_length={_longest()}" in text:
                 signed.add((struct, names[name]))
-    assert raw == set(DOCUMENTS)
+            if "bundle.Bundle" in text:
+                bundles.add((struct, names[name]))
+            if "bundle.Leaf" in text and struct is not Bundle:
+                leaves.add((struct, names[name]))
+    assert raw == set(DOCUMENTS) | {(wire.GrantRequest, "bundles")}
     assert signed <= set(SIGNED)
     assert len(signed) > 20
+    assert bundles | {(wire.GrantRequest, "bundles")} == set(BUNDLES)
+    assert leaves == set(LEAVES)
 
 
 def _longest() -> int:
@@ -194,3 +201,14 @@ async def test_one_error_has_one_title_whoever_refuses(running: Running) -> None
     for method, path, body in asked:
         document = (await running.client.request(method, path, content=body)).json()
         assert document["title"] == titles[document["code"]], (method, path)
+
+
+async def test_options_names_every_method_of_a_path(running: Running, described: Described) -> None:
+    for path, operations in described.document["paths"].items():
+        answer = await running.client.options(_at(path))
+        assert answer.status_code == 204, path
+        assert answer.headers["allow"] == ", ".join(sorted({"OPTIONS", *(method.upper() for method in operations)}))
+
+
+def _at(path: str) -> str:
+    return re.sub(r"\{(\w+)\}", "7", path)

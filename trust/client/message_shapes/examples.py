@@ -14,15 +14,21 @@ from msgspec import inspect as kinds
 from nacl.signing import SigningKey
 
 from ledger import canonical, jws
-from policies.consents.attested_stop import Stop
 from policies.consents.bundle import NONE, DisclosedLeaf
-from policies.consents.consent import General, SubGrant
-from policies.consents.revocation import Revocation
 from policies.pairwise_keys import public_hex
 from policies.policy_document import View
 from queries.question.tree import Query
 from trust.client import wire
-from trust.client.message_shapes.payloads import DOCUMENTS, SIGNED, Field, may_be_left_out
+from trust.client.message_shapes.payloads import (
+    BUNDLES,
+    DOCUMENTS,
+    LEAVES,
+    SIGNED,
+    BundleOf,
+    Field,
+    LeafOf,
+    may_be_left_out,
+)
 
 EXAMPLE_KEY = SigningKey(hashlib.sha256(b"musubi: the key of the examples").digest())
 """Its seed is the SHA-256 of ``musubi: the key of the examples``."""
@@ -96,11 +102,6 @@ _BY_PATTERN: tuple[tuple[str, str], ...] = (
     ("[0-9]{4}-", "2027-11-30"),
 )
 _BY_PATTERN += (("(0|[1-9]", "0.2"), ("[a-z][a-z0-9_]", "bus_co"), ("[A-Za-z0-9_-]{1,35}", "en"))
-_BUNDLES: dict[Field, tuple[type[Struct], type[Struct] | None]] = {
-    (wire.GrantRequest, "bundles"): (General, SubGrant),
-    (wire.RevokeRequest, "bundle"): (Revocation, Revocation),
-    (wire.AttestedEnd, "record"): (Stop, None),
-}
 
 
 def example_of(type_: Any) -> Any:
@@ -113,9 +114,12 @@ def signed_example(payload: type[Struct]) -> str:
     return jws.sign(example_of(payload), EXAMPLE_KEY)
 
 
-def _bundle(general: type[Struct], own: type[Struct] | None) -> dict[str, Any]:
-    bodies = [signed_example(general), NONE if own is None else signed_example(own)]
-    return {"leaves": [{"body": body, "salt": _FIVES} for body in bodies]}
+def _bundle(bundle: BundleOf) -> dict[str, Any]:
+    return {"leaves": [_leaf(bundle.general), _leaf(bundle.own)]}
+
+
+def _leaf(leaf: LeafOf) -> dict[str, Any]:
+    return {"body": NONE if leaf.payload is None else signed_example(leaf.payload), "salt": _FIVES}
 
 
 def _struct(info: kinds.StructType) -> dict[str, Any]:
@@ -137,17 +141,18 @@ def _struct(info: kinds.StructType) -> dict[str, Any]:
 
 
 def _field(place: Field, type_: Any, default: Any, before: dict[str, Any]) -> Any:  # noqa: PLR0911 - one case after another
-    struct, name = place
+    name = place[1]
     if place in _BY_PLACE:
         return _BY_PLACE[place]
-    if place in _BUNDLES:
-        bundle = _bundle(*_BUNDLES[place])
-        return [bundle] if isinstance(type_, kinds.ListType) else bundle
+    if place in BUNDLES:
+        return _around(type_, _bundle(BUNDLES[place]))
+    if place in LEAVES:
+        return _leaf(LEAVES[place])
     if place in DOCUMENTS:
         document = example_of(DOCUMENTS[place])
         return _around(type_, document)
     if place in SIGNED:
-        return _around(type_, signed_example(SIGNED[place][1 if struct.__name__ == "Leaf" else 0]))
+        return _around(type_, signed_example(SIGNED[place][0]))
     if default is not msgspec.NODEFAULT:
         return default
     if name == "from":

@@ -7,6 +7,7 @@ r"""JSON Schemas of messages, from their classes: what msgspec says, and what ca
   for JWT (2020-12, validation, section 8.6): a list of header and payload.
 """
 
+import copy
 from typing import Any
 
 import msgspec
@@ -14,28 +15,44 @@ from msgspec import Struct
 from msgspec.inspect import StructType
 
 from ledger import jws
+from policies.consents.bundle import NONE, Bundle
 from trust.client.message_shapes.payloads import (
+    BUNDLES,
     DOCUMENTS,
     JWS_PATTERN,
+    LEAVES,
     SIGNED,
     UNSIGNED_TEXT,
+    BundleOf,
     Field,
+    LeafOf,
     may_be_left_out,
     plain_words,
 )
 
+MAX_BODY = 8_192
+"""The most characters of a leaf's body (``policies.consents.bundle.Leaf``)."""
 REF = "#/components/schemas/{name}"
 Shape = dict[str, Any]
 
 
 def shapes_of(types: list[Any]) -> tuple[list[Shape], dict[str, Shape]]:
     """Return the schema of each type, in order, and the components that they refer to."""
-    inner: list[Any] = [*DOCUMENTS.values(), *(payload for payloads in SIGNED.values() for payload in payloads)]
-    wanted = [*types, *inner]
+    wanted = [*types, *inner_types()]
     found, components = msgspec.json.schema_components(wanted, ref_template=REF)
     for struct in structs_in(wanted):
         _complete(struct, components[struct.__name__])
+    bundle, leaf = components.pop("Bundle"), components.pop("Leaf")
+    for each in BUNDLES.values():
+        components |= _bundle(each, bundle, leaf)
     return [_translated(each) for each in found[: len(types)]], _translated(components)
+
+
+def inner_types() -> list[Any]:
+    """Return what stands in raw and signed fields, wherever that is."""
+    leaves = [*LEAVES.values(), *(leaf for bundle in BUNDLES.values() for leaf in (bundle.general, bundle.own))]
+    signed = [payload for payloads in SIGNED.values() for payload in payloads]
+    return [Bundle, *DOCUMENTS.values(), *signed, *(leaf.payload for leaf in leaves if leaf.payload is not None)]
 
 
 def structs_in(types: list[Any]) -> list[type[Struct]]:
@@ -74,6 +91,8 @@ def _complete(struct: type[Struct], shape: Shape) -> None:
         place = struct, name
         if place in DOCUMENTS:
             _put(said, {"$ref": REF.format(name=DOCUMENTS[place].__name__)})
+        elif place in BUNDLES or place in LEAVES:
+            _put(said, {"$ref": REF.format(name=BUNDLES[place].name if place in BUNDLES else LEAVES[place].name)})
         elif place in SIGNED:
             _put(said, _signed_text(place, said))
             said.pop("default", None)
@@ -115,6 +134,24 @@ def token_shape(payloads: list[type[Struct]], most: int | None = None) -> Shape:
         },
     }
     return shape if most is None else {**shape, "maxLength": most}
+
+
+def _bundle(bundle: BundleOf, whole: Shape, leaf: Shape) -> dict[str, Shape]:
+    """Return the components of a bundle: its own, that of its first leaf, that of all the others."""
+    made = copy.deepcopy(whole)
+    made["title"] = bundle.name
+    first, others = ({"$ref": REF.format(name=each.name)} for each in (bundle.general, bundle.own))
+    made["properties"]["leaves"] |= {"prefixItems": [first], "items": others}
+    return {bundle.name: made, **{each.name: _leaf(each, leaf) for each in (bundle.general, bundle.own)}}
+
+
+def _leaf(leaf: LeafOf, whole: Shape) -> Shape:
+    made = copy.deepcopy(whole)
+    made["title"] = leaf.name
+    token = [] if leaf.payload is None else [token_shape([leaf.payload], MAX_BODY)]
+    said = [*token, {"const": NONE}] if leaf.or_none else token
+    made["properties"]["body"] = said[0] if len(said) == 1 else {"anyOf": said}
+    return made
 
 
 def _translated(value: Any) -> Any:

@@ -13,7 +13,7 @@ from msgspec import inspect as kinds
 from ledger import entries as e
 from policies.consents.attestation import Attestation, Enrolment
 from policies.consents.attested_stop import Stop
-from policies.consents.bundle import Bundle, Leaf
+from policies.consents.bundle import DisclosedLeaf
 from policies.consents.consent import General, SubGrant
 from policies.consents.erasure import ErasedWord
 from policies.consents.promises import Promise
@@ -31,7 +31,6 @@ Field = tuple[type[Struct], str]
 
 DOCUMENTS: dict[Field, Any] = {
     (Question, "query"): Query,
-    (wire.GrantRequest, "bundles"): Bundle,
     (wire.PolicyRequest, "policy"): Policy,
     (wire.PublishedPolicy, "policy"): Policy,
     (ProvenLogKeys, "genesis"): e.Genesis,
@@ -42,7 +41,6 @@ DOCUMENTS: dict[Field, Any] = {
 """Fields of raw JSON, whose bytes are kept as they came; of a list, what each of its items is."""
 
 SIGNED: dict[Field, tuple[type[Struct], ...]] = {
-    (Leaf, "body"): (General, SubGrant, Revocation, Stop, Attestation),
     (Work, "caught_up"): (CaughtUp,),
     (Go, "transcript"): (Countersign,),
     (Task, "go"): (Go,),
@@ -71,8 +69,44 @@ SIGNED: dict[Field, tuple[type[Struct], ...]] = {
 }
 """Texts that are a compact JWS; of a list or an object, what each of its values is."""
 
-UNSIGNED_TEXT: dict[Field, str] = {(Leaf, "body"): "none", (Task, "go"): ""}
+UNSIGNED_TEXT: dict[Field, str] = {(Task, "go"): ""}
 """What stands in a signed text's place where there is none."""
+
+
+class LeafOf(Struct, frozen=True):
+    """A leaf by what it says (``payload``); ``or_none`` where it may say ``none`` instead."""
+
+    name: str
+    payload: type[Struct] | None
+    or_none: bool
+
+
+class BundleOf(Struct, frozen=True):
+    """A bundle by its leaves: the general part, and one for each holder."""
+
+    name: str
+    general: LeafOf
+    own: LeafOf
+
+
+_SUB_GRANT = LeafOf("SubGrantLeaf", SubGrant, or_none=True)
+_CONSENT = BundleOf("ConsentBundle", LeafOf("GeneralLeaf", General, or_none=False), _SUB_GRANT)
+_REVOCATION = BundleOf(
+    "RevocationBundle",
+    LeafOf("GeneralRevocationLeaf", Revocation, or_none=False),
+    LeafOf("RevocationLeaf", Revocation, or_none=True),
+)
+_STOP = BundleOf("StopRecord", LeafOf("StopLeaf", Stop, or_none=False), LeafOf("NoLeaf", None, or_none=True))
+
+BUNDLES: dict[Field, BundleOf] = {
+    (wire.GrantRequest, "bundles"): _CONSENT,
+    (wire.RevokeRequest, "bundle"): _REVOCATION,
+    (wire.RevokeRequest, "granted"): _CONSENT,
+    (wire.AttestedEnd, "record"): _STOP,
+}
+"""What the leaves of a bundle say, by where it stands: their class is one for all (``policies.consents.bundle``)."""
+LEAVES: dict[Field, LeafOf] = {(DisclosedLeaf, "leaf"): _SUB_GRANT}
+"""The same of a leaf by itself."""
 
 JWS_PATTERN = r"^eyJhbGciOiJFZDI1NTE5In0\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}$"
 """``ledger.jws``: the one header, a payload, a signature of 64 bytes."""
