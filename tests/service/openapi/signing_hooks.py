@@ -1,12 +1,13 @@
-"""What schemathesis cannot know of this interface: how a body is written as canonical JSON, and how a message is signed.
+"""What schemathesis cannot know of this interface: how JSON becomes canonical, and how a message is signed.
 
 Loaded by schemathesis itself (``SCHEMATHESIS_HOOKS``). The document that it gets is the service's own, with one change
-(``opened``): where a compact JWS stands, it has an object with one member, ``jws``, whose value is what the message says.
-So the messages are made and broken as any other data, and signed here, with the keys of those whom they are from.
+(``opened``): where a compact JWS stands, it has an object with one member, ``jws``, whose value is what the message
+says. So messages are made and broken as any other data, and signed here, with the keys of those whom they are from.
 Data that is of its schema is moved near to the town first: its log, its members, its policy, the time.
 """
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ SEED = bytes(range(32))
 """Of the one resident that is enrolled."""
 RESIDENT = pairwise_key(SEED, SERVICE)
 MEMBERS = {"question": PARTNER, "attestation": IDENTITY, "lost-device": IDENTITY, "stop": IDENTITY}
+COUNTS = "MUSUBI_ATTACK_COUNTS"
+"""The variable of the environment that names the file for what was sent and answered."""
 NOT_OF_FORMAT = ("is not of its format", "is not canonical JSON", "is not a compact JWS", "is not a signed message")
 PLACES = {"index", "admit", "size", "first", "grant", "known", "last"}
 
@@ -84,7 +87,7 @@ def _key_of(payload: Any) -> SigningKey:
 
 
 def _signed(value: Any) -> Any:
-    """Return data with every message in it signed, the innermost first; 384.0 is the number that RFC 8785 writes 384."""
+    """Return data with every message in it signed, the innermost first. (RFC 8785 writes 384.0 as 384.)"""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, list):
@@ -164,6 +167,15 @@ def map_case(context: Any, case: Any) -> Any:
         case.path_parameters = _near(case.path_parameters)
         case.query = _near(case.query)
     return case
+
+
+@schemathesis.hook
+def after_call(context: Any, case: Any, response: Any) -> None:
+    """Write down what was sent and answered, for the test to count."""
+    mode = case.meta.generation.mode.value if case.meta is not None else "negative"
+    said = {"operation": case.operation.label, "mode": mode, "method": case.method, "status": response.status_code, "el": response.elapsed, "t": time.time(), "n": len(response.request.body or b"")}
+    with Path(os.environ[COUNTS]).open("a") as file:
+        file.write(json.dumps(said) + "\n")
 
 
 @schemathesis.check

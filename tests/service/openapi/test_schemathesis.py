@@ -1,4 +1,4 @@
-"""The service, a real process, held against its own description by schemathesis: data of its schemas, and broken data."""
+"""The service, a real process, held against its own description by schemathesis: data of the schemas, and broken data."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.kit.amounts import amount
 from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import process_of
 from tests.kit.towns.running import Resident, lay_out, query, question
-from tests.service.openapi.signing_hooks import SEED, write_opened
+from tests.service.openapi.signing_hooks import COUNTS, SEED, write_opened
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 EXAMPLES = amount(4, 120)
@@ -67,7 +67,7 @@ def attack(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).parent / "schemathesis"), *arguments],
         cwd=REPO,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.service.openapi.signing_hooks", "PYTHONPATH": str(REPO)},
+        env={**os.environ, COUNTS: str(folder / "counts.jsonl"), "SCHEMATHESIS_HOOKS": "tests.service.openapi.signing_hooks", "PYTHONPATH": str(REPO)},
         capture_output=True,
         text=True,
         check=False,
