@@ -311,6 +311,23 @@ def test_the_environments_proxy_and_authorities_count_where_the_place_names_none
         here.refused(Unavailable, "place", "show", "--place", folder)
 
 
+def test_a_log_is_read_by_the_way_that_the_environment_names(here: Elsewhere, tmp_path: Path) -> None:
+    """As polls are: what is called by nobody but this reads nothing but the log."""
+    environment = {"SSL_CERT_FILE": str(here.ca_file), "HTTPS_PROXY": here.proxy_url, "HTTP_PROXY": here.proxy_url}
+    for url in (here.url, f"http://{NAME}:{here.town.layout.settings.port}"):
+        words = ("audit", url, "--trust", here.pins, "--state", tmp_path / url.partition(":")[0])
+        before = len(here.proxy.asked)
+        assert "Verdict: ok" in here.run(*words, env=environment)
+        assert len(here.proxy.asked) > before
+        here.refused(Unavailable, *words)
+
+
+def test_what_is_on_this_machine_is_called_without_the_environments_proxy(here: Elsewhere, tmp_path: Path) -> None:
+    environment = {"HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
+    url = here.town.layout.url
+    assert "Verdict: ok" in here.run("audit", url, "--trust", here.pins, "--state", tmp_path, env=environment)
+
+
 def test_a_node_works_through_the_proxy_too(here: Elsewhere) -> None:
     node = here.town.layout.node("west")
     here.town.processes.stop("west")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from ledger import entries as e
-from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
+from ledger.errors import HistoryForked, MusubiError, OldView, ProofInvalid, SignatureInvalid
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.note import VerifierKey
 from ledger.tlog.tiles import TileAppender, encode_bundle
@@ -103,7 +103,7 @@ def test_an_export_never_goes_back_and_never_takes_another_history(tmp_path: Pat
     stranger = Log(tmp_path / "stranger", key=SigningKey(bytes(31) + b"\1"))
     stranger.grow(500)
     cases: list[tuple[Path, type[MusubiError]]] = [
-        (tmp_path / "old", ProofInvalid),
+        (tmp_path / "old", OldView),
         (fork.folder, HistoryForked),
         (stranger.folder, SignatureInvalid),
     ]

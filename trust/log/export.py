@@ -20,10 +20,20 @@ one that the folder's checkpoint signs. Memory does not grow with the log.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.errors import HistoryForked, ProofInvalid, SignatureInvalid, Unavailable
+from ledger.errors import (
+    HistoryForked,
+    Malformed,
+    NotFound,
+    OldView,
+    ProofInvalid,
+    SignatureInvalid,
+    TooLarge,
+    Unavailable,
+)
 from ledger.hashing import EMPTY_ROOT
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import VerifierKey, parse_note
@@ -33,7 +43,7 @@ from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.files.durable import write_whole
 from trust.log.followed_keys import FollowedKeys
 from trust.log.pins import TRUST_FILE, Trust, save_trust
-from trust.log.source import LogSource
+from trust.log.source import LogSource, past_caches, tiles_of
 from trust.log.tile_folder import TileFolder
 
 Progress = Callable[[int, int], None]
@@ -72,11 +82,11 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
     """Copy checkpoint and tiles of ``source`` to ``out``, all that is new there, and no pins; return what was done.
 
     Raises SignatureInvalid or ProofInvalid where the source is not the log that ``trust`` pins, lacks the witnesses'
-    quorum, has a bad file, or is older than what ``out`` holds; HistoryForked where it does not extend that; what the
-    source raises; and Unavailable where the disk does not take it. ``out`` then has its old checkpoint still.
+    quorum or has a bad file; OldView where it is older than what ``out`` holds; HistoryForked where it does not extend
+    that; what the source raises; and Unavailable where the disk does not take it. ``out`` then has its old checkpoint
+    still.
     """
-    note = source.read_checkpoint()
-    checkpoint, keys = _open_checked(source, note, trust)
+    note, checkpoint, keys = _newest(source, trust)
     try:
         out.mkdir(parents=True, exist_ok=True)  # open to the web server's user, as this user's other folders are
     except OSError:
@@ -86,11 +96,11 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
         kept = folder.read_checkpoint()
         old = Checkpoint(trust.origin, 0, EMPTY_ROOT) if kept is None else _open_own(kept, keys)
         if checkpoint.size < old.size:
-            raise ProofInvalid(
+            raise OldView(
                 f"The folder's export has {old.size} entries and the log only {checkpoint.size}: the log was rolled "
                 "back, or it is an old copy. An export never goes back.",
             )
-        tiles = VerifiedTiles(source.read_tile, checkpoint.size, checkpoint.root)
+        tiles = tiles_of(source, checkpoint)
         if root_hash(old.size, tiles) != old.root:
             raise HistoryForked(
                 "The log does not extend what was exported to that folder before; keep both as evidence."
@@ -110,6 +120,17 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
     return Exported(old.size, checkpoint.size, files, keys.history.at(checkpoint.size).key)
 
 
+def _newest(source: LogSource, trust: Trust) -> tuple[bytes, Checkpoint, FollowedKeys]:
+    """Return the newest checkpoint, by the first way of reading by which it is in order."""
+    *ways, last = (source, *past_caches(source))
+    for way in ways:
+        with suppress(Malformed, NotFound, ProofInvalid, SignatureInvalid, TooLarge):
+            note = way.read_checkpoint()
+            return note, *_open_checked(source, note, trust)
+    note = last.read_checkpoint()
+    return note, *_open_checked(source, note, trust)
+
+
 def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpoint, FollowedKeys]:
     """Check a checkpoint of ``source``: the log's signature, also by a key that came later, and the witnesses' quorum.
 
@@ -121,7 +142,7 @@ def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpo
         checkpoint, opened = keys.history.open(note)
     except SignatureInvalid:  # by a key that its own entries brought, perhaps
         said = Checkpoint.parse(parse_note(note).text)
-        tiles = VerifiedTiles(source.read_tile, said.size, said.root)
+        tiles = tiles_of(source, said)
         history = keys.find(tiles)
         checkpoint, opened = history.open(note)
         keys.learn(history, checkpoint.size)

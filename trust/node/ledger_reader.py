@@ -98,8 +98,10 @@ class LedgerReader:
         """How many entries were read and checked."""
         return self.state.size
 
-    def read(self) -> None:
+    def read(self, at_least: int = 0) -> None:
         """Read all new entries and keep our leaves of them; ask again for leaves that did not come before.
+
+        The log should have ``at_least`` so many entries, as somebody says: it is looked for past the caches then.
 
         Where leaves cannot be fetched, what was begun goes on, and nothing is begun that needs them
         (``trust.node.rounds.counted``). Raises ProofInvalid, HistoryForked, SignatureInvalid or ClockSkew where the
@@ -107,7 +109,7 @@ class LedgerReader:
         """
         has_news, are_given = False, True
         before = self._follower.latest
-        for batch in self._follower.follow():
+        for batch in self._follower.follow(at_least):
             has_news = True
             try:
                 with self._books.transaction():

@@ -9,7 +9,6 @@ import structlog
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, UpgradeNeeded
 from policies.rules import NEWEST_RULES
 from queries.rounds.messages import SAYS_NOT_READY
-from trust.client.http import open_http
 from trust.files.evidence import keep_evidence, parse_evidence
 from trust.files.keys import read_key, read_secret
 from trust.log.follower import LogFollower
@@ -26,10 +25,13 @@ from trust.node.rounds.steps import NodeRounds
 from trust.node.settings import BOOKS, load_node_settings
 from trust.node.taken_clock import TakenClock
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
+from trust.runtime.http_clients import open_http
 
 RETRY_SECONDS = 0.5
 MOST_DOUBLED = 4
 """How often the pause before the next try is doubled at most, where nothing can be done at all: to 8 seconds."""
+PAUSES = (0.5, 1, 2, 4, 8)
+"""Seconds before what was wrong in the log is read again, past the caches: a node that ends answers nobody."""
 RULES_AGAIN_SECONDS = 86_400
 RULES_RETRY_SECONDS = 600
 """How long after the word on rules was taken, or was not, it is said again."""
@@ -50,6 +52,7 @@ class Node:
         sources = {name: folder / path for name, path in settings.sources.items()}
         self.settings = settings
         self._folder = folder
+        self._stopping = threading.Event()
         self._taken_clock = TakenClock(clock, ticks)
         self.books = Books(folder / BOOKS, clock)
         self.views = ViewStore(folder, sources, read_secret(folder / "keys" / "rows.key"))
@@ -66,7 +69,7 @@ class Node:
         )
         self._log_http = open_http(settings.service, seconds=TIMEOUT_SECONDS, ca_file=ca_file, proxy=settings.proxy)
         follower = LogFollower(
-            HttpLog(settings.service, self._log_http),
+            HttpLog(settings.service, self._log_http, pauses=PAUSES, wait=self._stopping.wait),
             trust.log_keys,
             trust.witnesses,
             latest=self.books.noted("checkpoint"),
@@ -98,13 +101,16 @@ class Node:
             clock,
             self._taken_clock,
         )
-        self._stopping = threading.Event()
         self._polling = False
         self._in_vain = 0
         """How many polls in a row brought tasks of which none could be done."""
         self._say_rules_at = 0
         self._not_ready: list[str] | None = None
         """The views without data, once the ledger has been read."""
+        self._finding: MusubiError | None = None
+        """What our own reading of the log has found. Nobody's words end this node."""
+        self._behind = 0
+        """How many polls in a row said that the log is longer than what we were given of it."""
 
     def _operator_key(self) -> bytes | None:
         if self.reader.state.genesis is None:
@@ -132,12 +138,10 @@ class Node:
                     self.turn()
                 except _Stopped:
                     break
-                except (ProofInvalid, HistoryForked) as error:
-                    self._keep_evidence(error)
-                    raise
-                except UpgradeNeeded:
-                    raise
                 except MusubiError as error:
+                    if error is self._finding:
+                        self._keep_evidence(error)
+                        raise
                     logger.info("waiting", code=error.code)
                     self._stopping.wait(RETRY_SECONDS)
                 except sqlite3.Error as error:  # a full disk, say: nothing half-written, so try again
@@ -172,14 +176,17 @@ class Node:
             )
         except SignatureInvalid:
             self._polling = False
-            self._read()  # the operator's key, or ours, may have changed: the ledger, which needs nobody's word, says so
+            self._read(
+                0
+            )  # the operator's key, or ours, may have changed: the ledger, which needs nobody's word, says so
             raise
         finally:
             self._polling = False
         self._taken_clock.taken(asked)
         self.books.date_restore(asked[0])
         if answer.size > self.reader.size or self.reader.lacks_leaves:
-            self._read()
+            self._read(answer.size)
+        self._behind = self._behind + 1 if self.reader.size < answer.size else 0
         self._say_rules()
         self._take_in()
         done = [self.rounds.do(task) for task in answer.tasks]
@@ -187,6 +194,8 @@ class Node:
         if not all(done):
             self._stopping.wait(RETRY_SECONDS * 2 ** min(self._in_vain, MOST_DOUBLED))
         self._in_vain = self._in_vain + 1 if done and not any(done) else 0
+        if self._behind > 1:  # something on the way keeps an old checkpoint: the next poll would be answered at once
+            self._stopping.wait(RETRY_SECONDS * 2 ** min(self._behind - 1, MOST_DOUBLED))
         self.erasures.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self.data.make_ready()
@@ -211,8 +220,11 @@ class Node:
             logger.info("rules-unsaid", code=error.code)
             self._say_rules_at = self._taken_clock() + RULES_RETRY_SECONDS
 
-    def _read(self) -> None:
+    def _read(self, at_least: int) -> None:
         try:
-            self.reader.read()
+            self.reader.read(at_least)
+        except (ProofInvalid, HistoryForked, UpgradeNeeded) as error:
+            self._finding = error
+            raise
         finally:
             self.erasures.erase_rows()  # also of the entries that were read before it failed

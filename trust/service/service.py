@@ -185,6 +185,15 @@ class Service:
         if index >= self.sequencer.size:
             await self.catch_up()
 
+    async def check_published(self, index: int) -> None:
+        """Catch up where that may help; raise Unavailable for what is in the ledger and not published yet.
+
+        What the ledger does not reach is left to the caller: it is not there, and not only not yet.
+        """
+        await self.catch_up_past(index)
+        if self.sequencer.size <= index < self.store.size:
+            raise Unavailable("That is in the ledger, but not published yet; ask again in a moment.")
+
     async def _follow(self) -> None:
         """Catch up whenever another process has something new, and with every beat."""
         while True:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from ledger.errors import Unavailable
+from trust.runtime.http_clients import open_http
 from trust.town.layout import HOST, Layout
 
 START_SECONDS = 60
@@ -87,8 +88,8 @@ class Processes:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.check_alive(name)
-            with contextlib.suppress(httpx.HTTPError):
-                httpx.get(f"http://{HOST}:{port}/", timeout=2)
+            with contextlib.suppress(httpx.HTTPError), open_http(seconds=2) as http:
+                http.get(f"http://{HOST}:{port}/")
                 return
             time.sleep(0.05)
         raise Unavailable(f"The {name} did not start within {START_SECONDS} s; see {self._log(name)}.")
@@ -98,8 +99,8 @@ class Processes:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.check_alive("service")
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{self._layout.url}/readyz", timeout=2).status_code == httpx.codes.OK:
+            with contextlib.suppress(httpx.HTTPError), open_http(seconds=2) as http:
+                if http.get(f"{self._layout.url}/readyz").status_code == httpx.codes.OK:
                     return
             time.sleep(0.05)
         raise Unavailable(f"The service was not ready within {START_SECONDS} s; see {self._log('service')}.")

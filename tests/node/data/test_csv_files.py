@@ -66,6 +66,7 @@ once_more = settings(
 @example(before=[b"1,7,x\n"], line=b'2,8,"\n', after=[b"3,9,y\n", b'4,",",9\n'])
 @example(before=[], line=b'5"x,"abc\n', after=[b'7,",",8\n'])
 @example(before=[], line=b'a"b"c,"x\n', after=[b"3,9,y\n", b'"",""\n'])
+@example(before=[], line=b'a","\n', after=[b'",a"\n'])
 def test_one_persons_line_leaves_everybody_elses_rows_as_they_were_or_the_file_is_refused(
     tmp_path: Path, before: list[bytes], line: bytes, after: list[bytes]
 ) -> None:

@@ -24,6 +24,8 @@ JOSE = "application/jose"
 JSON = "application/json"
 NOT_KEPT = {"Cache-Control": "no-store"}
 """No cache may keep an error: a tile that is not there now may be there in a moment."""
+RETRY_AFTER_SECONDS = 1
+"""When to ask again where something is not there yet, or too much is asked for (RFC 9110, section 10.2.3)."""
 logger = structlog.get_logger()
 
 
@@ -77,8 +79,10 @@ def signed_answer(service: Service, value: object) -> Response[str]:
 def musubi_problem(_: ApiRequest, error: MusubiError) -> Response[bytes]:
     """Answer an error of ours with its problem document."""
     metrics.problems.labels(code=error.code).inc()
+    status = kind_of(error).status
+    later = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in {429, 503} else {}
     return Response(
-        canonical.encode(problem(error)), status_code=kind_of(error).status, media_type=MEDIA_TYPE, headers=NOT_KEPT
+        canonical.encode(problem(error)), status_code=status, media_type=MEDIA_TYPE, headers={**NOT_KEPT, **later}
     )
 
 

@@ -70,6 +70,14 @@ class HeldClock:
         self._word: _Word | None = None
 
     @property
+    def own(self) -> Clock:
+        """This machine's clock by itself.
+
+        A cosignature is held against it: against the word, which is the witnesses' own, one that lies would be right.
+        """
+        return self._clock
+
+    @property
     def needs_witnesses(self) -> bool:
         """Whether the time is the witnesses' to confirm."""
         return self._witnesses is not None
