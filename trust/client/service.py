@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
 from msgspec import UNSET, Raw, Struct
 from nacl.signing import SigningKey
 
@@ -258,4 +259,7 @@ class ServiceClient:
         key = pairwise_key(seed, SERVICE)
         message = Mine(log=self.trust.origin, key=public_hex(key), at=system_clock(), nonce=secrets.token_hex(32))
         answer = self.send(paths.OWN_CONSENTS, jws.sign(message, key))
-        return canonical.decode(answer.encode(), list[MyConsent], "answer")
+        try:
+            return msgspec.json.decode(answer, type=list[MyConsent])  # a newer service may say more
+        except (msgspec.DecodeError, RecursionError):
+            raise Malformed("The list of your consents is not of its format.") from None
