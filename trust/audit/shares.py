@@ -37,7 +37,7 @@ def fetch_shares(log: HttpLog, admit: int) -> dict[str, str]:
         return msgspec.json.decode(data, type=SignedShares).shares
     except NotFound:
         raise ProofInvalid("the service does not give the signed shares that the answer was summed from.") from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise Malformed("the shares that the service gives are not of their format.") from None
 
 
