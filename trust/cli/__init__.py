@@ -26,6 +26,7 @@ from trust.cli.resident import receipts as resident_receipts
 from trust.cli.steward import erasure as erasing
 from trust.cli.steward import log_keys, members, policy, rules
 from trust.cli.tables import nano
+from trust.runtime.core_dumps import forbid_core_dumps
 from trust.runtime.problems import kind_of, problem
 
 AS_JSON = "trust.cli.json"
@@ -47,7 +48,8 @@ class _Musubi(click.Group):
         return super().resolve_command(ctx, [two, *args[2:]] if two in self.commands else args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command."""
+        """Run the command. Whatever it is, it may come to hold a key, a seed or rows."""
+        forbid_core_dumps()
         try:
             return super().invoke(ctx)
         except MusubiError as error:

@@ -22,6 +22,7 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import MAX_NOTE_BYTES
 from ledger.tlog.tiles import ENTRIES, MAX_ENTRY_BYTES, Tile
 from ledger.tlog.verified_tiles import VerifiedTiles
+from trust.files.regular import open_regular
 from trust.runtime.http_clients import open_http
 
 LOG_PREFIX = "/log"
@@ -178,7 +179,7 @@ class FolderLog:
 
     def _read(self, path: str, most: int) -> bytes:
         try:
-            with (self.path / path).open("rb") as file:
+            with open_regular(self.path / path) as file:
                 data = file.read(most + 1)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound("The log's folder has no such file.", path=path) from None

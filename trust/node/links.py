@@ -16,6 +16,7 @@ from msgspec import Struct
 from ledger import canonical
 from ledger.errors import MusubiError, Unavailable
 from policies.consents.attestation import check_link
+from trust.files.regular import open_regular
 from trust.node.books.books import Books
 from trust.node.taken_clock import TakenClock
 from trust.runtime.clock import Clock
@@ -83,7 +84,9 @@ class LinkDesk:
         """
         good: list[tuple[str, str]] = []
         bad = 0
-        for line in path.read_bytes().splitlines():
+        with open_regular(path) as file:
+            lines = file.read().splitlines()
+        for line in lines:
             try:
                 answered = canonical.decode(line, AnsweredChallenge, "answered challenge")
                 key = check_link(

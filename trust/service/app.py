@@ -16,7 +16,7 @@ from trust.client import paths
 from trust.service.pages.routes import page_routes
 from trust.service.pages.town.gather import TownPageGatherer
 from trust.service.routes import health, log, nodes, partners, proofs, residents, stewards
-from trust.service.routes.http import fault, http_problem, musubi_problem
+from trust.service.routes.http import check_numbers, fault, http_problem, musubi_problem
 from trust.service.service import Service
 
 
@@ -57,6 +57,7 @@ def create_app(service: Service) -> Litestar:
         route_handlers=[*api, page_routes(TownPageGatherer(service).gather)],
         lifespan=[lifespan],
         middleware=[rate_limit.middleware],
+        before_request=check_numbers,
         request_max_body_size=options.max_body_bytes,
         exception_handlers={MusubiError: musubi_problem, HTTPException: http_problem, Exception: fault},
         openapi_config=OpenAPIConfig(

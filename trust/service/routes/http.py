@@ -4,6 +4,7 @@ Every POST body is canonical JSON (RFC 8785) or one compact JWS, so a body has o
 encodings than UTF-8 and stray white space are refused before anything is looked at.
 """
 
+from collections import Counter
 from typing import Any, TypeVar
 
 import structlog
@@ -12,7 +13,7 @@ from litestar.datastructures import State as AppState
 from litestar.exceptions import HTTPException
 
 from ledger import canonical, jws
-from ledger.errors import Malformed, MusubiError, SignatureInvalid
+from ledger.errors import Malformed, MusubiError, NotFound, SignatureInvalid
 from queries.rounds.messages import LeavesWanted, Work
 from trust.runtime.problems import MEDIA_TYPE, PROBLEM_TYPE, kind_of, problem
 from trust.service import metrics
@@ -33,6 +34,17 @@ def service_of(request: ApiRequest) -> Service:
     """Return the running service."""
     service: Service = request.app.state.service
     return service
+
+
+def check_numbers(request: ApiRequest) -> None:
+    """Raise NotFound where a number in an address is not in its one form: digits 0-9, no sign, no leading zero.
+
+    The router reads whatever Python takes for a number, such as ``１``, ``+1``, ``1_0`` or ``01``: an address with many
+    names for one thing is cached, limited and logged under each.
+    """
+    numbers = Counter(str(value) for value in request.path_params.values() if isinstance(value, int))
+    if not numbers <= Counter(request.scope["path"].split("/")):
+        raise NotFound("A number in an address is written in digits, without sign or leading zeros.")
 
 
 async def read_json(request: ApiRequest, type_: type[T], what: str) -> T:
