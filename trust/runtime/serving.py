@@ -24,7 +24,9 @@ from granian.server.embed import Server
 from litestar import Litestar
 from litestar.types import Receive, Scope, Send
 
-from ledger.errors import Unavailable
+from ledger import canonical
+from ledger.errors import Malformed, Unavailable
+from trust.runtime.problems import MEDIA_TYPE, PROBLEM_TYPE
 
 GRACE_SECONDS = 5
 """How long running requests may take once the process is told to stop."""
@@ -89,8 +91,14 @@ class _Requests:
             return
         self._running.add(task)
         body = _Body(receive, send) if _has_body(scope) else None
+        receive, send = (body.receive, body.send) if body else (receive, send)
         try:
-            await self._app(scope, body.receive if body else receive, body.send if body else send)
+            if not _names_its_host(scope):
+                await _refuse(send)
+            elif scope["method"] == "HEAD":
+                await self._app({**scope, "method": "GET"}, receive, partial(_send_head, send))
+            else:
+                await self._app(scope, receive, send)
         finally:
             self._running.discard(task)
 
@@ -141,6 +149,31 @@ class _Body:
         except TimeoutError:
             return False
         return self._whole
+
+
+def _names_its_host(scope: Scope) -> bool:
+    """Whether an HTTP/1.1 request has one ``Host`` (RFC 9112, section 3.2); the server below puts in an empty one."""
+    named = [value for name, value in scope["headers"] if name == b"host"]
+    return str(scope["http_version"]) != "1.1" or (len(named) == 1 and named[0] != b"")
+
+
+async def _refuse(send: Send) -> None:
+    document = {
+        "type": PROBLEM_TYPE + Malformed.code,
+        "title": "Not of its format",
+        "status": 400,
+        "detail": "The request has no Host, or more than one.",
+        "code": Malformed.code,
+    }
+    body = canonical.encode(document)
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _send_head(send: Send, message: Any) -> None:
+    """Pass the answer to a HEAD on: what a GET would bring, without its content (RFC 9110, section 9.3.2)."""
+    await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
 
 def _has_body(scope: Scope) -> bool:
