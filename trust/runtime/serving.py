@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from granian.constants import HTTPModes, Interfaces
 from granian.errors import FatalError
@@ -22,7 +22,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 from litestar import Litestar
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 
 from ledger import canonical
 from ledger.errors import Malformed, Unavailable
@@ -95,8 +95,8 @@ class _Requests:
         try:
             if not _names_its_host(scope):
                 await _refuse(send)
-            elif scope["method"] == "HEAD":
-                await self._app({**scope, "method": "GET"}, receive, partial(_send_head, send))
+            elif scope.get("method") == "HEAD":
+                await self._app(cast("HTTPScope", {**scope, "method": "GET"}), receive, partial(_send_head, send))
             else:
                 await self._app(scope, receive, send)
         finally:
@@ -173,7 +173,9 @@ async def _refuse(send: Send) -> None:
 
 async def _send_head(send: Send, message: Any) -> None:
     """Pass the answer to a HEAD on: what a GET would bring, without its content (RFC 9110, section 9.3.2)."""
-    await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+    if message["type"] == "http.response.body":
+        message["body"] = b""
+    await send(message)
 
 
 def _has_body(scope: Scope) -> bool:

@@ -560,7 +560,8 @@ class Running:
 
 def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Name what differs, not all of it."""
-    assert [name for name in before | after if before.get(name) != after.get(name)] == []
+    changed = [name for name in before | after if before.get(name) != after.get(name)]
+    assert changed == [], changed
 
 
 @asynccontextmanager

@@ -41,7 +41,7 @@ from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
 from trust.node.data.link_table import link_digest, link_table
 from trust.node.data.load import FileLoader, Links
-from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, engine_settings, scan, typed
+from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, engine_settings, scan, shut_in, typed
 from trust.node.data.sources import SourceFile
 
 _LINKS = "links"
@@ -90,6 +90,7 @@ class ViewStore:
         if self._spill.exists():
             shutil.rmtree(self._spill)
         self._engine: Any = ibis.duckdb.connect(**engine_settings(self._spill))
+        shut_in(self._engine.con, self._kept.folder)
         self._made.clear()
         self._linked, self._has_links = 0, False
         self._change_links(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT)")

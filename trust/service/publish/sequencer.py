@@ -284,7 +284,7 @@ class Sequencer:
             lambda old, new: prove_consistency(old, new, reader),
             self._known,
             self._witness_timeout,
-            self.store.clock.own,
+            self.store.clock.agreed,
         )
         self.store.clock.learn(cosigned.times, asked)
         if cosigned.disputed:
