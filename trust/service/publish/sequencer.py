@@ -103,7 +103,9 @@ class Sequencer:
         Raises HistoryForked where a witness is ahead. Witnesses that are away are asked again before anything is
         published.
         """
-        self._learn(*await self._read_published())  # whoever leads: what is published is there, whatever comes next
+        size, note = await self._read_published()
+        with suppress(Unavailable):  # whoever leads: what is published is there, whatever comes next
+            self._learn(size, await self._whole_note(size, note) if size else note)
         self._witnesses_heard = await self._compare_with_witnesses()
         if self.store.size > self.size:
             await self._attempt()  # a healthy service has published what was left, and heard the time, once it starts
