@@ -20,23 +20,14 @@ one that the folder's checkpoint signs. Memory does not grow with the log.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.errors import (
-    HistoryForked,
-    Malformed,
-    NotFound,
-    OldView,
-    ProofInvalid,
-    SignatureInvalid,
-    TooLarge,
-    Unavailable,
-)
+from ledger.errors import HistoryForked, OldView, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.hashing import EMPTY_ROOT
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import VerifierKey, parse_note
+from ledger.second_reads import read_in_turn
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
 from ledger.tlog.tree import root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
@@ -122,13 +113,12 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
 
 def _newest(source: LogSource, trust: Trust) -> tuple[bytes, Checkpoint, FollowedKeys]:
     """Return the newest checkpoint, by the first way of reading by which it is in order."""
-    *ways, last = (source, *past_caches(source))
-    for way in ways:
-        with suppress(Malformed, NotFound, ProofInvalid, SignatureInvalid, TooLarge):
-            note = way.read_checkpoint()
-            return note, *_open_checked(source, note, trust)
-    note = last.read_checkpoint()
-    return note, *_open_checked(source, note, trust)
+
+    def read(way: LogSource) -> tuple[bytes, Checkpoint, FollowedKeys]:
+        note = way.read_checkpoint()
+        return note, *_open_checked(source, note, trust)
+
+    return read_in_turn([source, *past_caches(source)], read)
 
 
 def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpoint, FollowedKeys]:

@@ -176,9 +176,7 @@ class Node:
             )
         except SignatureInvalid:
             self._polling = False
-            self._read(
-                0
-            )  # the operator's key, or ours, may have changed: the ledger, which needs nobody's word, says so
+            self._read()  # the operator's key, or ours, may have changed: the ledger, which needs nobody's word, says so
             raise
         finally:
             self._polling = False
@@ -220,7 +218,7 @@ class Node:
             logger.info("rules-unsaid", code=error.code)
             self._say_rules_at = self._taken_clock() + RULES_RETRY_SECONDS
 
-    def _read(self, at_least: int) -> None:
+    def _read(self, at_least: int = 0) -> None:
         try:
             self.reader.read(at_least)
         except (ProofInvalid, HistoryForked, UpgradeNeeded) as error:

@@ -26,7 +26,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from ledger import canonical
 from ledger.errors import Malformed, Unavailable
-from trust.runtime.problems import MEDIA_TYPE, PROBLEM_TYPE
+from trust.runtime.problems import MEDIA_TYPE, kind_of, problem
 
 GRACE_SECONDS = 5
 """How long running requests may take once the process is told to stop."""
@@ -158,16 +158,10 @@ def _names_its_host(scope: Scope) -> bool:
 
 
 async def _refuse(send: Send) -> None:
-    document = {
-        "type": PROBLEM_TYPE + Malformed.code,
-        "title": "Not of its format",
-        "status": 400,
-        "detail": "The request has no Host, or more than one.",
-        "code": Malformed.code,
-    }
-    body = canonical.encode(document)
+    error = Malformed("The request has no Host, or more than one.")
+    body = canonical.encode(problem(error))
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.start", "status": kind_of(error).status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
