@@ -14,6 +14,7 @@ from litestar import Litestar
 from ledger import entries as e
 from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
 from tests.docs.docs_pages import PAGES, REPO, anchors, blocks, code_words, headings, links, name_of, table_rows
+from tests.kit.commands import commands_of
 from tests.kit.towns.running import lay_out
 from trust.audit.report import AuditReport
 from trust.cli import main
@@ -83,7 +84,7 @@ def test_the_table_of_exit_codes_is_the_codes_own() -> None:
 
 def _commands(command: click.Command, name: str) -> list[str]:
     if isinstance(command, click.Group):
-        return [found for sub in command.commands.values() for found in _commands(sub, f"{name} {sub.name}")]
+        return [found for sub in commands_of(command).values() for found in _commands(sub, f"{name} {sub.name}")]
     return [name]
 
 
@@ -100,7 +101,7 @@ def test_every_option_in_the_table_is_an_option_of_its_commands() -> None:
 
     def walk(command: click.Command, name: str) -> None:
         options[name] = {opt for parameter in command.params for opt in parameter.opts}
-        for sub in command.commands.values() if isinstance(command, click.Group) else ():
+        for sub in commands_of(command).values() if isinstance(command, click.Group) else ():
             walk(sub, f"{name} {sub.name}".strip())
 
     walk(main, "")

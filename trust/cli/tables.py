@@ -1,30 +1,18 @@
 """Answers, prices and budgets as tables for people."""
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from queries.answers.finish import Cell
 from queries.price.cost import epsilon_of
 from queries.question.tree import Query
 from queries.rounds.messages import OfferAnswer
-
-console = Console(highlight=False, soft_wrap=False)
-
-
-def nano(nano_rho: int) -> str:
-    """Write nano-rho as rho, to the millionth."""
-    return f"ρ {_rho(nano_rho)}"
+from trust.cli.terminal import Sheet, rho, sentence
 
 
-def _rho(nano_rho: int) -> str:
-    return f"{nano_rho / 1e9:.6f}".rstrip("0").rstrip(".")
-
-
-def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Table:
+def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Sheet:
     """Return the answer: one row a group, one column a measure with its ± interval."""
     measures = list(dict.fromkeys(cell.measure for cell in cells))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Sheet()
     for key in query.group_by:
         table.add_column(key)
     for measure in measures:
@@ -40,10 +28,10 @@ def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Table:
     return table
 
 
-def _number(cell: Cell | None) -> str:
+def _number(cell: Cell | None) -> Text:
     if cell is None:
-        return ""
-    return f"{_grouped(cell.value)} [dim]± {_grouped(cell.half_width)}[/]"
+        return Text()
+    return sentence("{} [dim]± {}[/]", _grouped(cell.value), _grouped(cell.half_width))
 
 
 def _grouped(text: str) -> str:
@@ -51,17 +39,17 @@ def _grouped(text: str) -> str:
     return f"{int(whole):,}" + dot + rest if whole.lstrip("-").isdigit() and whole != "-0" else text
 
 
-def budget_table(offer: OfferAnswer, delta: str) -> Table:
+def budget_table(offer: OfferAnswer, delta: str) -> Sheet:
     """Return what is left in every account that a question is charged to, as rho and as epsilon at ``delta``.
 
     Accounts have long names; nothing of one is cut, also where only 80 columns are there.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Sheet()
     table.add_column("account", overflow="fold")
     for column in ("left, ρ", "of", "as ε", "of"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in offer.accounts:
         left, cap = int(row["left"]), int(row["cap"])
-        numbers = (_rho(left), _rho(cap), epsilon_of(left, delta), epsilon_of(cap, delta))
+        numbers = (rho(left), rho(cap), epsilon_of(left, delta), epsilon_of(cap, delta))
         table.add_row(str(row["account"]), *numbers)
     return table

@@ -1,12 +1,11 @@
 """``resident revoke``: taking back one consent, or all that were given to a policy."""
 
 import click
-import msgspec
 
 from policies.languages import SOURCE_LANGUAGE
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device, listed
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json
 from trust.resident.device import Ended, standing, stop_policy
 from trust.resident.device import revoke as sign_revoke
 
@@ -39,25 +38,32 @@ def revoke(device: Device, index: int | None, policy: str | None, *, as_json: bo
         left = standing(device.consents(client), ended[0].policy) if ended else []
     if as_json:
         shown = [_as_json(each) for each in ended]
-        click.echo(msgspec.json.encode(shown[0] if policy is None else {"ended": shown}).decode())
+        say_json(shown[0] if policy is None else {"ended": shown})
     elif left:
-        console.print(
-            f"You agreed to '{ended[0].policy}' more than once: still in force at {listed([each.index for each in left])}."
+        say(
+            "You agreed to '{}' more than once: still in force at {}.",
+            ended[0].policy,
+            listed([each.index for each in left]),
         )
-        console.print(f"To take all of it back: {device.words} revoke --policy {ended[0].policy}", soft_wrap=True)
+        say("To take all of it back: {} revoke --policy {}", device.words, ended[0].policy, whole_line=True)
 
 
 def _tell(device: Device, done: Ended, *, as_json: bool) -> None:
     if as_json:
         return
     title = done.title.get(SOURCE_LANGUAGE, done.policy)
-    console.print(
-        f"Your consent {done.grant} to “{title}” at {', '.join(done.holders)}, in force since {device.moment(done.since)}, has ended. "
-        f"The revocation is in the ledger at index {done.revoked.index}. Receipt checked.",
-        soft_wrap=True,
+    say(
+        "Your consent {} to “{}” at {}, in force since {}, has ended. The revocation is in the ledger at "
+        "index {}. Receipt checked.",
+        done.grant,
+        title,
+        ", ".join(done.holders),
+        device.moment(done.since),
+        done.revoked.index,
+        whole_line=True,
     )
     if done.doubt:
-        console.print(f"[red]The service's promise is not in order:[/] {done.doubt} Tell the town's stewards.")
+        say("[red]The service's promise is not in order:[/] {} Tell the town's stewards.", done.doubt)
 
 
 def _as_json(done: Ended) -> dict[str, object]:
