@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
+from ledger.errors import MusubiError
 from trust.cli.options import JsonOption, PlaceOption
-from trust.cli.tables import answer_table, budget_table
+from trust.cli.tables import accounts_of, answer_table, budget_table
 from trust.cli.terminal import nano, say, say_json, show_table
 from trust.client.place import Place
 from trust.partner.asking import Answered, preview, spend_of, to_query
@@ -51,7 +52,7 @@ def ask(
             else:
                 say("It would cost {} (ε {} at δ {}).", nano(offer.charge), offer.epsilon, policy.budget.delta)
                 show_table(budget_table(offer, policy.budget.delta))
-                short = [f"'{row['account']}'" for row in offer.accounts if int(row["left"]) < offer.charge]
+                short = [f"'{account}'" for account, left, _ in accounts_of(offer) if left < offer.charge]
                 if short:
                     say("It would be refused: less than that is left in {}.", " and ".join(short))
             return
@@ -69,10 +70,15 @@ def ask(
         if as_json:
             say_json(answer_document(sql, answered))
             return
-        after = preview(client, query, partner, key)
-        show_answer(answered)
+        show_answer(answered)  # before anything else may fail: it is paid for
+        try:
+            after = preview(client, query, partner, key)
+            left = budget_table(after, policy.budget.delta)
+        except MusubiError as error:
+            say("What is left now cannot be shown: {}", error.message, whole_line=True)
+            return
         say("Left now:")
-        show_table(budget_table(after, policy.budget.delta))
+        show_table(left)
 
 
 def show_answer(answered: Answered) -> None:

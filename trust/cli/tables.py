@@ -1,12 +1,11 @@
 """Answers, prices and budgets as tables for people."""
 
-from rich.text import Text
-
+from ledger.errors import Malformed
 from queries.answers.finish import Cell
 from queries.price.cost import epsilon_of
 from queries.question.tree import Query
 from queries.rounds.messages import OfferAnswer
-from trust.cli.terminal import Sheet, rho, sentence
+from trust.cli.terminal import Sentence, Sheet, rho, sentence
 
 
 def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Sheet:
@@ -28,9 +27,9 @@ def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Sheet:
     return table
 
 
-def _number(cell: Cell | None) -> Text:
+def _number(cell: Cell | None) -> Sentence:
     if cell is None:
-        return Text()
+        return sentence("")
     return sentence("{} [dim]± {}[/]", _grouped(cell.value), _grouped(cell.half_width))
 
 
@@ -48,8 +47,18 @@ def budget_table(offer: OfferAnswer, delta: str) -> Sheet:
     table.add_column("account", overflow="fold")
     for column in ("left, ρ", "of", "as ε", "of"):
         table.add_column(column, justify="right", no_wrap=True)
-    for row in offer.accounts:
-        left, cap = int(row["left"]), int(row["cap"])
+    for account, left, cap in accounts_of(offer):
         numbers = (rho(left), rho(cap), epsilon_of(left, delta), epsilon_of(cap, delta))
-        table.add_row(str(row["account"]), *numbers)
+        table.add_row(account, *numbers)
     return table
+
+
+def accounts_of(offer: OfferAnswer) -> list[tuple[str, int, int]]:
+    """Return each account that a question is charged to: its name, what is left and the cap, in nano-rho.
+
+    Raises Malformed where the service's rows say something else: they may come after the question was charged.
+    """
+    try:
+        return [(str(row["account"]), int(row["left"]), int(row["cap"])) for row in offer.accounts]
+    except (KeyError, ValueError):
+        raise Malformed("The service's list of accounts is not one; its operator should know.") from None

@@ -28,10 +28,12 @@ console = Console(highlight=False, soft_wrap=False, markup=False, emoji=False)
 _errors = Console(highlight=False, soft_wrap=False, markup=False, emoji=False, stderr=True)
 _FIRST_MARK = 0xE000
 """Each value's place in a template, while rich reads its markup: a character for private use, which no template has."""
+Sentence = Text
+"""Words of our own with values in them, as ``sentence`` makes them; a cell of a table may be one."""
 Value = str | int | float | Path | None
 
 
-def sentence(template: str, *values: Value) -> Text:
+def sentence(template: str, *values: Value) -> Sentence:
     """Return a template of our own (markup) with values in its ``{}``, which are shown just as they are."""
     marked = ""
     shown: list[str] = []
@@ -62,6 +64,11 @@ def _as_text(value: Value, spec: str) -> str:
     return format(value, spec) if isinstance(value, int | float) else visible(str(value))
 
 
+def question(template: str, *values: Value) -> str:
+    """Return a sentence for click to ask."""
+    return sentence(template, *values).plain
+
+
 def say(template: str, *values: Value, whole_line: bool = False, err: bool = False) -> None:
     """Print a sentence; ``whole_line`` leaves it to the terminal to wrap it, so that it can be copied."""
     (_errors if err else console).print(sentence(template, *values), soft_wrap=whole_line)
@@ -72,7 +79,7 @@ def say_foreign(text: str, *, bold: bool = False, err: bool = False) -> None:
     (_errors if err else console).print(Text(visible(text, lines=True), style="bold" if bold else ""))
 
 
-def tell(template: str, *values: Value) -> None:
+def narrate(template: str, *values: Value) -> None:
     """Print a sentence; what it is indented by holds for all its lines."""
     words = template.lstrip(" ")
     indent = len(template) - len(words)
@@ -129,7 +136,7 @@ def show_table(table: "Sheet") -> None:
 
 
 class Sheet(Table):
-    """A table whose headings and cells are somebody else's text: shown as they are. A Text is our own."""
+    """A table whose headings and cells are somebody else's text: shown as they are. A Sentence is our own."""
 
     def __init__(self, *, show_header: bool = True, collapse_padding: bool = False) -> None:
         super().__init__(

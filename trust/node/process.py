@@ -26,6 +26,7 @@ from trust.node.rounds.steps import NodeRounds
 from trust.node.settings import BOOKS, load_node_settings
 from trust.node.taken_clock import TakenClock
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
+from trust.runtime.json_lines import reason_of
 
 RETRY_SECONDS = 0.5
 MOST_DOUBLED = 4
@@ -33,6 +34,7 @@ MOST_DOUBLED = 4
 RULES_AGAIN_SECONDS = 86_400
 RULES_RETRY_SECONDS = 600
 """How long after the word on rules was taken, or was not, it is said again."""
+BOOKS_FAILED = "The node's books could not be written; free some space on their disk. It is tried again."
 logger = structlog.get_logger()
 
 
@@ -138,10 +140,10 @@ class Node:
                 except UpgradeNeeded:
                     raise
                 except MusubiError as error:
-                    logger.info("waiting", code=error.code)
+                    logger.info("waiting", **reason_of(error))
                     self._stopping.wait(RETRY_SECONDS)
                 except sqlite3.Error as error:  # a full disk, say: nothing half-written, so try again
-                    logger.warning("books-failed", kind=type(error).__name__)
+                    logger.warning("books-failed", kind=type(error).__name__, why=BOOKS_FAILED)
                     self._stopping.wait(RETRY_SECONDS)
         finally:
             self.links.stop()
@@ -196,7 +198,7 @@ class Node:
         try:
             self.data.refresh()
         except MusubiError as error:
-            logger.warning("data-not-taken-in", code=error.code)
+            logger.warning("data-not-taken-in", **reason_of(error))
         if self.reader.state.rules >= SAYS_NOT_READY:
             self._not_ready = self.data.not_ready()
 
@@ -208,7 +210,7 @@ class Node:
             self.client.say_rules(NEWEST_RULES)
             self._say_rules_at = self._taken_clock() + RULES_AGAIN_SECONDS
         except MusubiError as error:  # an older service cannot take it yet; whatever it says, the node's work goes on
-            logger.info("rules-unsaid", code=error.code)
+            logger.info("rules-unsaid", **reason_of(error))
             self._say_rules_at = self._taken_clock() + RULES_RETRY_SECONDS
 
     def _read(self) -> None:

@@ -30,7 +30,7 @@ from queries.rounds.messages import OfferAnswer
 from trust.cli.asking import answer_document, show_answer
 from trust.cli.demo.report import DemoReport
 from trust.cli.tables import budget_table
-from trust.cli.terminal import nano, progress_bar, say, show_table, tell
+from trust.cli.terminal import nano, narrate, progress_bar, say, show_table
 from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
@@ -78,14 +78,14 @@ class Story:
     def residents_sign(self) -> None:
         """Residents enrol, link and sign."""
         self.title("1. Residents enrol and sign")
-        tell("  An identity provider attests each resident; each signs, on their own device, what they agree to.")
+        narrate("  An identity provider attests each resident; each signs, on their own device, what they agree to.")
         with (
             self.phase("residents"),
             progress_bar("  residents enrolled, linked and signed", with_total=False, stays=True) as progress,
         ):
             counts = settle_in(self.layout, self.town, self.client, lambda _, done, total: progress(done, total))
         self.report.residents, self.report.grants = counts
-        tell(
+        narrate(
             "  {:,} residents gave {:,} signed consents. Each is in the ledger, none has a name in it.",
             counts[0],
             counts[1],
@@ -123,7 +123,7 @@ class Story:
                 self._ask(question, loud=number < 2)
         more = len(self.town.questions) - 2
         if more > 0:
-            tell("  … and {} more questions, answered in the same way; the town's page shows them all.", more)
+            narrate("  … and {} more questions, answered in the same way; the town's page shows them all.", more)
 
     def _partner(self, question: DemoQuestion) -> str:
         titles = {member.alias: member.title[SOURCE_LANGUAGE] for member in self.town.members}
@@ -134,10 +134,10 @@ class Story:
         key = self.layout.signing_key(question.as_)
         offer = preview(self.client, query, question.as_, key)
         if loud:
-            tell("")
-            tell("  {} asks. What for: {}", self._partner(question), question.title[SOURCE_LANGUAGE])
-            tell("  [cyan]{}[/]", question.sql)
-            tell(
+            narrate("")
+            narrate("  {} asks. What for: {}", self._partner(question), question.title[SOURCE_LANGUAGE])
+            narrate("  [cyan]{}[/]", question.sql)
+            narrate(
                 "  Price: {} (ε {} at δ {}), {:,} consents in force.",
                 nano(offer.charge),
                 offer.epsilon,
@@ -149,7 +149,7 @@ class Story:
             raise DemoFailed("A question was refunded although no node was stopped.")
         if loud:
             show_answer(answered)
-            tell("Left after it:")
+            narrate("Left after it:")
             show_table(budget_table(preview(self.client, query, question.as_, key), policy.budget.delta))
         self._note(question, answered, offer)
         return answered
@@ -172,18 +172,18 @@ class Story:
             before, after = self._in_force_at(self.report.queries[0]["admit"], answered.admit.index)
         if not ended or set(ended) & set(after) or not set(ended) <= set(before):
             raise DemoFailed("A revoked consent was still in force at the next question.")
-        tell(
+        narrate(
             "  {} residents revoked '{}'. Each got a signed promise at once, and a receipt.",
             len(ended),
             policy.title[SOURCE_LANGUAGE],
         )
-        tell(
+        narrate(
             "  Within {} s all {} holders of that data had signed that they have stopped. Each resident's device "
             "checks those signatures itself.",
             self.report.stopped["seconds"],
             len(stopped.holders),
         )
-        tell(
+        narrate(
             "  The same question again, freshly computed at index {}: {:,} consents counted before, {:,} now. "
             "None of the {} is among them; the ledger alone proves it.",
             answered.admit.index,
@@ -262,8 +262,8 @@ class Story:
                 self.client.ask(token)
             except BudgetExceeded as refused:
                 at = refused.details.get("refused_at")
-                tell("  {} asks for ε {}: [cyan]{}[/]", self._partner(question), question.epsilon, question.sql)
-                tell(
+                narrate("  {} asks for ε {}: [cyan]{}[/]", self._partner(question), question.epsilon, question.sql)
+                narrate(
                     "  [yellow]Refused[/]: asked {}, left {} in '{}'. The refusal is in the ledger at index {}.",
                     nano(refused.asked),
                     nano(refused.left),
@@ -299,7 +299,9 @@ class Story:
             code = self.processes.wait_dead(victim, 60)
             if code != -signal.SIGKILL:
                 raise DemoFailed("The node was to be killed and ended otherwise.")
-            tell("  '{}' was killed by SIGKILL right after it had charged its own books. The question waits.", victim)
+            narrate(
+                "  '{}' was killed by SIGKILL right after it had charged its own books. The question waits.", victim
+            )
             self.processes.start_node(victim)
             admit = max(self._open_rounds())
             status = self.client.watch(admit)
@@ -307,7 +309,7 @@ class Story:
                 status = self.client.watch(admit, 5)
         closing = self.client.prove(status.closed_by)
         kind = {e.Release: "answered", e.Refund: "refunded"}.get(type(closing.entry), "lost")
-        tell(
+        narrate(
             "  '{}' is back and went on where it was: the question is {}, charged once, at index {}.",
             victim,
             kind,
@@ -329,7 +331,7 @@ class Story:
         self.report.audit = found
         if found["verdict"] != "ok":
             raise DemoFailed(f"The audit says: {found['verdict']}")
-        tell(
+        narrate(
             "  {:,} entries replayed: hashes, signatures, charges, caps, in-force sets, sums. Verdict: [green]ok[/].",
             found["entries"],
         )
@@ -376,4 +378,4 @@ class Story:
         self.report.tampered_audit = {**found, "flipped_entry": index}
         if found["verdict"] == "ok" or found.get("first_fault") != index:
             raise DemoFailed("The audit of a copy with one flipped bit did not name its entry.")
-        tell("  The same audit of a copy with one flipped bit: [red]{}[/]", found["verdict"])
+        narrate("  The same audit of a copy with one flipped bit: [red]{}[/]", found["verdict"])

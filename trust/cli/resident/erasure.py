@@ -11,7 +11,7 @@ from ledger.entries import Hex32
 from ledger.errors import AlreadyEnded, MusubiError, NotFound
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device, say_left
-from trust.cli.terminal import say, say_json
+from trust.cli.terminal import question, say, say_json
 from trust.client.service import ServiceClient
 from trust.client.wire import Erased
 from trust.resident.device import revoke, unlisted_copies
@@ -54,7 +54,7 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
         wanted = list(dict.fromkeys(indices)) or [*own, *unshown(client, device)]
         if not yes and not as_json:
             listed = ", ".join(map(str, sorted(wanted))) or "none are left"
-            click.confirm(f"Destroy the records of your consents ({listed}) for good?", abort=True)
+            click.confirm(question("Destroy the records of your consents ({}) for good?", listed), abort=True)
         try:
             for gone in destroy(client, device, own, wanted):
                 erased += gone

@@ -14,12 +14,6 @@ from trust.files.evidence import keep_evidence
 from trust.resident.promises import PromiseCheck, PromiseState
 from trust.runtime.problems import exit_code_of
 
-ENDS = {
-    "kept": "The end of your consent at {}: [green]{}.[/] {}",
-    "open": "The end of your consent at {}: {}. {}",
-}
-BROKEN = "The end of your consent at {}: [red]{}.[/] {}"
-
 
 @click.command("check-promises")
 @JsonOption
@@ -56,8 +50,13 @@ def check_promises(device: Device, *, as_json: bool) -> None:
 
 def _show_promises(found: list[tuple[PromiseState, str]]) -> None:
     for state, file in found:
-        template = ENDS.get(state.state, BROKEN)
-        say(template, state.grant, state.state.capitalize(), state.says, whole_line=True)
+        if state.state == "kept":
+            say("The end of your consent at {}: [green]Kept.[/] {}", state.grant, state.says, whole_line=True)
+        elif state.state == "open":
+            say("The end of your consent at {}: Open. {}", state.grant, state.says, whole_line=True)
+        else:
+            how = state.state.capitalize()
+            say("The end of your consent at {}: [red]{}.[/] {}", state.grant, how, state.says, whole_line=True)
         if file:
             say("  This file proves it to everybody: {}", file, whole_line=True)
             say("  {} audit verify-evidence {}", program(), file, whole_line=True)
