@@ -167,7 +167,7 @@ def _uses(text: str) -> None:
 
 def _promises(text: str) -> None:
     for state in ("kept", "open", "broken", "void"):
-        promises._show_promises([(PromiseState(state=state, grant=1, index=2, by=3, says=text), text)])  # type: ignore[arg-type]
+        promises._show_promises([(PromiseState(state=state, grant=1, index=2, by=3, says=text), text)])
 
 
 def _ended(text: str) -> None:
@@ -179,7 +179,7 @@ def _ended(text: str) -> None:
 
 
 def _stopped(text: str) -> None:
-    entry = e.Revoke(at=1, grant=1, reason="attested", commitment="")  # type: ignore[call-arg]
+    entry = e.Revoke(at=1, grant=1, reason="attested", commitment="")
     done = StoppedFor(grant=1, policy=text, entry=entry, revoked=Revoked(index=2, operator=None, promise=text))
     identity._tell(done, text, as_json=False)
 

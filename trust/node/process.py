@@ -25,6 +25,7 @@ from trust.node.own_data import OwnData
 from trust.node.rounds.steps import NodeRounds
 from trust.node.settings import BOOKS, load_node_settings
 from trust.node.taken_clock import TakenClock
+from trust.node.vital_signs import VitalSigns
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
 from trust.runtime.json_lines import reason_of
 
@@ -100,6 +101,8 @@ class Node:
             clock,
             self._taken_clock,
         )
+        self.signs = VitalSigns(settings, folder, clock, ticks)
+        self._town = trust.origin
         self._stopping = threading.Event()
         self._polling = False
         self._in_vain = 0
@@ -126,6 +129,7 @@ class Node:
         Ends with ProofInvalid or HistoryForked where the ledger is not to be believed, and with UpgradeNeeded where it
         goes by rules that this software does not read.
         """
+        self.signs.started(self._town)
         self.links.start()
         try:
             while not self._stopping.is_set():
@@ -140,11 +144,12 @@ class Node:
                 except UpgradeNeeded:
                     raise
                 except MusubiError as error:
-                    logger.info("waiting", **reason_of(error))
+                    self.signs.waiting(error)
                     self._stopping.wait(RETRY_SECONDS)
                 except sqlite3.Error as error:  # a full disk, say: nothing half-written, so try again
                     logger.warning("books-failed", kind=type(error).__name__, why=BOOKS_FAILED)
                     self._stopping.wait(RETRY_SECONDS)
+                self.signs.write(entries=self.reader.size, caught_up=self.books.caught_up)
         finally:
             self.links.stop()
             self.client.close()
@@ -184,7 +189,10 @@ class Node:
             self._read()
         self._say_rules()
         self._take_in()
+        if self.reader.state.genesis is not None:
+            self.signs.ready(self.reader.size, self.data.readiness())
         done = [self.rounds.do(task) for task in answer.tasks]
+        self.signs.answered([(task.step, is_done) for task, is_done in zip(answer.tasks, done, strict=True)])
         # The same task comes with the next poll: do not spin on it, and less and less where nothing can be done at all.
         if not all(done):
             self._stopping.wait(RETRY_SECONDS * 2 ** min(self._in_vain, MOST_DOUBLED))
