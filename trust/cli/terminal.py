@@ -30,6 +30,8 @@ _FIRST_MARK = 0xE000
 """Each value's place in a template, while rich reads its markup: a character for private use, which no template has."""
 Sentence = Text
 """Words of our own with values in them, as ``sentence`` makes them; a cell of a table may be one."""
+LINE = "─"
+"""What the lines of a table are made of."""
 Value = str | int | float | Path | None
 
 
@@ -131,7 +133,11 @@ def _write(line: str, *, err: bool = False) -> None:
 
 
 def show_table(table: "Sheet") -> None:
-    """Print a table."""
+    """Print a table, with lines that the encoding of what it goes to can say."""
+    try:
+        LINE.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        table.box = box.ASCII
     console.print(table)
 
 
