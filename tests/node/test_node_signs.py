@@ -42,7 +42,7 @@ def metrics(stage: Stage) -> dict[tuple[str, str], float]:
     stage.node.signs.write(entries=stage.node.reader.size, caught_up=stage.node.books.caught_up)
     text = (stage.folder / METRICS).read_text()
     return {
-        (sample.name, ",".join(sample.labels.values())): sample.value
+        (sample.name, ",".join(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in families(text)
         for sample in family.samples
         if not sample.name.endswith("_created")
@@ -113,8 +113,8 @@ def test_metrics_are_the_ledgers_numbers_and_counts_of_tasks_and_errors() -> Non
         assert found[("musubi_node_entries_read", "")] == stage.node.reader.size
         assert found[("musubi_node_caught_up", "")] == stage.node.books.caught_up
         assert found[("musubi_node_views_not_ready", "")] == 0
-        assert found[("musubi_node_tasks_total", "countersign,done")] == 1
-        assert found[("musubi_node_tasks_total", "word,put-off")] == 1
+        assert found[("musubi_node_tasks_total", "done,countersign")] == 1
+        assert found[("musubi_node_tasks_total", "put-off,word")] == 1
         assert found[("musubi_node_problems_total", "clock-skew")] == 1
         assert found[("musubi_node_answered_at_seconds", "")] > 0
         assert (stage.folder / METRICS).stat().st_mode & 0o777 == 0o644
