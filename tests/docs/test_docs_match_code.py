@@ -21,6 +21,7 @@ from trust.cli import main
 from trust.cli.demo.report import DemoReport
 from trust.client.place import PlaceSettings
 from trust.node.settings import NodeSettings
+from trust.node.vital_signs import VitalSigns
 from trust.runtime.problems import KINDS
 from trust.service import metrics
 from trust.service.app import create_app
@@ -175,6 +176,13 @@ def test_every_table_of_paths_is_an_audiences_and_the_service_has_no_other_path(
 def test_the_table_of_metrics_is_the_registrys_own() -> None:
     written = {code_words(row[0])[0] for row in table_rows(REFERENCE / "metrics.md", "Metrics and health")}
     assert written == {metric.name for metric in metrics.registry.collect()}
+
+
+def test_the_table_of_a_nodes_metrics_is_its_registrys_own(tmp_path: Path) -> None:
+    settings = NodeSettings(alias="bus_co", service="http://127.0.0.1:8700", sources={})
+    signs = VitalSigns(settings, tmp_path, lambda: 0, lambda: 0.0)
+    written = {code_words(row[0])[0] for row in table_rows(REFERENCE / "metrics.md", "A node's metrics")}
+    assert written == {metric.name for metric in signs.registry.collect()}
 
 
 def test_the_table_of_entry_kinds_has_every_kind_and_field() -> None:

@@ -55,7 +55,7 @@ def test_every_environment_escapes_and_every_one_with_others_text_makes_it_visib
     for name, options in made:
         assert options["autoescape"] == "True", name
         assert options["undefined"] == "StrictUndefined", name
-        assert name in OWN_FILES or options["finalize"] == "shown", name
+        assert name in OWN_FILES or options["finalize"] == "as_shown", name
 
 
 def test_markup_in_code_is_a_literal_whose_values_are_escaped() -> None:

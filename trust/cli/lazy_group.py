@@ -36,10 +36,9 @@ class LazyGroup(click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands, as click does."""
-        limit = formatter.width - 6 - max(map(len, self.listed))
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self._stub(name).get_short_help_str(limit)) for name in self.list_commands(ctx)])
+        """List the commands by the table."""
+        stubs = {name: self._stub(name) for name in self.list_commands(ctx)}
+        click.Group(commands=stubs).format_commands(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete a command's name, or an option."""

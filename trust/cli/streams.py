@@ -23,8 +23,10 @@ class _Lasting(io.BufferedIOBase):
         self._stream = stream
         self.failed: OSError | None = None
 
-    def writable(self) -> bool:
+    def _always(self) -> bool:
         return True
+
+    writable = _always
 
     def isatty(self) -> bool:
         return self._stream.isatty()

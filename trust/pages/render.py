@@ -62,8 +62,8 @@ def _words(language: Language) -> dict[str, Language | Callable[..., str]]:
         """A text, marked with its own language where that is not the page's."""
         words, tag = language.text(text)
         if tag.partition("-")[0] == language.tag:
-            return escape(shown(words))
-        return Markup('<span lang="{}">{}</span>').format(tag, shown(words))
+            return escape(as_shown(words))
+        return Markup('<span lang="{}">{}</span>').format(tag, as_shown(words))
 
     return {
         "language": language,
@@ -83,7 +83,7 @@ def _environment(loader: FileSystemLoader, language: Language) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
-        finalize=shown,
+        finalize=as_shown,
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
@@ -101,7 +101,7 @@ def _environment(loader: FileSystemLoader, language: Language) -> Environment:
     return environment
 
 
-def shown(value: Any) -> Any:
+def as_shown(value: Any) -> Any:
     """Return a value as a page may show it: a text that is no markup of ours becomes visible text."""
     return visible(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -111,14 +111,14 @@ def _with_shown_values(translate: Any) -> Any:
 
     @pass_context
     def translated(context: Context, *messages: Any, **values: Any) -> Any:
-        return translate(context, *messages, **{name: shown(value) for name, value in values.items()})
+        return translate(context, *messages, **{name: as_shown(value) for name, value in values.items()})
 
     return translated
 
 
 def _joined_by(between: str, words: Iterable[str]) -> Markup:
     """Return words with something between them, each by itself: ``join`` would take them for one text."""
-    return escape(between).join(shown(each) for each in words)
+    return escape(between).join(as_shown(each) for each in words)
 
 
 def _iso_time(seconds: int) -> str:

@@ -19,7 +19,7 @@ from trust.log.pins import TRUST_FILE, load_trust
 from trust.node.settings import LOCK
 from trust.node.vital_signs import EVERY_SECONDS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 METRICS = "metrics/musubi.prom"
 
 
