@@ -60,6 +60,28 @@ def test_completion_of_a_command_imports_nothing_heavy() -> None:
     assert modules & HEAVY == set()
 
 
+DATA_AND_QUESTIONS = {
+    "sqlglot",
+    "opendp",
+    "duckdb",
+    "ibis",
+    "pyarrow",
+    "numpy",
+    "sqlalchemy",
+    "litestar",
+    "granian",
+    "jinja2",
+}
+GROUPS = sorted(name for name, each in commands_of(main).items() if isinstance(each, click.Group) and name != "play")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_of_commands_brings_nothing_that_computes_serves_or_asks(group: str) -> None:
+    said, modules = modules_of(**completing(f"musubi {group} "))
+    assert said.split()
+    assert modules & DATA_AND_QUESTIONS == set()
+
+
 def groups_with_a_table() -> list[LazyGroup]:
     return [main, *(each for each in commands_of(main).values() if isinstance(each, LazyGroup))]
 

@@ -4,7 +4,7 @@ import re
 
 import click
 
-from ledger.errors import Malformed
+from ledger.errors import Malformed, MusubiError
 from trust.cli.options import JsonOption, PlaceOption
 from trust.cli.terminal import say, say_json
 from trust.client.place import Place
@@ -41,12 +41,17 @@ def stop(grants: tuple[int, ...], subject: str, place: Place, *, as_json: bool) 
     person = click.open_file("-").readline().strip() if subject == "-" else subject
     if SUBJECT.fullmatch(person) is None:
         raise Malformed("That is no name that you attested: 8 to 128 letters, digits, '-' and '_'.")
-    told = []
-    with place.client() as client:
-        for grant in dict.fromkeys(grants):
-            done = stop_for(client, place.alias, place.key, person, grant)
-            doubt = doubt_of(client, KeptPromise.of(done.revoked), done.entry, done.revoked.index)
-            told.append(_tell(done, doubt, as_json=as_json))
+    told: list[dict[str, object]] = []
+    try:
+        with place.client() as client:
+            for grant in dict.fromkeys(grants):
+                done = stop_for(client, place.alias, place.key, person, grant)
+                doubt = doubt_of(client, KeptPromise.of(done.revoked), done.entry, done.revoked.index)
+                told.append(_tell(done, doubt, as_json=as_json))
+    except MusubiError:
+        if told and as_json:  # what is done is told, whatever came after it
+            say_json({"stopped": told})
+        raise
     if as_json:
         say_json({"stopped": told})
 

@@ -2,10 +2,12 @@
 
 import click
 
+from ledger.errors import MusubiError
 from policies.languages import SOURCE_LANGUAGE
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device, listed
 from trust.cli.terminal import say, say_json
+from trust.client.wire import MyConsent
 from trust.resident.device import Ended, standing, stop_policy
 from trust.resident.device import revoke as sign_revoke
 
@@ -26,19 +28,24 @@ def revoke(device: Device, index: int | None, policy: str | None, *, as_json: bo
     if (index is None) == (policy is None):
         raise click.UsageError("Name the consent by its index, as `musubi resident show` lists it, or a --policy.")
     ended: list[Ended] = []
-    with device.client() as client:
-        device.consents(client)  # says who has left, and whose seed it is not
-        if policy is not None:
-            for each in stop_policy(client, device.seed, policy, device.promises.keep, device.copies):
-                _tell(device, each, as_json=as_json)
-                ended.append(each)
-        elif index is not None:
-            ended = [sign_revoke(client, device.seed, index, device.promises.keep, device.copies)]
-            _tell(device, ended[0], as_json=as_json)
-        left = standing(device.consents(client), ended[0].policy) if ended else []
+    left: list[MyConsent] = []
+    try:
+        with device.client() as client:
+            device.consents(client)  # says who has left, and whose seed it is not
+            if policy is not None:
+                for each in stop_policy(client, device.seed, policy, device.promises.keep, device.copies):
+                    _tell(device, each, as_json=as_json)
+                    ended.append(each)
+            elif index is not None:
+                ended = [sign_revoke(client, device.seed, index, device.promises.keep, device.copies)]
+                _tell(device, ended[0], as_json=as_json)
+            left = standing(device.consents(client), ended[0].policy) if ended else []
+    except MusubiError:
+        if ended and as_json:  # what is done is told, whatever came after it
+            say_json(_document(ended, policy))
+        raise
     if as_json:
-        shown = [_as_json(each) for each in ended]
-        say_json(shown[0] if policy is None else {"ended": shown})
+        say_json(_document(ended, policy))
     elif left:
         say(
             "You agreed to '{}' more than once: still in force at {}.",
@@ -64,6 +71,11 @@ def _tell(device: Device, done: Ended, *, as_json: bool) -> None:
     )
     if done.doubt:
         say("[red]The service's promise is not in order:[/] {} Tell the town's stewards.", done.doubt)
+
+
+def _document(ended: list[Ended], policy: str | None) -> dict[str, object]:
+    shown = [_as_json(each) for each in ended]
+    return shown[0] if policy is None else {"ended": shown}
 
 
 def _as_json(done: Ended) -> dict[str, object]:

@@ -62,8 +62,7 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
                 device.copies.note_leaving(device.place.public_key, system_clock())
                 farewell(client, device.seed)
         except MusubiError:
-            if erased and not as_json:
-                say("Destroyed before something went wrong: {}.", _listed(erased))
+            _tell_destroyed(erased, as_json=as_json)
             raise
     if as_json:
         say_json({"erased": erased, "forgotten": everything})
@@ -127,5 +126,9 @@ def erased(device: Device, index: int, *, as_json: bool) -> None:
         say("Erased at every holder at {}.", device.moment(found.done_at))
 
 
-def _listed(done: list[Erased]) -> str:
-    return ", ".join(str(each.index) for each in done)
+def _tell_destroyed(erased: list[Erased], *, as_json: bool) -> None:
+    """Say what was destroyed before something went wrong."""
+    if erased and as_json:
+        say_json({"erased": erased, "forgotten": False})
+    elif erased:
+        say("Destroyed before something went wrong: {}.", ", ".join(str(each.index) for each in erased))
