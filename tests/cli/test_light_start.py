@@ -99,5 +99,5 @@ def test_the_short_help_in_the_table_is_the_commands_own(group: LazyGroup) -> No
 
 def test_help_lists_commands_as_click_does() -> None:
     plain = click.Group("musubi", commands=commands_of(main), help=main.help, params=main.params)
-    here, there = (click.Context(each, info_name="musubi", max_content_width=100) for each in (main, plain))
+    here, there = (click.Context(each, info_name="musubi", **main.context_settings) for each in (main, plain))
     assert main.get_help(here) == plain.get_help(there)

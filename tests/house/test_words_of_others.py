@@ -63,3 +63,15 @@ def test_markup_in_code_is_a_literal_whose_values_are_escaped() -> None:
     assert made
     for name, call in made:
         assert name in OWN_FILES or isinstance(call.args[0], ast.Constant), (name, ast.unparse(call))
+
+
+def test_a_log_line_that_says_by_a_code_what_failed_says_it_in_a_sentence_too() -> None:
+    lines = [
+        (name, ast.unparse(call))
+        for name, tree in CODE.items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("logger.")
+    ]
+    assert len(lines) > 30
+    assert [each for each in lines if "error.code" in each[1] or "error.message" in each[1]] == []
+    assert sum("reason_of(error)" in line for _, line in lines) > 8
