@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 TURNS = 15
-TARGET = "≤ 14"
+TARGET = "<= 14"
 BARE = [sys.executable, "-c", "pass"]
 MUSUBI = [sys.executable, "-m", "trust.cli", "--version"]
 
