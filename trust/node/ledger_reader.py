@@ -43,6 +43,7 @@ from queries.rounds.messages import HeldLeaf, token_sha256
 from trust.log.follower import LogFollower
 from trust.log.pins import Trust, open_genesis
 from trust.node.books.books import Books, ErasedConsent
+from trust.runtime.json_lines import reason_of
 
 FetchLeaves = Callable[[int, int], list[HeldLeaf]]
 LEAVES_AT_ONCE = 1_024
@@ -244,7 +245,7 @@ class LedgerReader:
         try:
             self._fetch_lacking()
         except MusubiError as error:
-            logger.warning("leaves-not-given", code=error.code)
+            logger.warning("leaves-not-given", **reason_of(error))
             return False
         return True
 
@@ -275,10 +276,11 @@ class LedgerReader:
         """Keep one leaf if it is our own; return whether it is. Those of earlier grants have been looked at before."""
         policy = self.state.versions[grant.policy_sha256].document
         sub_grant, shown_at, void = None, None, None
+        reason: dict[str, str] = {}
         try:
             check_own_leaf(held.leaf, grant, policy, self._holder)
         except MusubiError as error:
-            logger.warning("leaf-refused", grant=held.index, code=error.code)
+            logger.warning("leaf-refused", grant=held.index, **reason_of(error))
             return False
         try:
             sub_grant = check_sub_grant(held.leaf, grant, policy, self.state.log, self._holder)
@@ -286,14 +288,14 @@ class LedgerReader:
                 shown_at = sub_grant.shown_at
                 self._check_age(held.index, grant, sub_grant)
         except MusubiError as error:
-            void = error.code
+            void, reason = error.code, reason_of(error)
         key = sub_grant.key if sub_grant is not None else None
         row = (held.index, grant.policy_sha256, key, canonical.encode(held.leaf))
         self._books.keep_leaves([row], shown_at=None if isinstance(shown_at, UnsetType) else shown_at, void=void)
         if key is not None:
             self._books.outlive(held.index, self._versions(grant.policy))
         if void:
-            logger.warning("leaf-void", grant=held.index, code=void)
+            logger.warning("leaf-void", grant=held.index, **reason)
         return True
 
     def _check_age(self, index: int, grant: e.Grant, sub_grant: SubGrant) -> None:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trust.cli.options import Folder, PlaceFolderOption, find_place
-from trust.cli.tables import console
+from trust.cli.terminal import progress_bar, say
 from trust.log.export import export_log
 from trust.log.pins import Trust
 from trust.log.source import FolderLog, LogSource
@@ -49,11 +48,9 @@ def export(out: Path, service_folder: Path | None, folder: Path | None) -> None:
 
 
 def _export(source: LogSource, trust: Trust, out: Path) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("entries checked and copied", total=None)
-        done = export_log(source, trust, out, lambda now, total: progress.update(task, completed=now, total=total))
+    with progress_bar("entries checked and copied") as progress:
+        done = export_log(source, trust, out, progress)
     if done.files:
-        console.print(f"{out} now has {done.size:,} entries of {trust.origin}: {done.size - done.before:,} are new.")
+        say("{} now has {:,} entries of {}: {:,} are new.", out, done.size, trust.origin, done.size - done.before)
     else:
-        console.print(f"{out} has all {done.size:,} entries of {trust.origin} already.")
+        say("{} has all {:,} entries of {} already.", out, done.size, trust.origin)

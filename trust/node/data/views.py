@@ -51,6 +51,7 @@ _GIVEN = "given"
 _MAX_SLOTS = 2**31 - 1
 _DEADLY = (duckdb.FatalException, duckdb.InternalException)
 """After these the engine answers nothing any more."""
+DATA_FAILED = "The node's data could not be read or kept; look at its disk and sources."
 logger = structlog.get_logger()
 
 
@@ -316,7 +317,7 @@ class ViewStore:
             except MusubiError:
                 raise
             except Exception as error:  # noqa: BLE001 - no library promises what it raises for a file that it was given
-                logger.error("data-failed", kind=type(error).__name__)  # noqa: TRY400 - a trace could hold rows
+                logger.error("data-failed", kind=type(error).__name__, why=DATA_FAILED)  # noqa: TRY400 - a trace could hold rows
                 if isinstance(error, _DEADLY):
                     self._is_dead, self._has_links, self._linked = True, False, 0
-                raise Unavailable("The node's data could not be read or kept; look at its disk and sources.") from None
+                raise Unavailable(DATA_FAILED) from None

@@ -65,6 +65,7 @@ from trust.node.rounds.counted import CountedSlots
 from trust.node.rounds.noise import make_measurement
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock
 from trust.runtime.crash_points import reached
+from trust.runtime.json_lines import reason_of
 
 logger = structlog.get_logger()
 
@@ -115,12 +116,12 @@ class NodeRounds:
         self._counted = CountedSlots(reader, books)
 
     def do(self, task: Task) -> bool:
-        """Do one task; return whether it is done. An error is logged by its code, and touches no other round."""
+        """Do one task; return whether it is done. An error is logged with its sentence, and touches no other round."""
         try:
             turn = self._turn_of(task)
             self._TABLE[turn.state][task.step](self, turn)
         except MusubiError as error:
-            logger.warning("task-refused", step=task.step, admit=task.admit, code=error.code)
+            logger.warning("task-refused", step=task.step, admit=task.admit, **reason_of(error))
             return False
         except sqlite3.Error:
             raise  # the books: nothing half-written, and the process as a whole waits for its disk

@@ -46,6 +46,7 @@ from trust.log.witness_client import collect_cosignatures, fetch_latest
 from trust.runtime.clock import MAX_SKEW_SECONDS
 from trust.runtime.crash_points import reached
 from trust.runtime.http_clients import open_async_http
+from trust.runtime.json_lines import reason_of
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import LogSigner
@@ -318,7 +319,7 @@ class Sequencer:
                 try:
                     checkpoint, _ = self._log_keys().open(note, of_witness=True)
                 except MusubiError as error:
-                    logger.warning("witness-shows-no-checkpoint-of-ours", witness=name, code=error.code)
+                    logger.warning("witness-shows-no-checkpoint-of-ours", witness=name, **reason_of(error))
                     continue
                 await self._check_against_entries(checkpoint)
             heard.append(name)
