@@ -82,7 +82,7 @@ class State(Struct, kw_only=True):
     """The indices of all ``revoke`` entries, as bits."""
     erased: set[int] = field(default_factory=set)
     ordered: int | None = None
-    """The index of the latest ``erase`` that bears the stewards' order (``policies.consents.erasing``)."""
+    """The index of the latest ``erase`` that bears the stewards' order (``policies.harmless_entries``)."""
     attested_stops: dict[e.Alias, int] = field(default_factory=dict)
     """How many consents each identity provider has ended for residents who had no key at hand."""
 

@@ -15,12 +15,12 @@ from ledger import entries as e
 from ledger.canonical import encode
 from ledger.errors import MusubiError, ProofInvalid, UpgradeNeeded
 from policies.accounts import budgets
-from policies.accounts.refusals import check_refuse
 from policies.admit_expiry import expires_at, is_past_last
 from policies.consents.attested_stop import stopping_provider
-from policies.consents.erasing import check_erase, ordered_at, set_bit
 from policies.consents.replacing import Replaceable, chain_first
 from policies.governance import check_quorum
+from policies.harmless_entries import check_erase, check_refuse, ordered_at
+from policies.in_force.chunk_tree import set_bit
 from policies.in_force.sets import InForce
 from policies.ledger_state import MemberKey, OpenRound, PolicyRecord, State
 from policies.log_key_changes import change_log_keys, first_log_keys

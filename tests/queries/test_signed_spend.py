@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ledger.entries import Noise
-from ledger.errors import ProofInvalid
+from ledger.errors import ProofInvalid, QueryInvalid
 from queries.price import pricing, signed_spend
 from queries.price.cost import MAX_SCALE, decimal_text, nano_rho, round_digits
 from queries.price.pricing import Price, check_charge, check_spend, price
@@ -75,7 +75,7 @@ def test_what_an_epsilon_is_priced_at_is_what_was_signed(query: Query, epsilon: 
     spend = Spend(epsilon=epsilon)
     try:
         cost = price(plan, spend, POLICY.budget)
-    except pricing.QueryInvalid:  # too little to answer anything
+    except QueryInvalid:  # too little to answer anything
         assume(False)
     check_signed_spend(plan, spend, DELTA, cost.noise, cost.charge)
 

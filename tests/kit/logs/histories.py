@@ -3,6 +3,8 @@
 import pickle
 from functools import cache
 
+from msgspec import structs
+
 from policies.ledger_state import State
 from policies.replay import MemoryConsents
 from queries.replay import replay
@@ -13,12 +15,14 @@ Frozen = bytes
 
 def freeze(state: State, seen: MemoryConsents) -> Frozen:
     """Return everything that a state and its consents hold, for comparing and for thawing."""
-    return pickle.dumps((state, sorted(seen._seen)))
+    sets = sorted(state.once_holders), sorted(state.erased)  # a set's own order is another in each copy
+    return pickle.dumps((structs.replace(state, once_holders=set(), erased=set()), *sets, sorted(seen._seen)))
 
 
 def thaw(frozen: Frozen) -> tuple[State, MemoryConsents]:
     """Return a state of one's own."""
-    state, used = pickle.loads(frozen)  # noqa: S301 - we froze it ourselves
+    state, once_holders, erased, used = pickle.loads(frozen)  # noqa: S301 - we froze it ourselves
+    state.once_holders, state.erased = set(once_holders), set(erased)
     seen = MemoryConsents()
     seen._seen.update(used)
     return state, seen

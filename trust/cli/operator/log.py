@@ -7,9 +7,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trust.cli.options import Folder, PlaceFolderOption, find_place
 from trust.cli.tables import console
+from trust.client.service_shares import ServiceShares
 from trust.log.export import export_log
 from trust.log.pins import Trust
+from trust.log.share_files import CopiedShares, SharesSource
 from trust.log.source import FolderLog, LogSource
+
+MOST_NAMED = 10
 
 
 @click.group()
@@ -29,8 +33,9 @@ def export(out: Path, service_folder: Path | None, folder: Path | None) -> None:
     """Write the log to the folder OUT, for any web server.
 
     It is read from the service, by anybody who has a place, or from the service's own folder with --dir. What is
-    written is `checkpoint`, `tile/…`, `log.vkey` and the witness policy. Every file is checked before it is written.
-    Done again, it adds what is new; an export never goes back.
+    written is `checkpoint`, `tile/…`, `log.vkey`, the witness policy, and in `shares/…` what the holders signed of
+    each answer, so that an audit of the copy can redo the sums (a service's own folder has none of these). Every file
+    is checked before it is written. Done again, it adds what is new; an export never goes back.
 
     \b
     Example:  musubi log export --place .town/momijidai/places/city public/log
@@ -41,19 +46,31 @@ def export(out: Path, service_folder: Path | None, folder: Path | None) -> None:
     if service_folder is not None:
         from trust.service.settings import load_settings  # noqa: PLC0415 - whoever has a place needs none of it
 
-        _export(FolderLog(service_folder / "log"), load_settings(service_folder).pins(), out)
+        own = FolderLog(service_folder / "log")
+        _export(own, load_settings(service_folder).pins(), out, CopiedShares(own))
         return
     place = find_place(folder)
     with place.log() as source:
-        _export(source, place.trust, out)
+        _export(source, place.trust, out, ServiceShares(source))
 
 
-def _export(source: LogSource, trust: Trust, out: Path) -> None:
+def _export(source: LogSource, trust: Trust, out: Path, shares: SharesSource) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("entries checked and copied", total=None)
-        done = export_log(source, trust, out, lambda now, total: progress.update(task, completed=now, total=total))
+        done = export_log(
+            source, trust, out, lambda now, total: progress.update(task, completed=now, total=total), shares
+        )
     if done.files:
         console.print(f"{out} now has {done.size:,} entries of {trust.origin}: {done.size - done.before:,} are new.")
     else:
         console.print(f"{out} has all {done.size:,} entries of {trust.origin} already.")
+    copied = done.shares
+    if copied is not None and copied.lacking:
+        console.print(
+            f"The holders' signed shares of {len(copied.lacking):,} answers were not given, or are not the ones that the "
+            f"log names: of the questions at {', '.join(map(str, copied.lacking[:MOST_NAMED]))}. An audit of this copy "
+            "will say so."
+        )
+    if copied is not None and copied.size < done.size:
+        console.print("It carries no shares of newer answers; an export with --place does, so that sums can be redone.")

@@ -1,6 +1,9 @@
-"""Whether an ``erase`` is right, as far as the ledger can tell. A wrong one changes nothing, and is a finding.
+"""Whether an ``erase`` or a ``refuse`` is right, as far as the ledger can tell. A wrong one changes nothing.
 
-What it erases is a consent's record: that of a ``grant``, or of the ``revoke`` that ended one. By its reason:
+It halts nobody, and is an auditor's finding (``policies.replay``). By rules before number 3 little of this was looked
+at: that what is erased is there, and was not erased before; that a member asked.
+
+**An erase** is of a consent's record: that of a ``grant``, or of the ``revoke`` that ended one. By its reason:
 
 - ``requested``: the resident signed for it. What was signed is destroyed with the record, because it would tie the
   consent to its key again, so nobody can check it later; the resident sees the entry, and can deny it.
@@ -10,7 +13,9 @@ What it erases is a consent's record: that of a ``grant``, or of the ``revoke`` 
   second: one such entry follows from the order, and bears none. (Which grant it ended is not looked at; it is a
   ``revoke``, so nobody's consent depends on it.)
 
-By rules before number 3 none of this was looked at, and no ``erase`` bore approvals.
+**A refuse** has only the hash of its question. What can be told: a partner asked, the policy is there, and what is said
+of a budget is what the ledger says at that very index. The words that it could carry are so chosen among a few: its
+account is one of the question's three (``policies.accounts.budgets``), or none.
 """
 
 from msgspec import UnsetType
@@ -18,23 +23,15 @@ from msgspec import UnsetType
 from ledger import entries as e
 from ledger.canonical import encode
 from ledger.errors import Malformed, MusubiError, ProofInvalid
+from policies.accounts import budgets
 from policies.consents.erasure import ErasureOrder
 from policies.governance import check_quorum
-from policies.in_force.chunk_tree import CHUNK_BITS, Chunks
+from policies.in_force.chunk_tree import has_bit
 from policies.ledger_state import State
 from policies.rules import LIES_SEEN
 
-
-def set_bit(bits: Chunks, index: int) -> None:
-    """Note one ledger index."""
-    number, bit = divmod(index, CHUNK_BITS)
-    bits[number] = bits.get(number, 0) | 1 << bit
-
-
-def has_bit(bits: Chunks, index: int) -> bool:
-    """Return whether that ledger index was noted."""
-    number, bit = divmod(index, CHUNK_BITS)
-    return bool(bits.get(number, 0) >> bit & 1)
+SAID_LAST = ("budget-exceeded", "query-invalid")
+"""What is looked at only once the policy is known to name the partner."""
 
 
 def check_erase(state: State, index: int, entry: e.Erase) -> None:
@@ -78,3 +75,32 @@ def _check_order(state: State, index: int, entry: e.Erase, *, is_grant: bool) ->
         check_quorum("erasure", encode(order), entry.approvals, state.trust_root)
     except MusubiError as error:
         raise ProofInvalid(f"its order is not the stewards': {error.message}") from None
+
+
+def check_refuse(state: State, entry: e.Refuse) -> None:
+    """Raise ProofInvalid where a ``refuse`` is wrong."""
+    if state.member(entry.by) is None:
+        raise ProofInvalid("it refuses a question by no member.")
+    if state.rules < LIES_SEEN:
+        return
+    record = state.policies.get(entry.policy)
+    if record is None:
+        raise ProofInvalid("it refuses a question under a policy that is not there.")
+    if state.member(entry.by, "partner") is None:
+        raise ProofInvalid("it refuses a question by no partner.")
+    is_named = entry.by in record.document.partners
+    if (entry.rule in SAID_LAST and not is_named) or (entry.rule == "not-permitted" and is_named):
+        raise ProofInvalid("its rule is another than the one that the policy's list of partners gives.")
+    if entry.rule != "budget-exceeded":
+        if (entry.account, entry.asked, entry.left) != ("", 0, 0):
+            raise ProofInvalid("it speaks of an account, and of no budget.")
+        return
+    charges = budgets.charges_for(record.document, entry.by, entry.at, state.trust_root.time_zone)
+    tightest = budgets.tightest(state.accounts, charges)
+    if entry.account not in [charge.account for charge in charges]:
+        raise ProofInvalid("it names an account that the question would not be charged to.")
+    left = next(budgets.left(state.accounts, charge) for charge in charges if charge.account == entry.account)
+    if entry.left != left or entry.account != tightest.account:
+        raise ProofInvalid("it says that another account is the tightest, or that another sum is left in it.")
+    if not left < entry.asked <= record.document.limits.charge:
+        raise ProofInvalid("what was asked for is left, or is more than the policy allows for one question.")
