@@ -28,7 +28,7 @@ from policies.consents.erasure import ErasureOrder
 from policies.governance import check_quorum
 from policies.in_force.chunk_tree import has_bit
 from policies.ledger_state import State
-from policies.rules import LIES_SEEN
+from policies.rules import LIES_SEEN, rules_at_first
 
 SAID_LAST = ("budget-exceeded", "query-invalid")
 """What is looked at only once the policy is known to name the partner."""
@@ -53,6 +53,18 @@ def check_erase(state: State, index: int, entry: e.Erase) -> None:
         raise ProofInvalid("it bears approvals, and names no authority.")
 
 
+def check_erased_end(entry: e.Erase, granted: e.Grant, genesis: e.Genesis) -> None:
+    """Check an ``erase`` that is said to have ended a grant, for who reads no whole log: a resident's device.
+
+    Raises ProofInvalid where it ends nothing: for age, while the grant's last day was not past (no honest service ever
+    wrote that); in an authority's name, without the order, in a town that began with rules number 3 or later.
+    """
+    if entry.reason == "retention" and granted.until >= budgets.local_day(entry.at, genesis.time_zone):
+        raise ProofInvalid("The ledger says that the time of the consent is over, and it was not: this ends nothing.")
+    if entry.reason == "authority" and rules_at_first(genesis) >= LIES_SEEN:
+        _check_approvals(entry, genesis)
+
+
 def ordered_at(index: int, entry: e.Erase) -> int | None:
     """Return the index behind which an order's second ``erase`` may come, once the one at ``index`` is found right."""
     return index if entry.reason == "authority" and not isinstance(entry.approvals, UnsetType) else None
@@ -70,9 +82,14 @@ def _check_order(state: State, index: int, entry: e.Erase, *, is_grant: bool) ->
         return
     if not is_grant:
         raise ProofInvalid("the stewards order that a consent is erased, and not what ended it.")
-    order = ErasureOrder(log=state.log, index=entry.index)
+    _check_approvals(entry, state.trust_root)
+
+
+def _check_approvals(entry: e.Erase, genesis: e.Genesis) -> None:
+    order = ErasureOrder(log=genesis.origin, index=entry.index)
     try:
-        check_quorum("erasure", encode(order), entry.approvals, state.trust_root)
+        approvals = [] if isinstance(entry.approvals, UnsetType) else entry.approvals
+        check_quorum("erasure", encode(order), approvals, genesis)
     except MusubiError as error:
         raise ProofInvalid(f"its order is not the stewards': {error.message}") from None
 

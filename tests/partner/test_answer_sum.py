@@ -10,14 +10,16 @@ from ledger import entries as e
 from ledger import jws
 from ledger.errors import MusubiError, NotFound, NotPermitted, ProofInvalid, SignatureInvalid
 from ledger.notes.receipts import Receipt
+from queries.question.tree import decode_query, query_sha256
 from queries.rounds.admission import plan_of
-from queries.rounds.messages import Share
+from queries.rounds.messages import AskAnswer, Question, Share
 from tests.kit.logs.log_builder import LogBuilder
-from tests.kit.towns.toy_town import ASKED, STEWARDS, key_of
+from tests.kit.towns.toy_town import ASKED, PARTNER, STEWARDS, key_of, scarce
 from trust.client.service import Proven
-from trust.client.wire import SignedShares
+from trust.client.wire import RoundStatus, SignedShares
 from trust.log.pins import open_genesis
 from trust.partner.answer_sum import check_sum
+from trust.partner.asking import Answered, ask
 
 ME, OTHER = ASKED
 
@@ -27,7 +29,7 @@ class Answering:
 
     def __init__(self) -> None:
         self.log = LogBuilder()
-        self.log.found(rules=3)
+        self.log.found(scarce(reuse=86_400), rules=3)
         self.log.grant(1)
         self.admit = self.log.admit()
         self.plan = plan_of(self.log.state, self.log.state.rounds[self.admit].admit)
@@ -35,6 +37,9 @@ class Answering:
         self.members = dict(self.log.state.member_entries)
         self.release = self.log.make_release(self.admit, self.shares)
         self.trust = self.log.trust
+        self.reused = False
+        self.asked_at = 0
+        """When another question of the same words was signed; 0 for the very one that was admitted."""
 
     def get(self, path: str, type_: type[Any]) -> SignedShares:
         """Answer a GET."""
@@ -42,6 +47,33 @@ class Answering:
         if not self.shares:
             raise NotFound("No such question.")
         return SignedShares(shares=self.shares, members=self.members)
+
+    def question(self, *_: Any, fresh: bool) -> str:
+        """Sign the question that was admitted, or another one of the same words."""
+        said = e.decode(self.log.entries[self.admit])
+        assert isinstance(said, e.Admit)
+        message = jws.read_unverified(said.question, Question)
+        changes = {"id": "ab" * 32, "at": self.asked_at} if self.asked_at else {}
+        return jws.sign(structs.replace(message, fresh=fresh, **changes), key_of(PARTNER))
+
+    def ask(self, token: str) -> AskAnswer:
+        """Say where the question stands."""
+        said = jws.read_unverified(token, Question)
+        sha256 = query_sha256(decode_query(bytes(said.query)))
+        return AskAnswer(from_="operator", log=said.log, query_sha256=sha256, admit=self.admit, reused=self.reused)
+
+    def watch(self, admit: int) -> RoundStatus:
+        """Say that it is answered."""
+        assert admit == self.admit
+        return RoundStatus(status="released", closed_by=self.log.add(self.release), waiting_for=[])
+
+    def asked(self, *, fresh: bool) -> Answered:
+        """Ask, as the partner does."""
+        said = e.decode(self.log.entries[self.admit])
+        assert isinstance(said, e.Admit)
+        policy = self.log.state.versions[said.policy_sha256].document
+        query = decode_query(bytes(said.query))
+        return ask(self, query, policy, PARTNER, key_of(PARTNER), fresh=fresh)  # type: ignore[arg-type]
 
     def prove(self, index: int) -> Proven:
         """Prove an entry."""
@@ -148,3 +180,38 @@ def test_an_answer_that_is_not_the_sum_of_what_its_holders_signed_is_not_taken(
     lie(service)
     with pytest.raises(kind, match=says):
         service.check()
+
+
+def test_the_very_question_that_was_signed_is_answered_or_one_of_the_same_words_of_late() -> None:
+    assert not Answering().asked(fresh=True).reused
+    service = Answering()
+    service.reused, service.asked_at = True, service.log.at + 86_000  # a policy that reuses answers for a day
+    assert service.asked(fresh=False).reused
+
+
+def passed_off_as_new(service: Answering) -> bool:
+    service.asked_at = service.log.at
+    return False
+
+
+def old_where_a_new_one_was_paid_for(service: Answering) -> bool:
+    service.reused, service.asked_at = True, service.log.at
+    return True
+
+
+def too_old(service: Answering) -> bool:
+    service.reused, service.asked_at = True, service.log.at + 87_100
+    return False
+
+
+def not_the_sum(service: Answering) -> bool:
+    wrong_sum(service)
+    return True
+
+
+@pytest.mark.parametrize("lie", [passed_off_as_new, old_where_a_new_one_was_paid_for, too_old, not_the_sum])
+def test_an_old_or_a_wrong_answer_is_not_passed_off_as_what_was_asked_for(lie: Callable[[Answering], bool]) -> None:
+    service = Answering()
+    fresh = lie(service)
+    with pytest.raises(ProofInvalid):
+        service.asked(fresh=fresh)

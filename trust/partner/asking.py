@@ -8,15 +8,17 @@ from msgspec import Struct
 from nacl.signing import SigningKey
 
 from ledger import entries as e
+from ledger import jws
 from ledger.errors import Malformed, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
 from policies.policy_document import Policy
+from policies.replay import QUESTION_SECONDS
 from queries.answers.finish import Cell, finish
 from queries.price.cost import epsilon_of
 from queries.price.signed_spend import check_signed_spend
 from queries.question.check import make_plan
 from queries.question.sql import parse_sql
 from queries.question.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
-from queries.rounds.messages import OfferAnswer
+from queries.rounds.messages import OfferAnswer, Question
 from trust.client.service import Proven, ServiceClient
 from trust.partner.answer_sum import check_sum
 
@@ -106,7 +108,8 @@ def ask(
     ``waiting`` is called with the holders that are waited for. Raises BudgetExceeded and the like; Unavailable when
     the round is still open after 15 minutes, or will not be answered; ProofInvalid where the ledger does not say so.
     """
-    answer = client.ask(client.question(query, partner, key, fresh=fresh))
+    token = client.question(query, partner, key, fresh=fresh)
+    answer = client.ask(token)
     status = client.watch(answer.admit)
     for _ in range(PATIENCE_SECONDS // 5):
         if status.closed_by is not None:
@@ -129,9 +132,19 @@ def ask(
         )
     admit, closing = client.prove(answer.admit), client.prove(status.closed_by)
     answered = check_answer(query, policy, admit, closing, reused=answer.reused)
+    _check_own(answered, token, policy, fresh=fresh)
     if isinstance(closing.entry, e.Release):
         check_sum(client, make_plan(query, policy), admit, closing.entry)
     return answered
+
+
+def _check_own(answered: Answered, token: str, policy: Policy, *, fresh: bool) -> None:
+    """Raise ProofInvalid where an old answer is passed off as the one that was asked for."""
+    asked, at = answered.admit.entry, jws.read_unverified(token, Question, "question").at
+    if not answered.reused and isinstance(asked, e.Admit) and asked.question != token:
+        raise ProofInvalid("The service gives the answer to another question than the one that was just signed.")
+    if answered.reused and (fresh or answered.closing.entry.at < at - policy.reuse - QUESTION_SECONDS):
+        raise ProofInvalid("The service gives an answer that is older than was asked for.")
 
 
 def check_answer(query: Query, policy: Policy, admit: Proven, closing: Proven, *, reused: bool) -> Answered:
