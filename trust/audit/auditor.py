@@ -117,7 +117,7 @@ class _Audit:
         if self._shares.unchecked:
             self.report.notes.append(
                 f"Shares not checked: the copy does not carry those of {self._shares.unchecked} answers. Audit the "
-                "service itself, or a copy that `musubi log export --place` made."
+                "service itself, or a copy that `musubi log export` made."
             )
         for place in compare_with:
             self._compare(follower.latest, follower.history.signing_keys, place)

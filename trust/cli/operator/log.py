@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ledger.errors import NotFound
 from trust.cli.options import Folder, PlaceFolderOption, find_place
 from trust.cli.tables import console
 from trust.client.service_shares import ServiceShares
@@ -34,8 +35,8 @@ def export(out: Path, service_folder: Path | None, folder: Path | None) -> None:
 
     It is read from the service, by anybody who has a place, or from the service's own folder with --dir. What is
     written is `checkpoint`, `tile/…`, `log.vkey`, the witness policy, and in `shares/…` what the holders signed of
-    each answer, so that an audit of the copy can redo the sums (a service's own folder has none of these). Every file
-    is checked before it is written. Done again, it adds what is new; an export never goes back.
+    each answer, so that an audit of the copy can redo the sums. Every file is checked before it is written. Done again,
+    it adds what is new; an export never goes back.
 
     \b
     Example:  musubi log export --place .town/momijidai/places/city public/log
@@ -45,9 +46,18 @@ def export(out: Path, service_folder: Path | None, folder: Path | None) -> None:
     """
     if service_folder is not None:
         from trust.service.settings import load_settings  # noqa: PLC0415 - whoever has a place needs none of it
+        from trust.service.upkeep.own_shares import OwnShares  # noqa: PLC0415 - as above
 
-        own = FolderLog(service_folder / "log")
-        _export(own, load_settings(service_folder).pins(), out, CopiedShares(own))
+        settings = load_settings(service_folder)
+        log_folder = FolderLog(service_folder / "log")
+        try:
+            own = OwnShares(settings.database_url)
+        except NotFound:
+            console.print("There is no database there: the copy carries no shares, and no audit of it redoes a sum.")
+            _export(log_folder, settings.pins(), out, CopiedShares(log_folder))
+            return
+        with own:
+            _export(log_folder, settings.pins(), out, own)
         return
     place = find_place(folder)
     with place.log() as source:
@@ -72,5 +82,3 @@ def _export(source: LogSource, trust: Trust, out: Path, shares: SharesSource) ->
             f"log names: of the questions at {', '.join(map(str, copied.lacking[:MOST_NAMED]))}. An audit of this copy "
             "will say so."
         )
-    if copied is not None and copied.size < done.size:
-        console.print("It carries no shares of newer answers; an export with --place does, so that sums can be redone.")
