@@ -29,14 +29,15 @@ from msgspec import UNSET
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid
-from queries.price.cost import MAX_SCALE, MIN_SCALE, epsilon_of, half_width, nano_rho
+from queries.price.cost import MAX_SCALE, MIN_SCALE, half_width, is_worth_more, nano_rho
 from queries.price.pricing import check_charge, check_confidence, check_spend, target_of
-from queries.question.check import parse_decimal
 from queries.question.plan import Plan
 from queries.question.tree import Spend, Within
 
 LESS = "A measure is answered less exactly than the partner signed for."
 MORE = "A measure is answered more exactly than the partner signed for."
+MAX_COST = 2**53
+"""More than any charge that an entry may hold: what the cheapest costs where all have the least noise there is."""
 ONE_PERCENT_WIDER = Decimal("1.00498")
 """A scale so much larger costs 1% less (the cost goes with its square), rounded against whoever stated the scale."""
 
@@ -54,15 +55,15 @@ def check_signed_spend(plan: Plan, spend: Spend, delta: str, noise: Sequence[Noi
     if not costs:
         return
     dearest = max(cost for _, cost in costs)
-    cheapest = min((cost for scale, cost in costs if scale != MIN_SCALE), default=None)
+    cheapest = min((cost for scale, cost in costs if scale != MIN_SCALE), default=MAX_COST)
     if spend.within is not UNSET:
         _check_within(plan, spend.within, noise, cheapest)
     elif spend.epsilon is not UNSET:
-        asked = parse_decimal(spend.epsilon, "epsilon")
         parts = len(plan.participants) * len(costs)
-        if Decimal(epsilon_of(parts * _one_percent_less(dearest), delta)) > asked:
+        least, most = parts * _one_percent_less(dearest), parts * _one_percent_more(cheapest)
+        if least > charge and is_worth_more(least, spend.epsilon, delta):  # the charge was seen not to be, above
             raise ProofInvalid(MORE)
-        if cheapest is not None and Decimal(epsilon_of(parts * _one_percent_more(cheapest), delta)) <= asked:
+        if not is_worth_more(most, spend.epsilon, delta):
             raise ProofInvalid(LESS)
 
 
@@ -74,11 +75,11 @@ def _one_percent_less(cost: int) -> int:
     return max(0, cost - cost // 100 - 1)
 
 
-def _check_within(plan: Plan, within: Within, noise: Sequence[Noise], cheapest: int | None) -> None:
+def _check_within(plan: Plan, within: Within, noise: Sequence[Noise], cheapest: int) -> None:
     name, squared = target_of(plan, within)
     scale = Decimal(next(part.scale for part in noise if part.primitive == name))
     others = (len(plan.participants), plan.length, check_confidence(within.confidence))
     if scale < MAX_SCALE and half_width(f"{scale * ONE_PERCENT_WIDER:f}", *others) <= within.plus_minus:
         raise ProofInvalid(MORE)
-    if cheapest is not None and _one_percent_more(cheapest) < nano_rho(squared, f"{scale:f}"):
+    if _one_percent_more(cheapest) < nano_rho(squared, f"{scale:f}"):
         raise ProofInvalid(LESS)
