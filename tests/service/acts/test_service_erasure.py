@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, structs
 from nacl.signing import SigningKey
+from sqlalchemy import update
 
 from ledger import entries as e
 from ledger import jws
@@ -180,6 +181,9 @@ async def test_an_authority_erases_with_the_quorum_of_stewards_and_its_approvals
     assert (entry.reason, entry.approvals) == ("authority", good["signatures"])
     shown = (await running.client.get(f"/v1/erasures/{index}")).json()
     assert shown["approvals"] == good["signatures"]
+    async with running.service.databases.writer.begin() as connection:  # as after a restore from the ledger alone
+        await connection.execute(update(t.erasures).values(approvals=None))
+    assert (await running.client.get(f"/v1/erasures/{index}")).json() == shown
     refused(await running.post("/v1/erasures/ordered", good), "already-ended")
 
 
