@@ -60,7 +60,7 @@ def decode_shares(data: bytes) -> dict[str, str]:
     """Read the JSON of one round's shares; raise Malformed."""
     try:
         return msgspec.json.decode(data, type=_Given).shares
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise Malformed("The signed shares given are not of their format.") from None
 
 
