@@ -22,7 +22,7 @@ from msgspec import UnsetType
 
 from ledger import entries as e
 from ledger.canonical import encode
-from ledger.errors import Malformed, MusubiError, ProofInvalid
+from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid
 from policies.accounts import budgets
 from policies.consents.erasure import ErasureOrder
 from policies.governance import check_quorum
@@ -56,11 +56,14 @@ def check_erase(state: State, index: int, entry: e.Erase) -> None:
 def check_erased_end(entry: e.Erase, granted: e.Grant, genesis: e.Genesis) -> None:
     """Check an ``erase`` that is said to have ended a grant, for who reads no whole log: a resident's device.
 
-    Raises ProofInvalid where it ends nothing: for age, while the grant's last day was not past (no honest service ever
-    wrote that); in an authority's name, without the order, in a town that began with rules number 3 or later.
+    Raises NotFound where it is for age while the grant's last day was not past: then it ended nothing itself, and comes
+    after a revocation, or is a lie. Raises ProofInvalid where it is in an authority's name without the order, in a town
+    that began with rules number 3 or later.
     """
     if entry.reason == "retention" and granted.until >= budgets.local_day(entry.at, genesis.time_zone):
-        raise ProofInvalid("The ledger says that the time of the consent is over, and it was not: this ends nothing.")
+        raise NotFound(
+            "No consent ends there: its last day was not past. If it was revoked before, ask about the revocation's index."
+        )
     if entry.reason == "authority" and rules_at_first(genesis) >= LIES_SEEN:
         _check_approvals(entry, genesis)
 
