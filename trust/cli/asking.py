@@ -35,7 +35,7 @@ def ask(
 ) -> None:
     """Ask a question in SQL; the price comes first.
 
-    The answer is checked here: its noise, its price, and its place in the ledger.
+    The answer is checked here: its noise, its price, its sum, and its place in the ledger.
 
     \b
     Example:  musubi ask --place .town/momijidai/places/bus_co --epsilon 0.5 \\

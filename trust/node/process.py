@@ -8,7 +8,7 @@ import structlog
 
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, UpgradeNeeded
 from policies.rules import NEWEST_RULES
-from queries.rounds.messages import SAYS_NOT_READY
+from queries.rounds.messages import SAYS_NOT_READY, Share
 from trust.files.evidence import keep_evidence, parse_evidence
 from trust.files.keys import read_key, read_secret
 from trust.log.follower import LogFollower
@@ -21,7 +21,7 @@ from trust.node.erasure import NodeErasures
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
 from trust.node.own_data import OwnData
-from trust.node.rounds.steps import NodeRounds
+from trust.node.rounds.steps import NodeRounds, signed_now
 from trust.node.settings import BOOKS, load_node_settings
 from trust.node.taken_clock import TakenClock
 from trust.node.vital_signs import VitalSigns
@@ -79,7 +79,12 @@ class Node:
             clock=clock,
         )
         self.reader = LedgerReader(
-            follower, trust, self.books, settings.alias, lambda first, last: self.client.leaves(first, last).leaves
+            follower,
+            trust,
+            self.books,
+            settings.alias,
+            lambda first, last: self.client.leaves(first, last).leaves,
+            lambda token: signed_now(token, Share, key),
         )
         self.data = OwnData(self.reader, self.books, self.views, settings.alias)
         self.rounds = NodeRounds(

@@ -597,6 +597,7 @@ def replay_log(
     for batch in follower.follow():
         for offset, entry in enumerate(batch.entries):
             found.append(replay(state, batch.first + offset, entry, seen))
+            assert state.finding == ""
             data.append(entry)
     for index, (entry, receipt) in (receipts or {}).items():
         assert data[index] == entry
