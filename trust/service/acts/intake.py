@@ -13,6 +13,7 @@ import sys
 from typing import BinaryIO
 
 import msgspec
+import structlog
 from msgspec import Raw, Struct, UnsetType
 
 from ledger import canonical, ed25519
@@ -22,6 +23,7 @@ from policies.consents.consent import General, read_consent
 from policies.policy_document import Policy
 from trust.client.wire import GrantRequest
 from trust.runtime.core_dumps import forbid_core_dumps
+from trust.runtime.json_lines import log_to_stderr
 from trust.runtime.problems import error_of, problem
 from trust.service.keys.records import seal_record
 
@@ -29,6 +31,8 @@ MAX_WAITING = 64
 """How many large requests may wait for a worker; each is at most one body in memory."""
 SMALL = 8
 """Up to so many consents are read in the service itself."""
+WORKER_FAILED = "A worker that reads consents failed. What it was reading is refused; another worker takes its place."
+logger = structlog.get_logger()
 
 
 class CheckedConsent(Struct, frozen=True, kw_only=True, array_like=True):
@@ -208,7 +212,8 @@ def main() -> None:
     except (BrokenPipeError, KeyboardInterrupt):
         os._exit(0)  # the service is gone: there is nobody left to flush to
     except Exception as error:  # noqa: BLE001 - whatever it was, the service sees the pipe end
-        sys.stderr.write(f"intake worker ended: {type(error).__name__}\n")
+        log_to_stderr()
+        logger.error("intake-worker-failed", kind=type(error).__name__, why=WORKER_FAILED)  # noqa: TRY400 - a trace could hold rows
         os._exit(1)
 
 
