@@ -21,6 +21,8 @@
     ├── ClockSkew            a time runs backwards or is too far from ours
     ├── ProofInvalid         a hash, proof, checkpoint or replay does not verify
     ├── HistoryForked        two signed checkpoints that cannot both be true
+    ├── OldView              what is shown is older than what was shown before
+    ├── Hearsay              somebody says what only one's own check can find
     ├── RateLimited          too many requests, or too much pending work
     ├── UpgradeNeeded        the ledger goes by rules that this software does not read
     ├── ReadOnly             the service's time is not sure, so it writes nothing; reads go on
@@ -29,6 +31,10 @@
 
 Every leaf maps to exactly one HTTP problem (RFC 9457) and one exit code; see ``trust.runtime.problems``.
 An error's message is one sentence for a person and never holds a value, key, token, salt or customer number.
+
+**Whose words.** An error that was made of somebody else's answer is ``Told`` as well as its kind: a service may say
+that a budget is used up, and nobody has looked. What only one's own check can find is never taken from anybody's words
+(``FINDINGS``): it becomes ``Hearsay``.
 """
 
 from typing import ClassVar
@@ -170,6 +176,24 @@ class HistoryForked(MusubiError):
     code = "history-forked"
 
 
+class OldView(MusubiError):
+    """What is shown is older than what was shown before: a cache's, an old copy, or a ledger that was rolled back.
+
+    It contradicts nothing that is known, so it convicts nobody.
+    """
+
+    code = "old-view"
+
+
+class Hearsay(MusubiError):
+    """Somebody says what only one's own check can find, such as a fork. Nothing was found here.
+
+    ``details["said"]`` is the code that was said.
+    """
+
+    code = "hearsay"
+
+
 class RateLimited(MusubiError):
     """Too many requests, or too much pending work."""
 
@@ -201,3 +225,11 @@ class Unavailable(MusubiError):
     """A witness, node, disk or database cannot do its part now; trying again later may help."""
 
     code = "unavailable"
+
+
+class Told(MusubiError):
+    """An error made of somebody else's words, beside its kind: it says what they said, and nobody has checked it."""
+
+
+FINDINGS: frozenset[type[MusubiError]] = frozenset({ProofInvalid, HistoryForked, OldView, UpgradeNeeded, Hearsay})
+"""What is found by one's own check or not at all."""

@@ -6,6 +6,9 @@ section 2.1). Every full tile of level l is one hash of a tile of level l + 1: i
 to the edge. So each tile is checked when it is first read, nothing is read twice, and memory stays flat: the tiles last
 used are kept. (The tile reader of golang.org/x/mod's ``sumdb/tlog`` works in the same way.)
 
+A cache on the way may give a tile that is stale, cut short or another file altogether. So there may be further ways to
+read, past what caches keep: what does not belong is read once more by each of them before it is a fault of the log.
+
 Where a tile does not belong, the fault is looked for one level below: an entry bundle, or the tiles that the bad tile's
 hashes stand for. So the error can name the first entry that it touches, in ``details["index"]``.
 """
@@ -15,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid
 from ledger.hashing import EMPTY_ROOT, leaf_hash
+from ledger.second_reads import read_in_turn
 from ledger.tlog.tiles import (
     ENTRIES,
     TILE_HEIGHT,
@@ -27,26 +31,31 @@ from ledger.tlog.tiles import (
 )
 from ledger.tlog.tree import fold, merkle_root, subtrees
 
+ReadTile = Callable[[Tile], bytes]
 _CACHED_TILES = 64
 
 
 class VerifiedTiles:
     """Hashes and entries of the tree of ``size`` entries with ``root``, each checked against that root.
 
-    ``read_tile`` returns the bytes of a tile of exactly its width, or raises. Raises ProofInvalid at once where the
-    tiles of the right edge do not hash to the root.
+    ``read_tile`` returns the bytes of a tile of exactly its width, or raises; ``again`` are further ways to read the
+    same, tried in turn where what came does not belong. Raises ProofInvalid at once where the tiles of the right edge
+    do not hash to the root.
     """
 
-    def __init__(self, read_tile: Callable[[Tile], bytes], size: int, root: bytes) -> None:
+    def __init__(self, read_tile: ReadTile, size: int, root: bytes, again: Sequence[ReadTile] = ()) -> None:
         self._read_tile = read_tile
+        self._ways = (read_tile, *again)
         self.size = size
         self._cache: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
         self._edge: dict[tuple[int, int], list[bytes]] = {}
-        for tile in partial_tiles(size):
-            if tile.level != ENTRIES:
-                self._edge[tile.level, tile.index] = self._split(tile)
+        read_in_turn(self._ways, lambda read: self._read_edge(read, root))
+
+    def _read_edge(self, read: ReadTile, root: bytes) -> None:
+        tiles = [tile for tile in partial_tiles(self.size) if tile.level != ENTRIES]
+        self._edge = {(tile.level, tile.index): self._split(tile, read) for tile in tiles}
         if self._edge_root() != root:
-            raise self._fault([tile for tile in partial_tiles(size) if tile.level != ENTRIES])
+            raise self._fault(tiles)
 
     def _edge_root(self) -> bytes:
         if self.size == 0:
@@ -84,30 +93,23 @@ class VerifiedTiles:
             return hashes
         tile = tile_at(level, index, self.size)
         parent = self.tile(level + 1, index // TILE_WIDTH)[index % TILE_WIDTH]
-        hashes = self._split(tile)
-        if merkle_root(hashes) != parent:
-            raise self._fault([tile])
+        hashes = read_in_turn(self._ways, lambda read: self._read_under(read, tile, parent))
         self._cache[level, index] = hashes
         if len(self._cache) > _CACHED_TILES:
             self._cache.popitem(last=False)
+        return hashes
+
+    def _read_under(self, read: ReadTile, tile: Tile, parent: bytes) -> list[bytes]:
+        hashes = self._split(tile, read)
+        if merkle_root(hashes) != parent:
+            raise self._fault([tile])
         return hashes
 
     def bundle(self, index: int) -> list[bytes]:
         """Return the checked entries of one bundle; ProofInvalid names the first one that is not the tree's."""
         hashes = self.tile(0, index)
         tile = tile_at(ENTRIES, index, self.size)
-        data = self._read_tile(tile)
-        is_whole = True
-        try:
-            entries = decode_bundle(data, tile.width)
-        except Malformed:
-            entries, is_whole = _readable(data), False
-        for place, expected in enumerate(hashes):
-            if place >= len(entries) or leaf_hash(entries[place]) != expected:
-                raise _entry_fault(index * TILE_WIDTH + place)
-        if not is_whole:  # all entries are right, so something is behind them, be it one byte
-            raise ProofInvalid("An entry bundle holds more than its entries.", tile=tile.path, index=tile.index * 256)
-        return entries
+        return read_in_turn(self._ways, lambda read: _entries_of(read(tile), tile, hashes))
 
     def entry(self, index: int) -> bytes:
         """Return the checked entry at ``index``. Raises NotFound where the tree has none, and what ``bundle`` does."""
@@ -116,9 +118,9 @@ class VerifiedTiles:
         number, place = divmod(index, TILE_WIDTH)
         return self.bundle(number)[place]
 
-    def _split(self, tile: Tile) -> list[bytes]:
+    def _split(self, tile: Tile, read: ReadTile) -> list[bytes]:
         try:
-            return split_hashes(self._read_tile(tile), tile)
+            return split_hashes(read(tile), tile)
         except ProofInvalid as error:
             raise ProofInvalid(
                 error.message, tile=tile.path, index=tile.index << TILE_HEIGHT * (tile.level + 1)
@@ -158,6 +160,21 @@ class VerifiedTiles:
             if place >= len(below) or below[place] != expected:
                 return place
         return None
+
+
+def _entries_of(data: bytes, tile: Tile, hashes: list[bytes]) -> list[bytes]:
+    """Return a bundle's entries, each compared with its hash in the tree."""
+    is_whole = True
+    try:
+        entries = decode_bundle(data, tile.width)
+    except Malformed:
+        entries, is_whole = _readable(data), False
+    for place, expected in enumerate(hashes):
+        if place >= len(entries) or leaf_hash(entries[place]) != expected:
+            raise _entry_fault(tile.index * TILE_WIDTH + place)
+    if not is_whole:  # all entries are right, so something is behind them, be it one byte
+        raise ProofInvalid("An entry bundle holds more than its entries.", tile=tile.path, index=tile.index * 256)
+    return entries
 
 
 def _readable(data: bytes) -> list[bytes]:

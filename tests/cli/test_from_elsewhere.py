@@ -242,8 +242,18 @@ def test_anybody_with_a_place_exports_the_log_and_the_operator_from_its_folder_a
     here.run("log", "export", "--place", here.place("city"), tmp_path / "theirs")
     done = CliRunner().invoke(main, ["log", "export", "--dir", str(here.town.layout.service), str(tmp_path / "own")])
     assert done.exit_code == 0, done.output
-    for name in ("checkpoint", "log.vkey", "trust.json"):
-        assert (tmp_path / "theirs" / name).read_bytes() == (tmp_path / "own" / name).read_bytes()
+    own = {
+        path.relative_to(tmp_path / "own"): path.read_bytes()
+        for path in (tmp_path / "own").rglob("*")
+        if path.is_file()
+    }
+    assert {"checkpoint", "log.vkey", "trust.json", "shares"} <= {path.parts[0] for path in own}
+    for path, data in own.items():
+        assert (tmp_path / "theirs" / path).read_bytes() == data
+    audited = json.loads(
+        here.run("audit", tmp_path / "own", "--trust", here.pins, "--state", tmp_path / "state", "--json")
+    )
+    assert (audited["verdict"], audited["shares_checked"]) == ("ok", audited["kinds"].get("release", 0))
 
 
 def test_without_the_authority_or_the_proxy_a_sentence_says_what_is_missing(here: Elsewhere, tmp_path: Path) -> None:
@@ -309,6 +319,23 @@ def test_the_environments_proxy_and_authorities_count_where_the_place_names_none
         here.run("place", "show", "--place", folder, env=environment)
         assert len(here.proxy.asked) > before
         here.refused(Unavailable, "place", "show", "--place", folder)
+
+
+def test_a_log_is_read_by_the_way_that_the_environment_names(here: Elsewhere, tmp_path: Path) -> None:
+    """As polls are: what is called by nobody but this reads nothing but the log."""
+    environment = {"SSL_CERT_FILE": str(here.ca_file), "HTTPS_PROXY": here.proxy_url, "HTTP_PROXY": here.proxy_url}
+    for url in (here.url, f"http://{NAME}:{here.town.layout.settings.port}"):
+        words = ("audit", url, "--trust", here.pins, "--state", tmp_path / url.partition(":")[0])
+        before = len(here.proxy.asked)
+        assert "Verdict: ok" in here.run(*words, env=environment)
+        assert len(here.proxy.asked) > before
+        here.refused(Unavailable, *words)
+
+
+def test_what_is_on_this_machine_is_called_without_the_environments_proxy(here: Elsewhere, tmp_path: Path) -> None:
+    environment = {"HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
+    url = here.town.layout.url
+    assert "Verdict: ok" in here.run("audit", url, "--trust", here.pins, "--state", tmp_path, env=environment)
 
 
 def test_a_node_works_through_the_proxy_too(here: Elsewhere) -> None:

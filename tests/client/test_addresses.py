@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import Malformed, MusubiError, NotFound
 from trust.client.addresses import check_proxy_address, check_service_address, without_password
-from trust.client.http import open_http
+from trust.runtime.http_clients import open_http
 
 hosts = st.sampled_from(["musubi.city.example", "127.0.0.1", "[::1]", "[::1", "a:b", "", "まち.example"])
 ports = st.sampled_from(["", ":8700", ":0", ":99999", ":abc", ":"])

@@ -4,13 +4,14 @@ import httpx
 import pytest
 
 from ledger.errors import BudgetExceeded, Malformed, Unavailable
-from trust.client.http import call, open_http
+from trust.client.http import HttpAnswer, call
+from trust.runtime.http_clients import open_http
 from trust.runtime.problems import MEDIA_TYPE, problem
 
 PROBLEM = problem(BudgetExceeded("policy", asked=2, left=1))
 
 
-def got(response: httpx.Response | Exception) -> httpx.Response:
+def got(response: httpx.Response | Exception) -> HttpAnswer:
     """Make one call that is answered so."""
 
     def answer(_: httpx.Request) -> httpx.Response:

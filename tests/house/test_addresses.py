@@ -44,6 +44,11 @@ MODULES = [path for room in ("ledger", "policies", "queries", "trust") for path 
             r"\bZoneInfo(\.\w+)?\(|\b(tzlocal|dateutil|pytz|localtime|gettz|tzset)\b",
             {"policies/time_zones.py"},
         ),
+        (
+            "the making of an HTTP client",
+            r"\bhttpx\.(Client|AsyncClient|get|post|put|request|stream|create_ssl_context)\(",
+            {"trust/runtime/http_clients.py", "trust/runtime/authorities.py"},
+        ),
         ("a path of the HTTP interface", r"""["'](/v1/|/log/)""", {"trust/client/paths.py"}),
         (
             "an entry by its index",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from ledger import entries as e
-from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid
+from ledger.errors import HistoryForked, MusubiError, OldView, ProofInvalid, SignatureInvalid
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.note import VerifierKey
 from ledger.tlog.tiles import TileAppender, encode_bundle
@@ -70,7 +70,7 @@ def test_each_export_has_exactly_what_its_checkpoint_needs_byte_for_byte(
         log.grow(before + step)
         done = log.export(out)
         assert (done.before, done.size) == (before, before + step)
-        assert log.export(out) == Exported(done.size, done.size, 0, LOG_KEY)
+        assert log.export(out) == Exported(done.size, done.size, 0, LOG_KEY, done.root)
         files = dict(TileAppender().append(log.entries))
         for tile in tiles_of_size(done.size):
             assert (out / tile.path).read_bytes() == files[tile]
@@ -103,7 +103,7 @@ def test_an_export_never_goes_back_and_never_takes_another_history(tmp_path: Pat
     stranger = Log(tmp_path / "stranger", key=SigningKey(bytes(31) + b"\1"))
     stranger.grow(500)
     cases: list[tuple[Path, type[MusubiError]]] = [
-        (tmp_path / "old", ProofInvalid),
+        (tmp_path / "old", OldView),
         (fork.folder, HistoryForked),
         (stranger.folder, SignatureInvalid),
     ]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 import ledger
 from ledger import errors
-from ledger.errors import BudgetExceeded, MusubiError
+from ledger.errors import FINDINGS, BudgetExceeded, Hearsay, MusubiError, Told
 from ledger.notes.witness_protocol import WitnessRefusal
-from trust.runtime.problems import KINDS, PROBLEM_TYPE, error_of, kind_of, problem
+from trust.runtime.problems import KINDS, PROBLEM_TYPE, error_of, kind_of, problem, told
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, MusubiError)]
-LEAVES = [cls for cls in CLASSES if cls is not MusubiError]
+LEAVES = [cls for cls in CLASSES if cls not in {MusubiError, Told}]
 ROOT = Path(ledger.__file__).parents[1]
 
 
@@ -51,7 +51,7 @@ def test_an_error_that_specialises_one_of_the_tree_is_of_its_kind_alone() -> Non
         for module in pkgutil.walk_packages([str(ROOT / room)], f"{room}."):
             if "__main__" not in module.name and "migrations" not in module.name:
                 importlib.import_module(module.name)
-    named = {WitnessRefusal, *LEAVES}  # WitnessRefusal is only ever raised as one of its own children
+    named = {WitnessRefusal, Told, *LEAVES}  # WitnessRefusal is only ever raised as one of its own children
     for cls in below(MusubiError) - named:
         kinds = [ancestor for ancestor in cls.__mro__ if ancestor in KINDS]
         assert len(kinds) == 1, cls
@@ -98,12 +98,27 @@ names = st.sampled_from(
 codes = st.sampled_from([*(cls.code for cls in LEAVES), "error", "", "no-such-code"])
 
 
-@given(st.dictionaries(names, json_values, max_size=6), codes)
-def test_whatever_a_service_answers_an_error_comes_of_it(document: dict[str, Any], code: str) -> None:
+@given(st.dictionaries(names, json_values, max_size=6).map(dict) | json_values, st.none() | codes)
+def test_whatever_a_service_answers_an_error_comes_of_it_that_is_no_finding(document: Any, code: str | None) -> None:
     """A client never stumbles over a problem document: not over its fields' names, nor over their types."""
-    error = error_of({**document, "code": code})
-    assert type(error) in KINDS
+    error = told({**document, "code": code} if isinstance(document, dict) and code is not None else document)
+    assert isinstance(error, Hearsay) or (isinstance(error, Told) and not isinstance(error, tuple(FINDINGS)))
     assert problem(error)["status"] == kind_of(error).status or "status" in error.details
+
+
+@pytest.mark.parametrize("cls", LEAVES, ids=lambda cls: cls.__name__)
+def test_what_somebody_says_is_of_the_kind_that_they_name_unless_only_a_check_can_find_it(
+    cls: type[MusubiError],
+) -> None:
+    error = told(problem(make(cls)))
+    if cls in FINDINGS:
+        assert type(error) is Hearsay
+        assert (error.details, cls.code in error.message) == ({"said": cls.code}, True)
+    else:
+        assert isinstance(error, cls)
+        assert isinstance(error, Told)
+        assert kind_of(error) == KINDS[cls]
+        assert (error.message, error.details) == (make(cls).message, make(cls).details)
 
 
 def raised() -> list[tuple[str, ast.Call]]:

@@ -117,6 +117,28 @@ def test_a_body_without_end_is_not_read_to_its_end(serving: int) -> None:
         assert client.get("/").text == "here"
 
 
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/read"])
+def test_a_head_brings_what_a_get_does_but_the_content(serving: int, path: str) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{serving}", timeout=PATIENCE) as client:
+        for _ in range(2):  # the connection is as good as before
+            whole, head = client.get(path), client.head(path)
+            assert (head.status_code, head.content) == (whole.status_code, b"")
+            assert {**head.headers, "date": ""} == {**whole.headers, "date": ""}
+
+
+@pytest.mark.parametrize(("version", "hosts", "status"), [
+    ("1.1", [], "400"), ("1.1", ["a", "b"], "400"), ("1.1", ["a"], "200"), ("1.0", [], "200"),
+])  # fmt: skip
+def test_a_request_names_its_host_once(serving: int, version: str, hosts: list[str], status: str) -> None:
+    lines = [f"GET / HTTP/{version}", *(f"Host: {host}" for host in hosts), "Connection: close", "", ""]
+    with socket.create_connection(("127.0.0.1", serving), timeout=PATIENCE) as client:
+        client.sendall("\r\n".join(lines).encode())
+        received = b""
+        while part := client.recv(10_000):
+            received += part
+    assert received.split()[1].decode() == status
+
+
 @pytest.fixture(scope="module")
 def serving() -> Iterator[int]:
     """The port of the application, served by a process."""

@@ -18,6 +18,7 @@ import pytest
 
 from ledger import entries as e
 from ledger import jws
+from ledger.errors import Unavailable
 from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import ServiceProcess, process_of
 from tests.kit.parties.witnesses import witness_at
@@ -36,6 +37,8 @@ from tests.kit.towns.running import (
 )
 from tests.kit.towns.toy_town import HOLDERS
 from tests.kit.waiting import PATIENCE, eventually
+from trust.client import paths
+from trust.log.tile_folder import TileFolder
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +70,12 @@ async def test_without_the_witness_nothing_is_published_and_receipts_fail_closed
     waiting = refused(await running.post("/v1/grants", body, "the same key"), "unavailable", "cosigned")
     assert waiting["size"] == published + 1
     refused(await running.client.get(f"/v1/receipts/{published}"), "unavailable", "cosigned")
-    refused(await running.client.get(f"/v1/entries/{published}"), "not-found")
+    tile = f"{paths.LOG}tile/entries/000.p/{published + 1}"
+    for path in (f"/v1/entries/{published}", f"/v1/log/stopped/{published}", tile):
+        answer = await running.client.get(path)
+        refused(answer, "unavailable", "not published yet")
+        assert answer.headers["retry-after"] == "1"
+    refused(await running.client.get(f"/v1/entries/{published + 1}"), "not-found")
     assert (await running.client.get("/log/checkpoint")).content == checkpoint
     assert running.service.sequencer.size == published
     assert running.line.asked > 1
@@ -76,6 +84,29 @@ async def test_without_the_witness_nothing_is_published_and_receipts_fail_closed
     assert await running.done("/v1/grants", body, "the same key") == {"indices": [published]}
     await running.entry(published)
     replay_log(running.town)
+
+
+@pytest.mark.parametrize("hindered", ["witness", "disk"])
+async def test_what_is_published_is_there_from_the_start_whatever_hinders_publishing(
+    tmp_path: Path, hindered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To say of it that it is not there would make an auditor accuse the log."""
+    town = lay_out(tmp_path / "town")
+    async with run(town) as running:
+        await running.found()
+        await running.settle()
+        size = running.service.sequencer.size
+    if hindered == "disk":
+
+        def full(*_: object) -> None:
+            raise Unavailable("The log's checkpoint cannot be written.")
+
+        monkeypatch.setattr(TileFolder, "write_checkpoint", full)
+    async with run(town, cut=hindered == "witness") as running:
+        tile = f"{paths.LOG}tile/entries/000.p/{size}"
+        for path in (paths.CHECKPOINT, tile, *(f"/v1/entries/{index}" for index in range(size)), "/v1/receipts/0"):
+            assert (await running.client.get(path)).status_code == 200, path
+        refused(await running.client.get(f"/v1/entries/{size}"), "not-found")
 
 
 async def test_a_witness_that_was_away_while_much_was_taken_in_cosigns_it_all(impatient: Running) -> None:

@@ -21,9 +21,8 @@ from ledger.errors import MusubiError, NotFound, TooLarge, Unavailable
 from ledger.evidence import MAX_EVIDENCE_BYTES, SplitView, make_split_view, open_signed, parting
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import MAX_NOTE_BYTES, VerifierKey
-from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.files.evidence import Evidence, check_evidence, parse_evidence
-from trust.log.source import LogSource, StaticLog, is_url, open_log
+from trust.log.source import LogSource, StaticLog, is_url, open_log, tiles_of
 
 
 class ShownTree(Struct, frozen=True, kw_only=True):
@@ -124,7 +123,7 @@ def _contradiction(
     sources = [view.source for view in ((own, other) if larger is mine else (other, own)) if view.source is not None]
     for source in sources:
         try:
-            tree = VerifiedTiles(source.read_tile, larger.size, larger.root)
+            tree = tiles_of(source, larger)
             return make_split_view(own.note, other.note, keys, tree)
         except MusubiError:
             continue  # whoever has the tiles will do
@@ -139,8 +138,8 @@ def _parts_at(own: ShownTree, other: ShownTree, mine: Checkpoint, theirs: Checkp
     if own.source is None or other.source is None:
         return None
     try:
-        one = VerifiedTiles(own.source.read_tile, mine.size, mine.root)
-        two = VerifiedTiles(other.source.read_tile, theirs.size, theirs.root)
+        one = tiles_of(own.source, mine)
+        two = tiles_of(other.source, theirs)
         return parting(min(mine.size, theirs.size), one, two)
     except MusubiError:
         return None

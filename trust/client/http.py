@@ -1,55 +1,64 @@
-"""How every role calls the service over HTTP: one way, whoever calls and from wherever.
+"""How every role calls the service: what comes back is an answer of a bounded size, or an error in a sentence.
 
-An office often lets nothing out but through its proxy, and vouches for its own servers with a certificate authority of
-its own. So whoever calls may name a proxy and a file with the authority's certificates. Without them the environment
-counts, as ``httpx`` reads it: ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and
-``SSL_CERT_DIR``. A proxy is one for HTTP; SOCKS is not spoken.
+What comes may be the service's, or something's on the way: a gateway, a cache, an office's proxy. A problem document
+is somebody's words (``trust.runtime.problems.told``), and never a finding of ours.
 """
 
 import ssl
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
+from msgspec import Struct
 
-from ledger.errors import Malformed, Unavailable
-from trust.runtime.authorities import trusted_authorities
-from trust.runtime.problems import MEDIA_TYPE, error_of
+from ledger.errors import Malformed, TooLarge, Unavailable
+from trust.runtime.problems import MEDIA_TYPE, told
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_PROBLEM_BYTES = 64 * 1024
 
 
-def open_http(url: str, *, seconds: float, ca_file: Path | None = None, proxy: str | None = None) -> httpx.Client:
-    """Return a client for the service at ``url``, which waits ``seconds`` for an answer.
+class HttpAnswer(Struct, frozen=True, kw_only=True):
+    """What a call was answered with."""
 
-    With ``ca_file`` only certificates by that file's authorities count (PEM). Raises NotFound, Malformed or Unavailable
-    for a file that is none, and Malformed where an address is none.
-    """
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The answer as text; raises Malformed where it is none."""
+        try:
+            return self.content.decode()
+        except UnicodeDecodeError:
+            raise Malformed("The answer is no text; something on the way may have sent it.") from None
+
+
+def call(client: httpx.Client, method: str, path: str, **how: Any) -> HttpAnswer:
+    """Return the answer to one request; raise the problem that it is (``Told``), TooLarge, or Unavailable."""
     try:
-        return httpx.Client(base_url=url, timeout=seconds, proxy=proxy, verify=trusted_authorities(ca_file))
-    except (httpx.InvalidURL, ValueError):
-        raise Malformed(
-            "The address of the service, of the proxy, or of the one that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names, is "
-            "no http or https address."
-        ) from None
-    except ImportError:  # what it takes to speak SOCKS is not among what Musubi installs
-        raise Malformed(
-            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names a SOCKS proxy; name one that speaks HTTP, or leave the service "
-            "out with NO_PROXY."
-        ) from None
-
-
-def call(client: httpx.Client, method: str, path: str, **how: Any) -> httpx.Response:
-    """Return the service's answer to one request; raise the service's own problem, or Unavailable."""
-    try:
-        response = client.request(method, path, **how)
+        with client.stream(method, path, **how) as response:
+            is_problem = response.headers.get("content-type", "").startswith(MEDIA_TYPE)
+            content = _bounded(response, MAX_ANSWER_BYTES if response.is_success else MAX_PROBLEM_BYTES)
     except httpx.HTTPError as error:
         raise Unavailable(_why_not(error)) from None
     if response.is_success:
-        return response
-    if response.headers.get("content-type", "").startswith(MEDIA_TYPE):
-        with suppress(ValueError):  # then it is something on the way that answered
-            raise error_of(response.json())
+        return HttpAnswer(content=content)
+    if is_problem:
+        try:
+            document = msgspec.json.decode(content)
+        except (ValueError, RecursionError):  # then it is something on the way that answered
+            pass
+        else:
+            raise told(document)
     raise Unavailable(f"The service answered with status {response.status_code}.")
+
+
+def _bounded(response: httpx.Response, most: int) -> bytes:
+    data = bytearray()
+    for part in response.iter_bytes():
+        data += part
+        if len(data) > most:
+            raise TooLarge("The answer is larger than any that is expected; something on the way may have sent it.")
+    return bytes(data)
 
 
 def _why_not(error: httpx.HTTPError) -> str:

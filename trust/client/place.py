@@ -36,13 +36,13 @@ from ledger.entries import Alias
 from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted, Unavailable
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from trust.client.addresses import check_proxy_address, check_service_address
-from trust.client.http import open_http
 from trust.client.service import ServiceClient
 from trust.files.durable import HALF_WRITTEN, sync_folder, write_whole
 from trust.files.keys import read_key, read_secret, write_secret
 from trust.log.pins import TRUST_FILE, Trust, load_trust, save_trust
 from trust.log.source import TIMEOUT_SECONDS, HttpLog
 from trust.runtime.authorities import trusted_authorities
+from trust.runtime.http_clients import open_http
 
 SETTINGS = "place.toml"
 UNFINISHED = "place.unfinished"

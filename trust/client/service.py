@@ -1,11 +1,12 @@
 """The service as its clients see it: residents, counters, partners and stewards. Answers are checked, not believed."""
 
 import secrets
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx
 import msgspec
 from msgspec import UNSET, Raw, Struct
 from nacl.signing import SigningKey
@@ -13,9 +14,10 @@ from nacl.signing import SigningKey
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import MemberBody
-from ledger.errors import ProofInvalid, SignatureInvalid
+from ledger.errors import Malformed, ProofInvalid, SignatureInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.receipts import Receipt, check_receipt
+from ledger.second_reads import read_in_turn
 from policies.consents.bundle import Bundle
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import Policy, decode_document, document_sha256
@@ -23,7 +25,7 @@ from policies.rules import NEWEST_RULES, decode_in_ledger, rules_at_first
 from queries.question.tree import Query, encode_query
 from queries.rounds.messages import AskAnswer, Mine, OfferAnswer, Question
 from trust.client import paths
-from trust.client.http import call, open_http
+from trust.client.http import HttpAnswer, call
 from trust.client.wire import (
     EndedGrant,
     EnrolmentRequest,
@@ -39,9 +41,12 @@ from trust.client.wire import (
 )
 from trust.log.pins import Trust, open_genesis
 from trust.log.proven_keys import check_log_keys, decode_log_keys
+from trust.log.source import PAST_CACHES, PAUSES
 from trust.runtime.clock import system_clock
+from trust.runtime.http_clients import open_http
 
 T = TypeVar("T")
+Get = Callable[[str], bytes]
 WAIT_SECONDS = 60
 
 
@@ -98,13 +103,26 @@ class ServiceClient:
         """POST a signed message; return the canonical JSON of the answer."""
         return canonical.decode(self.send(path, token).encode(), type_, "answer")
 
-    def _call(self, method: str, path: str, **how: Any) -> httpx.Response:
+    def _call(self, method: str, path: str, **how: Any) -> HttpAnswer:
         self.genesis()
         return call(self._http, method, path, **how)
 
-    def _get_proven(self, path: str) -> bytes:
-        """Get what the pins prove or disprove by themselves, the first entry with the rest."""
-        return call(self._http, "GET", path).content
+    def _prove(self, check: Callable[[Get], T]) -> T:
+        """Return what comes of reading what the pins prove or disprove by themselves, the first entry with the rest.
+
+        What does not hold is got again past the caches, after growing pauses: one sample is no finding.
+        """
+        return read_in_turn(
+            (0.0, *PAUSES), lambda pause: check(self._getter(pause)), (Malformed, ProofInvalid, SignatureInvalid)
+        )
+
+    def _getter(self, pause: float) -> Get:
+        time.sleep(pause)
+
+        def get(path: str) -> bytes:
+            return call(self._http, "GET", path, headers=PAST_CACHES if pause else None).content
+
+        return get
 
     # What anyone may read
 
@@ -140,19 +158,23 @@ class ServiceClient:
 
     def _fetch_proven(self, index: int) -> tuple[Receipt, bytes]:
         """Fetch an entry's receipt and bytes, proven by the pins alone, and not looked into."""
-        receipt = Receipt.parse(self._get_proven(paths.at(paths.RECEIPT, index=index)))
-        data = self._get_proven(paths.at(paths.ENTRY, index=index))
-        if receipt.index != index:
-            raise ProofInvalid("The receipt is for another entry.")
-        self._check_receipt(receipt, data)
-        return receipt, data
 
-    def _check_receipt(self, receipt: Receipt, data: bytes) -> None:
+        def check(get: Get) -> tuple[Receipt, bytes]:
+            receipt = Receipt.parse(get(paths.at(paths.RECEIPT, index=index)))
+            data = get(paths.at(paths.ENTRY, index=index))
+            if receipt.index != index:
+                raise ProofInvalid("The receipt is for another entry.")
+            self._check_receipt(receipt, data, get)
+            return receipt, data
+
+        return self._prove(check)
+
+    def _check_receipt(self, receipt: Receipt, data: bytes, get: Get) -> None:
         """Check a receipt; where the known keys did not sign it, learn whether the log has changed its keys since."""
         try:
             check_receipt(receipt, data, self._log_keys, self.trust.witnesses)
         except SignatureInvalid:
-            self._log_keys = self.log_keys()
+            self._log_keys = self._read_log_keys(get)
             check_receipt(receipt, data, self._log_keys, self.trust.witnesses)
 
     def log_keys(self) -> LogKeyHistory:
@@ -160,8 +182,10 @@ class ServiceClient:
 
         Raises SignatureInvalid, ProofInvalid and the like where one is not.
         """
-        proven = decode_log_keys(self._get_proven(paths.LOG_KEYS))
-        return check_log_keys(proven, self.trust.log_keys, self.trust.witnesses)
+        return self._prove(self._read_log_keys)
+
+    def _read_log_keys(self, get: Get) -> LogKeyHistory:
+        return check_log_keys(decode_log_keys(get(paths.LOG_KEYS)), self.trust.log_keys, self.trust.witnesses)
 
     def rules(self) -> int:
         """Return by which rules the ledger goes, as the service says; never less than its first entry does."""
@@ -234,4 +258,7 @@ class ServiceClient:
         key = pairwise_key(seed, SERVICE)
         message = Mine(log=self.trust.origin, key=public_hex(key), at=system_clock(), nonce=secrets.token_hex(32))
         answer = self.send(paths.OWN_CONSENTS, jws.sign(message, key))
-        return msgspec.json.decode(answer, type=list[MyConsent])
+        try:
+            return msgspec.json.decode(answer, type=list[MyConsent])  # a newer service may say more
+        except (msgspec.DecodeError, RecursionError):
+            raise Malformed("The list of your consents is not of its format.") from None

@@ -8,6 +8,7 @@
       log.vkey         the verifier key that the log signs with now (Ed25519), one line
       witnesses.txt    which witnesses count (C2SP tlog-policy)
       trust.json       the same two and the genesis entry's hash, as auditors pin them
+      shares/…         the holders' signed shares of every answer (``trust.log.share_files``), where the source has them
 
 Nothing is copied unseen: each file is held against the root that the checkpoint signs, and the checkpoint against the
 log's keys and its witnesses. A key that the tree itself lays down, or that is older than the one that signed the
@@ -20,20 +21,22 @@ one that the folder's checkpoint signs. Memory does not grow with the log.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ledger.errors import HistoryForked, ProofInvalid, SignatureInvalid, Unavailable
+from ledger.errors import HistoryForked, OldView, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.hashing import EMPTY_ROOT
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import VerifierKey, parse_note
+from ledger.second_reads import read_in_turn
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
 from ledger.tlog.tree import root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.files.durable import write_whole
 from trust.log.followed_keys import FollowedKeys
 from trust.log.pins import TRUST_FILE, Trust, save_trust
-from trust.log.source import LogSource
+from trust.log.share_files import SharesCopied, SharesFolder, SharesSource
+from trust.log.source import FolderLog, LogSource, past_caches, tiles_of
 from trust.log.tile_folder import TileFolder
 
 Progress = Callable[[int, int], None]
@@ -54,29 +57,37 @@ class Exported:
     files: int
     key: VerifierKey
     """The Ed25519 key that signed the checkpoint."""
+    root: bytes
+    shares: SharesCopied | None = None
 
 
-def export_log(source: LogSource, trust: Trust, out: Path, progress: Progress | None = None) -> Exported:
-    """Copy the log of ``source`` to ``out``, all that is new there; return what was done.
+def export_log(
+    source: LogSource, trust: Trust, out: Path, progress: Progress | None = None, shares: SharesSource | None = None
+) -> Exported:
+    """Copy the log of ``source`` to ``out``, all that is new there, and the answers' ``shares``; return what was done.
 
-    Raises what ``copy_log`` does.
+    Raises what ``copy_log`` does. Shares that are not given, or not the ones that the log names, are counted, and the
+    log is copied all the same: an audit of the copy then says which they are.
     """
     done = copy_log(source, trust, out, progress)
     # A crash here leaves the new checkpoint beside the pins of before. They differ only where the log has changed its
     # key, and the next export, which has nothing else to do, puts that right.
     _write_pins(trust, done.key, out)
-    return done
+    if shares is None:
+        return done
+    tiles = VerifiedTiles(FolderLog(out).read_tile, done.size, done.root)
+    return replace(done, shares=SharesFolder(out).copy_new(shares, tiles))
 
 
 def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | None = None) -> Exported:
     """Copy checkpoint and tiles of ``source`` to ``out``, all that is new there, and no pins; return what was done.
 
     Raises SignatureInvalid or ProofInvalid where the source is not the log that ``trust`` pins, lacks the witnesses'
-    quorum, has a bad file, or is older than what ``out`` holds; HistoryForked where it does not extend that; what the
-    source raises; and Unavailable where the disk does not take it. ``out`` then has its old checkpoint still.
+    quorum or has a bad file; OldView where it is older than what ``out`` holds; HistoryForked where it does not extend
+    that; what the source raises; and Unavailable where the disk does not take it. ``out`` then has its old checkpoint
+    still.
     """
-    note = source.read_checkpoint()
-    checkpoint, keys = _open_checked(source, note, trust)
+    note, checkpoint, keys = _newest(source, trust)
     try:
         out.mkdir(parents=True, exist_ok=True)  # open to the web server's user, as this user's other folders are
     except OSError:
@@ -86,11 +97,11 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
         kept = folder.read_checkpoint()
         old = Checkpoint(trust.origin, 0, EMPTY_ROOT) if kept is None else _open_own(kept, keys)
         if checkpoint.size < old.size:
-            raise ProofInvalid(
+            raise OldView(
                 f"The folder's export has {old.size} entries and the log only {checkpoint.size}: the log was rolled "
                 "back, or it is an old copy. An export never goes back.",
             )
-        tiles = VerifiedTiles(source.read_tile, checkpoint.size, checkpoint.root)
+        tiles = tiles_of(source, checkpoint)
         if root_hash(old.size, tiles) != old.root:
             raise HistoryForked(
                 "The log does not extend what was exported to that folder before; keep both as evidence."
@@ -107,7 +118,17 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
         folder.write_checkpoint(note)
     finally:
         folder.close()
-    return Exported(old.size, checkpoint.size, files, keys.history.at(checkpoint.size).key)
+    return Exported(old.size, checkpoint.size, files, keys.history.at(checkpoint.size).key, checkpoint.root)
+
+
+def _newest(source: LogSource, trust: Trust) -> tuple[bytes, Checkpoint, FollowedKeys]:
+    """Return the newest checkpoint, by the first way of reading by which it is in order."""
+
+    def read(way: LogSource) -> tuple[bytes, Checkpoint, FollowedKeys]:
+        note = way.read_checkpoint()
+        return note, *_open_checked(source, note, trust)
+
+    return read_in_turn([source, *past_caches(source)], read)
 
 
 def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpoint, FollowedKeys]:
@@ -121,7 +142,7 @@ def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpo
         checkpoint, opened = keys.history.open(note)
     except SignatureInvalid:  # by a key that its own entries brought, perhaps
         said = Checkpoint.parse(parse_note(note).text)
-        tiles = VerifiedTiles(source.read_tile, said.size, said.root)
+        tiles = tiles_of(source, said)
         history = keys.find(tiles)
         checkpoint, opened = history.open(note)
         keys.learn(history, checkpoint.size)

@@ -16,6 +16,10 @@ convicts the log (``ledger.evidence``) in ``details["evidence"]``, made from the
 checkpoint than before is no contradiction by itself: an old copy may be served. If the larger tree's tiles are still to
 be had, they tell which it is; if not, ``details["smaller"]`` is the note to keep until someone has them.
 
+**One sample is no finding.** What lies between may keep an old checkpoint or tile, cut one short, or answer something
+else. What is wrong is read again, past the caches and after growing pauses (``trust.log.source.past_caches``), before
+it is the log's. Only two signed checkpoints that contradict each other are a finding at once.
+
 **A changed log key.** A checkpoint that the known keys did not sign may be the first after a ``log-key`` entry. A
 follower that pins the genesis entry then checks the witnesses' quorum and 2 and 3 under the claimed root, reads the
 entries that it has not read yet for changes, and believes the checkpoint only if quorum-signed ones lead from the keys
@@ -34,24 +38,35 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ledger import entries as e
-from ledger.errors import ClockSkew, HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, Unavailable
+from ledger.errors import (
+    ClockSkew,
+    HistoryForked,
+    MusubiError,
+    NotFound,
+    OldView,
+    ProofInvalid,
+    SignatureInvalid,
+    Unavailable,
+)
 from ledger.evidence import make_split_view
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.cosignatures import median_time
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import Note, VerifierKey, parse_note, verify_note
 from ledger.notes.witness_policy import WitnessPolicy
+from ledger.second_reads import DOUBTS
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Frontier, root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.rules import decode_in_ledger
 from trust.log.followed_keys import FollowedKeys
 from trust.log.pins import PinnedLogKeys
-from trust.log.source import LogSource
+from trust.log.source import LogSource, past_caches, tiles_of
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 
 BATCH_ENTRIES = 4_096
 """The most entries in one batch."""
+_DOUBTS: tuple[type[MusubiError], ...] = (*DOUBTS, HistoryForked, OldView)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,30 +169,29 @@ class LogFollower:
     def fetch(self) -> SeenCheckpoint:
         """Fetch and check the newest checkpoint without its entries, keep it as ``latest`` and return it.
 
-        Raises Malformed, SignatureInvalid, ProofInvalid (no quorum, or a smaller tree than before), ClockSkew, or
-        HistoryForked; and what the source raises.
+        Raises Malformed, SignatureInvalid, ProofInvalid (no quorum), OldView (a smaller tree than before), ClockSkew,
+        or HistoryForked; and what the source raises.
         """
-        seen = self._open(self.source.read_checkpoint())
-        self._check_against_latest(seen)
+        seen = self._newest()
         if self.latest is not None and self.latest.checkpoint.size < seen.checkpoint.size:
-            tiles = VerifiedTiles(self.source.read_tile, seen.checkpoint.size, seen.checkpoint.root)
+            tiles = tiles_of(self.source, seen.checkpoint)
             if not self._extends_latest(tiles):
                 raise self._forked(seen, "The log does not extend the history that it showed before.", tiles)
         return self._accept(seen)
 
-    def follow(self) -> Iterator[VerifiedBatch]:
+    def follow(self, at_least: int = 0) -> Iterator[VerifiedBatch]:
         """Yield all entries between the frontier and the newest checkpoint, in batches; nothing if there are none.
+
+        Where the checkpoint that comes is smaller than ``at_least``, which the caller has reason to expect, it is
+        looked for past the caches too.
 
         ``frontier`` and ``latest`` move on with each batch. Raises what ``fetch`` does; HistoryForked when the log does
         not extend what was read; ProofInvalid with ``details["index"]`` for the first entry that is not the tree's; and
         ClockSkew with ``details["index"]`` for an entry from the future.
         """
-        seen = self._open(self.source.read_checkpoint())
-        self._check_against_latest(seen)
+        seen = self._newest(at_least)
         checkpoint = seen.checkpoint
-        if checkpoint.size < self.frontier.size:
-            raise self._smaller(seen, self.frontier.size)
-        tiles = VerifiedTiles(self.source.read_tile, checkpoint.size, checkpoint.root)
+        tiles = tiles_of(self.source, checkpoint)
         if not self._extends_frontier(tiles) or not self._extends_latest(tiles):
             raise self._forked(seen, "The log does not extend the history that was read from it before.", tiles)
         self._accept(seen)
@@ -190,6 +204,33 @@ class LogFollower:
                 raise ProofInvalid("The log's entries do not hash to its checkpoint's root.", index=first)
             yield VerifiedBatch(seen, first, entries, hashes, self.frontier.copy())
 
+    def _newest(self, at_least: int = 0) -> SeenCheckpoint:
+        """Return the newest checkpoint by the first way of reading by which nothing is wrong with it.
+
+        One sample is no finding: a cache may hold an old one, or something else altogether. Two signed notes that
+        contradict each other are one, at once.
+        """
+        doubt: MusubiError | None = None
+        found: SeenCheckpoint | None = None
+        for source in (self.source, *past_caches(self.source)):
+            try:
+                seen = self._open(source.read_checkpoint())
+                self._check_against_latest(seen)
+                if seen.checkpoint.size < self.frontier.size:
+                    raise self._smaller(seen, self.frontier.size)
+            except _DOUBTS as error:
+                if "evidence" in error.details:
+                    raise
+                doubt = error
+                continue
+            if found is None or found.checkpoint.size < seen.checkpoint.size:
+                found = seen
+            if found.checkpoint.size >= at_least:
+                break
+        if found is None:
+            raise doubt or NotFound("The log has no checkpoint.")
+        return found
+
     def entries_from(
         self, first: int, kinds: Sequence[bytes], progress: Callable[[int, int], None] | None = None
     ) -> Iterator[tuple[int, e.AnyEntry]]:
@@ -199,7 +240,7 @@ class LogFollower:
         (entries read, entries in all) after each bundle. Raises what ``fetch`` and ``VerifiedTiles`` do.
         """
         checkpoint = self.fetch().checkpoint
-        tiles = VerifiedTiles(self.source.read_tile, checkpoint.size, checkpoint.root)
+        tiles = tiles_of(self.source, checkpoint)
         for number in range(first // TILE_WIDTH, -(-checkpoint.size // TILE_WIDTH)):
             for place, data in enumerate(tiles.bundle(number)):
                 index = number * TILE_WIDTH + place
@@ -279,7 +320,7 @@ class LogFollower:
         known = self.latest.checkpoint.size if self.latest is not None else 0
         if claimed.size < max(known, self.frontier.size):
             return None
-        tiles = VerifiedTiles(self.source.read_tile, claimed.size, claimed.root)
+        tiles = tiles_of(self.source, claimed)
         if not self._extends_frontier(tiles) or not self._extends_latest(tiles):
             return None
         return self._keys.find(tiles)
@@ -321,12 +362,12 @@ class LogFollower:
         if self.latest is not None and self.latest.checkpoint.size > seen.checkpoint.size:
             known = self.latest.checkpoint
             with suppress(MusubiError):
-                tiles = VerifiedTiles(self.source.read_tile, known.size, known.root)
+                tiles = tiles_of(self.source, known)
                 if root_hash(seen.checkpoint.size, tiles) != seen.checkpoint.root:
                     return self._forked(
                         seen, "The log shows a smaller tree that the larger one does not extend.", tiles
                     )
-        return ProofInvalid(
+        return OldView(
             f"The log shows {seen.checkpoint.size} entries after it has shown {old}: it was rolled back, or an old copy "
             "is served.",
             smaller=seen.note.decode(),

@@ -33,6 +33,7 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import parse_note
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, encode_bundle, hashes_at
 from trust.files.durable import sync_folder
+from trust.files.regular import open_regular
 
 T = TypeVar("T")
 
@@ -153,7 +154,8 @@ class TileFolder:
 
     def _read(self, path: str) -> bytes | None:
         try:
-            return (self._root / path).read_bytes()
+            with open_regular(self._root / path) as file:
+                return file.read()
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -13,9 +13,10 @@ from ledger.errors import SignatureInvalid
 from policies.rules import make_rules_word
 from queries.rounds.messages import CaughtUp, LeavesAnswer, LeavesWanted, Work, WorkAnswer
 from trust.client import paths
-from trust.client.http import call, open_http
+from trust.client.http import call
 from trust.client.wire import ErasedWords
 from trust.runtime.clock import Clock
+from trust.runtime.http_clients import open_http
 
 Answer = TypeVar("Answer", WorkAnswer, LeavesAnswer)
 SLACK_SECONDS = 15

@@ -8,8 +8,7 @@ import structlog
 
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, UpgradeNeeded
 from policies.rules import NEWEST_RULES
-from queries.rounds.messages import SAYS_NOT_READY
-from trust.client.http import open_http
+from queries.rounds.messages import SAYS_NOT_READY, Share
 from trust.files.evidence import keep_evidence, parse_evidence
 from trust.files.keys import read_key, read_secret
 from trust.log.follower import LogFollower
@@ -22,17 +21,23 @@ from trust.node.erasure import NodeErasures
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
 from trust.node.own_data import OwnData
-from trust.node.rounds.steps import NodeRounds
+from trust.node.rounds.steps import NodeRounds, signed_now
 from trust.node.settings import BOOKS, load_node_settings
 from trust.node.taken_clock import TakenClock
+from trust.node.vital_signs import VitalSigns
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
+from trust.runtime.http_clients import open_http
+from trust.runtime.json_lines import reason_of
 
 RETRY_SECONDS = 0.5
 MOST_DOUBLED = 4
 """How often the pause before the next try is doubled at most, where nothing can be done at all: to 8 seconds."""
+PAUSES = (0.5, 1, 2, 4, 8)
+"""Seconds before what was wrong in the log is read again, past the caches: a node that ends answers nobody."""
 RULES_AGAIN_SECONDS = 86_400
 RULES_RETRY_SECONDS = 600
 """How long after the word on rules was taken, or was not, it is said again."""
+BOOKS_FAILED = "The node's books could not be written; free some space on their disk. It is tried again."
 logger = structlog.get_logger()
 
 
@@ -50,6 +55,7 @@ class Node:
         sources = {name: folder / path for name, path in settings.sources.items()}
         self.settings = settings
         self._folder = folder
+        self._stopping = threading.Event()
         self._taken_clock = TakenClock(clock, ticks)
         self.books = Books(folder / BOOKS, clock)
         self.views = ViewStore(folder, sources, read_secret(folder / "keys" / "rows.key"))
@@ -66,14 +72,19 @@ class Node:
         )
         self._log_http = open_http(settings.service, seconds=TIMEOUT_SECONDS, ca_file=ca_file, proxy=settings.proxy)
         follower = LogFollower(
-            HttpLog(settings.service, self._log_http),
+            HttpLog(settings.service, self._log_http, pauses=PAUSES, wait=self._stopping.wait),
             trust.log_keys,
             trust.witnesses,
             latest=self.books.noted("checkpoint"),
             clock=clock,
         )
         self.reader = LedgerReader(
-            follower, trust, self.books, settings.alias, lambda first, last: self.client.leaves(first, last).leaves
+            follower,
+            trust,
+            self.books,
+            settings.alias,
+            lambda first, last: self.client.leaves(first, last).leaves,
+            lambda token: signed_now(token, Share, key),
         )
         self.data = OwnData(self.reader, self.books, self.views, settings.alias)
         self.rounds = NodeRounds(
@@ -98,13 +109,18 @@ class Node:
             clock,
             self._taken_clock,
         )
-        self._stopping = threading.Event()
+        self.signs = VitalSigns(settings, folder, clock, ticks)
+        self._town = trust.origin
         self._polling = False
         self._in_vain = 0
         """How many polls in a row brought tasks of which none could be done."""
         self._say_rules_at = 0
         self._not_ready: list[str] | None = None
         """The views without data, once the ledger has been read."""
+        self._finding: MusubiError | None = None
+        """What our own reading of the log has found. Nobody's words end this node."""
+        self._behind = 0
+        """How many polls in a row said that the log is longer than what we were given of it."""
 
     def _operator_key(self) -> bytes | None:
         if self.reader.state.genesis is None:
@@ -124,6 +140,7 @@ class Node:
         Ends with ProofInvalid or HistoryForked where the ledger is not to be believed, and with UpgradeNeeded where it
         goes by rules that this software does not read.
         """
+        self.signs.started(self._town)
         self.links.start()
         try:
             while not self._stopping.is_set():
@@ -132,17 +149,16 @@ class Node:
                     self.turn()
                 except _Stopped:
                     break
-                except (ProofInvalid, HistoryForked) as error:
-                    self._keep_evidence(error)
-                    raise
-                except UpgradeNeeded:
-                    raise
                 except MusubiError as error:
-                    logger.info("waiting", code=error.code)
+                    if error is self._finding:
+                        self._keep_evidence(error)
+                        raise
+                    self.signs.waiting(error)
                     self._stopping.wait(RETRY_SECONDS)
                 except sqlite3.Error as error:  # a full disk, say: nothing half-written, so try again
-                    logger.warning("books-failed", kind=type(error).__name__)
+                    logger.warning("books-failed", kind=type(error).__name__, why=BOOKS_FAILED)
                     self._stopping.wait(RETRY_SECONDS)
+                self.signs.write(entries=self.reader.size, caught_up=self.books.caught_up)
         finally:
             self.links.stop()
             self.client.close()
@@ -179,14 +195,20 @@ class Node:
         self._taken_clock.taken(asked)
         self.books.date_restore(asked[0])
         if answer.size > self.reader.size or self.reader.lacks_leaves:
-            self._read()
+            self._read(answer.size)
+        self._behind = self._behind + 1 if self.reader.size < answer.size else 0
         self._say_rules()
         self._take_in()
+        if self.reader.state.genesis is not None:
+            self.signs.ready(self.reader.size, self.data.readiness())
         done = [self.rounds.do(task) for task in answer.tasks]
+        self.signs.answered([(task.step, is_done) for task, is_done in zip(answer.tasks, done, strict=True)])
         # The same task comes with the next poll: do not spin on it, and less and less where nothing can be done at all.
         if not all(done):
             self._stopping.wait(RETRY_SECONDS * 2 ** min(self._in_vain, MOST_DOUBLED))
         self._in_vain = self._in_vain + 1 if done and not any(done) else 0
+        if self._behind > 1:  # something on the way keeps an old checkpoint: the next poll would be answered at once
+            self._stopping.wait(RETRY_SECONDS * 2 ** min(self._behind - 1, MOST_DOUBLED))
         self.erasures.finish()
         if not answer.tasks and answer.size <= self.reader.size:
             self.data.make_ready()
@@ -196,7 +218,7 @@ class Node:
         try:
             self.data.refresh()
         except MusubiError as error:
-            logger.warning("data-not-taken-in", code=error.code)
+            logger.warning("data-not-taken-in", **reason_of(error))
         if self.reader.state.rules >= SAYS_NOT_READY:
             self._not_ready = self.data.not_ready()
 
@@ -208,11 +230,14 @@ class Node:
             self.client.say_rules(NEWEST_RULES)
             self._say_rules_at = self._taken_clock() + RULES_AGAIN_SECONDS
         except MusubiError as error:  # an older service cannot take it yet; whatever it says, the node's work goes on
-            logger.info("rules-unsaid", code=error.code)
+            logger.info("rules-unsaid", **reason_of(error))
             self._say_rules_at = self._taken_clock() + RULES_RETRY_SECONDS
 
-    def _read(self) -> None:
+    def _read(self, at_least: int = 0) -> None:
         try:
-            self.reader.read()
+            self.reader.read(at_least)
+        except (ProofInvalid, HistoryForked, UpgradeNeeded) as error:
+            self._finding = error
+            raise
         finally:
             self.erasures.erase_rows()  # also of the entries that were read before it failed

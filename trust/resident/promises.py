@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
-import httpx
 from msgspec import Struct
 
 from ledger import canonical, jws
@@ -38,7 +37,6 @@ from ledger.evidence import signers
 from ledger.notes.note import Note, NoteSignature, format_note, parse_note
 from ledger.notes.witness_policy import NO_WITNESS
 from ledger.tlog.tree import prove_consistency, prove_inclusion
-from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.consents.promises import (
     LATE_SECONDS,
     PROMISE_SECONDS,
@@ -56,10 +54,10 @@ from trust.client.wire import Revoked
 from trust.files.durable import write_whole
 from trust.log.follower import LogFollower
 from trust.log.pins import Trust, open_genesis
-from trust.log.source import LogSource
+from trust.log.source import LogSource, tiles_of
 from trust.log.witness_client import collect_cosignatures
-from trust.runtime.authorities import trusted_authorities
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
+from trust.runtime.http_clients import open_async_http
 
 MAX_FILE_BYTES = 100_000
 WITNESS_SECONDS = 10.0
@@ -173,7 +171,7 @@ class PromiseCheck:
         seen = follower.fetch()
         self._keys = follower.history.signing_keys
         self._checkpoint, self._note, self._times = seen.checkpoint, seen.note, seen.cosigned
-        self._tiles = VerifiedTiles(source.read_tile, self._checkpoint.size, self._checkpoint.root)
+        self._tiles = tiles_of(source, self._checkpoint)
         self._has_asked = False
 
     def check(self, kept: KeptPromise) -> tuple[PromiseState, BrokenPromise | None]:
@@ -248,7 +246,7 @@ class PromiseCheck:
     async def _collect(self) -> list[NoteSignature]:
         size = self._checkpoint.size
         everybody = replace(self._witnesses, quorum=NO_WITNESS)  # do not stop at a quorum: all their times are wanted
-        async with httpx.AsyncClient(trust_env=False, verify=trusted_authorities()) as client:
+        async with open_async_http(seconds=WITNESS_SECONDS) as client:
             answers = await collect_cosignatures(
                 client,
                 everybody,

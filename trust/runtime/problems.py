@@ -44,6 +44,8 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.ConsentStale: Kind(409, 30, "Consent too old"),
     errors.NotEnrolled: Kind(404, 31, "Not enrolled"),
     errors.NotReady: Kind(503, 32, "A holder is not ready"),
+    errors.OldView: Kind(503, 33, "An old view"),
+    errors.Hearsay: Kind(502, 34, "Only said, not found"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"
@@ -69,23 +71,62 @@ def problem(error: MusubiError) -> dict[str, Any]:
     }
 
 
-def error_of(document: dict[str, Any]) -> MusubiError:
-    """Return the error that a problem document stands for, so that a client meets what the service met.
+_BY_CODE = {cls.code: cls for cls in KINDS}
+_TOLD: dict[str, type[MusubiError]] = {
+    cls.code: type(f"Told{cls.__name__}", (errors.Told, cls), {"__doc__": f"{cls.__name__}, as somebody says."})
+    for cls in KINDS
+    if cls not in errors.FINDINGS
+}
+_MEMBERS = {"type", "title", "status", "detail", "code", "self", "message"}
+MOST_SAID = 2_000
+"""How many characters of a sentence of somebody's are kept, and how many members or items of what goes with it."""
 
-    The document is someone else's: whatever it says, an error comes of it, and never a fault of ours.
+
+def error_of(document: dict[str, Any]) -> MusubiError:
+    """Return the error that a problem document of our own stands for: a worker's of ours, or one that we kept."""
+    return _made_of(document, _BY_CODE)
+
+
+def told(document: object) -> MusubiError:
+    """Return the error that somebody else's problem document stands for. It is ``Told``, and no finding of ours.
+
+    Whatever it says, and whatever it is, an error comes of it. Raises nothing.
     """
-    members = {"type", "title", "status", "detail", "code", "self", "message"}
-    details = {k: v for k, v in document.items() if k not in members}
-    by_code = {cls.code: cls for cls in KINDS}
-    cls = by_code.get(str(document.get("code")), errors.Unavailable)
-    if cls is errors.BudgetExceeded:
-        asked, left = details.get("asked"), details.get("left")
-        exceeded = errors.BudgetExceeded(
-            str(details.get("account")), asked if isinstance(asked, int) else 0, left if isinstance(left, int) else 0
+    if not isinstance(document, dict):
+        return _TOLD[errors.Unavailable.code](
+            "The answer is a problem without a reason; something on the way may have sent it."
+        )
+    code = document.get("code")
+    if isinstance(code, str) and _BY_CODE.get(code) in errors.FINDINGS:
+        return errors.Hearsay(
+            f"The answer says '{code}'. Nothing was found here: those are somebody's words, or something's on the way. "
+            "`musubi audit` looks for itself.",
+            said=code,
+        )
+    return _made_of(document, _TOLD)
+
+
+def _made_of(document: dict[str, Any], by_code: dict[str, type[MusubiError]]) -> MusubiError:
+    code, detail = document.get("code"), document.get("detail")
+    cls = by_code.get(code if isinstance(code, str) else "", by_code[errors.Unavailable.code])
+    details = {name: value for name, value in document.items() if name not in _MEMBERS and _is_plain(value)}
+    if issubclass(cls, errors.BudgetExceeded):
+        account, asked, left = (details.get(name) for name in ("account", "asked", "left"))
+        exceeded = cls(
+            account if isinstance(account, str) else "unknown",
+            asked if isinstance(asked, int) else 0,
+            left if isinstance(left, int) else 0,
         )
         exceeded.details = {**details, **exceeded.details}
         return exceeded
-    return cls(str(document.get("detail", "The service gave no reason.")), **details)
+    return cls(detail[:MOST_SAID] if isinstance(detail, str) else "The service gave no reason.", **details)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a member of a problem is of the kinds that ours have: text, a whole number, or a list of these."""
+    if isinstance(value, list):
+        return len(value) <= MOST_SAID and all(not isinstance(each, list) and _is_plain(each) for each in value)
+    return isinstance(value, int) or (isinstance(value, str) and len(value) <= MOST_SAID)
 
 
 def exit_code_of(code: str) -> int:

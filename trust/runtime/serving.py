@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from granian.constants import HTTPModes, Interfaces
 from granian.errors import FatalError
@@ -22,9 +22,11 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 from litestar import Litestar
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 
-from ledger.errors import Unavailable
+from ledger import canonical
+from ledger.errors import Malformed, Unavailable
+from trust.runtime.problems import MEDIA_TYPE, kind_of, problem
 
 GRACE_SECONDS = 5
 """How long running requests may take once the process is told to stop."""
@@ -89,8 +91,14 @@ class _Requests:
             return
         self._running.add(task)
         body = _Body(receive, send) if _has_body(scope) else None
+        receive, send = (body.receive, body.send) if body else (receive, send)
         try:
-            await self._app(scope, body.receive if body else receive, body.send if body else send)
+            if not _names_its_host(scope):
+                await _refuse(send)
+            elif scope.get("method") == "HEAD":
+                await self._app(cast("HTTPScope", {**scope, "method": "GET"}), receive, partial(_send_head, send))
+            else:
+                await self._app(scope, receive, send)
         finally:
             self._running.discard(task)
 
@@ -141,6 +149,27 @@ class _Body:
         except TimeoutError:
             return False
         return self._whole
+
+
+def _names_its_host(scope: Scope) -> bool:
+    """Whether an HTTP/1.1 request has one ``Host`` (RFC 9112, section 3.2); the server below puts in an empty one."""
+    named = [value for name, value in scope["headers"] if name == b"host"]
+    return str(scope["http_version"]) != "1.1" or (len(named) == 1 and named[0] != b"")
+
+
+async def _refuse(send: Send) -> None:
+    error = Malformed("The request has no Host, or more than one.")
+    body = canonical.encode(problem(error))
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": kind_of(error).status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _send_head(send: Send, message: Any) -> None:
+    """Pass the answer to a HEAD on: what a GET would bring, without its content (RFC 9110, section 9.3.2)."""
+    if message["type"] == "http.response.body":
+        message["body"] = b""
+    await send(message)
 
 
 def _has_body(scope: Scope) -> bool:

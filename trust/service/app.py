@@ -15,7 +15,7 @@ from trust.client import paths
 from trust.service.pages.routes import page_routes
 from trust.service.pages.town.gather import TownPageGatherer
 from trust.service.routes import health, log, nodes, partners, proofs, residents, stewards
-from trust.service.routes.http import fault, http_problem, musubi_problem
+from trust.service.routes.http import check_numbers, fault, http_problem, musubi_problem
 from trust.service.routes.openapi.allowed_methods import allowed_methods
 from trust.service.routes.openapi.document import DescribedInterface
 from trust.service.service import Service
@@ -58,6 +58,7 @@ def create_app(service: Service) -> Litestar:
         route_handlers=[*allowed_methods(api), *api, page_routes(TownPageGatherer(service).gather)],
         lifespan=[lifespan],
         middleware=[rate_limit.middleware],
+        before_request=check_numbers,
         request_max_body_size=options.max_body_bytes,
         exception_handlers={MusubiError: musubi_problem, HTTPException: http_problem, Exception: fault},
         openapi_config=OpenAPIConfig(

@@ -1,7 +1,10 @@
 """Histories to try entries on: the hand-made town at each of its sizes, and whole snapshots of a state."""
 
+import copy
 import pickle
 from functools import cache
+
+from msgspec import structs
 
 from policies.ledger_state import State
 from policies.replay import MemoryConsents
@@ -12,13 +15,25 @@ Frozen = bytes
 
 
 def freeze(state: State, seen: MemoryConsents) -> Frozen:
-    """Return everything that a state and its consents hold, for comparing and for thawing."""
-    return pickle.dumps((state, sorted(seen._seen)))
+    """Return everything that a state and its consents hold, for comparing and for thawing.
+
+    Sets of names are in order: as they stand in memory, two that are equal may not be alike.
+    """
+    shell = copy.copy(state)
+    for name in _sets(state):
+        setattr(shell, name, sorted(getattr(state, name)))
+    return pickle.dumps((shell, sorted(seen._seen)))
+
+
+def _sets(state: State) -> list[str]:
+    return [each.name for each in structs.fields(state) if each.default_factory is set]
 
 
 def thaw(frozen: Frozen) -> tuple[State, MemoryConsents]:
     """Return a state of one's own."""
     state, used = pickle.loads(frozen)  # noqa: S301 - we froze it ourselves
+    for name in _sets(state):
+        setattr(state, name, set(getattr(state, name)))
     seen = MemoryConsents()
     seen._seen.update(used)
     return state, seen

@@ -250,7 +250,7 @@ class Stage:
         node = Node(self.folder, self.clock, self.ticks)
         transport = httpx.MockTransport(self.service.answer)
         node.client._client = httpx.Client(transport=transport, base_url="http://service.test")
-        log = HttpLog("http://service.test", httpx.Client(transport=transport))
+        log = HttpLog("http://service.test", httpx.Client(transport=transport), pauses=(0, 0), wait=bool)
         node.reader._follower.source = log
         return node
 

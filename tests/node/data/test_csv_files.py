@@ -66,6 +66,7 @@ once_more = settings(
 @example(before=[b"1,7,x\n"], line=b'2,8,"\n', after=[b"3,9,y\n", b'4,",",9\n'])
 @example(before=[], line=b'5"x,"abc\n', after=[b'7,",",8\n'])
 @example(before=[], line=b'a"b"c,"x\n', after=[b"3,9,y\n", b'"",""\n'])
+@example(before=[], line=b'a","\n', after=[b'",a"\n'])
 def test_one_persons_line_leaves_everybody_elses_rows_as_they_were_or_the_file_is_refused(
     tmp_path: Path, before: list[bytes], line: bytes, after: list[bytes]
 ) -> None:
@@ -143,7 +144,9 @@ def counted(store: ViewStore) -> int:
     return sum(store.vector(POLICY, plan, ALL)[: plan.cells])
 
 
-@pytest.mark.parametrize("odd", ['0002,7,"5 pipe', '0002,"7,"Bob', '0002,7,"', '0002,7,"5" pipe"'])
+@pytest.mark.parametrize(
+    "odd", ['0002,7,"5 pipe', '0002,"7,"Bob', '0002,7,"', '0002,7,"5" pipe"', '0002,7,5" pipe', '0002,7,a"b"c']
+)
 def test_a_quote_that_is_not_closed_counts_nobody_out_and_the_last_good_file_is_kept(
     tmp_path: Path, opened: Callable[..., ViewStore], odd: str
 ) -> None:

@@ -33,7 +33,7 @@ PLACES = {"index", "admit", "size", "first", "grant", "known", "last"}
 
 def opened(document: dict[str, Any]) -> dict[str, Any]:
     """Return the document with requests' signed texts as what they say."""
-    made = json.loads(json.dumps(document))
+    made: dict[str, Any] = json.loads(json.dumps(document))
     for operations in made["paths"].values():
         for operation in operations.values():
             for content in operation.get("requestBody", {}).get("content", {}).values():
@@ -87,7 +87,7 @@ def _key_of(payload: Any) -> SigningKey:
 
 
 def _signed(value: Any) -> Any:
-    """Return data with every message in it signed, the innermost first. (RFC 8785 writes 384.0 as 384.)"""
+    """Return data with every message in it signed, the innermost first. RFC 8785 writes 384.0 as 384."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, list):
@@ -110,7 +110,7 @@ def _near(value: Any, name: str = "") -> Any:
         return made
     if isinstance(value, list):
         return [_near(each, name) for each in value]
-    known = {
+    known: dict[str, str | int] = {
         "log": ORIGIN,
         "key": public_hex(RESIDENT),
         "policy": MOBILITY.id,
@@ -173,7 +173,15 @@ def map_case(context: Any, case: Any) -> Any:
 def after_call(context: Any, case: Any, response: Any) -> None:
     """Write down what was sent and answered, for the test to count."""
     mode = case.meta.generation.mode.value if case.meta is not None else "negative"
-    said = {"operation": case.operation.label, "mode": mode, "method": case.method, "status": response.status_code, "el": response.elapsed, "t": time.time(), "n": len(response.request.body or b"")}
+    said = {
+        "operation": case.operation.label,
+        "mode": mode,
+        "method": case.method,
+        "status": response.status_code,
+        "el": response.elapsed,
+        "t": time.time(),
+        "n": len(response.request.body or b""),
+    }
     with Path(os.environ[COUNTS]).open("a") as file:
         file.write(json.dumps(said) + "\n")
 

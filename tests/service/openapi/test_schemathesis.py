@@ -1,4 +1,4 @@
-"""The service, a real process, held against its own description by schemathesis: data of the schemas, and broken data."""
+"""The service, a real process, held against its own description by schemathesis, by data of it and by broken data."""
 
 import json
 import os
@@ -22,8 +22,12 @@ EXAMPLES = amount(4, 120)
 
 async def test_the_service_is_as_it_describes_itself(tmp_path: Path) -> None:
     witness_port, port = free_port(), free_port()
-    options = {"requests_per_minute": 10_000_000, "max_refusals_per_day": 10_000}
-    town = lay_out(tmp_path / "town", witness_url=f"http://127.0.0.1:{witness_port}", **options)
+    town = lay_out(
+        tmp_path / "town",
+        witness_url=f"http://127.0.0.1:{witness_port}",
+        requests_per_minute=10_000_000,
+        max_refusals_per_day=10_000,
+    )
     async with process_of(town, port, witness_port) as service:
         await service.start()
         await service.found()
@@ -67,7 +71,12 @@ def attack(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).parent / "schemathesis"), *arguments],
         cwd=REPO,
-        env={**os.environ, COUNTS: str(folder / "counts.jsonl"), "SCHEMATHESIS_HOOKS": "tests.service.openapi.signing_hooks", "PYTHONPATH": str(REPO)},
+        env={
+            **os.environ,
+            COUNTS: str(folder / "counts.jsonl"),
+            "SCHEMATHESIS_HOOKS": "tests.service.openapi.signing_hooks",
+            "PYTHONPATH": str(REPO),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -345,7 +345,7 @@ async def test_a_question_is_handed_out_only_once_its_checkpoint_is_published(ru
     admit = (await running.ask(token)).admit
     assert await steps(running, admit) == {}
     assert admit not in (await running.client.get("/v1/rounds")).json()
-    refused(await running.client.get(f"/v1/entries/{admit}"), "not-found")
+    refused(await running.client.get(f"/v1/entries/{admit}"), "unavailable", "not published yet")
     running.line.cut = False
     await running.settle()
     assert await steps(running, admit) == {"bus_co": "countersign", "clinic": "countersign"}

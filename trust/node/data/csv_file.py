@@ -6,16 +6,17 @@ value that is not UTF-8, or longer than 131,072 characters, is null, by itself. 
 
 **What is refused, as a whole and when it is read:** a file whose quotes do not fit. A quote that is opened and not
 closed would swallow the lines after it: one person's text would take other people out, by any number, and no noise
-covers that. Refused are a field that goes on behind its closing quote, a file that ends within quotes, and a record
-with an odd number of quotes. The last is what makes it safe. Let a file be accepted without some line, so that its
-quotes are even in number, and let the line leave a quote open at its end. The quotes that open, close or stand for one
-are then odd in number in that line, and the others, which stand within unquoted fields, are s. If s is even, the
-line's quotes are odd in number, the file's too, and one of its records is odd, or it ends within quotes. If s is odd,
-so is the record that the line begins, since the quotes that open, close or stand for one are even in number in every
-record. Either way the file is refused.
+covers that. Refused are a field that goes on behind its closing quote, a quote within a field that is not in quotes
+(RFC 4180, section 2, rule 5), and a file that ends within quotes. That makes it safe: in what is accepted each quote
+opens a field, closes it, or is one of the two that stand for one. So at the end of a line the reader is within quotes
+exactly where the quotes up to there, from the record's beginning, are odd in number, and each record's are even. Let a
+file be accepted without some line, so that its quotes are even in number, and let the line leave a quote open at its
+end: it has an odd number of them, so has the file, so has one of its records, and the file is refused. And a line that
+leaves none open leaves every other record as it was.
 """
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,8 @@ AT_ONCE = 50_000
 """Rows in one part."""
 LONGEST = 131_072
 """Characters of a value; a longer one is null."""
+_IN_QUOTES = re.compile(r'(?:^|(?<=,))"(?:[^"]++|"")*+"(?=[,\r\n]|$)')
+"""A field in quotes, with its quotes. Found from the left on, none begins within another."""
 csv.field_size_limit(2**26)  # past it the file is refused: a quote left open must not take all of the memory
 
 
@@ -89,14 +92,14 @@ def _records(path: Path) -> Iterator[Sequence[str | None]]:
         reader = csv.reader(lines, strict=True)
         is_header = True
         while True:
-            lines.quotes, lines.is_text = 0, True
+            lines.record, lines.is_text = [], True
             try:
                 record = next(reader)
             except StopIteration:
                 return
             except csv.Error:
                 raise QuotesDoNotFit(lines.number) from None
-            if lines.quotes % 2:
+            if lines.has_stray_quote():
                 raise QuotesDoNotFit(lines.number)
             if not is_header and record:
                 yield record if lines.is_text else [value if value and _is_text(value) else None for value in record]
@@ -113,7 +116,7 @@ class _Lines:
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self.number = 0
-        self.quotes = 0
+        self.record: list[str] = []
         self.is_text = True
 
     def __iter__(self) -> "_Lines":
@@ -122,9 +125,14 @@ class _Lines:
     def __next__(self) -> str:
         line = next(self._file)
         self.number += 1
-        self.quotes += line.count('"')
+        self.record.append(line)
         self.is_text = self.is_text and _is_text(line)
         return line
+
+    def has_stray_quote(self) -> bool:
+        """Whether the record has a quote outside the fields in quotes."""
+        text = "".join(self.record)
+        return '"' in text and '"' in _IN_QUOTES.sub("", text)
 
 
 def _is_text(value: str) -> bool:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ledger.errors import Unavailable
+from trust.files.regular import open_regular
 from trust.node.data.csv_file import header_of, read_columns
 from trust.node.data.kinds import carry, rule_of_type
 
@@ -51,7 +52,7 @@ class SourceFile:
         state = self._state()
         if self._known is None or self._known[0] != state:
             try:
-                with self.path.open("rb") as file:
+                with open_regular(self.path) as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError:
                 raise Unavailable("A source's file cannot be read; look at its path and permissions.") from None

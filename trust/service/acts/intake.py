@@ -13,6 +13,7 @@ import sys
 from typing import BinaryIO
 
 import msgspec
+import structlog
 from msgspec import Raw, Struct, UnsetType
 
 from ledger import canonical, ed25519
@@ -21,6 +22,8 @@ from policies.consents.bundle import Bundle, commitment
 from policies.consents.consent import General, read_consent
 from policies.policy_document import Policy
 from trust.client.wire import GrantRequest
+from trust.runtime.core_dumps import forbid_core_dumps
+from trust.runtime.json_lines import log_to_stderr
 from trust.runtime.problems import error_of, problem
 from trust.service.keys.records import seal_record
 
@@ -28,6 +31,8 @@ MAX_WAITING = 64
 """How many large requests may wait for a worker; each is at most one body in memory."""
 SMALL = 8
 """Up to so many consents are read in the service itself."""
+WORKER_FAILED = "A worker that reads consents failed. What it was reading is refused; another worker takes its place."
+logger = structlog.get_logger()
 
 
 class CheckedConsent(Struct, frozen=True, kw_only=True, array_like=True):
@@ -156,6 +161,7 @@ class Workers:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 22,
+            start_new_session=True,  # Ctrl-C is for the service, which ends its workers itself
         )
         self._all.add(worker)
         return worker
@@ -183,7 +189,10 @@ def work(jobs: BinaryIO, results: BinaryIO) -> None:
     """Be a worker: read jobs until the pipe ends."""
     kept: tuple[bytes, CurrentPolicies] | None = None
     while len(prefix := jobs.read(8)) == 8:
-        job = msgspec.msgpack.decode(jobs.read(int.from_bytes(prefix, "big")), type=_Job)
+        size = int.from_bytes(prefix, "big")
+        if len(data := jobs.read(size)) < size:
+            return  # the service ended in the middle of it
+        job = msgspec.msgpack.decode(data, type=_Job)
         if kept is None or kept[0] != job.policies:
             kept = (job.policies, msgspec.msgpack.decode(job.policies, type=CurrentPolicies))
         try:
@@ -195,5 +204,18 @@ def work(jobs: BinaryIO, results: BinaryIO) -> None:
         results.flush()
 
 
+def main() -> None:
+    """Be a worker process: end with its pipe, and leave no trace in a log, which could hold what it was reading."""
+    forbid_core_dumps()
+    try:
+        work(sys.stdin.buffer, sys.stdout.buffer)
+    except (BrokenPipeError, KeyboardInterrupt):
+        os._exit(0)  # the service is gone: there is nobody left to flush to
+    except Exception as error:  # noqa: BLE001 - whatever it was, the service sees the pipe end
+        log_to_stderr()
+        logger.error("intake-worker-failed", kind=type(error).__name__, why=WORKER_FAILED)  # noqa: TRY400 - a trace could hold rows
+        os._exit(1)
+
+
 if __name__ == "__main__":
-    work(sys.stdin.buffer, sys.stdout.buffer)
+    main()

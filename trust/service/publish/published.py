@@ -8,7 +8,7 @@ import asyncio
 
 from msgspec import Raw
 
-from ledger.errors import NotFound
+from ledger.errors import NotFound, Unavailable
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import parse_note
 from ledger.notes.receipts import Receipt
@@ -19,17 +19,25 @@ from trust.log.tile_folder import TileFolder
 from trust.service.store.store import Store
 
 
-async def read_published_tile(folder: TileFolder, tile: Tile, known: int) -> bytes:
-    """Return a tile's bytes; ``known`` is the published size as this process knows it.
+async def read_published_tile(folder: TileFolder, tile: Tile, known: int, coming: int) -> bytes:
+    """Return a tile's bytes; ``known`` is the published size as this process knows it, ``coming`` the ledger's.
 
-    Raises NotFound where the published log has no such tile: a file past the checkpoint may be torn.
+    A file past the checkpoint may be torn, and is not given. Raises NotFound where the ledger does not reach so far,
+    and Unavailable where it does and that is not published yet, or is not on our disk any more.
     """
     reaches = tile.index * TILE_WIDTH + tile.width
     if reaches > hashes_at(tile.level, known) and reaches > hashes_at(
         tile.level, await asyncio.to_thread(_size_on_disk, folder)
     ):
-        raise NotFound("The published log has no such tile.")
-    return await asyncio.to_thread(folder.read_tile, tile)
+        if reaches > hashes_at(tile.level, coming):
+            raise NotFound("The log has no such tile.")
+        raise Unavailable("That tile of the log is not published yet; ask again in a moment.")
+    try:
+        return await asyncio.to_thread(folder.read_tile, tile)
+    except NotFound:  # our disk has lost it: that is no word about the log
+        raise Unavailable(
+            "A published file of the log is missing here; the operator mends it: `musubi fsck`."
+        ) from None
 
 
 def _size_on_disk(folder: TileFolder) -> int:

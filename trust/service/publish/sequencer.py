@@ -29,7 +29,6 @@ import asyncio
 import time
 from contextlib import suppress
 
-import httpx
 import structlog
 from sqlalchemy import select
 
@@ -44,9 +43,10 @@ from ledger.tlog.tiles import TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency, root_hash
 from trust.log.tile_folder import TileFolder
 from trust.log.witness_client import collect_cosignatures, fetch_latest
-from trust.runtime.authorities import trusted_authorities
 from trust.runtime.clock import MAX_SKEW_SECONDS
 from trust.runtime.crash_points import reached
+from trust.runtime.http_clients import open_async_http
+from trust.runtime.json_lines import reason_of
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import LogSigner
@@ -96,7 +96,7 @@ class Sequencer:
         self._witnesses_heard = False
         """Whether the quorum's latest checkpoints were compared with our entries since this process began to lead."""
         self._task: asyncio.Task[None] | None = None
-        self.client = httpx.AsyncClient(timeout=witness_timeout, verify=trusted_authorities())
+        self.client = open_async_http(seconds=witness_timeout)
 
     async def start(self) -> None:
         """Learn what is published, compare it with what the witnesses know, and begin.
@@ -104,7 +104,9 @@ class Sequencer:
         Raises HistoryForked where a witness is ahead. Witnesses that are away are asked again before anything is
         published.
         """
-        await self.refresh()
+        size, note = await self._read_published()
+        with suppress(Unavailable):  # whoever leads: what is published is there, whatever comes next
+            self._learn(size, await self._whole_note(size, note) if size else note)
         self._witnesses_heard = await self._compare_with_witnesses()
         if self.store.size > self.size:
             await self._attempt()  # a healthy service has published what was left, and heard the time, once it starts
@@ -285,7 +287,7 @@ class Sequencer:
             lambda old, new: prove_consistency(old, new, reader),
             self._known,
             self._witness_timeout,
-            self.store.clock,
+            self.store.clock.agreed,
         )
         self.store.clock.learn(cosigned.times, asked)
         if cosigned.disputed:
@@ -317,7 +319,7 @@ class Sequencer:
                 try:
                     checkpoint, _ = self._log_keys().open(note, of_witness=True)
                 except MusubiError as error:
-                    logger.warning("witness-shows-no-checkpoint-of-ours", witness=name, code=error.code)
+                    logger.warning("witness-shows-no-checkpoint-of-ours", witness=name, **reason_of(error))
                     continue
                 await self._check_against_entries(checkpoint)
             heard.append(name)

@@ -4,6 +4,7 @@ Every POST body is canonical JSON (RFC 8785) or one compact JWS, so a body has o
 encodings than UTF-8 and stray white space are refused before anything is looked at.
 """
 
+from collections import Counter
 from typing import Any, TypeVar
 
 import structlog
@@ -12,7 +13,7 @@ from litestar.datastructures import State as AppState
 from litestar.exceptions import HTTPException
 
 from ledger import canonical, jws
-from ledger.errors import Malformed, MusubiError, SignatureInvalid
+from ledger.errors import Malformed, MusubiError, NotFound, SignatureInvalid
 from queries.rounds.messages import LeavesWanted, Work
 from trust.runtime.problems import KINDS, MEDIA_TYPE, PROBLEM_TYPE, kind_of, problem
 from trust.service import metrics
@@ -26,6 +27,8 @@ NOT_KEPT = {"Cache-Control": "no-store"}
 """No cache may keep an error: a tile that is not there now may be there in a moment."""
 FAULT_TITLE = "Fault"
 _TITLES = {error.code: kind.title for error, kind in KINDS.items()}
+RETRY_AFTER_SECONDS = 1
+"""When to ask again where something is not there yet, or too much is asked for (RFC 9110, section 10.2.3)."""
 logger = structlog.get_logger()
 
 
@@ -33,6 +36,18 @@ def service_of(request: ApiRequest) -> Service:
     """Return the running service."""
     service: Service = request.app.state.service
     return service
+
+
+async def check_numbers(request: ApiRequest) -> None:
+    """Raise NotFound where a number in an address is not in its one form: digits 0-9, no sign, no leading zero.
+
+    The router reads whatever Python takes for a number, such as ``１``, ``+1``, ``1_0`` or ``01``: an address with many
+    names for one thing is cached, limited and logged under each.
+    """
+    # Asynchronous, though it waits for nothing: the framework would run it in a thread, for every request.
+    numbers = Counter(str(value) for value in request.path_params.values() if isinstance(value, int))
+    if not numbers <= Counter(request.scope["path"].split("/")):
+        raise NotFound("A number in an address is written in digits, without sign or leading zeros.")
 
 
 async def read_json(request: ApiRequest, type_: type[T], what: str) -> T:
@@ -79,8 +94,10 @@ def signed_answer(service: Service, value: object) -> Response[str]:
 def musubi_problem(_: ApiRequest, error: MusubiError) -> Response[bytes]:
     """Answer an error of ours with its problem document."""
     metrics.problems.labels(code=error.code).inc()
+    status = kind_of(error).status
+    later = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in {429, 503} else {}
     return Response(
-        canonical.encode(problem(error)), status_code=kind_of(error).status, media_type=MEDIA_TYPE, headers=NOT_KEPT
+        canonical.encode(problem(error)), status_code=status, media_type=MEDIA_TYPE, headers={**NOT_KEPT, **later}
     )
 
 

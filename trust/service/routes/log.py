@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from msgspec import Raw
 
 from ledger import canonical
-from ledger.errors import NotFound
+from ledger.errors import NotFound, Unavailable
 from ledger.tlog.tiles import ENTRIES, Tile
 from trust.client import paths
 from trust.client.wire import PublishedPolicy
@@ -28,7 +28,7 @@ def checkpoint(request: ApiRequest) -> Response[bytes]:
     """Give the last published checkpoint: a signed note with the witnesses' cosignatures."""
     note = service_of(request).tiles.read_checkpoint()
     if note is None:
-        raise NotFound("No checkpoint is published yet; ask again in a moment.")
+        raise Unavailable("No checkpoint is published yet; ask again in a moment.")
     return Response(note, media_type="text/plain", headers=BRIEF)  # the framework adds the charset
 
 
@@ -37,7 +37,7 @@ async def tile(request: ApiRequest, path: FromPath[str]) -> Response[bytes]:
     """Give a tile of hashes (``<L>/<N>``) or a bundle of entries (``entries/<N>``), full or partial."""
     service = service_of(request)
     wanted = Tile.parse("tile/" + path.lstrip("/"))
-    data = await read_published_tile(service.tiles, wanted, service.sequencer.size)
+    data = await read_published_tile(service.tiles, wanted, service.sequencer.size, service.store.size)
     headers = dict(IMMUTABLE)
     if wanted.level == ENTRIES:
         headers["Vary"] = "Accept-Encoding"
@@ -71,7 +71,7 @@ async def receipt(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
 async def entry(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     """Give the exact bytes of one published entry."""
     service = service_of(request)
-    await service.catch_up_past(index)
+    await service.check_published(index)
     data = await service.store.entry(index) if 0 <= index < service.sequencer.size else None
     if data is None:
         raise NotFound("The ledger has no such published entry.")

@@ -25,7 +25,7 @@ async def in_force(
     service = service_of(request)
     if charge is not None and not 0 <= charge <= MOST:
         raise Malformed("A charge is a whole number of nano-rho from 0 on.")
-    await service.catch_up_past(size - 1)
+    await service.check_published(size - 1)
     published = service.sequencer.size
     answer = json_answer(await service.past_sets.prove(policy_sha256, size, index, charge, published))
     # the next entry decides the moment of the newest size
@@ -41,6 +41,7 @@ async def uses(
     service = service_of(request)
     if not 0 <= first <= MOST:
         raise Malformed("A page of questions begins at a place of the ledger.")
+    await service.check_published(index)
     return json_answer(await service.past_sets.uses(policy_sha256, index, first, service.sequencer.size))
 
 
@@ -48,7 +49,7 @@ async def uses(
 async def stopped(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     """Give each holder's signed statement that covers the end of a consent at ``index``; name those that lag."""
     service = service_of(request)
-    await service.catch_up_past(index)
+    await service.check_published(index)
     return json_answer(await service.caught_up.stopped(index, service.sequencer.size))
 
 

@@ -45,7 +45,7 @@ from trust.log.pins import Trust, pins_of
 from trust.log.source import FolderLog, open_log
 from trust.log.tile_folder import TileFolder
 from trust.log.witness_client import collect_cosignatures, fetch_latest
-from trust.runtime.authorities import trusted_authorities
+from trust.runtime.http_clients import open_async_http
 from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases
@@ -193,7 +193,7 @@ async def _check_witnesses(settings: Settings, trust: Trust, log: Path, *, has_m
         if not has_mirror:
             raise Unavailable("No witness keeps this log, so only a mirror can say how far it is; name one: --mirror.")
         return []
-    async with httpx.AsyncClient(verify=trusted_authorities()) as client:
+    async with open_async_http(seconds=WITNESS_SECONDS) as client:
         notes = await fetch_latest(client, policy, settings.service.origin, WITNESS_SECONDS)
         nameless = [name for name, note in notes.items() if not note]
         agreeing = await _cosigning(client, policy, nameless, log)
