@@ -17,7 +17,7 @@ from trust.service.pages.town.gather import TownPageGatherer
 from trust.service.routes import health, log, nodes, partners, proofs, residents, stewards
 from trust.service.routes.http import check_numbers, fault, http_problem, musubi_problem
 from trust.service.routes.openapi.allowed_methods import allowed_methods
-from trust.service.routes.openapi.document import DescribedInterface
+from trust.service.routes.openapi.document import DescribedInterface, operation_name
 from trust.service.service import Service
 
 
@@ -67,6 +67,7 @@ def create_app(service: Service) -> Litestar:
             path="/openapi",
             render_plugins=[DescribedInterface()],
             use_handler_docstrings=True,
+            operation_id_creator=lambda handler, _method, _path: operation_name(handler),
         ),
         logging_config=None,
         debug=False,

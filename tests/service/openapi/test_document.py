@@ -19,7 +19,7 @@ from queries.question.tree import decode_query
 from tests.kit.towns.described import Described
 from tests.kit.towns.running import Running, lay_out, run
 from trust.client import wire
-from trust.client.message_shapes.examples import EXAMPLE_KEY, encoded_example, example_of
+from trust.client.message_shapes.examples import EXAMPLE_KEY, example_of
 from trust.client.message_shapes.json_shapes import inner_types, structs_in
 from trust.client.message_shapes.payloads import BUNDLES, DOCUMENTS, LEAVES, SIGNED
 from trust.runtime.problems import KINDS, MEDIA_TYPE, problem
@@ -97,7 +97,7 @@ def _resolved(described: Described, place: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("says", SAID, ids=lambda says: getattr(says.type, "__name__", str(says.type)))
 def test_what_an_example_shows_is_taken_by_the_strict_reader(says: Says) -> None:
-    canonical.decode(encoded_example(says.type), says.type, "example")
+    canonical.decode(canonical.encode(example_of(says.type)), says.type, "example")
 
 
 def test_signed_examples_are_signed_with_the_key_that_the_document_names(described: Described) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec import inspect as kinds
 from nacl.signing import SigningKey
 
-from ledger import canonical, jws
+from ledger import jws
 from policies.consents.bundle import NONE, DisclosedLeaf
 from policies.pairwise_keys import public_hex
 from policies.policy_document import View
@@ -217,8 +217,3 @@ def _number(info: kinds.IntType) -> int:
 def _text(info: kinds.StrType) -> str:
     found = (value for part, value in _BY_PATTERN if info.pattern and part in info.pattern)
     return next(found, "hill"[: info.max_length or 4])
-
-
-def encoded_example(type_: Any) -> bytes:
-    """Return the canonical JSON of a message's example."""
-    return canonical.encode(example_of(type_))

@@ -83,6 +83,7 @@ def _complete(struct: type[Struct], shape: Shape) -> None:
     info = msgspec.inspect.type_info(struct)
     fields = info.fields if isinstance(info, StructType) else ()
     may_lack = {each.encode_name for each in fields if may_be_left_out(struct, each)}
+    shape["properties"] = dict(sorted(shape.get("properties", {}).items()))  # as in canonical JSON
     shape["required"] = [name for name in shape.get("properties", {}) if name not in may_lack]
     for name, said in shape.get("properties", {}).items():
         if len(said.get("enum", ())) == 1:
@@ -155,10 +156,14 @@ def _leaf(leaf: LeafOf, whole: Shape) -> Shape:
 
 
 def _translated(value: Any) -> Any:
-    """Return a schema with its regular expressions as JSON Schema reads them."""
+    """Return a schema with its regular expressions as JSON Schema reads them.
+
+    What ends a tuple is said by ``maxItems`` alone: code generators do not read ``"items": false``.
+    """
     if isinstance(value, dict):
         return {
             key: each.replace(r"\Z", "$") if key == "pattern" and isinstance(each, str) else _translated(each)
             for key, each in value.items()
+            if not (key == "items" and each is False and value.get("maxItems") == len(value.get("prefixItems", ())))
         }
     return [_translated(each) for each in value] if isinstance(value, list) else value

@@ -58,6 +58,7 @@ SIGNED: dict[Field, tuple[type[Struct], ...]] = {
     (wire.LogKeyRequest, "signatures"): (Approval,),
     (wire.RulesRequest, "signatures"): (Approval,),
     (wire.OrderRequest, "signatures"): (Approval,),
+    (e.Erase, "approvals"): (Approval,),
     (e.LogKey, "signatures"): (Approval,),
     (e.Member, "signatures"): (Approval,),
     (e.PolicyEntry, "signatures"): (Approval,),

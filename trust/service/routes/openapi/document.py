@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from ledger.entries import Hex32, Index, NanoRho
@@ -21,7 +22,7 @@ from trust.client.message_shapes.json_shapes import REF, Shape, shapes_of, token
 from trust.client.message_shapes.payloads import plain_words
 from trust.runtime.problems import KINDS, MEDIA_TYPE, PROBLEM_TYPE
 from trust.service.routes.http import FAULT_TITLE, JOSE, JSON
-from trust.service.routes.openapi.operations import OPERATIONS, Operation, Says, all_errors
+from trust.service.routes.openapi.operations import OPERATIONS, OperationShape, Says, all_errors
 
 _PARAMETERS: dict[str, tuple[Any, Any]] = {
     "index": (Index, 4_711),
@@ -69,6 +70,11 @@ class DescribedInterface(JsonRenderPlugin):
         return self._made
 
 
+def operation_name(handler: HTTPRouteHandler) -> str:
+    """Return for whom an operation is and its name, as ``partners/questions``; clients that are made sort them so."""
+    return f"{handler.fn.__module__.rpartition('.')[2]}/{handler.handler_name}"
+
+
 def template_of(path: str) -> str:
     """Return a path of ``trust.client.paths`` as OpenAPI writes it, without its parameters' types."""
     return re.sub(r":\w+}", "}", path)
@@ -82,6 +88,8 @@ def describe(bare: dict[str, Any]) -> dict[str, Any]:
     by_place = {id(each): shape for each, shape in zip(said, shapes, strict=True)}
     for (method, path), operation in OPERATIONS.items():
         place = document["paths"][template_of(path)][method.lower()]
+        audience, _, place["operationId"] = place["operationId"].rpartition("/")
+        place["tags"] = [audience]
         _complete(place, method, path, operation, by_place)
     examples = {problem_name(code): {"value": _problem_example(code)} for code in [*_BY_CODE, _FAULT]}
     document["components"] = {"schemas": components | _problems(), "examples": examples}
@@ -95,7 +103,9 @@ def describe(bare: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _complete(place: dict[str, Any], method: str, path: str, operation: Operation, shapes: dict[int, Shape]) -> None:
+def _complete(
+    place: dict[str, Any], method: str, path: str, operation: OperationShape, shapes: dict[int, Shape]
+) -> None:
     place["description"] = plain_words(place["description"])
     for parameter in place.get("parameters", ()):
         _complete_parameter(parameter)

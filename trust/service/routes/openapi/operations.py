@@ -58,7 +58,7 @@ class Says(Struct, frozen=True):
     media_type: str = ""
 
 
-class Operation(Struct, frozen=True, kw_only=True):
+class OperationShape(Struct, frozen=True, kw_only=True):
     """One operation. ``errors`` are its own; what any of its kind can meet besides is added by ``all_errors``."""
 
     body: Says | None = None
@@ -95,12 +95,14 @@ _METRICS = Says("text", media_type="text/plain; version=0.0.4; charset=utf-8")
 _NOTHING = Says("nothing")
 
 
-def _get(answer: Says, *errors: type[MusubiError]) -> Operation:
-    return Operation(answer=answer, errors=errors)
+def _get(answer: Says, *errors: type[MusubiError]) -> OperationShape:
+    return OperationShape(answer=answer, errors=errors)
 
 
-def _post(body: Says, answer: Says, *errors: type[MusubiError], status: int = 200, appends: bool = True) -> Operation:
-    return Operation(body=body, answer=answer, status=status, errors=errors, appends=appends)
+def _post(
+    body: Says, answer: Says, *errors: type[MusubiError], status: int = 200, appends: bool = True
+) -> OperationShape:
+    return OperationShape(body=body, answer=answer, status=status, errors=errors, appends=appends)
 
 
 _QUESTION: Errors = (SignatureInvalid, NotPermitted, ClockSkew, Replayed, PolicyNotCurrent, QueryInvalid, NotReady)
@@ -110,7 +112,7 @@ _IN_NODES_NAME: Errors = (SignatureInvalid, ClockSkew, Replayed)
 _ENDS: Errors = (SignatureInvalid, ConsentMismatch, NotPermitted, NotFound, AlreadyEnded)
 _OWN: Errors = (SignatureInvalid, ClockSkew, Replayed, NotEnrolled, NotPermitted)
 
-OPERATIONS: dict[tuple[str, str], Operation] = {
+OPERATIONS: dict[tuple[str, str], OperationShape] = {
     # The log
     ("GET", paths.CHECKPOINT): _get(_NOTE, NotFound),
     ("GET", paths.TILE): _get(_TILE, Malformed, NotFound),
@@ -180,7 +182,7 @@ _WRITING: Errors = (ReadOnly, HistoryForked, UpgradeNeeded, ProofInvalid)
 """What whatever is to be written can meet: no sure time, a halted service, an entry that the replay does not take."""
 
 
-def all_errors(method: str, path: str, operation: Operation) -> list[type[MusubiError]]:
+def all_errors(method: str, path: str, operation: OperationShape) -> list[type[MusubiError]]:
     """Return every error of an operation, each once: its own, and those of anything that reads, posts or writes."""
     found = [*operation.errors]
     if method == "POST":
