@@ -14,8 +14,6 @@ import pytest
 from ledger import canonical, jws
 from policies.policy_document import document_sha256
 from tests.kit.towns.running import (
-    HOLDERS,
-    MOBILITY,
     Resident,
     Running,
     Town,
@@ -25,6 +23,7 @@ from tests.kit.towns.running import (
     question,
     run,
 )
+from tests.kit.towns.toy_town import HOLDERS, MOBILITY
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 CONFIG = """
