@@ -12,7 +12,11 @@ import pytest
 from litestar import Litestar
 
 from ledger import entries as e
+from policies.consents.attestation import Attestation, Enrolment, Link
+from policies.consents.consent import General, SubGrant
+from policies.consents.revocation import Revocation
 from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
+from queries.rounds.messages import Mine, Question
 from tests.docs.docs_pages import PAGES, REPO, anchors, blocks, code_words, headings, links, name_of, table_rows
 from tests.kit.commands import commands_of
 from tests.kit.towns.running import lay_out
@@ -255,3 +259,28 @@ def test_the_documentation_names_no_file_that_git_does_not_have() -> None:
         for word in code_words(page.read_text("utf-8")):
             if re.fullmatch(r"(ledger|policies|queries|trust|tests|towns)/[\w./]+\.(py|toml|md)", word):
                 assert word in known, (name_of(page), word)
+
+
+MESSAGES: dict[str, type[msgspec.Struct]] = {
+    "Attestation": Attestation,
+    "Enrolment": Enrolment,
+    "Link": Link,
+    "The general part": General,
+    "A holder's part": SubGrant,
+    "Revocation": Revocation,
+    "Mine": Mine,
+    "Question": Question,
+}
+
+
+@pytest.mark.parametrize("heading", MESSAGES)
+def test_a_message_is_documented_field_by_field(heading: str) -> None:
+    rows = table_rows(REFERENCE / "messages.md", heading)
+    fields = msgspec.structs.fields(MESSAGES[heading])
+    assert [code_words(row[0]) for row in rows] == [[each.encode_name] for each in fields]
+    general = {name for row in table_rows(REFERENCE / "messages.md", "The general part") for name in code_words(row[0])}
+    for row, field in zip(rows, fields, strict=True):
+        as_there = row[1] == "as in the general part"
+        assert field.encode_name in general or not as_there
+        may_lack = field.default is msgspec.UNSET and field.name != "shown_at"  # left out under rules number 1 alone
+        assert may_lack == ("may be left out" in row[1]) or as_there

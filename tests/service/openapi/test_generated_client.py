@@ -13,6 +13,7 @@ import pytest
 
 from ledger import canonical, jws
 from policies.policy_document import document_sha256
+from tests.docs.docs_pages import REPO, blocks
 from tests.kit.towns.running import (
     Resident,
     Running,
@@ -26,13 +27,9 @@ from tests.kit.towns.running import (
 from tests.kit.towns.toy_town import HOLDERS, MOBILITY
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-CONFIG = """
-content_type_overrides:
-  application/jose: application/octet-stream
-  application/problem+json: application/json
-post_hooks: []
-"""
-"""As docs/reference/http-interface.md has it: the generator knows neither name, and sends octets as they are."""
+PAGE = REPO / "docs" / "reference" / "http-interface.md"
+(MADE_BY,) = [block.text for block in blocks(PAGE) if "openapi-python-client" in block.text]
+CONFIG = MADE_BY.partition("<<'END'\n")[2].partition("END\n")[0]
 NAME = "generated_musubi"
 
 
