@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ EXAMPLES = amount(4, 120)
 """How many cases of each kind are drawn for each operation, besides those that the schemas' limits give."""
 
 
-async def test_the_service_is_as_it_describes_itself(tmp_path: Path) -> None:
+async def test_the_service_is_as_it_describes_itself(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     witness_port, port = free_port(), free_port()
     town = lay_out(
         tmp_path / "town",
@@ -46,7 +49,7 @@ async def test_the_service_is_as_it_describes_itself(tmp_path: Path) -> None:
         operations = set(OPERATIONS)
         assert {each["operation"] for each in sent} == {f"{method} {template_of(path)}" for method, path in operations}
         by_status = Counter(each["status"] for each in sent)
-        print(f"{len(sent):,} requests: {dict(sorted(by_status.items()))}")
+        record_property("requests by status", {"all": len(sent), **dict(sorted(by_status.items()))})
         assert 500 not in by_status
         assert (await service.client.get("/readyz")).is_success
 
