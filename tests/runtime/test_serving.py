@@ -17,7 +17,11 @@ from tests.kit.waiting import PATIENCE, until
 APP = """
 import asyncio, atexit, sys
 from litestar import Litestar, Request, get, post
+from trust.runtime import serving
 from trust.runtime.serving import serve
+
+if sys.argv[2] == "impatient":
+    serving.HEAD_MILLISECONDS = 100
 
 @get("/")
 async def now() -> str:

@@ -28,6 +28,8 @@ from ledger import canonical
 from ledger.errors import Malformed, Unavailable
 from trust.runtime.problems import MEDIA_TYPE, kind_of, problem
 
+HEAD_MILLISECONDS = 30_000
+"""How long the head of a request may take."""
 GRACE_SECONDS = 5
 """How long running requests may take once the process is told to stop."""
 REFUSED_BYTES = 16 * 1024 * 1024
@@ -186,7 +188,7 @@ async def _serve(app: Litestar, host: str, port: int) -> None:
         http=HTTPModes.http1,
         websockets=False,
         backlog=1_024,
-        http1_settings=HTTP1Settings(header_read_timeout=30_000),
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
         log_level=LogLevels.error,
         log_dictconfig={"handlers": {"console": _TO_STDERR, "access": _TO_STDERR}},
         log_access=False,
