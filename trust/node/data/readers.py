@@ -1,0 +1,173 @@
+"""The readers that a holder's ``node.toml`` can name for a column: a small fixed set, each total and value by value.
+
+A reader takes a column of text and returns one of the same length: what is of its form in the one way that the platform
+counts, everything else null. No value changes how another one is read, and none raises. Several are done in their order.
+
+========================  ==================================================================================
+``nfkc``                  full-width and half-width forms as their plain ones: ``２１０`` is ``210`` (Unicode NFKC)
+``strip``                 without blanks, tabs and ideographic spaces (U+3000) around it
+``excel``                 ``="0012345"``, as a spreadsheet keeps zeros, is ``0012345``
+``number``                ``1,200``, ``210円``, ``¥210``, ``▲100``, ``(100)`` and ``-100`` as digits with a sign
+``whole``                 ``12345.0``, as software writes that took a number for a decimal, is ``12345``
+``zero-pad N``            digits with zeros before them, up to N: ``7`` is ``007`` for N = 3
+``times N``               a decimal times N, exactly: ``2.5`` is ``250`` for N = 100
+``date``                  a day: ``2024-04-01``, ``2024/4/1``, ``20240401``, ``2024年4月1日``, ``令和6年4月1日``, ``R6.4.1``
+``time``                  a day and time, or a time alone, in the column's zone: ``2024-04-01T07:05:00+09:00``, ``8:05``
+``hour``                  of a time: 0 to 23
+``day`` ``month``         of a day: ``2024-04-01``; ``2024-04``
+``weekday``               of a day, from Monday, 1, to Sunday, 7 (ISO 8601)
+``week``                  of a day: ``2024-W14`` (ISO 8601)
+========================  ==================================================================================
+
+``hour``, ``day``, ``month``, ``weekday`` and ``week`` read what ``date`` and ``time`` read.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import date
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from ledger.errors import Malformed
+from trust.node.data.moments import moments_of, texts_of_days
+
+BLANKS = " \t\u3000"
+MOST_DIGITS = 64
+_MINUS = "[-−▲△]"
+_NUMBER = rf"^(?P<a>\()?(?P<b>{_MINUS})?[¥\\]?(?P<c>{_MINUS})?(?P<n>[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?P<f>\.[0-9]+)?円?(?P<z>\))?$"
+_EXCEL = r'^="(?P<n>[^"]*)"$'
+_WHOLE = r"^(?P<n>[+-]?[0-9]+)(?:\.0*)?$"
+_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
+_EXACT = Context(prec=200)
+
+Read = Callable[[Any], Any]
+
+
+class ColumnReader(Struct, frozen=True):
+    """One reader as it was named, ready to read."""
+
+    name: str
+    read: Read
+
+
+def reader_of(words: str, zone: ZoneInfo | None) -> ColumnReader:
+    """Return the reader that a few words name; raise Malformed where they name none."""
+    name, _, number = words.partition(" ")
+    if name in _PLAIN and not number:
+        return ColumnReader(words, _PLAIN[name])
+    if name in _OF_TIME and not number:
+        say = _OF_TIME[name]
+        return ColumnReader(words, lambda column: say(column, zone))
+    if name in _OF_NUMBER and re.fullmatch("[1-9][0-9]{0,8}", number, re.ASCII):
+        read = _OF_NUMBER[name]
+        return ColumnReader(words, lambda column: read(column, int(number)))
+    known = ", ".join([*_PLAIN, *(f"{each} N" for each in _OF_NUMBER), *_OF_TIME])
+    raise Malformed(f"There is no reader '{words}'; there are: {known}.")
+
+
+def read_in_order(column: Any, readers: Sequence[ColumnReader]) -> Any:
+    """Return a column of text as the readers read it, one after another."""
+    for reader in readers:
+        column = reader.read(column)
+    return column
+
+
+def _nfkc(column: Any) -> Any:
+    return pc.utf8_normalize(column, form="NFKC")
+
+
+def _strip(column: Any) -> Any:
+    return pc.utf8_trim(column, characters=BLANKS)
+
+
+def _excel(column: Any) -> Any:
+    return pc.coalesce(pc.struct_field(pc.extract_regex(column, _EXCEL), "n"), column)
+
+
+def _number(column: Any) -> Any:
+    """Read an amount as people write it. A text of another form is null."""
+    found = pc.extract_regex(_strip(_nfkc(column)), _NUMBER)
+    a, b, c, n, f, z = (pc.fill_null(found.field(name), "") for name in "abcnfz")
+    signs = [pc.not_equal(each, "") for each in (a, b, c)]
+    is_one = pc.and_(found.is_valid(), pc.equal(pc.not_equal(a, ""), pc.not_equal(z, "")))
+    how_many = pc.add(pc.add(signs[0].cast(pa.int8()), signs[1].cast(pa.int8())), signs[2].cast(pa.int8()))
+    is_one = pc.and_(is_one, pc.less_equal(how_many, 1))
+    nothing, minus = pa.scalar("", n.type), pa.scalar("-", n.type)
+    digits = pc.binary_join_element_wise(pc.replace_substring(n, ",", ""), f, nothing)
+    signed = pc.if_else(pc.equal(how_many, 1), pc.binary_join_element_wise(minus, digits, nothing), digits)
+    return pc.if_else(is_one, signed, pa.scalar(None, signed.type))
+
+
+def _whole(column: Any) -> Any:
+    return pc.struct_field(pc.extract_regex(_strip(column), _WHOLE), "n")
+
+
+def _zero_pad(column: Any, width: int) -> Any:
+    is_one = pc.match_substring_regex(column, "^[0-9]+$")
+    padded = pc.utf8_lpad(column, min(width, MOST_DIGITS), padding="0")
+    return pc.if_else(is_one, padded, pa.scalar(None, padded.type))
+
+
+def _times(column: Any, factor: int) -> Any:
+    return pa.array([_product(value, factor) for value in column.to_pylist()], pa.large_string())
+
+
+def _product(value: str | None, factor: int) -> str | None:
+    if value is None or len(value) > MOST_DIGITS or not _DECIMAL.fullmatch(value):
+        return None
+    try:
+        made = _EXACT.multiply(Decimal(value), Decimal(factor))
+    except InvalidOperation:
+        return None
+    text = f"{made:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _day(column: Any, zone: ZoneInfo | None, say: Callable[[date], str] = date.isoformat) -> Any:
+    found = moments_of(column, zone)
+    texts = texts_of_days(np.where(found.has_day, found.days, 0), say)
+    return pa.array(np.where(found.has_day, texts, None), pa.large_string())
+
+
+def _time(column: Any, zone: ZoneInfo | None) -> Any:
+    found = moments_of(column, zone)
+    days = texts_of_days(np.where(found.has_day, found.days, 0), date.isoformat)
+    clocks = [f"{at // 3_600:02}:{at // 60 % 60:02}:{at % 60:02}" for at in found.seconds.tolist()]
+    values = [
+        (f"{day}T{clock}" if has_day else clock) if has_time else None
+        for day, clock, has_day, has_time in zip(days, clocks, found.has_day, found.has_time, strict=True)
+    ]
+    return pa.array(values, pa.large_string())
+
+
+def _hour(column: Any, zone: ZoneInfo | None) -> Any:
+    found = moments_of(column, zone)
+    return pa.array(np.where(found.has_time, (found.seconds // 3_600).astype(str), None), pa.large_string())
+
+
+def _of_day(say: Callable[[date], str]) -> Callable[[Any, ZoneInfo | None], Any]:
+    return lambda column, zone: _day(column, zone, say)
+
+
+def _week(day: date) -> str:
+    year, week, _ = day.isocalendar()
+    return f"{year:04}-W{week:02}"
+
+
+_PLAIN: dict[str, Read] = {"nfkc": _nfkc, "strip": _strip, "excel": _excel, "number": _number, "whole": _whole}
+_OF_NUMBER: dict[str, Callable[[Any, int], Any]] = {"zero-pad": _zero_pad, "times": _times}
+_OF_TIME: dict[str, Callable[[Any, ZoneInfo | None], Any]] = {
+    "date": _day,
+    "time": _time,
+    "hour": _hour,
+    "day": _day,
+    "month": _of_day(lambda day: day.isoformat()[:7]),
+    "weekday": _of_day(lambda day: str(day.isoweekday())),
+    "week": _of_day(_week),
+}
