@@ -103,7 +103,9 @@ def test_every_day_of_the_calendar_is_read_and_the_day_after_a_months_last_is_no
         assert read("date", f"{day.year}{sign}{day.month}{sign}{day.day + 1}") == [None]
 
 
-@pytest.mark.parametrize("words", ["yen", "zero-pad", "zero-pad 0", "zero-pad 3 4", "strip 3", "times -1", "times １", ""])
+@pytest.mark.parametrize(
+    "words", ["yen", "zero-pad", "zero-pad 0", "zero-pad 3 4", "strip 3", "times -1", "times １", ""]
+)
 def test_words_that_name_no_reader_are_refused_with_those_that_there_are(words: str) -> None:
     with pytest.raises(Malformed, match="zero-pad N"):
         reader_of(words, TOKYO)

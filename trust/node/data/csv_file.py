@@ -1,5 +1,8 @@
 """A CSV file as RFC 4180 has it, read so that nobody's text reaches another's row.
 
+How its program writes it is said by a ``CsvForm``: encoding, the sign between fields, the quote, lines before the
+header. A line ends with LF, CRLF or CR.
+
 A field in quotes may hold commas, quotes (doubled) and line ends. All values are text, and an empty one is null: a
 customer number "007" stays what it is. A line that is too short is filled with nulls, one that is too long is cut; a
 value that is not UTF-8, or longer than 131,072 characters, is null, by itself. None of that is an error.
@@ -13,16 +16,21 @@ exactly where the quotes up to there, from the record's beginning, are odd in nu
 file be accepted without some line, so that its quotes are even in number, and let the line leave a quote open at its
 end: it has an odd number of them, so has the file, so has one of its records, and the file is refused. And a line that
 leaves none open leaves every other record as it was.
+
+**Encodings.** In UTF-8 and in CP932 no byte of a longer character is a quote or a line's end, so a damaged character is
+damage to its own line. UTF-16 comes in pairs of bytes: a file that ends within one is refused.
 """
 
 import csv
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 import pyarrow as pa
+from msgspec import Struct
 
 from ledger.errors import Unavailable
 
@@ -30,9 +38,32 @@ AT_ONCE = 50_000
 """Rows in one part."""
 LONGEST = 131_072
 """Characters of a value; a longer one is null."""
-_IN_QUOTES = re.compile(r'(?:^|(?<=,))"(?:[^"]++|"")*+"(?=[,\r\n]|$)')
-"""A field in quotes, with its quotes. Found from the left on, none begins within another."""
+Encoding = Literal["utf-8", "cp932", "utf-16"]
+_CODECS = {
+    "utf-8": ("utf-8-sig", "surrogateescape"),
+    "cp932": ("cp932", "surrogateescape"),
+    "utf-16": ("utf-16", "surrogatepass"),
+}
 csv.field_size_limit(2**26)  # past it the file is refused: a quote left open must not take all of the memory
+
+
+class CsvForm(Struct, frozen=True, kw_only=True):
+    """How a CSV file is written. ``names`` are its columns where it has no header; ``skip`` lines come before it."""
+
+    encoding: Encoding = "utf-8"
+    delimiter: Literal[",", ";", "\t", "|"] = ","
+    quote: Literal['"', "'"] = '"'
+    skip: int = 0
+    names: list[str] = []
+
+    @property
+    def in_quotes(self) -> re.Pattern[str]:
+        """A field in quotes, with its quotes. Found from the left on, none begins within another."""
+        q, d = self.quote, re.escape(self.delimiter)
+        return re.compile(rf"(?:^|(?<={d})){q}(?:[^{q}]++|{q}{q})*+{q}(?=[{d}\r\n]|$)")
+
+
+RFC_4180 = CsvForm()
 
 
 class QuotesDoNotFit(Unavailable):
@@ -46,26 +77,32 @@ class QuotesDoNotFit(Unavailable):
         self.line = line
 
 
-def header_of(path: Path) -> list[str]:
-    """Return the names in the first line; raise Unavailable where it cannot be read as UTF-8."""
+def header_of(path: Path, form: CsvForm = RFC_4180) -> list[str]:
+    """Return the columns' names; raise Unavailable where the file has no header in its encoding, and form no names."""
+    if form.names:
+        return form.names
     names: list[str] = []
-    with suppress(OSError, csv.Error), _open(path) as file:
-        names = next(csv.reader(file, strict=True), [])
+    with suppress(OSError, csv.Error, UnicodeError), _open(path, form) as file:
+        names = next(csv.reader(islice(file, form.skip, None), strict=True, **_signs(form)), [])
     if not names or not all(map(_is_text, names)):
-        raise Unavailable("A source's CSV file has no readable header line; write it as UTF-8.")
+        raise Unavailable(
+            f"A source's CSV file has no header line that can be read as {form.encoding.upper()}; say its encoding, and how "
+            "many lines come before the header, in node.toml."
+        )
     return names
 
 
-def read_columns(path: Path, wanted: Sequence[int]) -> Iterator[pa.Table]:
+def read_columns(path: Path, wanted: Sequence[int], form: CsvForm = RFC_4180) -> Iterator[pa.Table]:
     """Yield some columns, by their place in a line, as text under the names ``c0``, ``c1`` …, and the row's place.
 
-    The place is the column ``position``, from 0. There is at least one part. Raises QuotesDoNotFit and OSError.
+    The place is the column ``position``, from 0. There is at least one part. Raises QuotesDoNotFit and OSError, and
+    UnicodeError for a file in UTF-16 that ends within a character.
     """
     fields = [(f"c{number}", pa.string()) for number in range(len(wanted))]
     schema = pa.schema([*fields, ("position", pa.int64())])
     first = 0
     columns: list[list[str | None]] = [[] for _ in wanted]
-    for record in _records(path):
+    for record in _records(path, form):
         for place, column in zip(wanted, columns, strict=True):
             column.append(_kept(record[place]) if place < len(record) else None)
         if len(columns[0]) == AT_ONCE:
@@ -85,12 +122,13 @@ def _part(columns: list[list[str | None]], first: int, schema: pa.Schema) -> pa.
     return pa.table([*arrays, pa.array(range(first, first + count), pa.int64())], schema=schema)
 
 
-def _records(path: Path) -> Iterator[Sequence[str | None]]:
+def _records(path: Path, form: CsvForm) -> Iterator[Sequence[str | None]]:
     """Yield the records after the header; blank lines are none."""
-    with _open(path) as file:
-        lines = _Lines(file)
-        reader = csv.reader(lines, strict=True)
-        is_header = True
+    with _open(path, form) as file:
+        lines = _Lines(file, form)
+        lines.skip(form.skip)
+        reader = csv.reader(lines, strict=True, **_signs(form))
+        is_header = not form.names
         while True:
             lines.record, lines.is_text = [], True
             try:
@@ -106,18 +144,30 @@ def _records(path: Path) -> Iterator[Sequence[str | None]]:
             is_header = False
 
 
-def _open(path: Path) -> TextIO:
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+def _open(path: Path, form: CsvForm) -> TextIO:
+    name, errors = _CODECS[form.encoding]
+    return path.open(encoding=name, errors=errors, newline="")
+
+
+def _signs(form: CsvForm) -> dict[str, str]:
+    return {"delimiter": form.delimiter, "quotechar": form.quote}
 
 
 class _Lines:
     """A file's lines, and what was noticed in those of the record in hand."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, form: CsvForm) -> None:
         self._file = file
+        self._quote = form.quote
+        self._in_quotes = form.in_quotes
         self.number = 0
         self.record: list[str] = []
         self.is_text = True
+
+    def skip(self, count: int) -> None:
+        """Pass over so many lines, whatever is in them."""
+        for _ in islice(self._file, count):
+            self.number += 1
 
     def __iter__(self) -> "_Lines":
         return self
@@ -132,7 +182,7 @@ class _Lines:
     def has_stray_quote(self) -> bool:
         """Whether the record has a quote outside the fields in quotes."""
         text = "".join(self.record)
-        return '"' in text and '"' in _IN_QUOTES.sub("", text)
+        return self._quote in text and self._quote in self._in_quotes.sub("", text)
 
 
 def _is_text(value: str) -> bool:

@@ -1,6 +1,7 @@
 """Days and times in a column of text, as software and people in Japan write them.
 
-A day is ``2024-04-01``, ``2024/4/1``, ``2024.4.1``, ``20240401``, ``2024年4月1日``, ``令和6年4月1日``, ``R6.4.1``, with ``(月)``
+A day is ``2024-04-01``, ``2024/4/1``, ``2024.4.1``, ``20240401``, ``2024年4月1日``, ``令和6年4月1日`` or ``R6.4.1``,
+with ``(月)``
 behind it or not; 元年 is the first year. A time of a day is ``8:05``, ``08:05:30`` or ``8時5分``, behind a day with a
 blank or ``T`` between, and may say its distance from UTC (ISO 8601). Full-width forms count as their plain ones
 (Unicode NFKC). What is none of it, or is on no calendar or clock, is nothing, by itself.
@@ -40,7 +41,7 @@ class Moments(NamedTuple):
 
 
 def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
-    """Read a column of text. A time that says its distance from UTC is turned to ``zone``; without one it is nothing."""
+    """Read a column of text. A time with its distance from UTC is turned to ``zone``, and nothing without one."""
     count = len(column)
     days, seconds = np.zeros(count, np.int64), np.zeros(count, np.int64)
     has_day, has_time = np.zeros(count, bool), np.zeros(count, bool)

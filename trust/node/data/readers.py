@@ -1,7 +1,8 @@
 """The readers that a holder's ``node.toml`` can name for a column: a small fixed set, each total and value by value.
 
-A reader takes a column of text and returns one of the same length: what is of its form in the one way that the platform
-counts, everything else null. No value changes how another one is read, and none raises. Several are done in their order.
+A reader takes a column of text and returns one of the same length: what is of its form in the one way that the
+platform counts, everything else null. No value changes how another one is read, and none raises. Several are done in
+their order.
 
 ========================  ==================================================================================
 ``nfkc``                  full-width and half-width forms as their plain ones: ``２１０`` is ``210`` (Unicode NFKC)
@@ -11,8 +12,8 @@ counts, everything else null. No value changes how another one is read, and none
 ``whole``                 ``12345.0``, as software writes that took a number for a decimal, is ``12345``
 ``zero-pad N``            digits with zeros before them, up to N: ``7`` is ``007`` for N = 3
 ``times N``               a decimal times N, exactly: ``2.5`` is ``250`` for N = 100
-``date``                  a day: ``2024-04-01``, ``2024/4/1``, ``20240401``, ``2024年4月1日``, ``令和6年4月1日``, ``R6.4.1``
-``time``                  a day and time, or a time alone, in the column's zone: ``2024-04-01T07:05:00+09:00``, ``8:05``
+``date``                  a day: ``2024-04-01``, ``2024/4/1``, ``20240401``, ``2024年4月1日``, ``令和6年4月1日``
+``time``                  a day and time, or a time alone, in the zone: ``2024-04-01T07:05:00+09:00``, ``8:05``
 ``hour``                  of a time: 0 to 23
 ``day`` ``month``         of a day: ``2024-04-01``; ``2024-04``
 ``weekday``               of a day, from Monday, 1, to Sunday, 7 (ISO 8601)
