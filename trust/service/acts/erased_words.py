@@ -15,6 +15,7 @@ from ledger import jws
 from ledger.entries import Token
 from ledger.errors import MusubiError, NotFound, ProofInvalid, SignatureInvalid
 from policies.consents.erasure import ErasedWord, check_erased_word
+from policies.governance import Approval
 from policies.ledger_state import State
 from policies.replay import entry_sha256
 from trust.client.wire import ErasureAnswer
@@ -137,6 +138,9 @@ def _in_ledger(data: bytes) -> list[Token]:
 def _approvals(kept: str | None) -> list[Token]:
     """Return the stewards' kept approvals that can be read; where they are damaged there are none."""
     try:
-        return msgspec.json.decode(kept, type=list[Token]) if kept else []
-    except (msgspec.MsgspecError, UnicodeError):
+        approvals = msgspec.json.decode(kept, type=list[Token]) if kept else []
+        for each in approvals:
+            jws.read_unverified(each, Approval)
+    except (MusubiError, msgspec.MsgspecError, UnicodeError):
         return []
+    return approvals

@@ -15,9 +15,11 @@ from ledger import jws
 from ledger.entries import Token
 from ledger.errors import MusubiError, Unavailable
 from policies.consents.erasure import ErasedWord
+from policies.governance import Approval
 from policies.rules import RulesWord
 from queries.rounds.messages import CaughtUp, Countersign, Share, Word
 from trust.service.database import tables as t
+from trust.service.store.idempotency import read_answer
 from trust.service.upkeep.fsck.report import FsckReport
 from trust.service.upkeep.fsck.rows import LogRows
 
@@ -66,7 +68,9 @@ _READERS: dict[Table, Callable[[Any], object]] = {
     t.confirmations: lambda row: jws.read_unverified(row["token"], CaughtUp),
     t.rules_words: lambda row: jws.read_unverified(row["token"], RulesWord),
     t.messages: lambda row: jws.read_unverified(row["token"], _STEPS[row["step"]]),
-    t.erasures: lambda row: msgspec.json.decode(row["approvals"] or "[]", type=list[Token]),
-    t.idempotency: lambda row: msgspec.json.decode(row["answer"]),
+    t.erasures: lambda row: [
+        jws.read_unverified(each, Approval) for each in msgspec.json.decode(row["approvals"] or "[]", type=list[Token])
+    ],
+    t.idempotency: lambda row: read_answer(row["answer"], Any),
 }
 """How each row is read that holds more than numbers and hashes."""
