@@ -52,13 +52,14 @@ class Node:
         settings = load_node_settings(folder)
         trust = load_trust(folder / TRUST_FILE)
         key = read_key(folder / "keys" / "node.key")
-        sources = {name: folder / path for name, path in settings.sources.items()}
+        mappings = settings.mappings
+        sources = {name: folder / mapping.file for name, mapping in mappings.items()}
         self.settings = settings
         self._folder = folder
         self._stopping = threading.Event()
         self._taken_clock = TakenClock(clock, ticks)
         self.books = Books(folder / BOOKS, clock)
-        self.views = ViewStore(folder, sources, read_secret(folder / "keys" / "rows.key"))
+        self.views = ViewStore(folder, sources, read_secret(folder / "keys" / "rows.key"), mappings)
         ca_file = folder / settings.ca_file if settings.ca_file is not None else None
         self.client = NodeClient(
             settings.service,

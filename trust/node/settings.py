@@ -10,7 +10,11 @@
     metrics = "metrics/musubi.prom"         # if it is to keep its metrics in a file (trust.node.vital_signs)
 
     [sources]
-    rides = "data/rides.parquet"            # Parquet or CSV, relative to this folder
+    rides = "data/rides.parquet"            # Parquet or CSV, relative to this folder; or a table that says more
+
+    [sources.outings]                       # ``trust.node.data.mapping``
+    file = "data/outings.csv"
+    encoding = "cp932"
 
     [split]                                 # if each source is to have its own part of the cap
     rides = 20000000000
@@ -32,6 +36,7 @@ from msgspec import Struct
 
 from ledger.entries import Alias
 from ledger.errors import Malformed, NotFound
+from trust.node.data.mapping import SourceMapping, mapping_of
 
 SETTINGS = "node.toml"
 BOOKS = "books.sqlite"
@@ -51,8 +56,13 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ca_file: str | None = None
     proxy: str | None = None
     metrics: str | None = None
-    sources: dict[str, str]
+    sources: dict[str, str | SourceMapping]
     split: dict[str, int] = {}
+
+    @property
+    def mappings(self) -> dict[str, SourceMapping]:
+        """Each source's file and how it is read. Raises Malformed where a mapping is none."""
+        return {name: mapping_of(said) for name, said in self.sources.items()}
 
 
 def load_node_settings(folder: Path) -> NodeSettings:
@@ -68,4 +78,5 @@ def load_node_settings(folder: Path) -> NodeSettings:
         raise Malformed("node.toml splits the data cap, but not among exactly the sources; give each its part.")
     if sum(parts.values()) > settings.data_cap_nano_rho:
         raise Malformed("node.toml splits more than the data cap among the sources; lower a part, or raise the cap.")
+    settings.mappings  # noqa: B018 - a mapping that is none is said before anything begins
     return settings

@@ -83,7 +83,9 @@ def header_of(path: Path, form: CsvForm = RFC_4180) -> list[str]:
         return form.names
     names: list[str] = []
     with suppress(OSError, csv.Error, UnicodeError), _open(path, form) as file:
-        names = next(csv.reader(islice(file, form.skip, None), strict=True, **_signs(form)), [])
+        names = next(
+            csv.reader(islice(file, form.skip, None), strict=True, delimiter=form.delimiter, quotechar=form.quote), []
+        )
     if not names or not all(map(_is_text, names)):
         raise Unavailable(
             f"A source's CSV file has no header line that can be read as {form.encoding.upper()}; say its encoding, and how "
@@ -127,7 +129,7 @@ def _records(path: Path, form: CsvForm) -> Iterator[Sequence[str | None]]:
     with _open(path, form) as file:
         lines = _Lines(file, form)
         lines.skip(form.skip)
-        reader = csv.reader(lines, strict=True, **_signs(form))
+        reader = csv.reader(lines, strict=True, delimiter=form.delimiter, quotechar=form.quote)
         is_header = not form.names
         while True:
             lines.record, lines.is_text = [], True
@@ -147,10 +149,6 @@ def _records(path: Path, form: CsvForm) -> Iterator[Sequence[str | None]]:
 def _open(path: Path, form: CsvForm) -> TextIO:
     name, errors = _CODECS[form.encoding]
     return path.open(encoding=name, errors=errors, newline="")
-
-
-def _signs(form: CsvForm) -> dict[str, str]:
-    return {"delimiter": form.delimiter, "quotechar": form.quote}
 
 
 class _Lines:

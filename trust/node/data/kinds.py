@@ -12,6 +12,7 @@ value changes how another one is read.
 exact: a double is rounded as the number that it is (0.49999999999999994 is 0), a text by its decimal digits.
 """
 
+import math
 from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Any
@@ -92,6 +93,26 @@ def carry(column: Any) -> Any:
             column = column.storage
         else:
             return rule_of_type(column.type).carry(column)
+
+
+def text_of(column: Any) -> Any:
+    """Return a column as text for readers: numbers by their digits, a moment with a zone in UTC, with a Z behind it."""
+    carried = carry(column)
+    type_ = column.type
+    if pa.types.is_floating(carried.type):
+        return pa.array([_digits(value) for value in carried.to_pylist()], pa.large_string())
+    if pa.types.is_boolean(carried.type) or pa.types.is_null(carried.type):
+        return carried.cast(pa.string()).cast(pa.large_string())
+    text = carried.cast(pa.large_string())
+    if pa.types.is_timestamp(type_) and type_.tz is not None:
+        return pc.binary_join_element_wise(text, pa.scalar("Z", text.type), pa.scalar("", text.type))
+    return text
+
+
+def _digits(value: float | None) -> str | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _as_it_is(column: Any) -> Any:

@@ -41,6 +41,7 @@ from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
 from trust.node.data.link_table import link_digest, link_table
 from trust.node.data.load import FileLoader, Links
+from trust.node.data.mapping import SourceMapping
 from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, engine_settings, scan, shut_in, typed
 from trust.node.data.sources import SourceFile
 
@@ -67,12 +68,19 @@ class ViewStore:
     """Links, bounded views and vectors of one node. Safe to use from several threads, one at a time inside.
 
     ``folder`` keeps the snapshots, and what does not fit into memory; ``sources`` are the Parquet or CSV files,
-    ``secret`` 32 bytes that only this node has: with the policy's hash they choose rows. Raises Unavailable when the
-    folder cannot be used.
+    ``mappings`` how they are read where that is said, ``secret`` 32 bytes that only this node has: with the policy's
+    hash they choose rows. Raises Unavailable when the folder cannot be used, Malformed for a mapping that is none.
     """
 
-    def __init__(self, folder: Path, sources: Mapping[str, Path], secret: bytes) -> None:
-        self._files = {name: SourceFile(path) for name, path in sources.items()}
+    def __init__(
+        self,
+        folder: Path,
+        sources: Mapping[str, Path],
+        secret: bytes,
+        mappings: Mapping[str, SourceMapping] | None = None,
+    ) -> None:
+        said = mappings or {}
+        self._files = {name: SourceFile(path, said.get(name)) for name, path in sources.items()}
         self._secret = secret
         self._lock = threading.RLock()
         self._made: dict[tuple[str, str], _Made] = {}
