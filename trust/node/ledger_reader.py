@@ -49,6 +49,7 @@ from trust.log.pins import Trust
 from trust.node.books.books import Books, ErasedConsent
 from trust.node.books.start_snapshots import StartSnapshot
 from trust.node.kept.holder_state import HolderState, Lacking, OwnCharge, RestsOn, holder_state_of
+from trust.runtime.crash_points import reached
 from trust.runtime.json_lines import reason_of
 from trust.runtime.software import software
 
@@ -85,6 +86,8 @@ class LedgerReader:
         self._erased_slots: set[int] = set()
         self.rests_on: RestsOn | None = None
         """What was kept of an earlier reading and has not been checked against the whole ledger yet."""
+        self.must_look = False
+        """Whether the log has not been held yet against what was kept of it: until then nothing is said by it."""
         self._kept_size = 0
         """The size of the snapshot that is kept."""
         self._go_on()
@@ -165,13 +168,14 @@ class LedgerReader:
         if not has_news:  # the log is read first: it may say that the operator, who signs the leaves, has another key
             self._keep_leaves()
         self._check_kept()
+        self.must_look = False
 
     def _begin_anew(self) -> None:
         self._held = HolderState(self._holder, self._trust)
         self._follower.begin_anew()
         self._lacking.clear()
         self.cosigned_before.clear()
-        self.rests_on, self._kept_size = None, 0
+        self.rests_on, self._kept_size, self.must_look = None, 0, False
 
     # What was kept of an earlier reading
 
@@ -187,7 +191,7 @@ class LedgerReader:
             return
         self._held, self._lacking = held, lacking
         self._follower.go_on_from(edge, held.state.log_keys)
-        self._kept_size = snapshot.size
+        self._kept_size, self.must_look = snapshot.size, True
         self.rests_on = RestsOn(
             size=snapshot.size, root=edge.root(), state_sha256=hashlib.sha256(snapshot.state).digest()
         )
@@ -218,10 +222,7 @@ class LedgerReader:
         return held, {index: grant for index, grant in lacking.items() if index not in gone}, edge
 
     def keep_start(self, grown: int = 1) -> None:
-        """Keep what was read for the next start, where it has grown by so many entries since that was done.
-
-        A crash leaves what was kept before, or this.
-        """
+        """Keep what was read for the next start, where it has grown by so many entries since that was done."""
         if self.size < self._kept_size + grown or self.size != self._follower.frontier.size:
             return
         snapshot = StartSnapshot(
@@ -234,6 +235,7 @@ class LedgerReader:
         )
         with self._books.transaction():
             self._books.keep_start(snapshot)
+            reached("node:keeping-start")  # a crash here leaves what was kept before
         self._kept_size = snapshot.size
 
     def forget_start(self) -> None:

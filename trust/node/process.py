@@ -195,6 +195,8 @@ class Node:
 
     def turn(self) -> None:
         """Poll once, read what is new, do what is asked, and make ready what will be asked."""
+        if self.reader.must_look:
+            self._read()
         caught_up = self.rounds.caught_up()
         self.books.catch_up(caught_up)  # before it is signed: what is signed here binds this node for ever
         self._polling = True
