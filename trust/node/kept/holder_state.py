@@ -87,7 +87,8 @@ class KeptHolderState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What is kept of a holder's state, besides what follows from it at once."""
 
     holder: str
-    genesis_sha256: str
+    genesis: str
+    """The hash of the ledger's first entry."""
     state: KeptState
     own: KeptChunks
     charges: dict[str, dict[int, int]]
@@ -175,7 +176,7 @@ class HolderState:
         return encode_kept(
             KeptHolderState(
                 holder=self._holder,
-                genesis_sha256=self._trust.genesis_sha256,
+                genesis=self._trust.genesis_sha256,
                 state=keep_state(self.state),
                 own=keep_chunks(self.own),
                 charges=self.charges,
@@ -197,7 +198,7 @@ class HolderState:
 def holder_state_of(data: bytes, holder: str, trust: Trust) -> HolderState:
     """Return the state that was kept. Raises Malformed where it is none, another holder's, or another ledger's."""
     kept = decode_kept(data, KeptHolderState)
-    if (kept.holder, kept.genesis_sha256) != (holder, trust.genesis_sha256):
+    if (kept.holder, kept.genesis) != (holder, trust.genesis_sha256):
         raise Malformed("The kept state is another holder's, or another ledger's.")
     restored = HolderState(holder, trust, state_of(kept.state))
     restored.own, restored.charges = chunks_of(kept.own), kept.charges
