@@ -177,9 +177,10 @@ class Store:
             kept = await self._read_kept(connection)
             try:
                 await self._rebuild(connection)
-            except Unavailable:
+            except Unavailable as error:
                 if kept is None:
                     raise
+                logger.warning("snapshot-doubted", entries=kept.state.size, **reason_of(error))
                 self._state = kept = None  # what does not fit it is nobody's fault before all was replayed
                 await self._rebuild(connection)
             await self.keys.sweep(self.size, self.state.erased)
