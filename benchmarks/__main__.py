@@ -8,19 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import (
-    append,
-    first_words,
-    intake,
-    large_log,
-    memory,
-    node_start,
-    other_logs,
-    query_way,
-    replay,
-    single_grant,
-    view,
-)
+from benchmarks import append, first_words, intake, large_log, memory, other_logs, query_way, replay, single_grant, view
+from benchmarks.starts import node_start
 
 ALL: dict[str, Callable[[], Any]] = {
     "append": append.run,

@@ -255,7 +255,7 @@ class Stage:
         node.reader._follower.source = log
         trust, clock = self.builder.trust, self.clock
         follow = lambda: contextlib.nullcontext(LogFollower(log, trust.log_keys, trust.witnesses, clock=clock))  # noqa: E731
-        node._follow_apart = follow  # type: ignore[method-assign]
+        node._follow_apart = follow  # type: ignore[assignment, method-assign]
         return node
 
     def close(self) -> None:

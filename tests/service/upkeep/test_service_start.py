@@ -18,7 +18,7 @@ from tests.kit.towns.running import Running, Town, query, question, run
 from trust.service.database import tables as t
 from trust.service.service import Service
 from trust.service.settings import load_settings
-from trust.service.store import kept_start
+from trust.service.store import entry_rows, kept_start
 from trust.service.store.kept_start import KEPT_START, KeptStart
 from trust.service.store.store import Transaction, UniqueByTable
 
@@ -61,8 +61,8 @@ def state_now(running: Running) -> bytes:
 async def checked(town: Town) -> AsyncIterator[Running]:
     """A service that was started again, and has ended its check."""
     async with run(town) as running:
-        if running.service.store._check is not None:
-            await running.service.store._check
+        if running.service.store.kept.check is not None:
+            await running.service.store.kept.check
         yield running
 
 
@@ -79,10 +79,10 @@ async def goes_on(running: Running) -> None:
 async def test_a_start_goes_on_from_what_was_kept_and_the_check_finds_it_right(town: Town) -> None:
     await lived_in(town)
     async with checked(town) as running:
-        assert running.service.store._check is not None
+        assert running.service.store.kept.check is not None
         await goes_on(running)
     async with checked(town) as running:  # what is kept of what went on is right as well
-        assert running.service.store._check is not None
+        assert running.service.store.kept.check is not None
         await goes_on(running)
 
 
@@ -93,7 +93,7 @@ async def test_what_came_after_it_is_replayed(town: Town) -> None:
         await goes_on(running)
     path_of(town).write_bytes(before)  # as if the service had been killed
     async with checked(town) as running:
-        assert running.service.store._check is not None
+        assert running.service.store.kept.check is not None
         await goes_on(running)
 
 
@@ -119,7 +119,9 @@ UNFIT: dict[str, Callable[[Town], object]] = {
     "cut short": lambda town: path_of(town).write_bytes(path_of(town).read_bytes()[:-1]),
     "half of it": lambda town: path_of(town).write_bytes(path_of(town).read_bytes()[:400]),
     "a bit": lambda town: path_of(town).write_bytes(path_of(town).read_bytes()[:-1] + b"\x7f"),
-    "a folder in its place": lambda town: (path_of(town).unlink(), path_of(town).mkdir()),
+    "a folder in its place": lambda town: (
+        path_of(town).rename(town.service / "elsewhere").with_name(KEPT_START).mkdir()
+    ),
     "other rules": lambda town: write(town, structs.replace(read(town), rules=read(town).rules - 1)),
     "another software": lambda town: write(town, structs.replace(read(town), software="0.0.1/1")),
     "another root": lambda town: write(town, structs.replace(read(town), root=bytes(32))),
@@ -134,7 +136,7 @@ async def test_what_does_not_fit_exactly_is_as_good_as_missing(town: Town, unfit
     await lived_in(town)
     unfit(town)
     async with run(town) as running:
-        assert running.service.store._check is None
+        assert running.service.store.kept.check is None
         await goes_on(running)
 
 
@@ -142,7 +144,7 @@ async def test_what_is_kept_is_no_further_than_what_is_published(town: Town) -> 
     await lived_in(town)
     path_of(town).unlink()
     async with run(town) as running:
-        running.service.store._kept_size = 0
+        running.service.store.kept._size = 0
         path_of(town).unlink(missing_ok=True)
         size = running.service.store.size
         await running.service.store.keep_start(size - 1, is_last=True)
@@ -177,7 +179,7 @@ async def test_a_difference_halts_the_service_and_the_next_start_replays_everyth
         await refuses_all(running, KeptStateDiffers)
     assert not path_of(town).exists()
     async with run(town) as running:
-        assert running.service.store._check is None
+        assert running.service.store.kept.check is None
         await goes_on(running)
 
 
@@ -186,8 +188,8 @@ async def test_a_stored_entry_that_is_damaged_halts_the_service_once_the_check_r
     async with run(town) as running:
         async with running.service.databases.writer.begin() as connection:
             await connection.execute(update(t.entries).where(t.entries.c.index == 2).values(data=b"{}"))
-        if running.service.store._check is not None:
-            running.service.store._check.cancel()
+        if running.service.store.kept.check is not None:
+            running.service.store.kept.check.cancel()
     async with checked(town) as running:
         await refuses_all(running, Unavailable)
     with pytest.raises(Unavailable, match="musubi fsck"):
@@ -202,14 +204,14 @@ async def test_entries_that_do_not_follow_what_was_kept_are_replayed_from_the_fi
     gone = structs.replace(before.state, policies={})
     write(town, structs.replace(before, state=gone))
     async with run(town) as running:
-        assert running.service.store._check is None
+        assert running.service.store.kept.check is None
         await goes_on(running)
 
 
 async def test_the_check_reads_on_after_the_database_was_away(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     await lived_in(town)
     calls: list[int] = []
-    real = kept_start.read_entries
+    real = entry_rows.read_entries
 
     def fails_first(*where: object) -> object:
         calls.append(1)

@@ -12,16 +12,20 @@ the next start replays everything.
 
 import asyncio
 import hashlib
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 from msgspec import Struct
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import KeptStateDiffers, Malformed, MusubiError, Unavailable
 from ledger.hashing import leaf_hash
 from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import Frontier, root_hash
-from policies.kept_state import KeptState, decode_kept, encode_kept, keep_state
+from policies.kept_state import KeptState, decode_kept, encode_kept, keep_state, state_of
 from policies.ledger_state import State
 from policies.replay import SeenConsents
 from policies.rules import NEWEST_RULES
@@ -32,8 +36,9 @@ from trust.log.tile_folder import TileFolder
 from trust.runtime.clock import system_ticks
 from trust.runtime.json_lines import reason_of
 from trust.runtime.software import software
+from trust.service.database import tables as t
 from trust.service.database.engine import Databases
-from trust.service.store.entry_rows import read_entries
+from trust.service.store.entry_rows import read_entries, read_size
 
 KEPT_START = "state.kept"
 STEP = 1_000
@@ -150,6 +155,86 @@ class StartCheck:
         is_same = hashlib.sha256(encode_kept(keep_state(self._state))).digest() == self._sha256
         if not is_same or self._edge.root() != self._root:
             raise _differs()
+
+
+class KeptStarts:
+    """What one process does with it: goes on from it, has it checked, and keeps newer ones. Without a file, nothing."""
+
+    def __init__(self, file: StartFile | None, seen: SeenConsents) -> None:
+        self.check: asyncio.Task[None] | None = None
+        """Of what this process went on from, if anything."""
+        self._file = file
+        self._seen = seen
+        self._used: KeptStart | None = None
+        self._size = 0
+        """The size of what is kept, as far as this process knows."""
+
+    async def read(self, connection: AsyncConnection) -> State | None:
+        """Return the state to go on from, where one fits what this database and the tiles have."""
+        if self._file is None:
+            return None
+        published = int((await connection.execute(select(t.published.c.size))).scalar_one())
+        kept = await asyncio.to_thread(self._file.read, await read_size(connection), published)
+        if kept is None:
+            return None
+        try:
+            state = state_of(kept.state)
+        except MusubiError as error:
+            logger.info("snapshot-unfit", **reason_of(error))
+            return None
+        self._used, self._size = kept, kept.state.size
+        logger.info("snapshot-read", entries=self._size)
+        return state
+
+    def doubt(self, error: MusubiError) -> bool:
+        """Go on from nothing, as something does not fit; return False where there is nothing to doubt."""
+        if self._used is None:
+            return False
+        logger.warning("snapshot-doubted", entries=self._size, **reason_of(error))
+        self._used, self._size = None, 0
+        return True
+
+    def begin_check(self, databases: Databases, halt: Callable[[MusubiError], None]) -> None:
+        """Check in the background what this process went on from; ``halt`` is told what is wrong with it."""
+        if self._used is not None:
+            check, self._used = StartCheck(self._used, self._seen), None
+            self.check = asyncio.create_task(self._run(check, databases, halt), name="start-check")
+
+    async def _run(self, check: StartCheck, databases: Databases, halt: Callable[[MusubiError], None]) -> None:
+        try:
+            await check.run(databases)
+        except MusubiError as error:
+            halt(error)
+            self._forget()
+        except Exception as error:  # noqa: BLE001 - unforeseen, so nothing is known: as good as a difference
+            logger.error("snapshot-unchecked", kind=type(error).__name__)  # noqa: TRY400 - a trace could hold rows
+            halt(Unavailable("What the service kept of its own state could not be checked; start it again."))
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # then the next check finds it once more
+                self._file.forget()
+
+    async def keep(self, state: State, published: int) -> None:
+        """Keep a state that nobody changes meanwhile, where it is newer than what is kept, and all published.
+
+        Where the disk does not take it, the next start replays more.
+        """
+        if self._file is None or not self._size < state.size <= published:
+            return
+        try:
+            await asyncio.to_thread(self._file.keep, state, published)
+            self._size = state.size
+        except (MusubiError, OSError) as error:
+            logger.warning("snapshot-not-kept", kind=type(error).__name__)
+
+    async def stop(self) -> None:
+        """End the check; the next start begins it anew."""
+        if self.check:
+            self.check.cancel()
+            with suppress(asyncio.CancelledError):
+                await self.check
 
 
 def _differs() -> KeptStateDiffers:

@@ -42,7 +42,6 @@ from ledger.errors import (
     Unavailable,
     UpgradeNeeded,
 )
-from policies.kept_state import state_of
 from policies.ledger_state import State
 from queries.replay import replay
 from trust.runtime.crash_points import reached
@@ -54,7 +53,7 @@ from trust.service.keys.record_keys import RecordKeys
 from trust.service.store.election import Election
 from trust.service.store.entry_rows import entry_at, granted_at, read_entries, read_entry, read_size
 from trust.service.store.held_clock import HeldClock
-from trust.service.store.kept_start import KeptStart, StartCheck, StartFile
+from trust.service.store.kept_start import KeptStarts, StartFile
 
 T = TypeVar("T")
 Act = Callable[["Transaction"], Awaitable[Any]]
@@ -147,10 +146,7 @@ class Store:
         self.halted: MusubiError | None = None
         """Why no act is taken any more: the history would fork."""
         self._election = election
-        self._start_file = start_file
-        self._kept_size = 0
-        """The size of the state that is kept for the next start."""
-        self._check: asyncio.Task[None] | None = None
+        self.kept = KeptStarts(start_file, UniqueByTable())
         self._writing = asyncio.Lock()
         self._state: State | None = None
         self._is_unswept = False
@@ -174,46 +170,17 @@ class Store:
         """
         async with self.databases.writer.begin() as connection:
             await connection.execute(select(t.head.c.size).with_for_update())
-            kept = await self._read_kept(connection)
+            self._state = await self.kept.read(connection)
             try:
                 await self._rebuild(connection)
-            except Unavailable as error:
-                if kept is None:
+            except Unavailable as error:  # what does not fit what was kept is nobody's fault before all was replayed
+                if not self.kept.doubt(error):
                     raise
-                logger.warning("snapshot-doubted", entries=kept.state.size, **reason_of(error))
-                self._state = kept = None  # what does not fit it is nobody's fault before all was replayed
+                self._state = None
                 await self._rebuild(connection)
             await self.keys.sweep(self.size, self.state.erased)
-        if kept is not None:
-            self._kept_size = kept.state.size
-            self._check = asyncio.create_task(self._check_kept(StartCheck(kept, UniqueByTable())), name="start-check")
+        self.kept.begin_check(self.databases, self.halt)
         self._task = asyncio.create_task(self._run(), name="store")
-
-    async def _read_kept(self, connection: AsyncConnection) -> KeptStart | None:
-        if self._start_file is None:
-            return None
-        published = int((await connection.execute(select(t.published.c.size))).scalar_one())
-        kept = await asyncio.to_thread(self._start_file.read, await read_size(connection), published)
-        if kept is not None:
-            try:
-                self._state = state_of(kept.state)
-            except MusubiError as error:
-                logger.info("snapshot-unfit", **reason_of(error))
-                return None
-            logger.info("snapshot-read", entries=kept.state.size)
-        return kept
-
-    async def _check_kept(self, check: StartCheck) -> None:
-        """Check what this start went on from; halt where it differs."""
-        try:
-            await check.run(self.databases)
-        except MusubiError as error:
-            self.halt(error)
-            if self._start_file is not None:
-                self._start_file.forget()
-        except Exception as error:  # noqa: BLE001 - unforeseen, so nothing is known: as good as a difference
-            logger.error("snapshot-unchecked", kind=type(error).__name__)  # noqa: TRY400 - a trace could hold rows
-            self.halt(Unavailable("What the service kept of its own state could not be checked; start it again."))
 
     async def keep_start(self, published: int, *, is_last: bool = False) -> None:
         """Keep a state for the next start, where one is ready that is newer than what is kept and all published.
@@ -222,22 +189,16 @@ class Store:
         replays more.
         """
         state = self._state if is_last else self._copy
-        is_due = state is not None and self._kept_size < state.size <= published
-        if self._start_file is None or state is None or not is_due or self.halted is not None:
-            return
-        try:
-            await asyncio.to_thread(self._start_file.keep, state, published)
-            self._kept_size = state.size
-        except (MusubiError, OSError) as error:
-            logger.warning("snapshot-not-kept", kind=type(error).__name__)
+        if state is not None and self.halted is None:
+            await self.kept.keep(state, published)
 
     async def stop(self) -> None:
         """Finish the group in hand and take no more."""
-        for task in (self._check, self._task):
-            if task:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        await self.kept.stop()
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
 
     async def submit(self, act: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run an act in the next group; return its result once it is durable.

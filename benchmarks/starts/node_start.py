@@ -165,7 +165,7 @@ async def start_service(folder: Path, data: Iterable[bytes], size: int, state: S
 
 def measure(size: int) -> dict[str, float]:
     """Measure one size in this process."""
-    town = load_town(Path(__file__).parent.parent / "towns" / "momijidai")
+    town = load_town(Path(__file__).parents[2] / "towns" / "momijidai")
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as root:
         folder = Path(root)
@@ -216,7 +216,7 @@ def run() -> list[dict[str, Any]]:
     """Measure each size in a process of its own; return its row."""
     rows = []
     for size in SIZES:
-        command = [sys.executable, "-m", "benchmarks.node_start", str(size)]
+        command = [sys.executable, "-m", "benchmarks.starts.node_start", str(size)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
         whole = f"by replay {found['whole']:.1f} s; " if "whole" in found else ""
         replayed = f"by replay {found['service_whole']:.1f} s" if "service_whole" in found else "by replay not measured"
