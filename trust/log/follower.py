@@ -133,6 +133,7 @@ class LogFollower:
         clock: Clock = system_clock,
     ) -> None:
         self.source = source
+        self._log_keys = log_keys
         self._keys = FollowedKeys(log_keys)
         self.witnesses = witnesses
         self.frontier = frontier.copy() if frontier is not None else Frontier()
@@ -144,6 +145,20 @@ class LogFollower:
     def history(self) -> LogKeyHistory:
         """The log's keys as far as they are known."""
         return self._keys.history
+
+    def go_on_from(self, frontier: Frontier, history: LogKeyHistory | None) -> None:
+        """Take so many entries as read, and the log's keys as they gave them; ``follow`` goes on behind them.
+
+        The log is held against them as against all that was read: it has to extend them.
+        """
+        self.frontier = frontier.copy()
+        if history is not None and self._keys.may_change:
+            self._keys.learn(history, frontier.size)
+
+    def begin_anew(self) -> None:
+        """Take nothing as read, but what was seen: the next ``follow`` begins with the first entry."""
+        self.frontier = Frontier()
+        self._keys = FollowedKeys(self._log_keys)
 
     def _read_latest(self, note: bytes) -> SeenCheckpoint:
         # Its quorum was checked when it came; which witnesses count may have changed since.

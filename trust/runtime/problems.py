@@ -46,6 +46,7 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.NotReady: Kind(503, 32, "A holder is not ready"),
     errors.OldView: Kind(503, 33, "An old view"),
     errors.Hearsay: Kind(502, 34, "Only said, not found"),
+    errors.KeptStateDiffers: Kind(500, 35, "What was kept differs from the ledger"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"

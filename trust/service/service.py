@@ -29,6 +29,7 @@ from trust.service.store.bell import Bell
 from trust.service.store.election import make_election
 from trust.service.store.held_clock import HeldClock
 from trust.service.store.idempotency import forget_old
+from trust.service.store.kept_start import KEPT_START, StartFile
 from trust.service.store.nonces import Nonces
 from trust.service.store.store import Store
 
@@ -56,7 +57,8 @@ class Service:
         self.databases = Databases(settings.database_url)
         self.keys = RecordKeys(settings.record_keys)
         self.election = make_election(self.databases, self._heard.set)
-        self.store = Store(self.databases, self.keys, self.clock, options.max_pending_acts, self.election)
+        start_file = StartFile(folder / KEPT_START, self.tiles)
+        self.store = Store(self.databases, self.keys, self.clock, options.max_pending_acts, self.election, start_file)
         self.bell = Bell()
         self.workers = Workers()
         self.nonces = Nonces(self.clock, self.databases)
@@ -131,6 +133,7 @@ class Service:
         await self.time_keeper.stop()
         await self.sequencer.stop()
         await self.store.stop()
+        await self.store.keep_start(self.sequencer.size, is_last=True)
         await self.election.stop()
         await self.databases.close()
         await self.keys.close()
@@ -223,6 +226,7 @@ class Service:
                 given_up = await self.rounds.give_up()
                 if given_up:
                     logger.info("given-up", rounds=given_up)
+            await self.store.keep_start(self.sequencer.size)
             await asyncio.sleep(GIVE_UP_EVERY_SECONDS)
 
     async def _sweep(self) -> None:
