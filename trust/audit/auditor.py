@@ -108,11 +108,11 @@ class _Audit:
         self.report.origin = trust.origin
         follower = self._follower(trust)
         for batch in follower.follow():
-            self._remember(batch.seen)
+            self._remember(batch.seen, trust)
             self._check(batch, trust)
         if follower.latest is None or follower.latest.checkpoint.size == 0:
             raise ProofInvalid("The log is empty: it has no genesis entry.")
-        self._remember(follower.latest)
+        self._remember(follower.latest, trust)
         self._ask_second_opinion(follower.latest)
         if self._shares.unchecked:
             self.report.notes.append(
@@ -174,10 +174,10 @@ class _Audit:
             pass
         return None
 
-    def _remember(self, seen: SeenCheckpoint) -> None:
+    def _remember(self, seen: SeenCheckpoint, trust: Trust) -> None:
         self.report.size = seen.checkpoint.size
         self.report.root = seen.checkpoint.root.hex()
-        self.report.cosigners = seen.cosigned
+        self.report.cosigners = trust.witnesses.by_witness(seen.cosigned)
         self.report.algorithms = seen.algorithms
         self._memory.keep_checkpoint(seen.note)
 

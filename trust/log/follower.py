@@ -50,7 +50,6 @@ from ledger.errors import (
 )
 from ledger.evidence import make_split_view
 from ledger.notes.checkpoints import Checkpoint
-from ledger.notes.cosignatures import median_time
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import Note, VerifierKey, parse_note, verify_note
 from ledger.notes.witness_policy import WitnessPolicy
@@ -78,11 +77,8 @@ class SeenCheckpoint:
     cosigned: dict[str, int]
     algorithms: dict[str, list[str]] = field(default_factory=dict)
     """The signature algorithms that were checked, each with those who vouched by it: ``log``, or a witness by name."""
-
-    @property
-    def time(self) -> int | None:
-        """The median cosignature time (the lower one of two), or None without cosigners."""
-        return median_time(self.cosigned.values())
+    time: int | None = None
+    """The median cosignature time (the lower one of two), each witness once, or None without cosigners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +274,8 @@ class LogFollower:
     def _open(self, data: bytes) -> SeenCheckpoint:
         checkpoint, note = self._opened(data)
         cosigned = self.witnesses.check_quorum(note) if self.witnesses is not None else {}
-        seen = SeenCheckpoint(checkpoint, data, cosigned, self._algorithms(checkpoint, cosigned))
+        come = self.witnesses.median_of(cosigned) if self.witnesses is not None else None
+        seen = SeenCheckpoint(checkpoint, data, cosigned, self._algorithms(checkpoint, cosigned), come)
         if seen.time is not None and seen.time > self._clock() + MAX_SKEW_SECONDS:
             raise ClockSkew("The witnesses' time is more than 60 seconds ahead of ours; check this machine's clock.")
         return seen

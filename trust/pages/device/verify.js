@@ -58,4 +58,4 @@ export {
   parseHistory,
   parseReceipt,
 } from "./receipts.js";
-export { MAX_POLICY_CHARACTERS, NO_WITNESS, checkQuorum, parsePolicy } from "./witness_policy.js";
+export { MAX_POLICY_CHARACTERS, NO_WITNESS, byWitness, checkQuorum, parsePolicy } from "./witness_policy.js";

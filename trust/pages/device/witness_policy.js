@@ -14,6 +14,8 @@ import { TYPE_COSIGNATURE, TYPE_ED25519, checkCosignature, linesBy, parseVerifie
  * @property {Map<string, VerifierKey>} witnesses
  * @property {Map<string, {threshold: number, members: string[]}>} groups in the order of their lines
  * @property {string} quorum a witness's or group's name, or "none"
+ * @property {Map<string, string>} witnessOf each witness line's name, and that of the first line of the same witness:
+ *   lines whose keys have one name, or which have one address, are one witness's
  */
 
 export const NO_WITNESS = "none";
@@ -33,10 +35,12 @@ export async function parsePolicy(text) {
     throw new Malformed("A witness policy is lines ended by newlines, without other control characters than tab.");
   }
   /** @type {WitnessPolicy} */
-  const policy = { logs: [], witnesses: new Map(), groups: new Map(), quorum: "" };
+  const policy = { logs: [], witnesses: new Map(), groups: new Map(), quorum: "", witnessOf: new Map() };
+  /** @type {Map<string, string>} */
+  const firstOf = new Map();
   for (const line of text.split("\n")) {
     const items = line.replace(/^[ \t]+|[ \t]+$/g, "").split(/[ \t]+/);
-    if (items[0] && !items[0].startsWith("#")) await readPolicyLine(policy, items);
+    if (items[0] && !items[0].startsWith("#")) await readPolicyLine(policy, items, firstOf);
   }
   if (!policy.quorum) throw new Malformed("A witness policy has exactly one quorum line; 'quorum none' asks for no witness.");
   checkPolicyParts(policy);
@@ -46,9 +50,10 @@ export async function parsePolicy(text) {
 /**
  * @param {WitnessPolicy} policy what the lines before this one said
  * @param {string[]} items
+ * @param {Map<string, string>} firstOf a key's name or an address, and the first line of the witness that has it
  * @returns {Promise<void>}
  */
-async function readPolicyLine(policy, items) {
+async function readPolicyLine(policy, items, firstOf) {
   const isKnown = (/** @type {string} */ name) => policy.witnesses.has(name) || policy.groups.has(name);
   const checkNew = (/** @type {string} */ name) => {
     if (isKnown(name)) throw new Malformed("The witness policy gives one name to two witnesses or groups.");
@@ -63,7 +68,16 @@ async function readPolicyLine(policy, items) {
     policy.logs.push(await parseVerifierKey(first));
   } else if (kind === "witness" && (items.length === 3 || items.length === 4)) {
     checkNew(first);
-    policy.witnesses.set(first, await parseVerifierKey(second));
+    const key = await parseVerifierKey(second);
+    policy.witnesses.set(first, key);
+    const marks = [`named ${key.name}`, ...rest.map((url) => `at ${url.replace(/\/+$/, "")}`)];
+    const known = marks.flatMap((mark) => firstOf.get(mark) ?? []);
+    const owner = known[0] ?? first;
+    for (const table of [policy.witnessOf, firstOf]) {
+      for (const [each, whose] of table) if (known.includes(whose)) table.set(each, owner);
+    }
+    for (const mark of marks) firstOf.set(mark, owner);
+    policy.witnessOf.set(first, owner);
   } else if (kind === "group" && items.length >= 4) {
     checkNew(first);
     checkKnown(rest);
@@ -107,6 +121,43 @@ function checkPolicyParts(policy) {
   if (new Set(members).size !== members.length) {
     throw new Malformed("Each member of a group in a witness policy is a member only once.");
   }
+  checkCountedOnce(policy);
+}
+
+/**
+ * Check that no group that asks for two or more counts a witness twice; a group of one witness's keys alone may.
+ * @param {WitnessPolicy} policy
+ * @returns {void} throws Malformed
+ */
+function checkCountedOnce(policy) {
+  const witnesses = new Map([...policy.witnessOf].map(([name, owner]) => [name, new Set([owner])]));
+  for (const [name, group] of policy.groups) {
+    const each = group.members.map((member) => [...(witnesses.get(member) ?? [])]).flat();
+    const together = new Set(each);
+    if (group.threshold > 1 && together.size > 1 && each.length > together.size) {
+      throw new Malformed(
+        "A group of the witness policy counts one witness twice: put all its keys into a group of their own.",
+      );
+    }
+    witnesses.set(name, together);
+  }
+}
+
+/**
+ * Times, once for each witness: by its first name in the policy that is there, the earliest of its times.
+ * @param {WitnessPolicy} policy
+ * @param {Map<string, bigint>} times by the names of the policy's lines
+ * @returns {Map<string, bigint>}
+ */
+export function byWitness(policy, times) {
+  /** @type {Map<string, {name: string, time: bigint}>} */
+  const found = new Map();
+  for (const [name, time] of times) {
+    const owner = policy.witnessOf.get(name) ?? name;
+    const known = found.get(owner);
+    found.set(owner, { name: known?.name ?? name, time: known && known.time < time ? known.time : time });
+  }
+  return new Map([...found.values()].map(({ name, time }) => [name, time]));
 }
 
 /**

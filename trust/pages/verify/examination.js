@@ -11,7 +11,7 @@ import { checkLogKeys, parseTrust } from "../device/log_keys.js";
 import { openCheckpoint, parseCheckpoint, parseNote, parseVerifierKey } from "../device/notes.js";
 import { checkInclusion, leafHash } from "../device/proofs.js";
 import { MAX_ENTRY_BYTES, checkHistory, checkNoFork, parseHistory, parseReceipt } from "../device/receipts.js";
-import { NO_WITNESS, checkQuorum, parsePolicy } from "../device/witness_policy.js";
+import { NO_WITNESS, byWitness, checkQuorum, parsePolicy } from "../device/witness_policy.js";
 
 /** @import { Trust } from "../device/log_keys.js" */
 /** @import { Checkpoint, LogKeys, VerifierKey } from "../device/notes.js" */
@@ -327,7 +327,7 @@ export class Examination {
       try {
         const result = await checkQuorum(this.policy, note);
         unchecked.push(...result.unchecked);
-        const signers = [...result.cosigned].map(([name, time]) => ({ name, time }));
+        const signers = [...byWitness(this.policy, result.cosigned)].map(([name, time]) => ({ name, time }));
         this.find("holds", N_("Enough independent witnesses confirmed the state of %(size)s entries:"), { values: { size: checkpoint.size }, signers });
       } catch (error) {
         this.fail(N_("Too few of the witnesses confirmed the state of %(size)s entries, or one of their signatures is false."), error, { size: checkpoint.size });

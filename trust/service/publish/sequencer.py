@@ -35,7 +35,7 @@ from sqlalchemy import select
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, Unavailable
 from ledger.notes.checkpoints import Checkpoint
-from ledger.notes.cosignatures import check_cosignature, median_time
+from ledger.notes.cosignatures import check_cosignature
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import Note, format_note, parse_note
 from ledger.notes.witness_policy import WitnessPolicy
@@ -295,7 +295,7 @@ class Sequencer:
         note = parse_note(signed)
         complete = Note(text=note.text, signatures=(*note.signatures, *cosigned.signatures))
         try:
-            come = median_time(self.witnesses.check_quorum(complete).values())
+            come = self.witnesses.median_of(self.witnesses.check_quorum(complete))
         except ProofInvalid:
             logger.warning("witness-quorum-missing", failures=sorted(cosigned.failures))
             raise Unavailable("The witnesses' quorum did not cosign; nothing is published until it does.") from None
