@@ -3,7 +3,7 @@
  * Witness policies (C2SP tlog-policy): how many of which witnesses must have cosigned a checkpoint.
  */
 
-import { Malformed, ProofInvalid, TooLarge, toHex, toNumber } from "./bytes.js";
+import { ClockSkew, Malformed, ProofInvalid, TooLarge, toHex, toNumber } from "./bytes.js";
 import { TYPE_COSIGNATURE, TYPE_ED25519, checkCosignature, linesBy, parseVerifierKey } from "./notes.js";
 
 /** @import { Note, VerifierKey } from "./notes.js" */
@@ -21,6 +21,8 @@ import { TYPE_COSIGNATURE, TYPE_ED25519, checkCosignature, linesBy, parseVerifie
 export const NO_WITNESS = "none";
 export const MAX_POLICY_CHARACTERS = 1_000_000;
 const MAX_OF_EACH = 256;
+/** How far a reader's own clock may be behind a witness's. */
+export const MAX_AHEAD_SECONDS = 600n;
 
 /**
  * Read a witness policy (C2SP tlog-policy).
@@ -165,10 +167,12 @@ export function byWitness(policy, times) {
  * `openCheckpoint`'s: a log's keys change, and the policy's log lines do not.
  * @param {WitnessPolicy} policy
  * @param {Note} note
+ * @param {bigint | null} [now] seconds since 1970 by the reader's clock; without it no time is held against any clock
  * @returns {Promise<{cosigned: Map<string, bigint>, unchecked: string[]}>} who cosigned and when (seconds since 1970),
- *   and whose signature cannot be checked here; throws SignatureInvalid or ProofInvalid
+ *   and whose signature cannot be checked here; throws SignatureInvalid, ProofInvalid, or ClockSkew where a time is more
+ *   than ten minutes ahead
  */
-export async function checkQuorum(policy, note) {
+export async function checkQuorum(policy, note, now = null) {
   /** @type {Map<string, bigint>} */
   const cosigned = new Map();
   /** @type {string[]} */
@@ -189,5 +193,7 @@ export async function checkQuorum(policy, note) {
   if (policy.quorum !== NO_WITNESS && !holds.has(policy.quorum)) {
     throw new ProofInvalid("The checkpoint is not cosigned by the quorum of witnesses that can be checked here.");
   }
+  const ahead = [...cosigned].find(([, time]) => now !== null && time > now + MAX_AHEAD_SECONDS);
+  if (ahead) throw new ClockSkew("A witness's time is still to come, by this device's clock.", ahead.join(" "));
   return { cosigned, unchecked };
 }
