@@ -141,6 +141,13 @@ class LogFollower:
         """The log's keys as far as they are known."""
         return self._keys.history
 
+    @property
+    def seen(self) -> SeenCheckpoint:
+        """The checkpoint last checked; raises NotFound before there is one."""
+        if self.latest is None:
+            raise NotFound("No checkpoint of the log has been read yet.")
+        return self.latest
+
     def _read_latest(self, note: bytes) -> SeenCheckpoint:
         # Its quorum was checked when it came; which witnesses count may have changed since.
         try:
@@ -162,13 +169,15 @@ class LogFollower:
                     return True
         return False
 
-    def fetch(self) -> SeenCheckpoint:
+    def fetch(self, at_least: int = 0) -> SeenCheckpoint:
         """Fetch and check the newest checkpoint without its entries, keep it as ``latest`` and return it.
+
+        Where what comes is smaller than ``at_least``, it is looked for past the caches too.
 
         Raises Malformed, SignatureInvalid, ProofInvalid (no quorum), OldView (a smaller tree than before), ClockSkew,
         or HistoryForked; and what the source raises.
         """
-        seen = self._newest()
+        seen = self._newest(at_least)
         if self.latest is not None and self.latest.checkpoint.size < seen.checkpoint.size:
             tiles = tiles_of(self.source, seen.checkpoint)
             if not self._extends_latest(tiles):
@@ -199,6 +208,16 @@ class LogFollower:
             if self.frontier.size == checkpoint.size and self.frontier.root() != checkpoint.root:
                 raise ProofInvalid("The log's entries do not hash to its checkpoint's root.", index=first)
             yield VerifiedBatch(seen, first, entries, hashes, self.frontier.copy())
+
+    def check_begins_latest(self, other: SeenCheckpoint) -> None:
+        """Raise HistoryForked, with the evidence, unless a tree that the log signed begins the one seen last.
+
+        A larger one is passed over: what it begins with is seen once the log shows it.
+        """
+        if self.latest is not None and other.checkpoint.size <= self.latest.checkpoint.size:
+            tiles = tiles_of(self.source, self.latest.checkpoint)
+            if root_hash(other.checkpoint.size, tiles) != other.checkpoint.root:
+                raise self._forked(other, "The log signed another history for a witness than it shows here.", tiles)
 
     def _newest(self, at_least: int = 0) -> SeenCheckpoint:
         """Return the newest checkpoint by the first way of reading by which nothing is wrong with it.
