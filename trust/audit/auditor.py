@@ -42,6 +42,7 @@ from trust.audit.shares import AnswerBasis, ShareAudit
 from trust.client import paths
 from trust.files.evidence import parse_evidence
 from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
+from trust.log.freshness import FRESH_SECONDS, more_is_known, say_age, sizes_by_witnesses
 from trust.log.pins import MAX_TRUST_BYTES, TRUST_FILE, Trust, decode_trust, load_trust, open_genesis
 from trust.log.source import FolderLog, HttpLog, StaticLog, open_log
 from trust.runtime.clock import Clock, system_clock
@@ -107,12 +108,10 @@ class _Audit:
         trust = self._pins(given)
         self.report.origin = trust.origin
         follower = self._follower(trust)
-        for batch in follower.follow():
-            self._remember(batch.seen)
-            self._check(batch, trust)
+        self._read(follower, trust)
         if follower.latest is None or follower.latest.checkpoint.size == 0:
             raise ProofInvalid("The log is empty: it has no genesis entry.")
-        self._remember(follower.latest)
+        self._remember(follower.latest, trust)
         self._ask_second_opinion(follower.latest)
         if self._shares.unchecked:
             self.report.notes.append(
@@ -123,6 +122,24 @@ class _Audit:
             self._compare(follower.latest, follower.history.signing_keys, place)
         if self._first_finding is not None:
             raise self._first_finding
+
+    def _read(self, follower: LogFollower, trust: Trust) -> None:
+        """Check all entries; where a pinned witness knows more than is shown over HTTP, those as well, or OldView."""
+        for batch in follower.follow():
+            self._remember(batch.seen, trust)
+            self._check(batch, trust)
+        sizes = sizes_by_witnesses(follower) if isinstance(self._log, StaticLog) else None
+        if sizes is None:
+            return
+        if not sizes:
+            self.report.notes.append("No pinned witness could be asked whether the log has more than it shows.")
+            return
+        for batch in follower.follow(max(sizes.values())):
+            self._remember(batch.seen, trust)
+            self._check(batch, trust)
+        if follower.seen.checkpoint.size < max(sizes.values()):
+            self._remember(follower.seen, trust)
+            raise more_is_known(follower.seen.checkpoint.size, sizes)
 
     def _compare(self, seen: SeenCheckpoint, keys: list[VerifierKey], place: str) -> None:
         try:
@@ -174,11 +191,12 @@ class _Audit:
             pass
         return None
 
-    def _remember(self, seen: SeenCheckpoint) -> None:
+    def _remember(self, seen: SeenCheckpoint, trust: Trust) -> None:
         self.report.size = seen.checkpoint.size
         self.report.root = seen.checkpoint.root.hex()
-        self.report.cosigners = seen.cosigned
+        self.report.cosigners = trust.witnesses.by_witness(seen.cosigned)
         self.report.algorithms = seen.algorithms
+        self.report.as_of = seen.time
         self._memory.keep_checkpoint(seen.note)
 
     def _check(self, batch: VerifiedBatch, trust: Trust) -> None:
@@ -261,6 +279,12 @@ class _Audit:
 
     def finish(self) -> None:
         """Write down the state of the books and drop what was kept for the audit only."""
+        age = None if self.report.as_of is None else self._clock() - self.report.as_of
+        if age is not None and age > FRESH_SECONDS:
+            self.report.notes.append(
+                f"The newest checkpoint that the log shows is of {say_age(age)} ago. What came since, if anything did, was not "
+                "checked."
+            )
         self._seen.close()
         self.report.kinds = {str(kind.__struct_config__.tag): count for kind, count in self._counts.items()}
         self.report.open_rounds = sorted(self._state.rounds)

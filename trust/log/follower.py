@@ -50,7 +50,6 @@ from ledger.errors import (
 )
 from ledger.evidence import make_split_view
 from ledger.notes.checkpoints import Checkpoint
-from ledger.notes.cosignatures import median_time
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import Note, VerifierKey, parse_note, verify_note
 from ledger.notes.witness_policy import WitnessPolicy
@@ -78,11 +77,8 @@ class SeenCheckpoint:
     cosigned: dict[str, int]
     algorithms: dict[str, list[str]] = field(default_factory=dict)
     """The signature algorithms that were checked, each with those who vouched by it: ``log``, or a witness by name."""
-
-    @property
-    def time(self) -> int | None:
-        """The median cosignature time (the lower one of two), or None without cosigners."""
-        return median_time(self.cosigned.values())
+    time: int | None = None
+    """The median cosignature time (the lower one of two), each witness once, or None without cosigners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +156,13 @@ class LogFollower:
         self.frontier = Frontier()
         self._keys = FollowedKeys(self._log_keys)
 
+    @property
+    def seen(self) -> SeenCheckpoint:
+        """The checkpoint last checked; raises NotFound before there is one."""
+        if self.latest is None:
+            raise NotFound("No checkpoint of the log has been read yet.")
+        return self.latest
+
     def _read_latest(self, note: bytes) -> SeenCheckpoint:
         # Its quorum was checked when it came; which witnesses count may have changed since.
         try:
@@ -181,13 +184,15 @@ class LogFollower:
                     return True
         return False
 
-    def fetch(self) -> SeenCheckpoint:
+    def fetch(self, at_least: int = 0) -> SeenCheckpoint:
         """Fetch and check the newest checkpoint without its entries, keep it as ``latest`` and return it.
+
+        Where what comes is smaller than ``at_least``, it is looked for past the caches too.
 
         Raises Malformed, SignatureInvalid, ProofInvalid (no quorum), OldView (a smaller tree than before), ClockSkew,
         or HistoryForked; and what the source raises.
         """
-        seen = self._newest()
+        seen = self._newest(at_least)
         if self.latest is not None and self.latest.checkpoint.size < seen.checkpoint.size:
             tiles = tiles_of(self.source, seen.checkpoint)
             if not self._extends_latest(tiles):
@@ -218,6 +223,16 @@ class LogFollower:
             if self.frontier.size == checkpoint.size and self.frontier.root() != checkpoint.root:
                 raise ProofInvalid("The log's entries do not hash to its checkpoint's root.", index=first)
             yield VerifiedBatch(seen, first, entries, hashes, self.frontier.copy())
+
+    def check_begins_latest(self, other: SeenCheckpoint) -> None:
+        """Raise HistoryForked, with the evidence, unless a tree that the log signed begins the one seen last.
+
+        A larger one is passed over: what it begins with is seen once the log shows it.
+        """
+        if self.latest is not None and other.checkpoint.size <= self.latest.checkpoint.size:
+            tiles = tiles_of(self.source, self.latest.checkpoint)
+            if root_hash(other.checkpoint.size, tiles) != other.checkpoint.root:
+                raise self._forked(other, "The log signed another history for a witness than it shows here.", tiles)
 
     def _newest(self, at_least: int = 0) -> SeenCheckpoint:
         """Return the newest checkpoint by the first way of reading by which nothing is wrong with it.
@@ -293,7 +308,8 @@ class LogFollower:
     def _open(self, data: bytes) -> SeenCheckpoint:
         checkpoint, note = self._opened(data)
         cosigned = self.witnesses.check_quorum(note) if self.witnesses is not None else {}
-        seen = SeenCheckpoint(checkpoint, data, cosigned, self._algorithms(checkpoint, cosigned))
+        come = self.witnesses.median_of(cosigned) if self.witnesses is not None else None
+        seen = SeenCheckpoint(checkpoint, data, cosigned, self._algorithms(checkpoint, cosigned), come)
         if seen.time is not None and seen.time > self._clock() + MAX_SKEW_SECONDS:
             raise ClockSkew("The witnesses' time is more than 60 seconds ahead of ours; check this machine's clock.")
         return seen

@@ -34,6 +34,7 @@ from ledger.errors import (
     Unavailable,
 )
 from ledger.evidence import signers
+from ledger.notes.cosignatures import newest_of_each
 from ledger.notes.note import Note, NoteSignature, format_note, parse_note
 from ledger.notes.witness_policy import NO_WITNESS
 from ledger.tlog.tree import prove_consistency, prove_inclusion
@@ -240,7 +241,8 @@ class PromiseCheck:
         self._has_asked = True
         opened = parse_note(self._note)
         lines = asyncio.run(self._collect())
-        self._note = format_note(Note(opened.text, (*opened.signatures, *lines)))
+        keys = [witness.key for witness in self._witnesses.witnesses.values()]
+        self._note = format_note(Note(opened.text, newest_of_each((*opened.signatures, *lines), keys)))
         self._times = self._witnesses.check_quorum(parse_note(self._note))
 
     async def _collect(self) -> list[NoteSignature]:

@@ -54,6 +54,8 @@ class Use(Struct, kw_only=True):
     ended: Ended = "open"
     closed_by: int | None = None
     fault: str = ""
+    as_of: int | None = None
+    """When the witnesses confirmed the checkpoint that this was read under; null where none says."""
 
 
 class _OwnConsent(Struct, kw_only=True):
@@ -91,6 +93,8 @@ def find_uses(
         answers = _fetch(client, consent, wanted) if wanted else {}
         for place, admit in wanted.items():
             _check(reading.uses[place], admit, consent, answers.get(place), client.trust.origin)
+    for use in reading.uses.values():
+        use.as_of = follower.seen.time
     return list(reading.uses.values())
 
 
