@@ -19,8 +19,8 @@ from trust.audit.auditor import audit
 from trust.client.last_view import LAST_CHECKPOINT, view_of
 from trust.client.place import Place, make_place
 from trust.files.evidence import check_evidence, parse_evidence
-from trust.log.follower import SeenCheckpoint
 from trust.log.freshness import FRESH_SECONDS, check_fresh, say_age
+from trust.log.seen_checkpoint import SeenCheckpoint
 
 SECRET = b"s" * 32
 HOUR = 3_600

@@ -41,9 +41,10 @@ from trust.audit.seen_consents import DiskConsents
 from trust.audit.shares import AnswerBasis, ShareAudit
 from trust.client import paths
 from trust.files.evidence import parse_evidence
-from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
+from trust.log.follower import LogFollower
 from trust.log.freshness import FRESH_SECONDS, more_is_known, say_age, sizes_by_witnesses
 from trust.log.pins import MAX_TRUST_BYTES, TRUST_FILE, Trust, decode_trust, load_trust, open_genesis
+from trust.log.seen_checkpoint import SeenCheckpoint, VerifiedBatch
 from trust.log.source import FolderLog, HttpLog, StaticLog, open_log
 from trust.runtime.clock import Clock, system_clock
 

@@ -33,7 +33,6 @@ stands in. A cosignature time more than 60 seconds ahead of our own clock is ref
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -60,45 +59,13 @@ from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.rules import decode_in_ledger
 from trust.log.followed_keys import FollowedKeys
 from trust.log.pins import PinnedLogKeys
+from trust.log.seen_checkpoint import SeenCheckpoint, VerifiedBatch
 from trust.log.source import LogSource, past_caches, tiles_of
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 
 BATCH_ENTRIES = 4_096
 """The most entries in one batch."""
 _DOUBTS: tuple[type[MusubiError], ...] = (*DOUBTS, HistoryForked, OldView)
-
-
-@dataclass(frozen=True, slots=True)
-class SeenCheckpoint:
-    """A checkpoint that was checked: the whole note as it came, and who cosigned it when (seconds since 1970)."""
-
-    checkpoint: Checkpoint
-    note: bytes
-    cosigned: dict[str, int]
-    algorithms: dict[str, list[str]] = field(default_factory=dict)
-    """The signature algorithms that were checked, each with those who vouched by it: ``log``, or a witness by name."""
-    time: int | None = None
-    """The median cosignature time (the lower one of two), each witness once, or None without cosigners."""
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedBatch:
-    """At most 4,096 entries in a row, from index ``first`` on, all shown to be in the checkpoint's tree.
-
-    ``hashes`` are their leaf hashes, each computed from its entry. ``frontier`` is the tree's edge right after them:
-    with it, reading can begin again behind this batch.
-    """
-
-    seen: SeenCheckpoint
-    first: int
-    entries: list[bytes]
-    hashes: list[bytes]
-    frontier: Frontier
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint that the entries were checked against."""
-        return self.seen.checkpoint
 
 
 class _Timed(msgspec.Struct):

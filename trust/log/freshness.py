@@ -20,7 +20,8 @@ from ledger.errors import MusubiError, OldView
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.cosignatures import check_cosignature
 from ledger.notes.note import parse_note
-from trust.log.follower import LogFollower, SeenCheckpoint
+from trust.log.follower import LogFollower
+from trust.log.seen_checkpoint import SeenCheckpoint
 from trust.log.witness_client import fetch_latest
 from trust.runtime.clock import Clock, system_clock
 from trust.runtime.http_clients import open_async_http

@@ -18,7 +18,8 @@ from trust.client.last_view import view_of
 from trust.client.place import Place
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
-from trust.log.follower import LogFollower, SeenCheckpoint
+from trust.log.follower import LogFollower
+from trust.log.seen_checkpoint import SeenCheckpoint
 from trust.resident.leaving import LeftTheTown, own_consents_of
 from trust.resident.own_copies import OwnCopies
 from trust.resident.promises import PromiseFolder

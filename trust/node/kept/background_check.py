@@ -17,8 +17,9 @@ import structlog
 
 from ledger.errors import KeptStateDiffers, MusubiError
 from ledger.tlog.tree import Frontier
-from trust.log.follower import LogFollower, VerifiedBatch
+from trust.log.follower import LogFollower
 from trust.log.pins import Trust
+from trust.log.seen_checkpoint import VerifiedBatch
 from trust.node.books.checked_books import CheckedBooks, differs
 from trust.node.kept.holder_state import HolderState, RestsOn
 from trust.runtime.clock import Ticks, system_ticks

@@ -40,8 +40,9 @@ from queries.replay import replay
 from trust.files.backups import Backup, put_file, put_large_file, read_backup
 from trust.files.durable import write_whole
 from trust.log.export import copy_log
-from trust.log.follower import LogFollower, VerifiedBatch
+from trust.log.follower import LogFollower
 from trust.log.pins import Trust, pins_of
+from trust.log.seen_checkpoint import VerifiedBatch
 from trust.log.source import FolderLog, open_log
 from trust.log.tile_folder import TileFolder
 from trust.log.witness_client import collect_cosignatures, fetch_latest
