@@ -77,9 +77,15 @@ def audit(
 
 def _show(report: AuditReport) -> None:
     if report.is_ok:
-        ok = "[green]Verdict: ok{}.[/] {:,} entries of {} in {:.1f} s{}."
         old, as_of = _say_as_of(report)
-        say(ok, old, report.entries, report.origin, report.seconds, as_of)
+        say(
+            "[green]Verdict: ok{}.[/] {:,} entries of {} in {:.1f} s{}.",
+            old,
+            report.entries,
+            report.origin,
+            report.seconds,
+            as_of,
+        )
     else:
         say("[red]Verdict: {}[/]", report.verdict)
     table = Sheet()
