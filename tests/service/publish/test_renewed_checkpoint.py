@@ -22,14 +22,15 @@ def shown(running: Running) -> SeenCheckpoint:
     return LogFollower(FolderLog(town.service / "log"), town.log_key, town.witnesses, clock=running.clock).fetch()
 
 
+def is_confirmed_since(running: Running, time: float) -> bool:
+    """Whether the checkpoint on disk was cosigned then or later."""
+    return (shown(running).time or 0) >= time
+
+
 async def settled(running: Running) -> SeenCheckpoint:
     """Wait until all is published; return what is shown."""
     await eventually(lambda: running.service.sequencer.size == running.service.store.size)
     return shown(running)
-
-
-def is_shown_at(running: Running, due: float) -> bool:
-    return (shown(running).time or 0) >= due
 
 
 async def says_the_same_everywhere(running: Running) -> bool:
@@ -41,11 +42,10 @@ async def says_the_same_everywhere(running: Running) -> bool:
 async def test_a_checkpoint_to_which_nothing_comes_is_cosigned_anew_and_stays_the_same_tree(running: Running) -> None:
     before = await settled(running)
     for _ in range(3):
-        last = shown(running)
+        due = (shown(running).time or 0) + RENEW_SECONDS
         running.clock.offset += int(RENEW_SECONDS)
         running.service.store.committed.set()  # what half a minute of nothing does
-        due = (last.time or 0) + RENEW_SECONDS
-        await eventually(partial(is_shown_at, running, due))
+        await eventually(partial(is_confirmed_since, running, due))
     after = shown(running)
     assert after.checkpoint == before.checkpoint
     await eventually(partial(says_the_same_everywhere, running))  # on a slow machine one more is due meanwhile
