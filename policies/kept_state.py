@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ledger import entries as e
 from ledger.errors import Malformed, MusubiError
@@ -75,7 +75,7 @@ class KeptState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def keep_state(state: State) -> KeptState:
-    """Return what is to be kept of a state."""
+    """Return what is to be kept of a state, to be encoded before that one goes on."""
     same = {name: getattr(state, name) for name in KeptState.__struct_fields__}
     changed = {
         "genesis": None if state.genesis is None else e.encode(state.genesis),
@@ -92,13 +92,24 @@ def keep_state(state: State) -> KeptState:
 
 
 def state_of(kept: KeptState) -> State:
-    """Return the state that was kept, which goes on by itself. Raises Malformed where it cannot be one."""
+    """Return the state that was kept, which goes on by itself: what was kept stays as it is.
+
+    Raises Malformed where it cannot be one.
+    """
     same = {name: getattr(kept, name) for name in KeptState.__struct_fields__}
     try:
         changed = {
             "genesis": None if kept.genesis is None else _entry_of(kept.genesis, e.Genesis),
+            "rules_since": list(kept.rules_since),
+            "members": dict(kept.members),
+            "member_keys": {alias: list(keys) for alias, keys in kept.member_keys.items()},
             "once_holders": set(kept.once_holders),
+            "member_entries": dict(kept.member_entries),
             "policies": {policy: kept.versions[sha256] for policy, sha256 in kept.policies.items()},
+            "versions": dict(kept.versions),
+            "accounts": {name: structs.replace(account) for name, account in kept.accounts.items()},
+            "replaceable": dict(kept.replaceable),
+            "attested_stops": dict(kept.attested_stops),
             "in_force": {sha256: _in_force_of(each) for sha256, each in kept.in_force.items()},
             "rounds": {
                 index: OpenRound(admit=_entry_of(data, e.Admit), entry_sha256=sha256)

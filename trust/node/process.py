@@ -43,7 +43,7 @@ RULES_RETRY_SECONDS = 600
 """How long after the word on rules was taken, or was not, it is said again."""
 BOOKS_FAILED = "The node's books could not be written; free some space on their disk. It is tried again."
 KEEP_EVERY = 10_000
-"""How many entries more are read until that is kept for the next start; it also is at each orderly end."""
+"""How many more entries are read until that is kept for the next start, or half a percent of all if that is more."""
 logger = structlog.get_logger()
 
 
@@ -284,7 +284,7 @@ class Node:
     def _read(self, at_least: int = 0) -> None:
         try:
             self.reader.read(at_least)
-            self._keep_start(KEEP_EVERY)
+            self._keep_start(max(KEEP_EVERY, self.reader.size // 200))
         except (ProofInvalid, HistoryForked, UpgradeNeeded) as error:
             self._finding = error
             raise

@@ -70,9 +70,12 @@ def goes_on_alike(one: State, other: State, entries: list[bytes], seen: MemoryCo
 def test_what_was_kept_at_any_size_of_the_town_is_the_replays_state_and_goes_on_like_it(size: int) -> None:
     entries, sizes = town()
     state, seen = thaw(sizes[size])
-    restored = again(state)
+    kept = keep_state(again(state))
+    data = encode_kept(kept)
+    restored = state_of(kept)
     assert plain(restored) == plain(state)
     goes_on_alike(restored, state, entries[size:], seen)
+    assert encode_kept(kept) == data  # what was kept stays as it is
 
 
 ACTS = st.lists(st.sampled_from(["grant", "revoke", "admit", "release", "refund", "replace", "erase"]), max_size=14)

@@ -91,6 +91,7 @@ async def test_what_came_after_it_is_replayed(town: Town) -> None:
     before = path_of(town).read_bytes()
     async with run(town) as running:
         await goes_on(running)
+        await running.ask(question(town, query(), fresh=True))
     path_of(town).write_bytes(before)  # as if the service had been killed
     async with checked(town) as running:
         assert running.service.store.kept.check is not None
