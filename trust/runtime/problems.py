@@ -53,6 +53,10 @@ PROBLEM_TYPE = "tag:musubi.example,2026:problem/"
 MEDIA_TYPE = "application/problem+json"
 
 
+RETRY_SECONDS = {429: 5, 503: 2}
+"""What ``Retry-After`` says with these statuses, where nothing nearer is known."""
+
+
 def kind_of(error: MusubiError) -> Kind:
     """Return the one kind of an error: its own, or that of the error in the tree that it specialises."""
     return next(KINDS[cls] for cls in type(error).__mro__ if cls in KINDS)

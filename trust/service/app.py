@@ -12,7 +12,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from ledger.errors import MusubiError
-from trust.client import paths
+from trust.service.capacity import NOT_COUNTED
 from trust.service.pages.routes import page_routes
 from trust.service.pages.town.gather import TownPageGatherer
 from trust.service.routes import health, log, nodes, partners, proofs, residents, stewards
@@ -49,7 +49,7 @@ def create_app(service: Service) -> Litestar:
     options = service.settings.service
     rate_limit = RateLimitConfig(
         rate_limit=("minute", options.requests_per_minute),
-        exclude=[f"^{paths.LOG}", "^/static/", f"^{paths.HEALTH}", f"^{paths.NODE}"],
+        exclude=[f"^{path}" for path in NOT_COUNTED],
     )
     audiences = (log, proofs, residents, partners, stewards, nodes, health)
     api: list[Any] = [route for audience in audiences for route in audience.routes]
