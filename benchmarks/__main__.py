@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import append, intake, large_log, memory, other_logs, query_way, replay, single_grant, view
+from benchmarks import append, first_words, intake, large_log, memory, other_logs, query_way, replay, single_grant, view
 
 ALL: dict[str, Callable[[], Any]] = {
     "append": append.run,
@@ -20,6 +20,7 @@ ALL: dict[str, Callable[[], Any]] = {
     "view": view.run,
     "query_way": query_way.run,
     "memory": memory.run,
+    "first_words": first_words.run,
 }
 
 

@@ -15,7 +15,7 @@ rules       entries after it are judged by this numbered set of rules; signed by
             says that its node reads them
 grant       a consent's identifier, the policy version it is for, how long, its yearly cap, its commitment
 revoke      ends one grant, by index
-erase       one index whose record is destroyed
+erase       one index whose record is destroyed, and why; an authority's order with the stewards' signatures
 admit       a question that was let in: the whole question, who asked, the in-force root, the noise, the exact charge
 release     the answer to one ``admit`` (it is safe to publish), with the hashes of the shares it was summed from
 refund      gives the charge of one ``admit`` back: every participant signed that no share left it
@@ -195,10 +195,14 @@ class Revoke(Entry, frozen=True, kw_only=True, tag="revoke"):
 
 
 class Erase(Entry, frozen=True, kw_only=True, tag="erase"):
-    """The record behind one entry was destroyed."""
+    """The record behind one entry was destroyed.
+
+    For the reason ``authority``, ``approvals`` are what the stewards' quorum signed: an order for that very grant.
+    """
 
     index: Index
     reason: EraseReason
+    approvals: Annotated[list[Token], Meta(max_length=64)] | UnsetType = UNSET
 
 
 class Noise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

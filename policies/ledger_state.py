@@ -1,7 +1,7 @@
 """The state that decisions need, as it follows from the ledger (``policies.replay``).
 
-It grows with members, policies, windows and open rounds, and by one bit for each entry and policy; never with
-residents' records.
+It grows with members, policies, windows and open rounds, by one bit for each entry and policy, and by one for each
+entry of a consent; never with residents' records.
 """
 
 from collections import OrderedDict
@@ -76,7 +76,13 @@ class State(Struct, kw_only=True):
     rounds: dict[int, OpenRound] = field(default_factory=dict)
     questions: OrderedDict[str, int] = field(default_factory=OrderedDict)
     """Hashes of signed questions admitted of late, with their ``at``, oldest first: none may be admitted twice."""
+    grants: Chunks = field(default_factory=dict)
+    """The indices of all ``grant`` entries, as bits: in force, ended or void."""
+    revokes: Chunks = field(default_factory=dict)
+    """The indices of all ``revoke`` entries, as bits."""
     erased: set[int] = field(default_factory=set)
+    ordered: int | None = None
+    """The index of the latest ``erase`` that bears the stewards' order (``policies.harmless_entries``)."""
     attested_stops: dict[e.Alias, int] = field(default_factory=dict)
     """How many consents each identity provider has ended for residents who had no key at hand."""
 

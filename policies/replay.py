@@ -19,6 +19,8 @@ from policies.admit_expiry import expires_at, is_past_last
 from policies.consents.attested_stop import stopping_provider
 from policies.consents.replacing import Replaceable, chain_first
 from policies.governance import check_quorum
+from policies.harmless_entries import check_erase, check_refuse, ordered_at
+from policies.in_force.chunk_tree import set_bit
 from policies.in_force.sets import InForce
 from policies.ledger_state import MemberKey, OpenRound, PolicyRecord, State
 from policies.log_key_changes import change_log_keys, first_log_keys
@@ -89,7 +91,7 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
             case e.Grant():
                 _grant(state, index, entry, replaceable, seen)
             case e.Revoke():
-                replaceable = _revoke(state, entry, replaceable)
+                replaceable = _revoke(state, index, entry, replaceable)
             case e.Erase():
                 _erase(state, index, entry)
             case e.Admit():
@@ -97,7 +99,7 @@ def step(  # noqa: C901, PLR0912 - one branch for each kind of entry, and nothin
             case e.Release() | e.Refund() | e.Lost():
                 _close(state, entry)
             case e.Refuse():
-                _refuse(state, entry)
+                check_refuse(state, entry)
     except ProofInvalid as error:
         finding = f"Entry {index} ({_kind(entry)}): {error.message}"
         if state.rules < SOME_HARMLESS or not isinstance(entry, CHANGES_NOTHING):
@@ -203,6 +205,7 @@ def _grant(state: State, index: int, entry: e.Grant, replaceable: Replaceable, s
     if entry.until < state.day(entry.at):
         raise ProofInvalid("its until is past.")
     first = chain_first(entry, replaceable, state.rules)
+    set_bit(state.grants, index)
     if seen.add(entry.consent, index):  # a consent used before is void for ever: it stands here, and never counts
         state.in_force[entry.policy_sha256].add(index, entry, first)
 
@@ -212,7 +215,7 @@ def grant_in_force(state: State, index: int) -> str | None:
     return next((sha256 for sha256, in_force in state.in_force.items() if in_force.holds(index)), None)
 
 
-def _revoke(state: State, entry: e.Revoke, replaceable: Replaceable) -> Replaceable:
+def _revoke(state: State, index: int, entry: e.Revoke, replaceable: Replaceable) -> Replaceable:
     """End a grant; return which grants the next entry may replace."""
     if entry.reason == "replaced" and state.rules < REPLACING:
         raise ProofInvalid("its reason is one that these rules do not know.")
@@ -223,6 +226,7 @@ def _revoke(state: State, entry: e.Revoke, replaceable: Replaceable) -> Replacea
     if provider is not None and state.member(provider, "identity") is None:
         raise ProofInvalid("the consent is ended by no active identity provider.")
     state.in_force[sha256].end(entry.grant)
+    set_bit(state.revokes, index)
     if provider is not None:
         state.attested_stops[provider] = state.attested_stops.get(provider, 0) + 1
     if entry.reason != "replaced":
@@ -232,8 +236,8 @@ def _revoke(state: State, entry: e.Revoke, replaceable: Replaceable) -> Replacea
 
 
 def _erase(state: State, index: int, entry: e.Erase) -> None:
-    if entry.index >= index or entry.index in state.erased:
-        raise ProofInvalid("it erases a record that is not there, or was erased before.")
+    check_erase(state, index, entry)
+    state.ordered = ordered_at(index, entry)
     state.erased.add(entry.index)
     sha256 = grant_in_force(state, entry.index)
     if sha256 is not None:
@@ -297,8 +301,3 @@ def _check_lost(state: State, entry: e.Lost, admit: e.Admit) -> None:
         raise ProofInvalid("it gives a round up that may still be finished.")
     if set(admit.participants) in (set(entry.shares), set(entry.words)):
         raise ProofInvalid("it gives a round up in which everybody has spoken alike.")
-
-
-def _refuse(state: State, entry: e.Refuse) -> None:
-    if state.member(entry.by) is None:
-        raise ProofInvalid("it refuses a question by no member.")

@@ -22,6 +22,12 @@ number  what is judged otherwise than before
         says nothing of it, counts for nothing (``policies.consents.age``)
 2       a ``revoke`` may have the reason ``attested``, and then names in ``by`` an active member with the role
         ``identity``
+3       every measure of an ``admit`` has the noise that the signed ``spend`` pays for, within 1% of its cost, and no
+        more (``queries.price.signed_spend``)
+3       a ``refuse`` is of a partner's question, under a policy that is there; for ``budget-exceeded`` it names that
+        question's tightest account and what the ledger says is left in it, for any other rule none, and 0
+3       an ``erase`` is of a ``grant`` or a ``revoke``; for ``retention`` the consent has ended; for ``authority`` it
+        bears the quorum's ``approvals`` of the order, or comes right behind one that does
 ======  ================================================================================================================
 """
 
@@ -46,7 +52,9 @@ SOME_HARMLESS = 2
 """From these rules on a wrong entry that cannot do harm halts nobody."""
 LOST_ROUNDS = 2
 """From these rules on a round that nobody can finish is closed, and a holder without its role can end what it began."""
-NEWEST_RULES = 2
+LIES_SEEN = 3
+"""From these rules on noise, refusals and erasures are held against what the ledger and the signed question say."""
+NEWEST_RULES = 3
 """The newest rules that this software reads."""
 
 

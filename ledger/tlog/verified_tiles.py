@@ -15,10 +15,10 @@ hashes stand for. So the error can name the first entry that it touches, in ``de
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
-from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, TooLarge
+from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid
 from ledger.hashing import EMPTY_ROOT, leaf_hash
+from ledger.second_reads import read_in_turn
 from ledger.tlog.tiles import (
     ENTRIES,
     TILE_HEIGHT,
@@ -31,7 +31,6 @@ from ledger.tlog.tiles import (
 )
 from ledger.tlog.tree import fold, merkle_root, subtrees
 
-T = TypeVar("T")
 ReadTile = Callable[[Tile], bytes]
 _CACHED_TILES = 64
 
@@ -50,16 +49,7 @@ class VerifiedTiles:
         self.size = size
         self._cache: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
         self._edge: dict[tuple[int, int], list[bytes]] = {}
-        self._by_some_way(lambda read: self._read_edge(read, root))
-
-    def _by_some_way(self, read: Callable[[ReadTile], T]) -> T:
-        """Return what reading gives by the first way by which it belongs; raise what the last one gives."""
-        for way in self._ways[:-1]:
-            try:
-                return read(way)
-            except (Malformed, NotFound, ProofInvalid, TooLarge):  # one sample is no finding
-                continue
-        return read(self._ways[-1])
+        read_in_turn(self._ways, lambda read: self._read_edge(read, root))
 
     def _read_edge(self, read: ReadTile, root: bytes) -> None:
         tiles = [tile for tile in partial_tiles(self.size) if tile.level != ENTRIES]
@@ -103,7 +93,7 @@ class VerifiedTiles:
             return hashes
         tile = tile_at(level, index, self.size)
         parent = self.tile(level + 1, index // TILE_WIDTH)[index % TILE_WIDTH]
-        hashes = self._by_some_way(lambda read: self._read_under(read, tile, parent))
+        hashes = read_in_turn(self._ways, lambda read: self._read_under(read, tile, parent))
         self._cache[level, index] = hashes
         if len(self._cache) > _CACHED_TILES:
             self._cache.popitem(last=False)
@@ -119,7 +109,7 @@ class VerifiedTiles:
         """Return the checked entries of one bundle; ProofInvalid names the first one that is not the tree's."""
         hashes = self.tile(0, index)
         tile = tile_at(ENTRIES, index, self.size)
-        return self._by_some_way(lambda read: _entries_of(read(tile), tile, hashes))
+        return read_in_turn(self._ways, lambda read: _entries_of(read(tile), tile, hashes))
 
     def entry(self, index: int) -> bytes:
         """Return the checked entry at ``index``. Raises NotFound where the tree has none, and what ``bundle`` does."""

@@ -87,11 +87,16 @@ def left(accounts: Accounts, charge: Charge) -> int:
     return max(0, charge.account_cap - (account.charged if account else 0))
 
 
+def tightest(accounts: Accounts, charges: list[Charge]) -> Charge:
+    """Return the account with least left, the first of those that have as little."""
+    return min(charges, key=lambda charge: left(accounts, charge))
+
+
 def check_fits(accounts: Accounts, charges: list[Charge], asked: int) -> None:
     """Raise BudgetExceeded for the account with least left, unless ``asked`` fits into every one."""
-    tightest = min(charges, key=lambda charge: left(accounts, charge))
-    if asked > left(accounts, tightest):
-        raise BudgetExceeded(tightest.account, asked, left(accounts, tightest))
+    least = tightest(accounts, charges)
+    if asked > left(accounts, least):
+        raise BudgetExceeded(least.account, asked, left(accounts, least))
 
 
 def reserve(accounts: Accounts, charges: list[Charge], asked: int) -> None:

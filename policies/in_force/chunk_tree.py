@@ -23,6 +23,18 @@ Chunks = dict[int, int]
 """Chunk number to its 4,096 bits as an integer; chunks with no bit set are absent."""
 
 
+def set_bit(bits: Chunks, index: int) -> None:
+    """Set the bit of one ledger index."""
+    number, bit = divmod(index, CHUNK_BITS)
+    bits[number] = bits.get(number, 0) | 1 << bit
+
+
+def has_bit(bits: Chunks, index: int) -> bool:
+    """Return whether the bit of one ledger index is set."""
+    number, bit = divmod(index, CHUNK_BITS)
+    return bool(bits.get(number, 0) >> bit & 1)
+
+
 def _empty_subtrees() -> list[bytes]:
     """Return, by level, the hash of a complete subtree in which nothing is set; 2^53 indices need 41 levels."""
     hashes = [leaf_hash(bytes(CHUNK_BYTES))]

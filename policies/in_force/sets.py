@@ -141,6 +141,11 @@ class InForce:
         number, bit = divmod(index, CHUNK_BITS)
         return bool(self.standing.get(number, 0) >> bit & 1)
 
+    def last_day(self, index: int) -> str:
+        """Return the last day of the grant at ``index``, ended or not; "" where there is none."""
+        number, bit = divmod(index, CHUNK_BITS)
+        return next((group[0] for group, bits in self.granted.items() if bits.get(number, 0) >> bit & 1), "")
+
     def charge(self, admit: int, year: int, charge: int) -> None:
         """Count the charge of the ``admit`` at an index above all others against the yearly caps of one year."""
         if year not in self.charges:

@@ -135,6 +135,20 @@ def largest_cost(epsilon: str, delta: str) -> int:
 
 
 @lru_cache(maxsize=4096)
+def is_worth_more(nano: int, epsilon: str, delta: str) -> bool:
+    """Return whether a cost in nano-rho is worth more than ``epsilon`` (to 4 decimals) at ``delta``.
+
+    One evaluation of OpenDP's delta(epsilon), as ``largest_cost`` makes at each of its steps: exactly the costs above
+    what that finds are worth more, but for its own last steps down. Raises QueryInvalid unless 0 < delta < 1.
+    """
+    check_delta(delta)
+    if nano > _PROFILE_LIMIT:
+        return True  # rho above 1,000: an epsilon that no question may ask for
+    asked = Decimal(epsilon).quantize(EPSILON_PLACES, rounding=ROUND_FLOOR)
+    return bool(_profile(nano).delta(float(asked)) > _down(Decimal(delta)))
+
+
+@lru_cache(maxsize=4096)
 def half_width(scale: str, holders: int, numbers: int, confidence: str) -> int:
     """Return h so that, with probability ``confidence``, all of ``numbers`` noised numbers are within h of the truth.
 

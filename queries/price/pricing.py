@@ -108,7 +108,7 @@ def _about(cost: int) -> int:
 
 
 def _check_within(plan: Plan, within: Within, noise: Sequence[Noise]) -> None:
-    name, squared = _target(plan, within)
+    name, squared = target_of(plan, within)
     scale = Decimal(next(part.scale for part in noise if part.primitive == name))
     others = (len(plan.participants), plan.length, check_confidence(within.confidence))
     wider = f"{scale * Decimal('1.02'):f}"
@@ -145,7 +145,7 @@ def _share_of_epsilon(plan: Plan, epsilon: str, delta: str) -> int:
     return largest_cost(decimal_text(asked), delta) // (len(plan.participants) * max(moving, 1))
 
 
-def _target(plan: Plan, within: Within) -> tuple[str, int]:
+def target_of(plan: Plan, within: Within) -> tuple[str, int]:
     """Return the name and squared sensitivity of the one primitive behind the measure that ``within`` names."""
     asked = next((asked for asked in plan.measures if asked.as_ == within.measure), None)
     if asked is None:
@@ -155,7 +155,7 @@ def _target(plan: Plan, within: Within) -> tuple[str, int]:
 
 
 def _scale_within(plan: Plan, within: Within) -> dict[str, str]:
-    name, squared = _target(plan, within)
+    name, squared = target_of(plan, within)
     if squared == 0:
         raise QueryInvalid("The measure that 'within' names is always 0 in this view; name another.")
     if isinstance(within.plus_minus, bool) or not 1 <= within.plus_minus <= 2**40:
@@ -168,7 +168,7 @@ def _scale_within(plan: Plan, within: Within) -> dict[str, str]:
 
 
 def _share_within(plan: Plan, within: Within) -> int:
-    name, squared = _target(plan, within)
+    name, squared = target_of(plan, within)
     return nano_rho(squared, _scale_within(plan, within)[name])
 
 

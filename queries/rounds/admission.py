@@ -14,8 +14,10 @@ from policies.accounts import budgets
 from policies.admit_expiry import expires_at
 from policies.ledger_state import PolicyRecord, State
 from policies.replay import QUESTION_SECONDS
+from policies.rules import LIES_SEEN
 from queries.price.cost import epsilon_of
 from queries.price.pricing import Price, check_charge, check_spend, price
+from queries.price.signed_spend import check_signed_spend
 from queries.question.check import make_plan
 from queries.question.plan import Plan
 from queries.question.tree import Query, decode_query, query_sha256
@@ -165,9 +167,12 @@ def check_admit(state: State, admit: e.Admit) -> Plan:
         raise ProofInvalid("The entry's participants are not the holders of the question's view.")
     if not _all_here(state, plan):
         raise ProofInvalid("A participant of the question is no active holder.")
-    check_charge(plan, admit.noise, admit.charge)
     policy = state.versions[admit.policy_sha256].document
+    if state.rules < LIES_SEEN:
+        check_charge(plan, admit.noise, admit.charge)
+        check_spend(plan, query.spend, policy.budget.delta, admit.noise, admit.charge)
+    else:
+        check_signed_spend(plan, query.spend, policy.budget.delta, admit.noise, admit.charge)
     if admit.charge > policy.limits.charge:
         raise ProofInvalid("The charge is more than the policy allows for one question.")
-    check_spend(plan, query.spend, policy.budget.delta, admit.noise, admit.charge)
     return plan

@@ -1,14 +1,19 @@
-"""Putting the participants' shares together into the released vector.
+"""Putting the participants' shares together into the released vector, and doing that again to check it.
 
 Mode ``local``: each participant added the whole noise by itself, so the answer is the plain sum, and the shares
 themselves are private releases that anyone may see and add up again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from msgspec import Struct
+
+from ledger import entries as e
+from ledger import jws
+from ledger.entries import Hex32
 from ledger.errors import ProofInvalid
 from queries.question.plan import Plan
-from queries.rounds.messages import Share
+from queries.rounds.messages import Share, token_sha256
 
 MAX_NUMBER = 2**53 - 1
 """What a release may hold (``ledger.entries.Whole``)."""
@@ -37,3 +42,41 @@ def combine(plan: Plan, shares: Sequence[Share]) -> list[int]:
     if any(abs(number) > MAX_NUMBER for number in vector):
         raise ProofInvalid("The shares add up to more than a JSON reader holds exactly.")
     return vector
+
+
+class ClosedRound(Struct, frozen=True, kw_only=True):
+    """Which round it is that shares are for: the log, the ``admit``'s index and hash, and the question's plan."""
+
+    log: str
+    admit: int
+    admit_sha256: Hex32
+    plan: Plan
+
+
+def check_shares(
+    closed: ClosedRound, closing: e.Release | e.Lost, tokens: Mapping[str, str], keys: Mapping[str, list[bytes]]
+) -> None:
+    """Check the signed shares that an entry names, and do the sum of a ``release`` again.
+
+    ``keys`` are those that each participant had in the ledger while the round was open, from the ``admit`` to its end.
+    Raises ProofInvalid, SignatureInvalid or Malformed for the first thing wrong.
+    """
+    if set(tokens) != set(closing.shares):
+        raise ProofInvalid("the shares given are not those that the entry names.")
+    shares = [_open(closed, closing, alias, token, keys[alias]) for alias, token in sorted(tokens.items())]
+    if not isinstance(closing, e.Release):
+        return
+    if len({share.transcript_sha256 for share in shares}) != 1:
+        raise ProofInvalid("the shares are for different transcripts.")
+    if combine(closed.plan, shares) != closing.vector:
+        raise ProofInvalid("the shares do not add up to the released answer.")
+
+
+def _open(closed: ClosedRound, closing: e.Release | e.Lost, alias: str, token: str, keys: list[bytes]) -> Share:
+    if not token.isascii() or token_sha256(token) != closing.shares[alias]:
+        raise ProofInvalid(f"the share of '{alias}' is not the one that the entry names.")
+    share = jws.verify_any(token, keys, Share, "share")
+    named = (share.from_, share.log, share.admit, share.admit_sha256)
+    if named != (alias, closed.log, closed.admit, closed.admit_sha256):
+        raise ProofInvalid(f"the share of '{alias}' is for another round.")
+    return share

@@ -14,7 +14,7 @@ from queries.rounds.messages import Share
 from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.towns.toy_town import ASKED, key_of
 from trust.audit.auditor import audit
-from trust.audit.shares import AnswerBasis, check_shares
+from trust.audit.shares import AnswerBasis
 
 ME, OTHER = ASKED
 
@@ -48,7 +48,7 @@ def test_a_share_counts_under_the_key_of_the_admit_and_under_one_that_came_befor
     town.change_key(ME, "new_key")
     release = town.make_release(admit, shares)
     town.add(release)
-    check_shares(basis, release, shares, town.state)
+    basis.check(release, shares, town.state)
     assert verdict(town, tmp_path) == "ok"
 
 
@@ -64,7 +64,7 @@ def test_a_share_under_a_key_from_before_the_round_from_after_it_or_of_nobody_is
     release = town.make_release(admit, shares)
     town.add(release)
     with pytest.raises(SignatureInvalid):
-        check_shares(basis, release, shares, town.state)
+        basis.check(release, shares, town.state)
 
 
 @pytest.mark.parametrize(("signer", "is_right"), [(ME, True), ("new_key", True), ("thief", False)])

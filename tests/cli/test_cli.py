@@ -23,12 +23,13 @@ from ledger import entries as e
 from ledger.notes.receipts import Receipt, check_receipt
 from policies.policy_document import document_sha256
 from queries.answers.uses import Stopped
+from tests.kit.commands import commands_of
 from tests.kit.towns.town_of_two import FOLDER, TownOfTwo, town_of_two
 from tests.kit.towns.toy_town import PARTNER
 from tests.kit.waiting import PATIENCE, until
 from trust.cli import main
 from trust.cli.steward.policy import read_policy
-from trust.cli.tables import nano
+from trust.cli.terminal import nano
 from trust.runtime.problems import KINDS, exit_code_of
 from trust.town.up import free_ports
 
@@ -91,7 +92,7 @@ def at_a_terminal(words: list[object], answers: list[str]) -> str:
 
 def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Yield every command and group below a group, with the words that call it."""
-    for name, command in sorted(group.commands.items()):
+    for name, command in commands_of(group).items():
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from every_command(command, (*path, name))

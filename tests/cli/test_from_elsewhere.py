@@ -242,8 +242,18 @@ def test_anybody_with_a_place_exports_the_log_and_the_operator_from_its_folder_a
     here.run("log", "export", "--place", here.place("city"), tmp_path / "theirs")
     done = CliRunner().invoke(main, ["log", "export", "--dir", str(here.town.layout.service), str(tmp_path / "own")])
     assert done.exit_code == 0, done.output
-    for name in ("checkpoint", "log.vkey", "trust.json"):
-        assert (tmp_path / "theirs" / name).read_bytes() == (tmp_path / "own" / name).read_bytes()
+    own = {
+        path.relative_to(tmp_path / "own"): path.read_bytes()
+        for path in (tmp_path / "own").rglob("*")
+        if path.is_file()
+    }
+    assert {"checkpoint", "log.vkey", "trust.json", "shares"} <= {path.parts[0] for path in own}
+    for path, data in own.items():
+        assert (tmp_path / "theirs" / path).read_bytes() == data
+    audited = json.loads(
+        here.run("audit", tmp_path / "own", "--trust", here.pins, "--state", tmp_path / "state", "--json")
+    )
+    assert (audited["verdict"], audited["shares_checked"]) == ("ok", audited["kinds"].get("release", 0))
 
 
 def test_without_the_authority_or_the_proxy_a_sentence_says_what_is_missing(here: Elsewhere, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ledger import entries as e
+from policies.rules import NEWEST_RULES
 from tests.kit.towns.town_of_two import TownOfTwo, town_of_two
 from tests.kit.waiting import PATIENCE, until
 from trust.cli import main
@@ -53,12 +54,12 @@ def test_a_running_town_goes_on_by_newer_rules_with_a_question_open(town: TownOf
     signatures = []
     for steward in ("city", "firms"):
         signatures.append(tmp_path / f"{steward}.jws")
-        signatures[-1].write_text(run("rules", "sign", 2, "--place", town.place(steward)))
-    publish = ["rules", "publish", 2, *signatures, "--place", town.place("city")]
+        signatures[-1].write_text(run("rules", "sign", NEWEST_RULES, "--place", town.place(steward)))
+    publish = ["rules", "publish", NEWEST_RULES, *signatures, "--place", town.place("city")]
 
     town.processes.stop(east)
     not_upgraded = older("node", "--dir", town.layout.node(east))
-    until(lambda: shown(town)["holders"] == {east: 1, west: 2}, lambda: shown(town))
+    until(lambda: shown(town)["holders"] == {east: 1, west: NEWEST_RULES}, lambda: shown(town))
     assert "wait for the nodes of 1 holders" in run(*publish, code=13)
 
     town.processes.stop(west)  # its word stands; the question waits for it
@@ -66,11 +67,11 @@ def test_a_running_town_goes_on_by_newer_rules_with_a_question_open(town: TownOf
     not_upgraded.terminate()
     ended(not_upgraded)
     town.processes.start_node(east)
-    until(lambda: shown(town)["holders"] == {east: 2, west: 2}, lambda: shown(town))
-    assert "rules number 2 from index" in run(*publish)
+    until(lambda: shown(town)["holders"] == {east: NEWEST_RULES, west: NEWEST_RULES}, lambda: shown(town))
+    assert f"rules number {NEWEST_RULES} from index" in run(*publish)
     (index,) = [int(word) for word in run(*publish).split() if word.isdigit() and int(word) > admit]  # again: the same
     assert isinstance(town.client.prove(index).entry, e.Rules)
-    assert shown(town)["number"] == 2
+    assert shown(town)["number"] == NEWEST_RULES
     assert town.client.watch(admit, 0).closed_by is None
 
     town.processes.start_node(west)

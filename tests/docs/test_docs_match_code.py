@@ -14,12 +14,14 @@ from litestar import Litestar
 from ledger import entries as e
 from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
 from tests.docs.docs_pages import PAGES, REPO, anchors, blocks, code_words, headings, links, name_of, table_rows
+from tests.kit.commands import commands_of
 from tests.kit.towns.running import lay_out
 from trust.audit.report import AuditReport
 from trust.cli import main
 from trust.cli.demo.report import DemoReport
 from trust.client.place import PlaceSettings
 from trust.node.settings import NodeSettings
+from trust.node.vital_signs import VitalSigns
 from trust.runtime.problems import KINDS
 from trust.service import metrics
 from trust.service.app import create_app
@@ -83,7 +85,7 @@ def test_the_table_of_exit_codes_is_the_codes_own() -> None:
 
 def _commands(command: click.Command, name: str) -> list[str]:
     if isinstance(command, click.Group):
-        return [found for sub in command.commands.values() for found in _commands(sub, f"{name} {sub.name}")]
+        return [found for sub in commands_of(command).values() for found in _commands(sub, f"{name} {sub.name}")]
     return [name]
 
 
@@ -100,7 +102,7 @@ def test_every_option_in_the_table_is_an_option_of_its_commands() -> None:
 
     def walk(command: click.Command, name: str) -> None:
         options[name] = {opt for parameter in command.params for opt in parameter.opts}
-        for sub in command.commands.values() if isinstance(command, click.Group) else ():
+        for sub in commands_of(command).values() if isinstance(command, click.Group) else ():
             walk(sub, f"{name} {sub.name}".strip())
 
     walk(main, "")
@@ -174,6 +176,13 @@ def test_every_table_of_paths_is_an_audiences_and_the_service_has_no_other_path(
 def test_the_table_of_metrics_is_the_registrys_own() -> None:
     written = {code_words(row[0])[0] for row in table_rows(REFERENCE / "metrics.md", "Metrics and health")}
     assert written == {metric.name for metric in metrics.registry.collect()}
+
+
+def test_the_table_of_a_nodes_metrics_is_its_registrys_own(tmp_path: Path) -> None:
+    settings = NodeSettings(alias="bus_co", service="http://127.0.0.1:8700", sources={})
+    signs = VitalSigns(settings, tmp_path, lambda: 0, lambda: 0.0)
+    written = {code_words(row[0])[0] for row in table_rows(REFERENCE / "metrics.md", "A node's metrics")}
+    assert written == {metric.name for metric in signs.registry.collect()}
 
 
 def test_the_table_of_entry_kinds_has_every_kind_and_field() -> None:

@@ -39,6 +39,7 @@ from tests.kit.towns.promise_town import WITNESSES, PromiseTown
 from tests.kit.towns.toy_town import ORIGIN, key_of
 from trust.files.evidence import check_evidence, parse_evidence
 from trust.log.pins import decode_trust
+from trust.log.share_files import decode_shares, decode_size
 from trust.log.source import FolderLog, cut
 from trust.resident.promises import KeptPromise, PromiseCheck
 
@@ -175,6 +176,8 @@ def parsers() -> tuple[Parser, ...]:
         Parser("broken promise", BrokenPromise.parse, BrokenPromise.format, (broken.format(),)),
         Parser("evidence", lambda d: check_evidence(parse_evidence(d)), None, (split.format(), broken.format())),
         Parser("trust file", decode_trust, None, (trust,)),
+        Parser("signed shares", decode_shares, None, (b'{"members":{"clinic":2},"shares":{"clinic":"a.b.c"}}',)),
+        Parser("size of shares", decode_size, None, (b"52\n", b"0\n")),
         Parser("base64", lambda d: from_base64(_text(d), "field"), lambda v: to_base64(v).encode(), (b"", b"AAE=")),
         Parser("number", lambda d: to_number(_text(d), "field"), _bytes, (b"0", b"9223372036854775807")),
         Parser("stored edge", _frontier(frontiers), None, (msgspec.json.encode(frontier),)),

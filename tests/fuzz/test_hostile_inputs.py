@@ -76,6 +76,16 @@ def test_any_bytes_are_the_one_form_of_a_value_or_refused_in_one_sentence(parser
     meet(parser, data.draw(spoilt(parser.good) | st.binary(max_size=300)))
 
 
+@pytest.mark.parametrize("parser", parsers(), ids=lambda parser: parser.name)
+@pytest.mark.parametrize("opens", [b"[", b'{"x":'], ids=["lists", "objects"])
+def test_what_is_nested_deeper_than_any_reader_goes_breaks_none(parser: Parser, opens: bytes) -> None:
+    """By itself, and under a name that the parser passes over."""
+    closes = {b"[": b"]", b'{"x":': b"}"}[opens]
+    deep = opens * 100_000 + b"1" + closes * 100_000
+    for data in (deep, opens * 100_000, b'{"x":' + deep + b',"shares":{},"v":1}'):
+        meet(parser, data)
+
+
 def huge(good: bytes) -> list[bytes]:
     """Inputs as large as parsers take, made to cost time: one thing over and over, with a good head or tail."""
     pieces = [

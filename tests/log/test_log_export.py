@@ -70,7 +70,7 @@ def test_each_export_has_exactly_what_its_checkpoint_needs_byte_for_byte(
         log.grow(before + step)
         done = log.export(out)
         assert (done.before, done.size) == (before, before + step)
-        assert log.export(out) == Exported(done.size, done.size, 0, LOG_KEY)
+        assert log.export(out) == Exported(done.size, done.size, 0, LOG_KEY, done.root)
         files = dict(TileAppender().append(log.entries))
         for tile in tiles_of_size(done.size):
             assert (out / tile.path).read_bytes() == files[tile]

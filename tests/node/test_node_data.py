@@ -104,6 +104,8 @@ def test_why_a_file_was_refused_is_for_the_holder_alone_and_no_log_line_has_a_nu
             stage.node.turn()
         said = [line for line in logs if line["event"].startswith("source")]
         see = "snapshots/trips.customer.refused.json"
+        why = "A source's CSV file was refused: in it a quote is opened and not closed, or stands where none may."
+        assert [line.pop("why").startswith(why) for line in said] == [True] * 2
         assert said == [{"event": "source-refused", "source": "trips", "see": see, "log_level": "info"}] * 2
         refused = msgspec.json.decode((stage.folder / see).read_bytes(), type=RefusedReport)
         assert refused.line == 4

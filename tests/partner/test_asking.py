@@ -148,7 +148,15 @@ def test_an_answer_to_another_question_is_not_taken(answer: Answer) -> None:
 def test_an_answer_that_was_charged_or_noised_otherwise_than_signed_for_is_not_taken(answer: Answer) -> None:
     charge, (noise,) = answer.admit.charge, answer.admit.noise
     finer = [structs.replace(noise, scale=f"{float(noise.scale) / 2:.4f}")]
-    lies: list[dict[str, Any]] = [{"charge": charge - 1}, {"charge": 2 * charge}, {"noise": finer}, {"noise": []}]
+    ten_times = [structs.replace(noise, scale=f"{float(noise.scale) * 10:.4f}")]
+    hundredth = {"noise": ten_times, "charge": -(-charge // 100) + 10}
+    lies: list[dict[str, Any]] = [
+        {"charge": charge - 1},
+        {"charge": 2 * charge},
+        {"noise": finer},
+        {"noise": []},
+        hundredth,
+    ]
     for changes in lies:
         with pytest.raises(ProofInvalid):
             answer.check(admit=changes)

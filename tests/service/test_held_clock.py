@@ -123,6 +123,19 @@ def test_an_answer_during_which_the_machine_slept_does_not_make_a_right_clock_wr
     assert machine.held.stamp(NOW) == machine.true
 
 
+@pytest.mark.parametrize("lie", [HOUR, -HOUR])
+def test_no_lie_of_all_witnesses_about_the_time_is_what_their_cosignatures_are_held_against(lie: int) -> None:
+    machine = Machine(policy())
+    machine.hear(a=lie, b=lie, c=lie)
+    assert machine.held.agreed() == machine.true
+    machine.hear(a=0, b=0)
+    machine.passed += 100
+    machine.hear(a=lie, b=lie, c=lie)
+    assert machine.reasons() != []
+    machine.wrong = lie
+    assert machine.held.agreed() == machine.true
+
+
 def test_an_entry_of_a_time_to_come_is_waited_for_and_no_longer_than_its_readers_do() -> None:
     machine = Machine(policy())
     machine.hear(a=0, b=0)

@@ -6,13 +6,17 @@ import signal
 from pathlib import Path
 
 import pytest
+from litestar.routes import HTTPRoute
+from litestar.utils.sync import AsyncCallable
 
 from ledger.errors import Unavailable
 from tests.kit.towns.running import Town, lay_out, refused, run
 from tests.kit.waiting import eventually
 from trust.service.acts.intake import CurrentPolicies, Workers
+from trust.service.app import create_app
 
 pytestmark = pytest.mark.anyio
+READS_A_FILE = "/verify"
 SAME = ["１", "+1", "%2B1", "1_0", "01", "%201", "1%20", "-0", "1.0", "٣", "0x1"]
 
 
@@ -35,6 +39,17 @@ async def test_a_number_in_an_address_has_one_form(town: Town, number: str) -> N
         ):  # fmt: skip
             refused(await running.client.get(path.format(number)), "not-found")
         assert (await running.client.get("/v1/entries/1")).status_code == 200
+
+
+async def test_nothing_runs_in_a_thread_for_each_request(town: Town) -> None:
+    async with run(town) as running:
+        routes = [route for route in create_app(running.service).routes if isinstance(route, HTTPRoute)]
+        handlers = [handler for route in routes for handler in route.route_handlers]
+        assert len(handlers) > 40
+        for handler in handlers:
+            for hook in (handler.resolve_before_request(), handler.after_request, handler.resolve_after_response()):
+                assert not isinstance(hook, AsyncCallable), (handler, hook)
+            assert not handler.sync_to_thread or all(path.startswith(READS_A_FILE) for path in handler.paths), handler
 
 
 async def worker_of(workers: Workers) -> asyncio.subprocess.Process:

@@ -121,10 +121,12 @@ async def test_a_service_that_starts_with_a_wrong_clock_only_reads_until_it_is_p
     replay_log(town)
 
 
-async def test_a_new_town_with_a_wrong_clock_is_founded_and_published_and_takes_nothing_more(town: Town) -> None:
+async def test_a_new_town_with_a_wrong_clock_publishes_and_takes_nothing_before_it_is_set_right(town: Town) -> None:
+    """Nobody has agreed with its clock yet: by their word alone, a witness that lies would be right."""
     async with run(town, Clock(3 * HOUR)) as running:
-        await running.settle()
+        await eventually(lambda: running.service.clock.heard is not None)
         path, body = running.town.founding()[0]
+        assert running.service.sequencer.size == 0
         assert refused(await running.post(path, body), "read-only")["reasons"] == ["clock-ahead"]
         running.clock.wrong = 0
         await Settled().come(await running.found())

@@ -167,8 +167,10 @@ async def test_what_partners_and_nodes_are_answered(running: Running) -> None:
     assert await got(running, f"/v1/rounds/{admit}?wait=5") == (
         f'{{"closed_by":{admit + 1},"status":"released","waiting_for":[]}}'
     )
+    members = running.service.store.state.member_entries
     assert await got(running, f"/v1/rounds/{admit}/shares") == (
-        f'{{"shares":{{"bus_co":"{tokens["bus_co"]}","clinic":"{tokens["clinic"]}"}}}}'
+        f'{{"members":{{"bus_co":{members["bus_co"]},"clinic":{members["clinic"]}}},'
+        f'"shares":{{"bus_co":"{tokens["bus_co"]}","clinic":"{tokens["clinic"]}"}}}}'
     )
 
     running.clock.offset = 10  # another question, of now

@@ -8,8 +8,8 @@ It imports nothing of the service. What it checks, in this order:
    more by merkletools (``second_opinion``);
 4. every entry means what it may: signatures, quorums, charges, caps, in-force roots, rounds (``queries.replay``), and
    no time is ahead of the witnesses' clocks;
-5. over HTTP, every answer is the sum of its holders' signed shares, and what a ``lost`` round names as shares are some
-   (``shares``). A folder has no shares;
+5. every answer is the sum of its holders' signed shares, and what a ``lost`` round names as shares are some
+   (``shares``): over HTTP, and in a copy as far as it carries them;
 6. the checkpoint does not contradict what others were shown, where it is to be held against theirs (``comparison``).
 
 Where two signed checkpoints contradict each other, a file that convicts the log on its own is kept in the state folder.
@@ -38,7 +38,7 @@ from trust.audit.memory import Memory, check_same_town
 from trust.audit.report import AuditReport
 from trust.audit.second_opinion import MAX_LEAVES, SecondOpinion
 from trust.audit.seen_consents import DiskConsents
-from trust.audit.shares import AnswerBasis, check_lost, check_shares, fetch_shares
+from trust.audit.shares import AnswerBasis, ShareAudit
 from trust.client import paths
 from trust.files.evidence import parse_evidence
 from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
@@ -99,6 +99,7 @@ class _Audit:
         self._seen = DiskConsents()
         self._second = SecondOpinion()
         self._basis: dict[int, AnswerBasis] = {}
+        self._shares = ShareAudit(log)
         self._first_finding: ProofInvalid | None = None
 
     def run(self, given: Trust | None, compare_with: Sequence[str]) -> None:
@@ -113,8 +114,11 @@ class _Audit:
             raise ProofInvalid("The log is empty: it has no genesis entry.")
         self._remember(follower.latest)
         self._ask_second_opinion(follower.latest)
-        if not isinstance(self._log, HttpLog):
-            self.report.notes.append("Shares not checked: the copy has none.")
+        if self._shares.unchecked:
+            self.report.notes.append(
+                f"Shares not checked: the copy does not carry those of {self._shares.unchecked} answers. Audit the "
+                "service itself, or a copy that `musubi log export` made."
+            )
         for place in compare_with:
             self._compare(follower.latest, follower.history.signing_keys, place)
         if self._first_finding is not None:
@@ -222,20 +226,14 @@ class _Audit:
 
     def _close_round(self, index: int, closing: e.Release | e.Lost) -> None:
         basis = self._basis.pop(closing.admit)
-        if not isinstance(self._log, HttpLog) or not closing.shares:
-            return
         try:
-            shares = fetch_shares(self._log, closing.admit)
-            if isinstance(closing, e.Lost):
-                check_lost(basis, closing, shares, self._state)
-            else:
-                check_shares(basis, closing, shares, self._state)
+            self._shares.check(index, basis, closing, self._state)
         except Unavailable:
             raise
         except MusubiError as error:
             kind = closing.__struct_config__.tag
             raise ProofInvalid(f"Entry {index} ({kind}): {error.message}", index=index, rule=error.code) from None
-        self.report.shares_checked += 1
+        self.report.shares_checked = self._shares.checked
 
     def _ask_second_opinion(self, seen: SeenCheckpoint) -> None:
         if self._second.is_too_large:

@@ -1,26 +1,25 @@
 """Redoing the sum of one answer from the holders' signed shares, which the service publishes beside the log.
 
-``GET /v1/rounds/<admit>/shares`` gives ``{"shares": {"<holder>": "<compact JWS>", …}}``. Each token's SHA-256 is the
-one that the ``release`` names; each is signed with a key that the holder had in the ledger while the round was open,
-from the ``admit`` to the ``release`` (a holder may change its key in between); each is a share for that very ``admit``
-(by index and by hash) and all are for one and the same transcript; and their sum is the released vector.
+A service gives them at ``GET /v1/rounds/<admit>/shares``, a copy of the log carries them in ``shares/``
+(``trust.log.share_files``). Each token's SHA-256 is the one that the ``release`` names; each is signed with a key that
+the holder had in the ledger while the round was open, from the ``admit`` to the ``release`` (a holder may change its
+key in between); each is a share for that very ``admit`` (by index and by hash) and all are for one and the same
+transcript; and their sum is the released vector (``queries.rounds.local``).
+
+What a copy does not carry is not checked, and counted. What it says that it carries and does not is a fault, as it is
+where a service does not give it.
 """
 
-import msgspec
 from msgspec import Struct
 
 from ledger import entries as e
-from ledger import jws
-from ledger.errors import Malformed, NotFound, ProofInvalid
+from ledger.errors import NotFound, ProofInvalid
 from policies.ledger_state import OpenRound, State
 from queries.question.plan import Plan
-from queries.rounds.local import combine
-from queries.rounds.messages import Share, token_sha256
-from trust.client import paths
-from trust.client.wire import SignedShares
-from trust.log.source import HttpLog
-
-MAX_SHARES_BYTES = 8_000_000
+from queries.rounds.local import ClosedRound, check_shares
+from trust.client.service_shares import ServiceShares
+from trust.log.share_files import CopiedShares, SharesSource, decode_shares
+from trust.log.source import FolderLog, HttpLog, StaticLog
 
 
 class AnswerBasis(Struct, frozen=True, kw_only=True):
@@ -29,48 +28,42 @@ class AnswerBasis(Struct, frozen=True, kw_only=True):
     opened: OpenRound
     plan: Plan
 
+    def check(self, closing: e.Release | e.Lost, tokens: dict[str, str], state: State) -> None:
+        """Check the shares that an entry names, in the state right after it.
 
-def fetch_shares(log: HttpLog, admit: int) -> dict[str, str]:
-    """Fetch the signed shares of one answer. Raises ProofInvalid where the service does not have them, Unavailable."""
-    try:
-        data = log.get(paths.at(paths.SHARES, admit=admit), MAX_SHARES_BYTES)
-        return msgspec.json.decode(data, type=SignedShares).shares
-    except NotFound:
-        raise ProofInvalid("the service does not give the signed shares that the answer was summed from.") from None
-    except (msgspec.DecodeError, RecursionError):
-        raise Malformed("the shares that the service gives are not of their format.") from None
+        Raises ProofInvalid, SignatureInvalid or Malformed for the first thing wrong.
+        """
+        closed = ClosedRound(log=state.log, admit=closing.admit, admit_sha256=self.opened.entry_sha256, plan=self.plan)
+        keys = {alias: state.keys_since(alias, closing.admit) for alias in closing.shares}
+        check_shares(closed, closing, tokens, keys)
 
 
-def check_shares(basis: AnswerBasis, release: e.Release, tokens: dict[str, str], state: State) -> None:
-    """Redo the sum of one answer, in the state right after its ``release``.
+class ShareAudit:
+    """Checks what a log's place has of shares, answer by answer, and counts."""
 
-    Raises ProofInvalid, SignatureInvalid or Malformed for the first thing wrong.
-    """
-    if set(tokens) != set(release.shares):
-        raise ProofInvalid("the shares given are not those of the answer's participants.")
-    shares = [_open(basis, release, alias, token, state) for alias, token in sorted(tokens.items())]
-    if len({share.transcript_sha256 for share in shares}) != 1:
-        raise ProofInvalid("the shares are for different transcripts.")
-    if combine(basis.plan, shares) != release.vector:
-        raise ProofInvalid("the shares do not add up to the released answer.")
+    def __init__(self, log: StaticLog | FolderLog) -> None:
+        self.checked = 0
+        """How many answers' shares were added up, or looked at where a round was lost."""
+        self.unchecked = 0
+        """How many the copy does not carry."""
+        self._source: SharesSource = ServiceShares(log) if isinstance(log, HttpLog) else CopiedShares(log)
+        self._carried: int | None = -1
 
+    def check(self, index: int, basis: AnswerBasis, closing: e.Release | e.Lost, state: State) -> None:
+        """Check the shares that the entry at ``index`` names, in the state right after it.
 
-def check_lost(basis: AnswerBasis, lost: e.Lost, tokens: dict[str, str], state: State) -> None:
-    """Check that what a ``lost`` names as shares are shares of its round, in the state right after it.
-
-    Raises as ``check_shares``. That a participant was silent, only that participant can deny.
-    """
-    if set(tokens) != set(lost.shares):
-        raise ProofInvalid("the shares given are not those that the entry names.")
-    for alias, token in sorted(tokens.items()):
-        _open(basis, lost, alias, token, state)
-
-
-def _open(basis: AnswerBasis, closing: e.Release | e.Lost, alias: str, token: str, state: State) -> Share:
-    if not token.isascii() or token_sha256(token) != closing.shares[alias]:
-        raise ProofInvalid(f"the share of '{alias}' is not the one that the entry names.")
-    share = jws.verify_any(token, state.keys_since(alias, closing.admit), Share, "share")
-    named = (share.from_, share.log, share.admit, share.admit_sha256)
-    if named != (alias, state.log, closing.admit, basis.opened.entry_sha256):
-        raise ProofInvalid(f"the share of '{alias}' is for another round.")
-    return share
+        Raises ProofInvalid, SignatureInvalid or Malformed for the first thing wrong; Unavailable.
+        """
+        if not closing.shares:
+            return
+        if self._carried == -1:
+            self._carried = self._source.carries()
+        if self._carried is not None and index >= self._carried:
+            self.unchecked += 1
+            return
+        try:
+            tokens = decode_shares(self._source.read_shares(closing.admit))
+        except NotFound:
+            raise ProofInvalid("the signed shares that the answer was summed from are not given.") from None
+        basis.check(closing, tokens, state)
+        self.checked += 1

@@ -3,10 +3,11 @@
 from typing import Any
 
 import click
-import msgspec
 
+from ledger.errors import MusubiError
 from trust.cli.options import JsonOption, PlaceOption
-from trust.cli.tables import answer_table, budget_table, console, nano
+from trust.cli.tables import accounts_of, answer_table, budget_table
+from trust.cli.terminal import nano, say, say_json, show_table
 from trust.client.place import Place
 from trust.partner.asking import Answered, preview, spend_of, to_query
 from trust.partner.asking import ask as ask_service
@@ -34,7 +35,7 @@ def ask(
 ) -> None:
     """Ask a question in SQL; the price comes first.
 
-    The answer is checked here: its noise, its price, and its place in the ledger.
+    The answer is checked here: its noise, its price, its sum, and its place in the ledger.
 
     \b
     Example:  musubi ask --place .town/momijidai/places/bus_co --epsilon 0.5 \\
@@ -47,16 +48,16 @@ def ask(
         offer = preview(client, query, partner, key)
         if only_price:
             if as_json:
-                click.echo(msgspec.json.encode(offer).decode())
+                say_json(offer)
             else:
-                console.print(f"It would cost {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}).")
-                console.print(budget_table(offer, policy.budget.delta))
-                short = [f"'{row['account']}'" for row in offer.accounts if int(row["left"]) < offer.charge]
+                say("It would cost {} (ε {} at δ {}).", nano(offer.charge), offer.epsilon, policy.budget.delta)
+                show_table(budget_table(offer, policy.budget.delta))
+                short = [f"'{account}'" for account, left, _ in accounts_of(offer) if left < offer.charge]
                 if short:
-                    console.print(f"It would be refused: less than that is left in {' and '.join(short)}.")
+                    say("It would be refused: less than that is left in {}.", " and ".join(short))
             return
         if not as_json:
-            console.print(f"Price: {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}).")
+            say("Price: {} (ε {} at δ {}).", nano(offer.charge), offer.epsilon, policy.budget.delta)
         answered = ask_service(
             client,
             query,
@@ -64,36 +65,44 @@ def ask(
             partner,
             key,
             fresh=fresh,
-            waiting=lambda holders: None if as_json else console.print(f"Waiting for {', '.join(holders)} …"),
+            waiting=lambda holders: None if as_json else say("Waiting for {} …", ", ".join(holders)),
         )
         if as_json:
-            click.echo(msgspec.json.encode(answer_document(sql, answered)).decode())
+            say_json(answer_document(sql, answered))
             return
-        after = preview(client, query, partner, key)
-        show_answer(answered)
-        console.print("Left now:")
-        console.print(budget_table(after, policy.budget.delta))
+        show_answer(answered)  # before anything else may fail: it is paid for
+        try:
+            after = preview(client, query, partner, key)
+            left = budget_table(after, policy.budget.delta)
+        except MusubiError as error:
+            say("What is left now cannot be shown: {}", error.message, whole_line=True)
+            return
+        say("Left now:")
+        show_table(left)
 
 
 def show_answer(answered: Answered) -> None:
     """Print an answer with what proves it."""
     if answered.status == "refunded":
-        console.print("A holder stepped out before anything was sent. The charge was given back; ask again.")
+        say("A holder stepped out before anything was sent. The charge was given back; ask again.")
         return
     if answered.status == "lost":
-        console.print(
-            "There is no answer, and there will be none: not every holder answered within a day after the question "
-            "expired. What may have left a holder counts, so the charge stands. Who sent its part, who stepped out and "
-            f"who was silent is in the ledger at index {answered.closing.index}."
+        say(
+            "There is no answer, and there will be none: not every holder answered within a day after the "
+            "question expired. What may have left a holder counts, so the charge stands. Who sent its part, who "
+            "stepped out and who was silent is in the ledger at index {}.",
+            answered.closing.index,
         )
         return
-    console.print(answer_table(answered.query, answered.cells))
+    show_table(answer_table(answered.query, answered.cells))
     if answered.reused:
-        console.print("This answer was out already: no charge. (--fresh pays for a new one.)")
-    console.print(
-        "± holds for all numbers at once with 95% confidence; it covers the noise, not the clipping.\n"
-        f"Receipt: question at ledger index {answered.admit.index}, answer at {answered.closing.index}; "
-        "both checked against the log's key and its witnesses."
+        say("This answer was out already: no charge. (--fresh pays for a new one.)")
+    say(
+        "± holds for all numbers at once with 95% confidence; it covers the noise, not the "
+        "clipping.\nReceipt: question at ledger index {}, answer at {}; both checked against the log's key "
+        "and its witnesses.",
+        answered.admit.index,
+        answered.closing.index,
     )
 
 

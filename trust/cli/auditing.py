@@ -5,17 +5,13 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
-from rich import box
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from ledger.errors import SignatureInvalid
 from ledger.evidence import read_log_keys
 from trust.audit.report import AuditReport
 from trust.cli.hints import program
 from trust.cli.options import File, JsonOption
-from trust.cli.tables import console, nano
+from trust.cli.terminal import Sheet, nano, progress_bar, say, say_json, show_table
 from trust.files.evidence import check_evidence, read_evidence
 from trust.log.pins import load_trust
 from trust.runtime.problems import exit_code_of
@@ -61,18 +57,16 @@ def audit(
 
     folder = state or Path.home() / ".local/state/musubi" / hashlib.sha256(log.encode()).hexdigest()[:16]
     trust = load_trust(trust_file) if trust_file else None
-    columns = (TextColumn("{task.description}"), BarColumn(32), TextColumn("{task.completed:,}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
-        task = progress.add_task("entries checked", total=None)
+    with progress_bar("entries checked", hidden=as_json, with_total=False) as progress:
         report = run(
             log,
             trust=trust,
             state_folder=folder,
             compare_with=compare_with,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=progress,
         )
     if as_json:
-        click.echo(report.to_json().decode())
+        say_json(report.to_json())
     else:
         _show(report)
     sys.exit(0 if report.is_ok else exit_code_of(report.rule))
@@ -80,12 +74,10 @@ def audit(
 
 def _show(report: AuditReport) -> None:
     if report.is_ok:
-        console.print(
-            f"[green]Verdict: ok.[/] {report.entries:,} entries of {report.origin} in {report.seconds:.1f} s."
-        )
+        say("[green]Verdict: ok.[/] {:,} entries of {} in {:.1f} s.", report.entries, report.origin, report.seconds)
     else:
-        console.print(f"[red]Verdict: {report.verdict}[/]")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        say("[red]Verdict: {}[/]", report.verdict)
+    table = Sheet()
     table.add_column("checked")
     table.add_column("", justify="right")
     for kind, count in sorted(report.kinds.items()):
@@ -94,22 +86,22 @@ def _show(report: AuditReport) -> None:
     for policy, spent in sorted(report.spent.items()):
         table.add_row(f"spent for life under {policy}", nano(spent))
     if report.kinds:
-        console.print(table)
+        show_table(table)
     if report.cosigners:
-        console.print(f"Cosigned by: {', '.join(sorted(report.cosigners))}")
+        say("Cosigned by: {}", ", ".join(sorted(report.cosigners)))
     for algorithm, names in report.algorithms.items():
-        console.print(f"Vouched for by {algorithm}: {', '.join(names)}")
+        say("Vouched for by {}: {}", algorithm, ", ".join(names))
     for provider, stops in report.attested_stops.items():
-        console.print(f"Ended by '{provider}' for residents without a key: {stops} consents")
+        say("Ended by '{}' for residents without a key: {} consents", provider, stops)
     if report.open_rounds:
-        console.print(f"Still open: the questions at {', '.join(map(str, report.open_rounds))}")
+        say("Still open: the questions at {}", ", ".join(map(str, report.open_rounds)))
     for comparison in report.compared:
-        console.print(f"Compared with {comparison.place}: {comparison.says}", soft_wrap=True)
+        say("Compared with {}: {}", comparison.place, comparison.says, whole_line=True)
     for file in report.evidence:
-        console.print(f"Evidence that convicts the log, for everybody to check: {file}", soft_wrap=True)
-        console.print(f"  {program()} audit verify-evidence {file}", soft_wrap=True)
+        say("Evidence that convicts the log, for everybody to check: {}", file, whole_line=True)
+        say("  {} audit verify-evidence {}", program(), file, whole_line=True)
     for note in report.notes:
-        console.print(f"Note: {note}", soft_wrap=True)
+        say("Note: {}", note, whole_line=True)
 
 
 @click.command("audit verify-evidence")
@@ -154,9 +146,9 @@ def verify_evidence(file: Path, log_keys: tuple[str, ...], trust_file: Path | No
             error.message += " If your town's log has changed its key, name the present one as well, with --log-key."
         raise
     if as_json:
-        click.echo(msgspec.json.encode(conviction).decode())
+        say_json(conviction)
         return
-    console.print(f"[red]It convicts.[/] {conviction.says}", soft_wrap=True)
+    say("[red]It convicts.[/] {}", conviction.says, whole_line=True)
     for key in conviction.log_keys:
         whose = "your own pins name" if conviction.pinned else "the FILE ITSELF names; compare it with your own"
-        console.print(f"Shown against the log {conviction.origin}, whose key is {key}, as {whose}.", soft_wrap=True)
+        say("Shown against the log {}, whose key is {}, as {}.", conviction.origin, key, whose, whole_line=True)

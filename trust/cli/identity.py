@@ -3,11 +3,10 @@
 import re
 
 import click
-import msgspec
 
-from ledger.errors import Malformed
+from ledger.errors import Malformed, MusubiError
 from trust.cli.options import JsonOption, PlaceOption
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json
 from trust.client.place import Place
 from trust.identity.stopping import StoppedFor, stop_for
 from trust.resident.promises import KeptPromise, doubt_of
@@ -42,24 +41,32 @@ def stop(grants: tuple[int, ...], subject: str, place: Place, *, as_json: bool) 
     person = click.open_file("-").readline().strip() if subject == "-" else subject
     if SUBJECT.fullmatch(person) is None:
         raise Malformed("That is no name that you attested: 8 to 128 letters, digits, '-' and '_'.")
-    told = []
-    with place.client() as client:
-        for grant in dict.fromkeys(grants):
-            done = stop_for(client, place.alias, place.key, person, grant)
-            doubt = doubt_of(client, KeptPromise.of(done.revoked), done.entry, done.revoked.index)
-            told.append(_tell(done, doubt, as_json=as_json))
+    told: list[dict[str, object]] = []
+    try:
+        with place.client() as client:
+            for grant in dict.fromkeys(grants):
+                done = stop_for(client, place.alias, place.key, person, grant)
+                doubt = doubt_of(client, KeptPromise.of(done.revoked), done.entry, done.revoked.index)
+                told.append(_tell(done, doubt, as_json=as_json))
+    except MusubiError:
+        if told and as_json:  # what is done is told, whatever came after it
+            say_json({"stopped": told})
+        raise
     if as_json:
-        click.echo(msgspec.json.encode({"stopped": told}).decode())
+        say_json({"stopped": told})
 
 
 def _tell(done: StoppedFor, doubt: str, *, as_json: bool) -> dict[str, object]:
     if not as_json:
-        console.print(
-            f"The consent {done.grant} to '{done.policy}' has ended. The ledger says at index {done.revoked.index} that "
-            "you ended it for the person. Receipt checked.",
-            soft_wrap=True,
+        say(
+            "The consent {} to '{}' has ended. The ledger says at index {} that you ended it for the person. "
+            "Receipt checked.",
+            done.grant,
+            done.policy,
+            done.revoked.index,
+            whole_line=True,
         )
         if doubt:
-            console.print(f"[red]The service's promise is not in order:[/] {doubt} Tell the town's stewards.")
+            say("[red]The service's promise is not in order:[/] {} Tell the town's stewards.", doubt)
     said = {"grant": done.grant, "policy": done.policy, "index": done.revoked.index}
     return {**said, "promise": done.revoked.promise, "doubt": doubt}

@@ -4,12 +4,11 @@ import secrets
 from pathlib import Path
 
 import click
-import msgspec
 
 from ledger.errors import MusubiError
 from trust.cli.hints import program
 from trust.cli.options import File, JsonOption, PlaceOption
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json, say_plain
 from trust.client.addresses import without_password
 from trust.client.place import Place, make_place
 from trust.files.keys import read_secret
@@ -73,16 +72,13 @@ def init(
         authorities=None if ca_file is None else ca_file.read_bytes(),
         proxy=proxy,
     )
-    console.print(f"The place is made: {folder}. Whoever has this folder can act in your name.", soft_wrap=True)
-    console.print(
-        f"To see it, and whether the service answers: {program()} place show --place {folder}", soft_wrap=True
-    )
-    console.print(
-        "Your public key, to show to the identity provider:"
-        if resident
-        else f"The public key of '{alias}', for the stewards to register:"
-    )
-    click.echo(made.public_key)
+    say("The place is made: {}. Whoever has this folder can act in your name.", folder, whole_line=True)
+    say("To see it, and whether the service answers: {} place show --place {}", program(), folder, whole_line=True)
+    if resident:
+        say("Your public key, to show to the identity provider:")
+    else:
+        say("The public key of '{}', for the stewards to register:", alias)
+    say_plain(made.public_key)
 
 
 @place.command()
@@ -104,7 +100,7 @@ def show(place: Place, *, as_json: bool) -> None:
         fault = error
     if as_json:
         shown = {"service": place.service, "log": trust.origin, "alias": settings.alias, "public_key": public}
-        click.echo(msgspec.json.encode({**shown, "answers": fault is None, "standing": answer}).decode())
+        say_json({**shown, "answers": fault is None, "standing": answer})
     else:
         way = "" if settings.proxy is None else f", through the proxy {without_password(settings.proxy)}"
         way += "" if settings.ca_file is None else f", by the certificates in {settings.ca_file}"
@@ -115,7 +111,7 @@ def show(place: Place, *, as_json: bool) -> None:
             ("Service", place.service + way),
             *((("Answers", f"yes; {answer}"),) if fault is None else (("Answers", "no"),)),
         ):
-            console.print(f"{name:<12}{value}", soft_wrap=True, highlight=False, markup=False)
+            say("{:<12}{}", name, value, whole_line=True)
     if fault is not None:
         raise fault
 

@@ -1,30 +1,17 @@
 """Answers, prices and budgets as tables for people."""
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from ledger.errors import Malformed
 from queries.answers.finish import Cell
 from queries.price.cost import epsilon_of
 from queries.question.tree import Query
 from queries.rounds.messages import OfferAnswer
-
-console = Console(highlight=False, soft_wrap=False)
-
-
-def nano(nano_rho: int) -> str:
-    """Write nano-rho as rho, to the millionth."""
-    return f"ρ {_rho(nano_rho)}"
+from trust.cli.terminal import Sentence, Sheet, rho, sentence
 
 
-def _rho(nano_rho: int) -> str:
-    return f"{nano_rho / 1e9:.6f}".rstrip("0").rstrip(".")
-
-
-def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Table:
+def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Sheet:
     """Return the answer: one row a group, one column a measure with its ± interval."""
     measures = list(dict.fromkeys(cell.measure for cell in cells))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Sheet()
     for key in query.group_by:
         table.add_column(key)
     for measure in measures:
@@ -40,10 +27,10 @@ def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Table:
     return table
 
 
-def _number(cell: Cell | None) -> str:
+def _number(cell: Cell | None) -> Sentence:
     if cell is None:
-        return ""
-    return f"{_grouped(cell.value)} [dim]± {_grouped(cell.half_width)}[/]"
+        return sentence("")
+    return sentence("{} [dim]± {}[/]", _grouped(cell.value), _grouped(cell.half_width))
 
 
 def _grouped(text: str) -> str:
@@ -51,17 +38,27 @@ def _grouped(text: str) -> str:
     return f"{int(whole):,}" + dot + rest if whole.lstrip("-").isdigit() and whole != "-0" else text
 
 
-def budget_table(offer: OfferAnswer, delta: str) -> Table:
+def budget_table(offer: OfferAnswer, delta: str) -> Sheet:
     """Return what is left in every account that a question is charged to, as rho and as epsilon at ``delta``.
 
     Accounts have long names; nothing of one is cut, also where only 80 columns are there.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Sheet()
     table.add_column("account", overflow="fold")
     for column in ("left, ρ", "of", "as ε", "of"):
         table.add_column(column, justify="right", no_wrap=True)
-    for row in offer.accounts:
-        left, cap = int(row["left"]), int(row["cap"])
-        numbers = (_rho(left), _rho(cap), epsilon_of(left, delta), epsilon_of(cap, delta))
-        table.add_row(str(row["account"]), *numbers)
+    for account, left, cap in accounts_of(offer):
+        numbers = (rho(left), rho(cap), epsilon_of(left, delta), epsilon_of(cap, delta))
+        table.add_row(account, *numbers)
     return table
+
+
+def accounts_of(offer: OfferAnswer) -> list[tuple[str, int, int]]:
+    """Return each account that a question is charged to: its name, what is left and the cap, in nano-rho.
+
+    Raises Malformed where the service's rows say something else: they may come after the question was charged.
+    """
+    try:
+        return [(str(row["account"]), int(row["left"]), int(row["cap"])) for row in offer.accounts]
+    except (KeyError, ValueError):
+        raise Malformed("The service's list of accounts is not one; its operator should know.") from None

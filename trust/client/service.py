@@ -3,7 +3,6 @@
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -18,6 +17,7 @@ from ledger.entries import MemberBody
 from ledger.errors import Malformed, ProofInvalid, SignatureInvalid
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.receipts import Receipt, check_receipt
+from ledger.second_reads import read_in_turn
 from policies.consents.bundle import Bundle
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
 from policies.policy_document import Policy, decode_document, document_sha256
@@ -112,10 +112,9 @@ class ServiceClient:
 
         What does not hold is got again past the caches, after growing pauses: one sample is no finding.
         """
-        for pause in (0.0, *PAUSES[:-1]):
-            with suppress(Malformed, ProofInvalid, SignatureInvalid):
-                return check(self._getter(pause))
-        return check(self._getter(PAUSES[-1]))
+        return read_in_turn(
+            (0.0, *PAUSES), lambda pause: check(self._getter(pause)), (Malformed, ProofInvalid, SignatureInvalid)
+        )
 
     def _getter(self, pause: float) -> Get:
         time.sleep(pause)

@@ -189,9 +189,13 @@ class RoundStatus(Struct, frozen=True, kw_only=True):
 
 
 class SignedShares(Struct, frozen=True, kw_only=True):
-    """The signed share of each holder that took part in an answered question."""
+    """The signed share of each holder that took part in an answered question.
+
+    ``members`` are the indices of the ``member`` entries that have the keys that these are signed with.
+    """
 
     shares: dict[str, str]
+    members: dict[str, Index] = {}
 
 
 # For stewards

@@ -8,6 +8,7 @@
       log.vkey         the verifier key that the log signs with now (Ed25519), one line
       witnesses.txt    which witnesses count (C2SP tlog-policy)
       trust.json       the same two and the genesis entry's hash, as auditors pin them
+      shares/…         the holders' signed shares of every answer (``trust.log.share_files``), where the source has them
 
 Nothing is copied unseen: each file is held against the root that the checkpoint signs, and the checkpoint against the
 log's keys and its witnesses. A key that the tree itself lays down, or that is older than the one that signed the
@@ -20,30 +21,22 @@ one that the folder's checkpoint signs. Memory does not grow with the log.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ledger.errors import (
-    HistoryForked,
-    Malformed,
-    NotFound,
-    OldView,
-    ProofInvalid,
-    SignatureInvalid,
-    TooLarge,
-    Unavailable,
-)
+from ledger.errors import HistoryForked, OldView, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.hashing import EMPTY_ROOT
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import VerifierKey, parse_note
+from ledger.second_reads import read_in_turn
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
 from ledger.tlog.tree import root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
 from trust.files.durable import write_whole
 from trust.log.followed_keys import FollowedKeys
 from trust.log.pins import TRUST_FILE, Trust, save_trust
-from trust.log.source import LogSource, past_caches, tiles_of
+from trust.log.share_files import SharesCopied, SharesFolder, SharesSource
+from trust.log.source import FolderLog, LogSource, past_caches, tiles_of
 from trust.log.tile_folder import TileFolder
 
 Progress = Callable[[int, int], None]
@@ -64,18 +57,26 @@ class Exported:
     files: int
     key: VerifierKey
     """The Ed25519 key that signed the checkpoint."""
+    root: bytes
+    shares: SharesCopied | None = None
 
 
-def export_log(source: LogSource, trust: Trust, out: Path, progress: Progress | None = None) -> Exported:
-    """Copy the log of ``source`` to ``out``, all that is new there; return what was done.
+def export_log(
+    source: LogSource, trust: Trust, out: Path, progress: Progress | None = None, shares: SharesSource | None = None
+) -> Exported:
+    """Copy the log of ``source`` to ``out``, all that is new there, and the answers' ``shares``; return what was done.
 
-    Raises what ``copy_log`` does.
+    Raises what ``copy_log`` does. Shares that are not given, or not the ones that the log names, are counted, and the
+    log is copied all the same: an audit of the copy then says which they are.
     """
     done = copy_log(source, trust, out, progress)
     # A crash here leaves the new checkpoint beside the pins of before. They differ only where the log has changed its
     # key, and the next export, which has nothing else to do, puts that right.
     _write_pins(trust, done.key, out)
-    return done
+    if shares is None:
+        return done
+    tiles = VerifiedTiles(FolderLog(out).read_tile, done.size, done.root)
+    return replace(done, shares=SharesFolder(out).copy_new(shares, tiles))
 
 
 def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | None = None) -> Exported:
@@ -117,18 +118,17 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
         folder.write_checkpoint(note)
     finally:
         folder.close()
-    return Exported(old.size, checkpoint.size, files, keys.history.at(checkpoint.size).key)
+    return Exported(old.size, checkpoint.size, files, keys.history.at(checkpoint.size).key, checkpoint.root)
 
 
 def _newest(source: LogSource, trust: Trust) -> tuple[bytes, Checkpoint, FollowedKeys]:
     """Return the newest checkpoint, by the first way of reading by which it is in order."""
-    *ways, last = (source, *past_caches(source))
-    for way in ways:
-        with suppress(Malformed, NotFound, ProofInvalid, SignatureInvalid, TooLarge):
-            note = way.read_checkpoint()
-            return note, *_open_checked(source, note, trust)
-    note = last.read_checkpoint()
-    return note, *_open_checked(source, note, trust)
+
+    def read(way: LogSource) -> tuple[bytes, Checkpoint, FollowedKeys]:
+        note = way.read_checkpoint()
+        return note, *_open_checked(source, note, trust)
+
+    return read_in_turn([source, *past_caches(source)], read)
 
 
 def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpoint, FollowedKeys]:

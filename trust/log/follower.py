@@ -41,13 +41,11 @@ from ledger import entries as e
 from ledger.errors import (
     ClockSkew,
     HistoryForked,
-    Malformed,
     MusubiError,
     NotFound,
     OldView,
     ProofInvalid,
     SignatureInvalid,
-    TooLarge,
     Unavailable,
 )
 from ledger.evidence import make_split_view
@@ -56,6 +54,7 @@ from ledger.notes.cosignatures import median_time
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import Note, VerifierKey, parse_note, verify_note
 from ledger.notes.witness_policy import WitnessPolicy
+from ledger.second_reads import DOUBTS
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Frontier, root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
@@ -67,6 +66,7 @@ from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 
 BATCH_ENTRIES = 4_096
 """The most entries in one batch."""
+_DOUBTS: tuple[type[MusubiError], ...] = (*DOUBTS, HistoryForked, OldView)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ class LogFollower:
                 self._check_against_latest(seen)
                 if seen.checkpoint.size < self.frontier.size:
                     raise self._smaller(seen, self.frontier.size)
-            except (Malformed, TooLarge, NotFound, SignatureInvalid, ProofInvalid, HistoryForked, OldView) as error:
+            except _DOUBTS as error:
                 if "evidence" in error.details:
                     raise
                 doubt = error

@@ -166,20 +166,21 @@ class FolderLog:
 
     def read_checkpoint(self) -> bytes:
         """Return the newest checkpoint."""
-        return self._read("checkpoint", MAX_NOTE_BYTES)
+        return self.get("/checkpoint", MAX_NOTE_BYTES)
 
     def read_tile(self, tile: Tile) -> bytes:
         """Return a tile's bytes, cut from the full tile where the partial one is gone."""
         try:
-            return self._read(tile.path, most_bytes(tile))
+            return self.get(f"/{tile.path}", most_bytes(tile))
         except NotFound:
             if tile.is_full:
                 raise
-            return cut(self._read(tile.full.path, most_bytes(tile.full)), tile)
+            return cut(self.get(f"/{tile.full.path}", most_bytes(tile.full)), tile)
 
-    def _read(self, path: str, most: int) -> bytes:
+    def get(self, path: str, most: int) -> bytes:
+        """Return the file at ``path`` ("/tile/…"). Raises NotFound, TooLarge or Unavailable."""
         try:
-            with open_regular(self.path / path) as file:
+            with open_regular(self.path / path.removeprefix("/")) as file:
                 data = file.read(most + 1)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound("The log's folder has no such file.", path=path) from None

@@ -25,6 +25,7 @@ from trust.node.data.views import ViewStore
 from trust.node.ledger_reader import LedgerReader
 from trust.runtime.clock import Clock
 from trust.runtime.crash_points import reached
+from trust.runtime.json_lines import reason_of
 
 WORDS_AT_ONCE = 256
 logger = structlog.get_logger()
@@ -82,7 +83,7 @@ class NodeErasures:
             try:
                 self._client.say_erased([self._word(each) for each in part])
             except MusubiError as error:  # whatever the service says of it, the node's own work goes on
-                logger.warning("erased-unsaid", code=error.code)
+                logger.warning("erased-unsaid", **reason_of(error))
                 return
             self._books.said(part)
         logger.info("erased", consents=len(erased))

@@ -43,9 +43,12 @@ from queries.rounds.messages import HeldLeaf, token_sha256
 from trust.log.follower import LogFollower
 from trust.log.pins import Trust, open_genesis
 from trust.node.books.books import Books, ErasedConsent
+from trust.runtime.json_lines import reason_of
 
 FetchLeaves = Callable[[int, int], list[HeldLeaf]]
 LEAVES_AT_ONCE = 1_024
+MOST_KEYS_TOLD = 2
+"""A share is kept as it was first signed, and can be signed anew with the key of today: those two are told apart."""
 logger = structlog.get_logger()
 
 
@@ -61,7 +64,15 @@ class OwnCharge(Struct, frozen=True, kw_only=True):
 class LedgerReader:
     """The verified ledger as one holder sees it."""
 
-    def __init__(self, follower: LogFollower, trust: Trust, books: Books, holder: str, fetch: FetchLeaves) -> None:
+    def __init__(
+        self,
+        follower: LogFollower,
+        trust: Trust,
+        books: Books,
+        holder: str,
+        fetch: FetchLeaves,
+        signed_now: Callable[[str], str] = str,
+    ) -> None:
         self.state = State()
         self.in_force: dict[int, Chunks] = {}
         """For each open round of ours, by ``admit``: the in-force set at exactly that index."""
@@ -75,6 +86,7 @@ class LedgerReader:
         self._books = books
         self._holder = holder
         self._fetch = fetch
+        self._signed_now = signed_now
         self._ours: dict[int, OwnCharge] = {}
         self._charges: dict[str, dict[int, int]] = {}
         """What the ledger says was charged to our data, by account and ``admit``, in nano-rho of our own part."""
@@ -170,8 +182,8 @@ class LedgerReader:
             if isinstance(entry, e.Refund):
                 del self._charges[own.account][entry.admit]
                 del self._charges[own.source_account][entry.admit]
-            if isinstance(entry, e.Lost):
-                self._look_at_lost(entry)
+            if isinstance(entry, e.Release | e.Lost):
+                self._look_at_end(entry)
         elif isinstance(entry, e.Grant) and self._is_ours(entry):
             number, bit = divmod(index, CHUNK_BITS)
             self._own[number] = self._own.get(number, 0) | 1 << bit
@@ -196,15 +208,24 @@ class LedgerReader:
         number, bit = divmod(index, CHUNK_BITS)
         return bool(self._own.get(number, 0) >> bit & 1)
 
-    def _look_at_lost(self, entry: e.Lost) -> None:
-        """Say so where the ledger names another share of ours than the one that the service has, or none.
+    def _look_at_end(self, entry: e.Release | e.Lost) -> None:
+        """Say so where the ledger names another share of ours than the one that we sent, or one that we never made.
 
-        The charge stands either way, and a share that has left is no secret: it is the partner who was wronged.
+        That is all that one holder can tell of a sum: the others' shares it has not seen. Of a lost round it also tells
+        that a share which the service took is not named. What these books, restored from a backup, may have forgotten
+        is no fault of anybody's; nor is a share that may be signed with a key of ours that is gone.
         """
         own = self._books.round(entry.admit)
-        sent = token_sha256(own.token) if own is not None and own.state == "sent" else None
-        if sent is not None and entry.shares.get(self._holder) != sent:
-            logger.error("share-denied", admit=entry.admit)
+        named = entry.shares.get(self._holder)
+        if own is None:
+            return
+        if own.state in ("countersigned", "no-share"):
+            if named is not None and self._books.restored_at is None:
+                logger.error("share-forged", admit=entry.admit)
+        elif named is not None or (own.state == "sent" and isinstance(entry, e.Lost)):
+            is_told = len(self.state.keys_since(self._holder, entry.admit)) <= MOST_KEYS_TOLD or named is None
+            if is_told and named not in {token_sha256(own.token), token_sha256(self._signed_now(own.token))}:
+                logger.error("share-denied", admit=entry.admit)
 
     def _is_ours(self, grant: e.Grant) -> bool:
         record = self.state.versions.get(grant.policy_sha256)
@@ -244,7 +265,7 @@ class LedgerReader:
         try:
             self._fetch_lacking()
         except MusubiError as error:
-            logger.warning("leaves-not-given", code=error.code)
+            logger.warning("leaves-not-given", **reason_of(error))
             return False
         return True
 
@@ -275,10 +296,11 @@ class LedgerReader:
         """Keep one leaf if it is our own; return whether it is. Those of earlier grants have been looked at before."""
         policy = self.state.versions[grant.policy_sha256].document
         sub_grant, shown_at, void = None, None, None
+        reason: dict[str, str] = {}
         try:
             check_own_leaf(held.leaf, grant, policy, self._holder)
         except MusubiError as error:
-            logger.warning("leaf-refused", grant=held.index, code=error.code)
+            logger.warning("leaf-refused", grant=held.index, **reason_of(error))
             return False
         try:
             sub_grant = check_sub_grant(held.leaf, grant, policy, self.state.log, self._holder)
@@ -286,14 +308,14 @@ class LedgerReader:
                 shown_at = sub_grant.shown_at
                 self._check_age(held.index, grant, sub_grant)
         except MusubiError as error:
-            void = error.code
+            void, reason = error.code, reason_of(error)
         key = sub_grant.key if sub_grant is not None else None
         row = (held.index, grant.policy_sha256, key, canonical.encode(held.leaf))
         self._books.keep_leaves([row], shown_at=None if isinstance(shown_at, UnsetType) else shown_at, void=void)
         if key is not None:
             self._books.outlive(held.index, self._versions(grant.policy))
         if void:
-            logger.warning("leaf-void", grant=held.index, code=void)
+            logger.warning("leaf-void", grant=held.index, **reason)
         return True
 
     def _check_age(self, index: int, grant: e.Grant, sub_grant: SubGrant) -> None:

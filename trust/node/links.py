@@ -21,6 +21,7 @@ from trust.node.books.books import Books
 from trust.node.taken_clock import TakenClock
 from trust.runtime.clock import Clock
 
+LINKS_FAILED = "A file in links/ could not be taken in, and stays; look at the disk and the permissions."
 logger = structlog.get_logger()
 EVERY_SECONDS = 0.2
 RETRY_SECONDS = 1.0
@@ -74,7 +75,7 @@ class LinkDesk:
                 try:
                     self.take(path)
                 except (sqlite3.Error, OSError) as error:  # a full disk, say: the file stays, and is taken in later
-                    logger.warning("links-failed", kind=type(error).__name__)
+                    logger.warning("links-failed", kind=type(error).__name__, why=LINKS_FAILED)
                     self._stop.wait(RETRY_SECONDS)
 
     def take(self, path: Path) -> int:

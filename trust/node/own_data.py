@@ -35,6 +35,14 @@ class OwnData:
         """Return the views that this node has no data for yet, each as ``<policy's SHA-256>/<view>``."""
         return sorted(f"{sha256}/{view.name}" for sha256, view in self._wanted() if not self._views.is_ready(view))
 
+    def readiness(self) -> list[tuple[str, bool]]:
+        """Return our views by name, ``<policy> <version>: <view>``, each with whether it has data."""
+        documents = {sha256: record.document for sha256, record in self._reader.state.versions.items()}
+        return sorted(
+            (f"{documents[sha256].id} {documents[sha256].version}: {view.name}", self._views.is_ready(view))
+            for sha256, view in self._wanted()
+        )
+
     def _wanted(self) -> list[tuple[str, View]]:
         """Return our views of every policy that may be asked, or has an open question for us."""
         state = self._reader.state

@@ -8,7 +8,7 @@ import structlog
 
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, UpgradeNeeded
 from policies.rules import NEWEST_RULES
-from queries.rounds.messages import SAYS_NOT_READY
+from queries.rounds.messages import SAYS_NOT_READY, Share
 from trust.files.evidence import keep_evidence, parse_evidence
 from trust.files.keys import read_key, read_secret
 from trust.log.follower import LogFollower
@@ -21,11 +21,13 @@ from trust.node.erasure import NodeErasures
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
 from trust.node.own_data import OwnData
-from trust.node.rounds.steps import NodeRounds
+from trust.node.rounds.steps import NodeRounds, signed_now
 from trust.node.settings import BOOKS, load_node_settings
 from trust.node.taken_clock import TakenClock
+from trust.node.vital_signs import VitalSigns
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
 from trust.runtime.http_clients import open_http
+from trust.runtime.json_lines import reason_of
 
 RETRY_SECONDS = 0.5
 MOST_DOUBLED = 4
@@ -35,6 +37,7 @@ PAUSES = (0.5, 1, 2, 4, 8)
 RULES_AGAIN_SECONDS = 86_400
 RULES_RETRY_SECONDS = 600
 """How long after the word on rules was taken, or was not, it is said again."""
+BOOKS_FAILED = "The node's books could not be written; free some space on their disk. It is tried again."
 logger = structlog.get_logger()
 
 
@@ -76,7 +79,12 @@ class Node:
             clock=clock,
         )
         self.reader = LedgerReader(
-            follower, trust, self.books, settings.alias, lambda first, last: self.client.leaves(first, last).leaves
+            follower,
+            trust,
+            self.books,
+            settings.alias,
+            lambda first, last: self.client.leaves(first, last).leaves,
+            lambda token: signed_now(token, Share, key),
         )
         self.data = OwnData(self.reader, self.books, self.views, settings.alias)
         self.rounds = NodeRounds(
@@ -101,6 +109,8 @@ class Node:
             clock,
             self._taken_clock,
         )
+        self.signs = VitalSigns(settings, folder, clock, ticks)
+        self._town = trust.origin
         self._polling = False
         self._in_vain = 0
         """How many polls in a row brought tasks of which none could be done."""
@@ -130,6 +140,7 @@ class Node:
         Ends with ProofInvalid or HistoryForked where the ledger is not to be believed, and with UpgradeNeeded where it
         goes by rules that this software does not read.
         """
+        self.signs.started(self._town)
         self.links.start()
         try:
             while not self._stopping.is_set():
@@ -142,11 +153,12 @@ class Node:
                     if error is self._finding:
                         self._keep_evidence(error)
                         raise
-                    logger.info("waiting", code=error.code)
+                    self.signs.waiting(error)
                     self._stopping.wait(RETRY_SECONDS)
                 except sqlite3.Error as error:  # a full disk, say: nothing half-written, so try again
-                    logger.warning("books-failed", kind=type(error).__name__)
+                    logger.warning("books-failed", kind=type(error).__name__, why=BOOKS_FAILED)
                     self._stopping.wait(RETRY_SECONDS)
+                self.signs.write(entries=self.reader.size, caught_up=self.books.caught_up)
         finally:
             self.links.stop()
             self.client.close()
@@ -176,9 +188,7 @@ class Node:
             )
         except SignatureInvalid:
             self._polling = False
-            self._read(
-                0
-            )  # the operator's key, or ours, may have changed: the ledger, which needs nobody's word, says so
+            self._read()  # the operator's key, or ours, may have changed: the ledger, which needs nobody's word, says so
             raise
         finally:
             self._polling = False
@@ -189,7 +199,10 @@ class Node:
         self._behind = self._behind + 1 if self.reader.size < answer.size else 0
         self._say_rules()
         self._take_in()
+        if self.reader.state.genesis is not None:
+            self.signs.ready(self.reader.size, self.data.readiness())
         done = [self.rounds.do(task) for task in answer.tasks]
+        self.signs.answered([(task.step, is_done) for task, is_done in zip(answer.tasks, done, strict=True)])
         # The same task comes with the next poll: do not spin on it, and less and less where nothing can be done at all.
         if not all(done):
             self._stopping.wait(RETRY_SECONDS * 2 ** min(self._in_vain, MOST_DOUBLED))
@@ -205,7 +218,7 @@ class Node:
         try:
             self.data.refresh()
         except MusubiError as error:
-            logger.warning("data-not-taken-in", code=error.code)
+            logger.warning("data-not-taken-in", **reason_of(error))
         if self.reader.state.rules >= SAYS_NOT_READY:
             self._not_ready = self.data.not_ready()
 
@@ -217,10 +230,10 @@ class Node:
             self.client.say_rules(NEWEST_RULES)
             self._say_rules_at = self._taken_clock() + RULES_AGAIN_SECONDS
         except MusubiError as error:  # an older service cannot take it yet; whatever it says, the node's work goes on
-            logger.info("rules-unsaid", code=error.code)
+            logger.info("rules-unsaid", **reason_of(error))
             self._say_rules_at = self._taken_clock() + RULES_RETRY_SECONDS
 
-    def _read(self, at_least: int) -> None:
+    def _read(self, at_least: int = 0) -> None:
         try:
             self.reader.read(at_least)
         except (ProofInvalid, HistoryForked, UpgradeNeeded) as error:

@@ -7,6 +7,7 @@
     data_cap_nano_rho = 20000000000         # what may be spent in a calendar year, over all policies and sources
     ca_file = "ca.pem"                      # if the service's certificate is by an authority of your own
     proxy = "http://proxy.example:3128"     # if nothing leaves the office but through it
+    metrics = "metrics/musubi.prom"         # if it is to keep its metrics in a file (trust.node.vital_signs)
 
     [sources]
     rides = "data/rides.parquet"            # Parquet or CSV, relative to this folder
@@ -34,6 +35,7 @@ from ledger.errors import Malformed, NotFound
 
 SETTINGS = "node.toml"
 BOOKS = "books.sqlite"
+LOCK = "node.lock"
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +50,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     poll_seconds: int = 10
     ca_file: str | None = None
     proxy: str | None = None
+    metrics: str | None = None
     sources: dict[str, str]
     split: dict[str, int] = {}
 

@@ -2,15 +2,19 @@
 
 A process with pages has a folder of templates of its own, which extend ``base.html`` and use the ``parts/`` here, and
 one ``Templates`` for it. Every template finds ``language``, ``say``, ``purpose``, ``service_group`` and ``refusal``.
+
+Whatever a template shows, or says within a translation, is taken for somebody else's text: besides being escaped, what
+would hide or turn the text around it is written out, and letters from right to left are isolated (``foreign_text``).
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from ledger.entries import Text
@@ -21,6 +25,7 @@ from trust.pages.answers import MANY_CELLS
 from trust.pages.interface import Operation
 from trust.pages.static_files import static_tag
 from trust.pages.translations import Language, load_language
+from trust.runtime.foreign_text import visible, visible_json
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -57,8 +62,8 @@ def _words(language: Language) -> dict[str, Language | Callable[..., str]]:
         """A text, marked with its own language where that is not the page's."""
         words, tag = language.text(text)
         if tag.partition("-")[0] == language.tag:
-            return escape(words)
-        return Markup('<span lang="{}">{}</span>').format(tag, words)
+            return escape(as_shown(words))
+        return Markup('<span lang="{}">{}</span>').format(tag, as_shown(words))
 
     return {
         "language": language,
@@ -78,9 +83,12 @@ def _environment(loader: FileSystemLoader, language: Language) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=as_shown,
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
+    for name in ("gettext", "ngettext"):
+        environment.globals[name] = _with_shown_values(environment.globals[name])
     environment.globals.update(
         languages=[BY_TAG[tag] for tag in PAGE_LANGUAGES],
         many_cells=MANY_CELLS,
@@ -88,8 +96,29 @@ def _environment(loader: FileSystemLoader, language: Language) -> Environment:
         iso_time=_iso_time,
         query_json=_query_json,
         opening=_opening,
+        joined_by=_joined_by,
     )
     return environment
+
+
+def as_shown(value: Any) -> Any:
+    """Return a value as a page may show it: a text that is no markup of ours becomes visible text."""
+    return visible(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _with_shown_values(translate: Any) -> Any:
+    """Return a translating function whose values are shown as everywhere else."""
+
+    @pass_context
+    def translated(context: Context, *messages: Any, **values: Any) -> Any:
+        return translate(context, *messages, **{name: as_shown(value) for name, value in values.items()})
+
+    return translated
+
+
+def _joined_by(between: str, words: Iterable[str]) -> Markup:
+    """Return words with something between them, each by itself: ``join`` would take them for one text."""
+    return escape(between).join(as_shown(each) for each in words)
 
 
 def _iso_time(seconds: int) -> str:
@@ -102,7 +131,7 @@ def _opening(words: str) -> str:
 
 
 def _query_json(query: Query) -> str:
-    return json.dumps(json.loads(encode_query(query)), ensure_ascii=False, indent=2)
+    return visible_json(json.dumps(json.loads(encode_query(query)), ensure_ascii=False, indent=2))
 
 
 _SHARED = Templates()

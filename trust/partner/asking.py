@@ -8,16 +8,19 @@ from msgspec import Struct
 from nacl.signing import SigningKey
 
 from ledger import entries as e
+from ledger import jws
 from ledger.errors import Malformed, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
 from policies.policy_document import Policy
+from policies.replay import QUESTION_SECONDS
 from queries.answers.finish import Cell, finish
 from queries.price.cost import epsilon_of
-from queries.price.pricing import check_charge, check_spend
+from queries.price.signed_spend import check_signed_spend
 from queries.question.check import make_plan
 from queries.question.sql import parse_sql
 from queries.question.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
-from queries.rounds.messages import OfferAnswer
+from queries.rounds.messages import OfferAnswer, Question
 from trust.client.service import Proven, ServiceClient
+from trust.partner.answer_sum import check_sum
 
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 PATIENCE_SECONDS = 900
@@ -105,7 +108,8 @@ def ask(
     ``waiting`` is called with the holders that are waited for. Raises BudgetExceeded and the like; Unavailable when
     the round is still open after 15 minutes, or will not be answered; ProofInvalid where the ledger does not say so.
     """
-    answer = client.ask(client.question(query, partner, key, fresh=fresh))
+    token = client.question(query, partner, key, fresh=fresh)
+    answer = client.ask(token)
     status = client.watch(answer.admit)
     for _ in range(PATIENCE_SECONDS // 5):
         if status.closed_by is not None:
@@ -127,11 +131,28 @@ def ask(
             waiting_for=status.waiting_for,
         )
     admit, closing = client.prove(answer.admit), client.prove(status.closed_by)
-    return check_answer(query, policy, admit, closing, reused=answer.reused)
+    answered = check_answer(query, policy, admit, closing, reused=answer.reused)
+    _check_own(answered, token, policy, fresh=fresh)
+    if isinstance(closing.entry, e.Release):
+        check_sum(client, make_plan(query, policy), admit, closing.entry)
+    return answered
+
+
+def _check_own(answered: Answered, token: str, policy: Policy, *, fresh: bool) -> None:
+    """Raise ProofInvalid where an old answer is passed off as the one that was asked for."""
+    asked, at = answered.admit.entry, jws.read_unverified(token, Question, "question").at
+    if not answered.reused and isinstance(asked, e.Admit) and asked.question != token:
+        raise ProofInvalid("The service gives the answer to another question than the one that was just signed.")
+    if answered.reused and (fresh or answered.closing.entry.at < at - policy.reuse - QUESTION_SECONDS):
+        raise ProofInvalid("The service gives an answer that is older than was asked for.")
 
 
 def check_answer(query: Query, policy: Policy, admit: Proven, closing: Proven, *, reused: bool) -> Answered:
-    """Check that the two proven entries are this question and its end; return the finished cells."""
+    """Check that the two proven entries are this question and its end; return the finished cells.
+
+    Noise and charge are held against what was asked for as by the newest rules, also in a town with older ones: no
+    honest service ever priced otherwise.
+    """
     if not isinstance(admit.entry, e.Admit) or not isinstance(closing.entry, e.Closing):
         raise ProofInvalid("The ledger's entries are not a question and its end.")
     asked = decode_query(bytes(admit.entry.query))
@@ -140,8 +161,7 @@ def check_answer(query: Query, policy: Policy, admit: Proven, closing: Proven, *
     if closing.entry.admit != admit.index:
         raise ProofInvalid("The ledger's answer is to another question.")
     plan = make_plan(query, policy)
-    check_charge(plan, admit.entry.noise, admit.entry.charge)
-    check_spend(plan, query.spend, policy.budget.delta, admit.entry.noise, admit.entry.charge)
+    check_signed_spend(plan, query.spend, policy.budget.delta, admit.entry.noise, admit.entry.charge)
     cells = finish(plan, admit.entry.noise, closing.entry.vector) if isinstance(closing.entry, e.Release) else []
     return Answered(
         query=query,

@@ -18,6 +18,7 @@ from ledger.notes.receipts import Receipt
 from policies.consents.attested_stop import read_stop
 from policies.consents.revocation import ended_grant
 from policies.governance import check_quorum
+from policies.harmless_entries import check_erased_end
 from queries.answers.uses import HolderStopped, Stopped, check_caught_up
 from trust.client import paths
 from trust.client.service import ServiceClient
@@ -123,6 +124,8 @@ def check_stopped(
     granted = client.prove(answer.grant).entry
     if not isinstance(granted, e.Grant) or granted.policy_sha256 != answer.policy_sha256:
         raise ProofInvalid("The service names another policy than the one that was agreed to.")
+    if isinstance(proven.entry, e.Erase) and not isinstance(erased, e.Revoke):
+        check_erased_end(proven.entry, granted, client.genesis())
     policy = client.policy(answer.policy_sha256)
     if [each.holder for each in answer.holders] != list(policy.holders):
         raise ProofInvalid("The service does not name exactly the policy's holders.")

@@ -10,7 +10,10 @@ where a node's polls come through, its reading of the log does too.
 No redirect is followed: whoever is meant to answer answers at the address that was given.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -25,11 +28,18 @@ _NO_SOCKS = (
     "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names a SOCKS proxy; name one that speaks HTTP, or leave the service "
     "out with NO_PROXY."
 )
+_THIS_MACHINE: dict[str, Any] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 
 
-_THIS_MACHINE: dict[str, httpx.BaseTransport | None] = dict.fromkeys(
-    ("all://127.0.0.1", "all://localhost", "all://[::1]")
-)
+@contextmanager
+def _in_a_sentence() -> Iterator[None]:
+    """Turn what a bad address of a proxy or server brings about into an error that says what to do."""
+    try:
+        yield
+    except (httpx.InvalidURL, ValueError):
+        raise Malformed(_NO_ADDRESS) from None
+    except ImportError:  # what it takes to speak SOCKS is not among what Musubi installs
+        raise Malformed(_NO_SOCKS) from None
 
 
 def open_http(url: str = "", *, seconds: float, ca_file: Path | None = None, proxy: str | None = None) -> httpx.Client:
@@ -38,7 +48,7 @@ def open_http(url: str = "", *, seconds: float, ca_file: Path | None = None, pro
     With ``ca_file`` only certificates by that file's authorities count (PEM). Raises NotFound, Malformed or Unavailable
     for a file that is none, and Malformed where an address is none.
     """
-    try:
+    with _in_a_sentence():
         return httpx.Client(
             base_url=url,
             timeout=seconds,
@@ -47,17 +57,11 @@ def open_http(url: str = "", *, seconds: float, ca_file: Path | None = None, pro
             verify=trusted_authorities(ca_file),
             follow_redirects=False,
         )
-    except (httpx.InvalidURL, ValueError):
-        raise Malformed(_NO_ADDRESS) from None
-    except ImportError:  # what it takes to speak SOCKS is not among what Musubi installs
-        raise Malformed(_NO_SOCKS) from None
 
 
 def open_async_http(*, seconds: float) -> httpx.AsyncClient:
     """Return the same for a process with an event loop, which calls several servers. Raises as ``open_http``."""
-    try:
-        return httpx.AsyncClient(timeout=seconds, verify=trusted_authorities(), follow_redirects=False)
-    except (httpx.InvalidURL, ValueError):
-        raise Malformed(_NO_ADDRESS) from None
-    except ImportError:
-        raise Malformed(_NO_SOCKS) from None
+    with _in_a_sentence():
+        return httpx.AsyncClient(
+            timeout=seconds, mounts=_THIS_MACHINE, verify=trusted_authorities(), follow_redirects=False
+        )

@@ -51,10 +51,8 @@ KINDS: dict[type[MusubiError], Kind] = {
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"
 """Problem types are stable names; the rest of the IRI is the error's ``code``."""
 MEDIA_TYPE = "application/problem+json"
-
-
-RETRY_SECONDS = {429: 5, 503: 2}
-"""What ``Retry-After`` says with these statuses, where nothing nearer is known."""
+RETRY_SECONDS = {429: 5, 503: 1}
+"""What ``Retry-After`` says with these statuses (RFC 9110, section 10.2.3)."""
 
 
 def kind_of(error: MusubiError) -> Kind:
@@ -76,8 +74,8 @@ def problem(error: MusubiError) -> dict[str, Any]:
 
 
 _BY_CODE = {cls.code: cls for cls in KINDS}
-_TOLD: dict[type[MusubiError], type[MusubiError]] = {
-    cls: type(f"Told{cls.__name__}", (errors.Told, cls), {"__doc__": f"{cls.__name__}, as somebody says."})
+_TOLD: dict[str, type[MusubiError]] = {
+    cls.code: type(f"Told{cls.__name__}", (errors.Told, cls), {"__doc__": f"{cls.__name__}, as somebody says."})
     for cls in KINDS
     if cls not in errors.FINDINGS
 }
@@ -97,7 +95,7 @@ def told(document: object) -> MusubiError:
     Whatever it says, and whatever it is, an error comes of it. Raises nothing.
     """
     if not isinstance(document, dict):
-        return _TOLD[errors.Unavailable](
+        return _TOLD[errors.Unavailable.code](
             "The answer is a problem without a reason; something on the way may have sent it."
         )
     code = document.get("code")
@@ -107,7 +105,7 @@ def told(document: object) -> MusubiError:
             "`musubi audit` looks for itself.",
             said=code,
         )
-    return _made_of(document, {cls.code: _TOLD[cls] for cls in _TOLD})
+    return _made_of(document, _TOLD)
 
 
 def _made_of(document: dict[str, Any], by_code: dict[str, type[MusubiError]]) -> MusubiError:

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from granian.constants import HTTPModes, Interfaces
 from granian.errors import FatalError
@@ -23,7 +23,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 from litestar import Litestar
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 
 from ledger import canonical
 from ledger.errors import Malformed, MusubiError, TooLarge, Unavailable
@@ -133,7 +133,7 @@ class _Requests:
         if not _names_its_host(scope):
             await _refuse(send, Malformed("The request has no Host, or more than one."))
         elif scope["method"] == "HEAD":
-            await self._app({**scope, "method": "GET"}, receive, partial(_send_head, send))
+            await self._app(cast("HTTPScope", {**scope, "method": "GET"}), receive, partial(_send_head, send))
         else:
             await self._app(scope, receive, send)
 

@@ -11,6 +11,7 @@ from ledger.errors import HistoryForked, MusubiError, ReadOnly, Unavailable
 from trust.log.pins import Trust, pins_of
 from trust.log.tile_folder import TileFolder
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
+from trust.runtime.json_lines import reason_of
 from trust.service.acts.govern import found
 from trust.service.acts.intake import Workers
 from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come
@@ -246,7 +247,7 @@ def _going_on(event: str) -> Iterator[None]:
     try:
         yield
     except MusubiError as error:
-        logger.warning(event, code=error.code)
+        logger.warning(event, **reason_of(error))
     except Exception as error:  # noqa: BLE001 - whatever a disk or database raises: its text may hold rows
         logger.warning(event, kind=type(error).__name__)
 

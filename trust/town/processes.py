@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -85,25 +85,27 @@ class Processes:
 
     def wait_for_port(self, name: str, port: int) -> None:
         """Wait until something answers HTTP at the port."""
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            self.check_alive(name)
-            with contextlib.suppress(httpx.HTTPError), open_http(seconds=2) as http:
-                http.get(f"http://{HOST}:{port}/")
-                return
-            time.sleep(0.05)
-        raise Unavailable(f"The {name} did not start within {START_SECONDS} s; see {self._log(name)}.")
+        self._wait_for_answer(name, f"http://{HOST}:{port}/", lambda _: True, "did not start")
 
     def wait_until_ready(self) -> None:
         """Wait until the service says that it is ready."""
+        self._wait_for_answer(
+            "service",
+            f"{self._layout.url}/readyz",
+            lambda answer: answer.status_code == httpx.codes.OK,
+            "was not ready",
+        )
+
+    def _wait_for_answer(self, name: str, url: str, is_it: Callable[[httpx.Response], bool], otherwise: str) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            self.check_alive("service")
-            with contextlib.suppress(httpx.HTTPError), open_http(seconds=2) as http:
-                if http.get(f"{self._layout.url}/readyz").status_code == httpx.codes.OK:
-                    return
-            time.sleep(0.05)
-        raise Unavailable(f"The service was not ready within {START_SECONDS} s; see {self._log('service')}.")
+        with open_http(seconds=2) as http:
+            while time.monotonic() < deadline:
+                self.check_alive(name)
+                with contextlib.suppress(httpx.HTTPError):
+                    if is_it(http.get(url)):
+                        return
+                time.sleep(0.05)
+        raise Unavailable(f"The {name} {otherwise} within {START_SECONDS} s; see {self._log(name)}.")
 
     def _log(self, name: str) -> Path:
         return self._layout.logs / f"{name}.log"

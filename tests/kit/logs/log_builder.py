@@ -25,13 +25,16 @@ from ledger.notes.receipts import Receipt
 from ledger.notes.witness_policy import PolicyGroup, PolicyLog, PolicyWitness, WitnessPolicy
 from ledger.tlog.tiles import TileAppender, TileReader
 from ledger.tlog.tree import prove_inclusion
+from policies.accounts.budgets import charges_for, left, tightest
 from policies.admit_expiry import last_of
+from policies.consents.erasure import ErasureOrder
 from policies.governance import approve
 from policies.ledger_state import State
 from policies.log_key_changes import make_log_key_body
 from policies.policy_document import Policy
 from policies.replay import MemoryConsents, entry_sha256
 from policies.rules import NEWEST_RULES, make_rules_word
+from queries.price.cost import nano_rho
 from queries.replay import replay
 from queries.rounds import messages as m
 from queries.rounds.admission import make_admit, offer, plan_of, read_question
@@ -391,6 +394,45 @@ class LogBuilder:
         names = self._witnesses if cosigners is None else tuple(cosigners)
         lines = [cosign(note.text, f"{name}.example", key_of(name), at or self.at) for name in names]
         return format_note(Note(note.text, (*note.signatures, *lines)))
+
+    def make_erase(self, index: int, reason: e.EraseReason = "requested", signers: Sequence[str] = ()) -> e.Erase:
+        """Make the erasure of a record, with the order that some stewards signed for it, if any did."""
+        order = ErasureOrder(log=ORIGIN, index=index)
+        signed = [approve("erasure", order, log=ORIGIN, steward=name, key=key_of(name)) for name in signers]
+        return e.Erase(at=self.now(), index=index, reason=reason, approvals=signed or UNSET)
+
+    def make_refuse(self, rule: e.RefuseRule = "query-invalid", **changes: Any) -> e.Refuse:
+        """Make the refusal of the partner's question; for a budget, right for ``asked`` of all that may be asked."""
+        refuse = e.Refuse(
+            at=self.now(),
+            query_sha256=hashlib.sha256(b"query").hexdigest(),
+            by=PARTNER,
+            policy="mobility",
+            rule=rule,
+            account="",
+            asked=0,
+            left=0,
+        )
+        if rule == "budget-exceeded":
+            policy = self.state.policies["mobility"].document
+            charges = charges_for(policy, PARTNER, refuse.at, self.state.trust_root.time_zone)
+            least = tightest(self.state.accounts, charges)
+            spent = {"asked": policy.limits.charge, "left": left(self.state.accounts, least)}
+            refuse = msgspec.structs.replace(refuse, account=least.account, **spent)
+        return msgspec.structs.replace(refuse, **changes)
+
+    def make_useless(self, factor: int = 10, **changes: Any) -> e.Admit:
+        """Make the admit of a question with so many times the noise that was signed for, rightly charged for that."""
+        admit = self.make_admit(self.ask(**changes))
+        noise = [msgspec.structs.replace(part, scale=f"{float(part.scale) * factor:.4f}") for part in admit.noise]
+        return self.charged(msgspec.structs.replace(admit, noise=noise))
+
+    def charged(self, admit: e.Admit) -> e.Admit:
+        """Return an admit for the next index with the charge that its noise costs, and the root that goes with it."""
+        parts = zip(plan_of(self.state, admit).primitives, admit.noise, strict=True)
+        charge = len(admit.participants) * sum(nano_rho(each.squared_sensitivity, part.scale) for each, part in parts)
+        root = self.state.in_force_root(admit.policy_sha256, admit.at, charge)
+        return msgspec.structs.replace(admit, charge=charge, in_force_root=root)
 
     def publish(self, folder: Path, entries: Sequence[bytes] | None = None, **how: Any) -> None:
         """Write a log folder of these entries (the builder's own, unless told) and ``trust.json`` beside it."""

@@ -21,12 +21,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.kit.waiting import PATIENCE, until
+from trust.cli import COMMANDS
+from trust.cli.resident.consents import COMMANDS as OF_RESIDENTS
 from trust.town.layout import Layout
 from trust.town.processes import Processes
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(
-    ["trust.cli", "trust.service.app", "trust.node.process", "trust.audit.witness", "trust.runtime.serving", __name__]
+    [
+        *sorted({where.partition(":")[0] for where, _ in [*COMMANDS.values(), *OF_RESIDENTS.values()]}),
+        *("trust.service.app", "trust.node.process", "trust.audit.witness", "trust.runtime.serving", __name__),
+    ]
 )
 
 

@@ -560,7 +560,8 @@ class Running:
 
 def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Name what differs, not all of it."""
-    assert [name for name in before | after if before.get(name) != after.get(name)] == []
+    changed = [name for name in before | after if before.get(name) != after.get(name)]
+    assert changed == [], changed
 
 
 @asynccontextmanager
@@ -596,6 +597,7 @@ def replay_log(
     for batch in follower.follow():
         for offset, entry in enumerate(batch.entries):
             found.append(replay(state, batch.first + offset, entry, seen))
+            assert state.finding == ""
             data.append(entry)
     for index, (entry, receipt) in (receipts or {}).items():
         assert data[index] == entry

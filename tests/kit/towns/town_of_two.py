@@ -21,6 +21,7 @@ from tests.kit.waiting import until
 from trust.audit.auditor import audit
 from trust.audit.report import AuditReport
 from trust.client.service import Proven, ServiceClient
+from trust.client.wire import SignedShares
 from trust.log.follower import LogFollower
 from trust.log.source import HttpLog
 from trust.partner.asking import preview, to_query
@@ -104,7 +105,7 @@ class TownOfTwo:
 
     def shares(self, admit: int) -> dict[str, Share]:
         """Return the published shares of a round."""
-        tokens = self.client.get(f"/v1/rounds/{admit}/shares", dict[str, dict[str, str]])["shares"]
+        tokens = self.client.get(f"/v1/rounds/{admit}/shares", SignedShares).shares
         return {holder: jws.read_unverified(token, Share) for holder, token in tokens.items()}
 
     def books(self, holder: str, admit: int) -> tuple[list[str], int]:

@@ -144,7 +144,9 @@ def counted(store: ViewStore) -> int:
     return sum(store.vector(POLICY, plan, ALL)[: plan.cells])
 
 
-@pytest.mark.parametrize("odd", ['0002,7,"5 pipe', '0002,"7,"Bob', '0002,7,"', '0002,7,"5" pipe"'])
+@pytest.mark.parametrize(
+    "odd", ['0002,7,"5 pipe', '0002,"7,"Bob', '0002,7,"', '0002,7,"5" pipe"', '0002,7,5" pipe', '0002,7,a"b"c']
+)
 def test_a_quote_that_is_not_closed_counts_nobody_out_and_the_last_good_file_is_kept(
     tmp_path: Path, opened: Callable[..., ViewStore], odd: str
 ) -> None:

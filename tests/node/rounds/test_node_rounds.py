@@ -460,6 +460,14 @@ def test_no_value_key_or_customer_is_in_what_the_node_logs(stage: Stage) -> None
     with structlog.testing.capture_logs() as logs:
         stage.node.turn()
     assert [line["event"] for line in logs] == ["computed", "task-refused"]
-    assert {key for line in logs for key in line} <= {"event", "log_level", "step", "admit", "code", "milliseconds"}
+    assert {key for line in logs for key in line} <= {
+        "event",
+        "log_level",
+        "step",
+        "admit",
+        "code",
+        "why",
+        "milliseconds",
+    }
     secrets = [row[1].hex() for row in stage.books()["links"]] + [row[2] for row in stage.books()["links"]]
     assert not [secret for secret in secrets if secret in repr(logs)]

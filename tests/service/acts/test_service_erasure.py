@@ -12,8 +12,9 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec import UNSET, structs
 from nacl.signing import SigningKey
+from sqlalchemy import update
 
 from ledger import entries as e
 from ledger import jws
@@ -24,7 +25,7 @@ from policies.pairwise_keys import public_hex
 from policies.replay import entry_sha256
 from queries.rounds.messages import LeavesAnswer
 from tests.kit.towns.folk import Folk
-from tests.kit.towns.running import Resident, Running, consent_of, refused, replay_log
+from tests.kit.towns.running import MakeTown, Resident, Running, consent_of, refused, replay_log, run
 from tests.kit.towns.toy_town import ORIGIN
 from tests.kit.waiting import eventually
 from trust.service.acts.retention import sweep, time_come
@@ -177,10 +178,31 @@ async def test_an_authority_erases_with_the_quorum_of_stewards_and_its_approvals
     erased = (await running.done("/v1/erasures/ordered", good))["erased"]
     entry = e.decode(await running.entry(erased[0]["entry"]))
     assert isinstance(entry, e.Erase)
-    assert entry.reason == "authority"
+    assert (entry.reason, entry.approvals) == ("authority", good["signatures"])
     shown = (await running.client.get(f"/v1/erasures/{index}")).json()
     assert shown["approvals"] == good["signatures"]
+    async with running.service.databases.writer.begin() as connection:  # as after a restore from the ledger alone
+        await connection.execute(update(t.erasures).values(approvals=None))
+    assert (await running.client.get(f"/v1/erasures/{index}")).json() == shown
     refused(await running.post("/v1/erasures/ordered", good), "already-ended")
+
+
+@pytest.mark.parametrize("rules", [2, 3])
+async def test_an_order_is_in_the_ledger_as_far_as_its_rules_know_of_it_and_covers_what_ended_the_consent(
+    tmp_path: Path, lay_out_with_tables: MakeTown, rules: int
+) -> None:
+    async with run(lay_out_with_tables(tmp_path / "town", rules=rules)) as started:
+        running = await started.found()
+        resident, bundle, index = await given_consent(running)
+        end = (await running.done("/v1/revocations", resident.revocation(bundle, index)))["index"]
+        order = ErasureOrder(log=ORIGIN, index=index)
+        signed = running.town.approved("erasure", order, ("city", "firms"))["signatures"]
+        erased = (await running.done("/v1/erasures/ordered", {"order": order, "signatures": signed}))["erased"]
+        assert [each["index"] for each in erased] == [index, end]
+        await running.settle()
+        _, entries = replay_log(running.town)
+        said = [entries[each["entry"]] for each in erased]
+        assert [each.approvals for each in said if isinstance(each, e.Erase)] == [signed if rules > 2 else UNSET, UNSET]
 
 
 async def test_each_holders_word_is_kept_and_a_silent_holder_is_named(running: Running) -> None:

@@ -1,15 +1,20 @@
 """The town page shows what happened, in both languages, and never trusts a word that somebody else wrote."""
 
+import html
 import re
+import unicodedata
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from policies.languages import PAGE_LANGUAGES
 from tests.service.pages.town_sample import HALLS, MOBILITY, NOW, RIDES, empty_town, many_cells, question, sample_town
 from trust.pages.cards import ShownCell, Spending
 from trust.pages.translations import load_language
+from trust.runtime.foreign_text import is_hidden
 from trust.service.pages.town.model import Cosigner, TownPage
 from trust.service.pages.town.render import render_town
 
@@ -117,24 +122,24 @@ def test_a_town_where_nothing_happened_yet_says_so_in_plain_words(language: str)
         assert {"ja": ja, "en": en}[language] in text
 
 
-def _hostile_town() -> TownPage:
+def _hostile_town(words: str = HOSTILE) -> TownPage:
     town = sample_town()
-    text = {"ja": HOSTILE, "en": HOSTILE}
+    text = {"ja": words, "en": words}
     view = replace(RIDES, title=text, columns=[replace(column, title=text) for column in RIDES.columns])
     asked = town.questions[1]
     cells = (
-        ShownCell(key=(HOSTILE,), measure="rides", value="5", half_width="3"),
-        ShownCell(key=(HOSTILE,), measure=HOSTILE, value="5", half_width="3"),
+        ShownCell(key=(words,), measure="rides", value="5", half_width="3"),
+        ShownCell(key=(words,), measure=words, value="5", half_width="3"),
     )
     assert town.checkpoint is not None
     return replace(
         town,
         title=text,
-        origin=HOSTILE,
-        checkpoint=replace(town.checkpoint, root=HOSTILE, cosigners=(Cosigner(name=HOSTILE, time=NOW),)),
-        policies=(replace(town.policies[0], title=text, holders=(text,), purpose="https://w3id.org/dpv#" + HOSTILE),),
+        origin=words,
+        checkpoint=replace(town.checkpoint, root=words, cosigners=(Cosigner(name=words, time=NOW),)),
+        policies=(replace(town.policies[0], title=text, holders=(text,), purpose="https://w3id.org/dpv#" + words),),
         questions=(replace(asked, by=text, policy=text, views=(view,), cells=cells),),
-        refusals=(replace(town.refusals[0], by=text, policy=text, account=HOSTILE),),
+        refusals=(replace(town.refusals[0], by=text, policy=text, account=words),),
     )
 
 
@@ -148,6 +153,37 @@ def test_hostile_titles_names_and_keys_come_out_as_text_and_nothing_else(languag
     assert "<script" not in page
     assert HOSTILE in outline.text
     assert "49" not in outline.text
+
+
+TURNING = [
+    "\u202egnp.exe",
+    "\u2066",
+    "\u2067x",
+    "\u2069",
+    "\u200f",
+    "\u200b",
+    "\x9b2J",
+    "\x85",
+    "\u2028",
+    "\u00ad",
+    "\U000e0041",
+    "שלום",
+    "سلام 7",
+    "<b>",
+]
+
+
+@given(st.lists(st.sampled_from(TURNING), min_size=1, max_size=4).map("".join), st.sampled_from(PAGE_LANGUAGES))
+def test_nothing_of_others_hides_on_the_page_or_turns_what_stands_beside_it(words: str, language: str) -> None:
+    page = html.unescape(render_town(_hostile_town(words), language))
+    assert [each for each in page if is_hidden(each) and each not in "\n\u2068\u2069"] == []
+    depth = 0
+    for each in page:
+        depth += {"\u2068": 1, "\u2069": -1}.get(each, 0)
+        assert depth in {0, 1}
+    assert depth == 0
+    turned = any(unicodedata.bidirectional(each) in {"R", "AL"} for each in words if each.isalpha())
+    assert turned == ("\u2068" in page)
 
 
 def test_a_text_in_neither_language_is_shown_and_marked_with_its_own() -> None:

@@ -1,5 +1,6 @@
 """A log that other people's tools read and other people's witnesses cosign: Go, Python's web server, aics-witness."""
 
+import asyncio
 import hashlib
 import subprocess
 import sys
@@ -98,7 +99,7 @@ async def test_go_reads_the_running_log_and_its_export_and_refuses_a_flipped_byt
     with own_witness(tmp_path / "one", "one.example", town.log_key) as witness:
         asked(town, [witness], 1)
         await live(service, 3)
-        export(town, out)
+        await asyncio.to_thread(export, town, out)
         older = tmp_path / "older"
         older.write_bytes((out / "checkpoint").read_bytes())
         resident = Folk(GRANTS)
@@ -123,7 +124,7 @@ async def test_go_reads_the_running_log_and_its_export_and_refuses_a_flipped_byt
         ):
             assert line in said.stdout, said.stdout
     service.stop()
-    export(town, out)
+    await asyncio.to_thread(export, town, out)
     with web_server(out) as url:
         for place in (url, out):
             again = run_go_client(client, place, out, "-older", older, *files, records=20)

@@ -357,6 +357,7 @@ async def test_an_act_that_fails_unforeseen_costs_itself_and_nobody_else_of_its_
     tasks.append(store.submit(fails(appends=True)))
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(each) for each in outcomes if isinstance(each, BaseException)] == [Unavailable] * 3
+    assert [each.text for each in outcomes if isinstance(each, httpx.Response) and not each.is_success] == []
     indices = [each.json()["indices"][0] for each in outcomes if isinstance(each, httpx.Response)]
     assert sorted(indices) == list(range(before, before + 6))
     assert await running.rows(t.refusals) == rows_before

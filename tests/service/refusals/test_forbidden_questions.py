@@ -75,7 +75,6 @@ REFUSED_QUESTIONS: dict[str, tuple[Make, str, str]] = {
         "query-invalid",
         "numbers",
     ),
-    "an unknown policy": (lambda s: question(s.town, query(policy="nowhere")), "policy-not-current", ""),
     "an old policy version": (lambda s: question(s.town, query(policy="outings")), "policy-not-current", ""),
     "a policy version to come": (lambda s: question(s.town, query(version=2)), "policy-not-current", ""),
     "a policy that does not name the partner": (
@@ -105,6 +104,17 @@ async def test_a_question_that_may_not_be_asked_leaves_a_refusal_and_nothing_els
     if code == "budget-exceeded":
         assert document["asked"] > document["left"] == 10**5
         assert document["account"].startswith("policy/tight/")
+
+
+async def test_a_question_under_a_policy_that_is_not_there_is_refused_without_an_entry(standing: Standing) -> None:
+    """Nobody could check such an entry: there is no account, and no list of partners."""
+    running = standing.running
+    async with running.unchanged():
+        for path in ("/v1/questions/preview", "/v1/questions"):
+            document = refused(
+                await running.post(path, question(running.town, query(policy="nowhere"))), "policy-not-current"
+            )
+            assert "refused_at" not in document
 
 
 async def test_the_same_signed_question_again_stands_where_it_stood_and_is_not_charged_again(

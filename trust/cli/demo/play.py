@@ -6,7 +6,7 @@ import click
 
 from trust.cli.hints import program
 from trust.cli.options import Folder, PlaceFolder
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_plain
 from trust.client.place import Place
 from trust.files.keys import read_secret
 from trust.town.layout import Layout
@@ -42,7 +42,7 @@ def identity(person: int, place: Path, folder: Path) -> None:
     """
     layout = Layout(folder)
     resident_place(layout, person)  # says what is wrong with the number
-    click.echo(attest_lost_device(layout, person, Place(place).public_key))
+    say_plain(attest_lost_device(layout, person, Place(place).public_key))
 
 
 @play.command()
@@ -56,7 +56,7 @@ def subject(person: int, folder: Path) -> None:
     """
     layout = Layout(folder)
     resident_place(layout, person)
-    click.echo(subject_of(read_secret(layout.people / "seeds.key"), person))
+    say_plain(subject_of(read_secret(layout.people / "seeds.key"), person))
 
 
 @play.command()
@@ -74,7 +74,7 @@ def holders(person: int, place: Path, folder: Path) -> None:
     layout = Layout(folder)
     resident_place(layout, person)
     linked = link_again(layout, person, Place(place))
-    console.print(f"Linked at: {', '.join(linked) or 'no holder; this resident is a customer of none'}.")
+    say("Linked at: {}.", ", ".join(linked) or "no holder; this resident is a customer of none")
 
 
 @play.command()
@@ -87,4 +87,4 @@ def resident(person: int, folder: Path) -> None:
     Example:  musubi play resident 4711 --dir .town/momijidai
     """
     made = resident_place(Layout(folder), person)
-    console.print(f"To be this resident: {program()} resident --place {made.folder} show", soft_wrap=True)
+    say("To be this resident: {} resident --place {} show", program(), made.folder, whole_line=True)

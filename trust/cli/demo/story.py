@@ -7,16 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from ledger import entries as e
 from ledger.errors import BudgetExceeded, Unavailable
@@ -32,7 +29,8 @@ from queries.replay import replay
 from queries.rounds.messages import OfferAnswer
 from trust.cli.asking import answer_document, show_answer
 from trust.cli.demo.report import DemoReport
-from trust.cli.tables import budget_table, nano
+from trust.cli.tables import budget_table
+from trust.cli.terminal import nano, narrate, progress_bar, say, show_table
 from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.files.keys import read_secret
@@ -57,14 +55,11 @@ class DemoFailed(Unavailable):
 class Story:
     """Tells and checks the demo of one running town."""
 
-    def __init__(
-        self, layout: Layout, town: Town, client: ServiceClient, processes: Processes, console: Console
-    ) -> None:
+    def __init__(self, layout: Layout, town: Town, client: ServiceClient, processes: Processes) -> None:
         self.layout = layout
         self.town = town
         self.client = client
         self.processes = processes
-        self.console = console
         self.report = DemoReport(town=town.name)
 
     @contextmanager
@@ -74,56 +69,41 @@ class Story:
         yield
         self.report.seconds[name] = round(time.monotonic() - began, 2)
 
-    def say(self, text: str = "") -> None:
-        """Print a sentence; what it is indented by holds for all its lines."""
-        words = text.lstrip(" ")
-        indent = len(text) - len(words)
-        for line in Text.from_markup(words).wrap(self.console, self.console.width - indent):
-            line.rstrip()
-            self.console.print(Text(" " * indent) + line)
-
     def title(self, text: str) -> None:
         """Begin a step."""
-        self.console.print(f"\n[bold]{text}[/]")
-
-    @contextmanager
-    def bar(self, text: str, total: int | None = None) -> Iterator["Bar"]:
-        """Show a progress bar."""
-        columns = (
-            TextColumn("  {task.description}"),
-            BarColumn(32),
-            TextColumn("{task.completed:,}"),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
-            yield Bar(progress, text, total)
+        say("\n[bold]{}[/]", text)
 
     # The steps
 
     def residents_sign(self) -> None:
         """Residents enrol, link and sign."""
         self.title("1. Residents enrol and sign")
-        self.say("  An identity provider attests each resident; each signs, on their own device, what they agree to.")
+        narrate("  An identity provider attests each resident; each signs, on their own device, what they agree to.")
         with (
             self.phase("residents"),
-            self.bar("residents enrolled, linked and signed", self.layout.settings.residents) as bar,
+            progress_bar("  residents enrolled, linked and signed", with_total=False, stays=True) as progress,
         ):
-            counts = settle_in(self.layout, self.town, self.client, lambda _, done, total: bar.to(done, total))
+            counts = settle_in(self.layout, self.town, self.client, lambda _, done, total: progress(done, total))
         self.report.residents, self.report.grants = counts
-        self.say(
-            f"  {counts[0]:,} residents gave {counts[1]:,} signed consents. Each is in the ledger, none has a name in it."
+        narrate(
+            "  {:,} residents gave {:,} signed consents. Each is in the ledger, none has a name in it.",
+            counts[0],
+            counts[1],
         )
-        with self.phase("catching_up"), self.bar("entries checked by every holder's node") as bar:
-            self._wait_until_caught_up(bar)
+        with (
+            self.phase("catching_up"),
+            progress_bar("  entries checked by every holder's node", with_total=False, stays=True) as progress,
+        ):
+            self._wait_until_caught_up(progress)
 
-    def _wait_until_caught_up(self, bar: "Bar") -> None:
+    def _wait_until_caught_up(self, progress: Callable[[int, int | None], None]) -> None:
         """Wait until every node has read the ledger and holds its leaves: their poll says so, and it is kept."""
         deadline = time.monotonic() + CATCH_UP_SECONDS
         while time.monotonic() < deadline:
             sizes = self.client.get(paths.CAUGHT_UP, dict[str, int])
             size = sizes.pop("published")
             slowest = min((sizes.get(holder.alias, 0) for holder in self.town.holders), default=0)
-            bar.to(slowest, size)
+            progress(slowest, size)
             if slowest >= size and not self._links_waiting():
                 return
             for holder in self.town.holders:
@@ -143,7 +123,7 @@ class Story:
                 self._ask(question, loud=number < 2)
         more = len(self.town.questions) - 2
         if more > 0:
-            self.say(f"  … and {more} more questions, answered in the same way; the town's page shows them all.")
+            narrate("  … and {} more questions, answered in the same way; the town's page shows them all.", more)
 
     def _partner(self, question: DemoQuestion) -> str:
         titles = {member.alias: member.title[SOURCE_LANGUAGE] for member in self.town.members}
@@ -154,19 +134,23 @@ class Story:
         key = self.layout.signing_key(question.as_)
         offer = preview(self.client, query, question.as_, key)
         if loud:
-            self.say()
-            self.say(f"  {self._partner(question)} asks. What for: {question.title[SOURCE_LANGUAGE]}")
-            self.say(f"  [cyan]{question.sql}[/]")
-            self.say(
-                f"  Price: {nano(offer.charge)} (ε {offer.epsilon} at δ {policy.budget.delta}), {offer.in_force:,} consents in force."
+            narrate("")
+            narrate("  {} asks. What for: {}", self._partner(question), question.title[SOURCE_LANGUAGE])
+            narrate("  [cyan]{}[/]", question.sql)
+            narrate(
+                "  Price: {} (ε {} at δ {}), {:,} consents in force.",
+                nano(offer.charge),
+                offer.epsilon,
+                policy.budget.delta,
+                offer.in_force,
             )
         answered = ask(self.client, query, policy, question.as_, key, fresh=fresh)
         if answered.status != "released":
             raise DemoFailed("A question was refunded although no node was stopped.")
         if loud:
             show_answer(answered)
-            self.say("Left after it:")
-            self.console.print(budget_table(preview(self.client, query, question.as_, key), policy.budget.delta))
+            narrate("Left after it:")
+            show_table(budget_table(preview(self.client, query, question.as_, key), policy.budget.delta))
         self._note(question, answered, offer)
         return answered
 
@@ -188,16 +172,24 @@ class Story:
             before, after = self._in_force_at(self.report.queries[0]["admit"], answered.admit.index)
         if not ended or set(ended) & set(after) or not set(ended) <= set(before):
             raise DemoFailed("A revoked consent was still in force at the next question.")
-        self.say(
-            f"  {len(ended)} residents revoked '{policy.title[SOURCE_LANGUAGE]}'. Each got a signed promise at once, and a receipt."
+        narrate(
+            "  {} residents revoked '{}'. Each got a signed promise at once, and a receipt.",
+            len(ended),
+            policy.title[SOURCE_LANGUAGE],
         )
-        self.say(
-            f"  Within {self.report.stopped['seconds']} s all {len(stopped.holders)} holders of that data had signed that "
-            "they have stopped. Each resident's device checks those signatures itself."
+        narrate(
+            "  Within {} s all {} holders of that data had signed that they have stopped. Each resident's device "
+            "checks those signatures itself.",
+            self.report.stopped["seconds"],
+            len(stopped.holders),
         )
-        self.say(
-            f"  The same question again, freshly computed at index {answered.admit.index}: {len(before):,} consents "
-            f"counted before, {len(after):,} now. None of the {len(ended)} is among them; the ledger alone proves it."
+        narrate(
+            "  The same question again, freshly computed at index {}: {:,} consents counted before, {:,} now. "
+            "None of the {} is among them; the ledger alone proves it.",
+            answered.admit.index,
+            len(before),
+            len(after),
+            len(ended),
         )
 
     def _revoke_some(self, policy_id: str) -> list[int]:
@@ -270,10 +262,13 @@ class Story:
                 self.client.ask(token)
             except BudgetExceeded as refused:
                 at = refused.details.get("refused_at")
-                self.say(f"  {self._partner(question)} asks for ε {question.epsilon}: [cyan]{question.sql}[/]")
-                self.say(
-                    f"  [yellow]Refused[/]: asked {nano(refused.asked)}, left {nano(refused.left)} in '{refused.account}'. "
-                    f"The refusal is in the ledger at index {at}."
+                narrate("  {} asks for ε {}: [cyan]{}[/]", self._partner(question), question.epsilon, question.sql)
+                narrate(
+                    "  [yellow]Refused[/]: asked {}, left {} in '{}'. The refusal is in the ledger at index {}.",
+                    nano(refused.asked),
+                    nano(refused.left),
+                    refused.account,
+                    str(at),
                 )
                 self.report.refusals.append(
                     {
@@ -283,7 +278,7 @@ class Story:
                         "asked": refused.asked,
                         "left": refused.left,
                         "account": refused.account,
-                        "index": at,
+                        "index": str(at),
                     }
                 )
                 return
@@ -304,8 +299,8 @@ class Story:
             code = self.processes.wait_dead(victim, 60)
             if code != -signal.SIGKILL:
                 raise DemoFailed("The node was to be killed and ended otherwise.")
-            self.say(
-                f"  '{victim}' was killed by SIGKILL right after it had charged its own books. The question waits."
+            narrate(
+                "  '{}' was killed by SIGKILL right after it had charged its own books. The question waits.", victim
             )
             self.processes.start_node(victim)
             admit = max(self._open_rounds())
@@ -314,8 +309,11 @@ class Story:
                 status = self.client.watch(admit, 5)
         closing = self.client.prove(status.closed_by)
         kind = {e.Release: "answered", e.Refund: "refunded"}.get(type(closing.entry), "lost")
-        self.say(
-            f"  '{victim}' is back and went on where it was: the question is {kind}, charged once, at index {closing.index}."
+        narrate(
+            "  '{}' is back and went on where it was: the question is {}, charged once, at index {}.",
+            victim,
+            kind,
+            closing.index,
         )
         self.report.killed = {"node": victim, "admit": admit, "closed_by": closing.index, "ended": kind}
 
@@ -333,8 +331,9 @@ class Story:
         self.report.audit = found
         if found["verdict"] != "ok":
             raise DemoFailed(f"The audit says: {found['verdict']}")
-        self.say(
-            f"  {found['entries']:,} entries replayed: hashes, signatures, charges, caps, in-force sets, sums. Verdict: [green]ok[/]."
+        narrate(
+            "  {:,} entries replayed: hashes, signatures, charges, caps, in-force sets, sums. Verdict: [green]ok[/].",
+            found["entries"],
         )
         self._tamper()
 
@@ -379,16 +378,4 @@ class Story:
         self.report.tampered_audit = {**found, "flipped_entry": index}
         if found["verdict"] == "ok" or found.get("first_fault") != index:
             raise DemoFailed("The audit of a copy with one flipped bit did not name its entry.")
-        self.say(f"  The same audit of a copy with one flipped bit: [red]{found['verdict']}[/]")
-
-
-class Bar:
-    """One progress bar."""
-
-    def __init__(self, progress: Progress, text: str, total: int | None) -> None:
-        self._progress = progress
-        self._task = progress.add_task(text, total=total)
-
-    def to(self, done: int, total: int) -> None:
-        """Move the bar."""
-        self._progress.update(self._task, completed=done, total=total)
+        narrate("  The same audit of a copy with one flipped bit: [red]{}[/]", found["verdict"])

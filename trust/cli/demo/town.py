@@ -11,14 +11,13 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger.errors import MusubiError
 from policies.languages import DEFAULT_LANGUAGE, SOURCE_LANGUAGE
 from trust.cli.demo.story import Story
 from trust.cli.hints import program
 from trust.cli.options import PRIVATE, Folder
-from trust.cli.tables import console
+from trust.cli.terminal import busy, headline, progress_bar, say
 from trust.town.document import Town
 from trust.town.layout import Layout
 from trust.town.loader import load_town
@@ -54,21 +53,17 @@ def up(town: Path, folder: Path | None, port: int | None, residents: int | None)
     """
     os.umask(PRIVATE)
     loaded = load_town(town)
-    console.print(f"Bringing up {loaded.title[SOURCE_LANGUAGE]} ({loaded.title[DEFAULT_LANGUAGE]}) …")
+    say("Bringing up {} ({}) …", loaded.title[SOURCE_LANGUAGE], loaded.title[DEFAULT_LANGUAGE])
     where = folder or Path(".town") / loaded.name
     fresh = not Layout(where).exists
     layout = prepare(loaded, where, residents=residents, port=port or (DEFAULT_PORT if fresh else None))
     stop = stop_on_signal()
     with running(layout, [holder.alias for holder in loaded.holders]) as processes, client_of(layout) as client:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(32),
-            TextColumn("{task.completed:,}"),
-            TimeElapsedColumn(),
+        bar = progress_bar(
+            "residents enrolled and signed", hidden=layout.is_settled, with_total=False, stays=True, always=True
         )
-        with Progress(*columns, console=console, disable=layout.is_settled) as progress:
-            task = progress.add_task("residents enrolled and signed", total=None)
-            settle_in(layout, loaded, client, lambda _, done, total: progress.update(task, completed=done, total=total))
+        with bar as progress:
+            settle_in(layout, loaded, client, lambda _, done, total: progress(done, total))
         lay_out_residents(layout)
         show_addresses(layout)
         stay_up(stop, processes)
@@ -99,8 +94,8 @@ def demo(
     """
     os.umask(PRIVATE)
     loaded = load_town(town)
-    console.rule(f"[bold]Musubi[/] — {loaded.title[SOURCE_LANGUAGE]} {loaded.title[DEFAULT_LANGUAGE]}")
-    console.print("A city, its firms and its residents share answers, not data.")
+    headline("[bold]Musubi[/] — {} {}", loaded.title[SOURCE_LANGUAGE], loaded.title[DEFAULT_LANGUAGE])
+    say("A city, its firms and its residents share answers, not data.")
     with folder_for(folder) as where:
         tell(loaded, where, residents=residents, port=port, json_file=json_file, stay=bool(stay))
 
@@ -126,13 +121,13 @@ def tell(
     loaded: Town, where: Path, *, residents: int | None, port: int | None, json_file: Path | None, stay: bool
 ) -> None:
     """Run a town and tell the story; raise what a step of it raises."""
-    with console.status("Making the town's data and keys …"):
+    with busy("Making the town's data and keys …"):
         layout = prepare(loaded, where, residents=residents, port=port)
     holders = [holder.alias for holder in loaded.holders]
     stop = stop_on_signal()
     with running(layout, holders) as processes, client_of(layout) as client:
-        console.print(f"Running: 1 service, {len(holders)} holders' nodes ({', '.join(holders)}), 1 witness.")
-        story = Story(layout, loaded, client, processes, console)
+        say("Running: 1 service, {} holders' nodes ({}), 1 witness.", len(holders), ", ".join(holders))
+        story = Story(layout, loaded, client, processes)
         story.residents_sign()
         story.partners_ask()
         story.residents_revoke()
@@ -142,7 +137,7 @@ def tell(
         if json_file is not None:
             json_file.write_bytes(msgspec.json.format(msgspec.json.encode(story.report)) + b"\n")
         total = sum(story.report.seconds.values())
-        console.print(f"\n[green]Every step did what it says[/] ({total:.0f} s).")
+        say("\n[green]Every step did what it says[/] ({:.0f} s).", total)
         if stay:
             lay_out_residents(layout)
             show_addresses(layout)
@@ -171,25 +166,25 @@ def stay_up(stop: threading.Event, processes: Processes) -> None:
                 processes.check_alive(dead[0])
     except KeyboardInterrupt:
         pass
-    console.print("Stopping …")
+    say("Stopping …")
 
 
 def show_addresses(layout: Layout) -> None:
     """Print where to look and what to try."""
-    console.print(f"\nThe town's page     {layout.url}/")
-    console.print(f"The ledger          {layout.url}/log/checkpoint")
-    console.print(f"The interface       {layout.url}/interface")
-    console.print(f"The town's folder   {layout.folder}")
-    console.print(f"Places to act from  {layout.folder}/places/: {', '.join(layout.aliases)}", soft_wrap=True)
+    say("\nThe town's page     {}/", layout.url)
+    say("The ledger          {}/log/checkpoint", layout.url)
+    say("The interface       {}/interface", layout.url)
+    say("The town's folder   {}", layout.folder)
+    say("Places to act from  {}/places/: {}", layout.folder, ", ".join(layout.aliases), whole_line=True)
     last = min(FIRST, layout.settings.residents) - 1
-    console.print(f"                    {layout.folder}/residents/: the numbers 0 to {last}", soft_wrap=True)
+    say("                    {}/residents/: the numbers 0 to {}", layout.folder, last, whole_line=True)
     musubi = program()
     resident = layout.resident_folder(min(PERSON, layout.settings.residents - 1))
-    console.print("\nTry, in another terminal in this folder:")
-    console.print(f"  {musubi} audit {layout.url} --trust {layout.folder}/trust.json", soft_wrap=True)
-    console.print(f"  {musubi} resident --place {resident} show", soft_wrap=True)
+    say("\nTry, in another terminal in this folder:")
+    say("  {} audit {} --trust {}/trust.json", musubi, layout.url, layout.folder, whole_line=True)
+    say("  {} resident --place {} show", musubi, resident, whole_line=True)
     question = layout.town.questions[0]
     place = layout.place(question.as_).folder
-    console.print(f"  {musubi} place show --place {place}", soft_wrap=True)
-    console.print(f'  {musubi} ask --place {place} --epsilon {question.epsilon} "{question.sql}"', soft_wrap=True)
-    console.print("Ctrl-C stops everything.")
+    say("  {} place show --place {}", musubi, place, whole_line=True)
+    say('  {} ask --place {} --epsilon {} "{}"', musubi, place, question.epsilon, question.sql, whole_line=True)
+    say("Ctrl-C stops everything.")

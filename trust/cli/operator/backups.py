@@ -5,11 +5,10 @@ import os
 from pathlib import Path
 
 import click
-import msgspec
 
 from ledger.errors import NotFound
 from trust.cli.options import PRIVATE, File, Folder, JsonOption
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json
 from trust.files.backups import read_backup
 
 
@@ -38,7 +37,7 @@ def backup(out: Path, folder: Path, *, signing_keys: bool, record_keys: bool) ->
 
         if record_keys:
             back_up_record_keys(folder, out)
-            console.print(f"The records' keys are in {out}. Delete this file after some days: see the how-to page.")
+            say("The records' keys are in {}. Delete this file after some days: see the how-to page.", out)
             return
         made = asyncio.run(back_up(folder, out, signing_keys=signing_keys))
     elif (folder / "node.toml").exists():
@@ -50,7 +49,7 @@ def backup(out: Path, folder: Path, *, signing_keys: bool, record_keys: bool) ->
     else:
         raise NotFound(f"The folder '{folder}' holds no service.toml and no node.toml.")
     keys = "with its secret signing keys" if signing_keys else "without secret signing keys"
-    console.print(f"The backup of the {made.kind} is in {out}, {keys}.")
+    say("The backup of the {} is in {}, {}.", made.kind, out, keys)
 
 
 @click.command()
@@ -93,7 +92,7 @@ def restore(
 
         restore_node(source, folder)
         if not as_json:
-            console.print(f"The node is in {folder}. It takes part in new questions only. Put its keys into keys/.")
+            say("The node is in {}. It takes part in new questions only. Put its keys into keys/.", folder)
         return
     from trust.service.upkeep.restore import restore as restore_service  # noqa: PLC0415 - a node needs none of it
 
@@ -101,20 +100,20 @@ def restore(
         restore_service(source, folder, mirrors=list(mirrors), database_url=database_url, record_keys=record_keys)
     )
     if as_json:
-        click.echo(msgspec.json.encode(done).decode())
+        say_json(done)
         return
-    console.print(f"The service is in {folder}: {done.size:,} entries; the backup had {done.backed_up:,}.")
-    console.print(f"Witnesses that agree: {', '.join(done.witnesses) or 'none is asked for'}.")
-    console.print(f"{done.erased:,} records that the backup brought back were erased since, and are destroyed again.")
+    say("The service is in {}: {:,} entries; the backup had {:,}.", folder, done.size, done.backed_up)
+    say("Witnesses that agree: {}.", ", ".join(done.witnesses) or "none is asked for")
+    say("{:,} records that the backup brought back were erased since, and are destroyed again.", done.erased)
     if done.lost_records:
         listed = ", ".join(map(str, done.lost_records[:20])) + (" …" if len(done.lost_records) > 20 else "")
-        console.print(f"{len(done.lost_records):,} consents in force have no record in the backup: {listed}.")
-        console.print(
-            "They stay in force. Their residents take them back from the devices that gave them; whoever has no such device "
-            "any more, through the stewards: `musubi erase`.",
-            soft_wrap=True,
+        say("{:,} consents in force have no record in the backup: {}.", len(done.lost_records), listed)
+        say(
+            "They stay in force. Their residents take them back from the devices that gave them; whoever has no "
+            "such device any more, through the stewards: `musubi erase`.",
+            whole_line=True,
         )
     if done.unreadable:
-        console.print(f"{done.unreadable:,} records cannot be read: their keys are not here.")
+        say("{:,} records cannot be read: their keys are not here.", done.unreadable)
     if not (folder / "keys" / "log.key").exists():
-        console.print("Put the signing keys into keys/ before you start the service.")
+        say("Put the signing keys into keys/ before you start the service.")

@@ -4,13 +4,10 @@ import sys
 from pathlib import Path
 
 import click
-from rich import box
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from ledger.errors import ProofInvalid
 from trust.cli.options import Folder, JsonOption
-from trust.cli.tables import console
+from trust.cli.terminal import Sheet, progress_bar, say, say_json, show_table
 from trust.runtime.problems import exit_code_of
 
 WORDS = {
@@ -48,27 +45,25 @@ def fsck(folder: Path, mirror: str | None, *, repair: bool, as_json: bool) -> No
     from trust.service.settings import load_settings  # noqa: PLC0415
     from trust.service.upkeep.fsck.check import fsck as run  # noqa: PLC0415 - the other commands need none of it
 
-    columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
-        task = progress.add_task("entries checked", total=None)
+    with progress_bar("entries checked", hidden=as_json) as progress:
         report = run(
             load_settings(folder),
             mirror=mirror,
             repair=repair,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=progress,
         )
     if as_json:
-        click.echo(report.to_json().decode())
+        say_json(report.to_json())
     else:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+        table = Sheet(show_header=False)
         for finding in report.findings[:MOST_LINES]:
             table.add_row(finding.resource, WORDS[finding.fault], "repaired" if finding.repaired else "")
         if report.findings:
-            console.print(table)
+            show_table(table)
         if len(report.findings) > MOST_LINES:
-            console.print(f"… and {len(report.findings) - MOST_LINES:,} more; --json names them all.")
+            say("… and {:,} more; --json names them all.", len(report.findings) - MOST_LINES)
         for note in report.notes:
-            console.print(f"Note: {note}")
+            say("Note: {}", note)
         _conclude(report.is_whole, len(report.findings), report.size, report.files, report.rows)
     sys.exit(0 if report.is_whole else exit_code_of(ProofInvalid.code))
 
@@ -76,8 +71,8 @@ def fsck(folder: Path, mirror: str | None, *, repair: bool, as_json: bool) -> No
 def _conclude(is_whole: bool, findings: int, size: int, files: int, rows: int) -> None:
     held = f"{files:,} files and {rows:,} rows were held against the signed tree of {size:,} entries."
     if not findings:
-        console.print(f"[green]Whole.[/] {held}")
+        say("[green]Whole.[/] {}", held)
     elif is_whole:
-        console.print(f"[green]Whole again.[/] {held} {findings:,} were wrong and are repaired.")
+        say("[green]Whole again.[/] {} {:,} were wrong and are repaired.", held, findings)
     else:
-        console.print(f"[red]Not whole.[/] {held} Repair with --repair, and give another copy with --mirror.")
+        say("[red]Not whole.[/] {} Repair with --repair, and give another copy with --mirror.", held)

@@ -15,6 +15,7 @@ from policies.log_key_changes import make_log_key_body
 from policies.pairwise_keys import public_hex
 from trust.audit.witness_folder import change_trusted_keys, trusted_keys
 from trust.cli.options import PRIVATE, Folder
+from trust.cli.terminal import say, say_plain
 from trust.files.keys import new_key, new_post_quantum_key, read_key, read_post_quantum_key, write_secret
 from trust.log.follower import LogFollower
 from trust.log.pins import Trust
@@ -45,13 +46,13 @@ def new(path: Path, *, sealing: bool, post_quantum: bool) -> None:
     if sealing and post_quantum:
         raise click.UsageError("A key is for receiving or for signing: choose one of --sealing and --post-quantum.")
     if post_quantum:
-        click.echo(public_bytes(new_post_quantum_key(path)).hex())
+        say_plain(public_bytes(new_post_quantum_key(path)).hex())
     elif sealing:
         private = PrivateKey.generate()
         write_secret(path, bytes(private))
-        click.echo(bytes(private.public_key).hex())
+        say_plain(bytes(private.public_key).hex())
     else:
-        click.echo(public_hex(new_key(path)))
+        say_plain(public_hex(new_key(path)))
 
 
 @keys.command()
@@ -64,9 +65,9 @@ def show(path: Path, *, post_quantum: bool) -> None:
     Example:  musubi keys show bus_co.key
     """
     if post_quantum:
-        click.echo(public_bytes(read_post_quantum_key(path)).hex())
+        say_plain(public_bytes(read_post_quantum_key(path)).hex())
     else:
-        click.echo(public_hex(read_key(path)))
+        say_plain(public_hex(read_key(path)))
 
 
 @keys.command()
@@ -91,11 +92,11 @@ def witness(folder: Path, added: tuple[str, ...], removed: tuple[str, ...]) -> N
     if added or removed:
         add, remove = ([VerifierKey.parse(text) for text in texts] for texts in (added, removed))
         trusted = change_trusted_keys(folder, add=add, remove=remove)
-        click.echo("Changed; start the witness again.", err=True)
+        say("Changed; start the witness again.", err=True)
     else:
         trusted = trusted_keys(folder)
     for key in trusted:
-        click.echo(str(key))
+        say_plain(str(key))
 
 
 @keys.command(name="rotate-log")
@@ -128,7 +129,7 @@ def rotate_log(body: Path, folder: Path) -> None:
     )
     body.write_bytes(canonical.encode(make_log_key_body(number, made)) + b"\n")
     for each in made.all:
-        click.echo(str(each))
+        say_plain(str(each))
 
 
 def _read_keys(trust: Trust, log: FolderLog) -> LogKeyHistory:

@@ -42,14 +42,18 @@ def node(folder: Path) -> None:
     \b
     Example:  musubi node --dir .town/momijidai/nodes/bus_co
     """
+    from trust.files.sole_process import sole_process  # noqa: PLC0415
     from trust.node.process import Node  # noqa: PLC0415 - it brings DuckDB, which nothing else needs
+    from trust.node.settings import LOCK, load_node_settings  # noqa: PLC0415
 
     os.umask(PRIVATE)
     log_to_stderr()
-    running = Node(folder)
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: running.stop())
-    running.run()
+    load_node_settings(folder)  # says what is wrong with a folder before a lock is put into it
+    with sole_process(folder / LOCK, "node"):  # before its books are opened: that changes them
+        running = Node(folder)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: running.stop())
+        running.run()
 
 
 @click.command()

@@ -4,19 +4,16 @@ What a consent covers is chosen by whoever gives it: nothing that is left out is
 terminal the command lists the choices and asks; elsewhere it says which ones are missing, and signs nothing.
 """
 
-import json
 import sys
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from ledger.errors import NotPermitted, PolicyNotCurrent
 from policies.languages import DEFAULT_LANGUAGE, NOTICE_LANGUAGES, fallbacks
 from policies.policy_document import Policy
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device, listed
-from trust.cli.tables import console, nano
+from trust.cli.terminal import nano, say, say_foreign, say_json
 from trust.resident.device import standing
 from trust.resident.giving import check_choices, current
 from trust.resident.giving import grant as sign_grant
@@ -58,20 +55,19 @@ def grant(
               musubi resident --place .town/momijidai/residents/42 grant food_loss --holder food_app \\
                 --until 2027-11-30 --cap 50000000 --yes
     """
-    out = Console(stderr=True, highlight=False) if as_json else console
     can_ask = sys.stdin.isatty()
     with device.client() as client:
         document = current(client, policy)
         check_choices(document, list(holders), [until] if until else [], [] if yearly_cap is None else [yearly_cap])
         before = [consent.index for consent in standing(client.my_consents(device.seed), policy)]
         shown_at = system_clock()
-        _show_notice(out, document, language)
+        _show_notice(document, language, err=as_json)
         days = _days(device, document)
         _refuse_silence(document, days, holders, until, yearly_cap, yes=yes, can_ask=can_ask)
         chosen = list(holders) or _ask_holders(document)
         last_day = until or _ask_choice("Until which day?", days)
         cap = yearly_cap if yearly_cap is not None else int(_ask_choice("Yearly cap, in nano-rho?", _caps(document)))
-        _show_choice(out, chosen, last_day, cap, before)
+        _show_choice(chosen, last_day, cap, before, err=as_json)
         if not yes and not click.confirm("Do you agree, and sign?", default=False, err=True):
             raise NotPermitted("You did not agree: nothing was signed.")
         given = sign_grant(
@@ -88,14 +84,14 @@ def grant(
         )
     if as_json:
         said = {"index": given.index, "until": last_day, "replaced": given.replaced, "doubt": given.doubt}
-        click.echo(json.dumps(said))
+        say_json(said)
         return
-    out.print(f"Your consent is in the ledger at index {given.index}, until {last_day}. Receipt checked.")
+    say("Your consent is in the ledger at index {}, until {}. Receipt checked.", given.index, last_day)
     if given.replaced:
-        out.print(f"It takes the place of the one at {listed(given.replaced)}, which has ended.")
+        say("It takes the place of the one at {}, which has ended.", listed(given.replaced))
     if given.doubt:
-        out.print(f"[red]The service's promise is not in order:[/] {given.doubt} Tell the town's stewards.")
-    out.print(f"To take it back: {device.words} revoke {given.index}", soft_wrap=True)
+        say("[red]The service's promise is not in order:[/] {} Tell the town's stewards.", given.doubt)
+    say("To take it back: {} revoke {}", device.words, given.index, whole_line=True)
 
 
 def _days(device: Device, document: Policy) -> list[str]:
@@ -143,22 +139,22 @@ def _text(text: dict[str, str], language: str) -> str:
     return next((text[tag] for tag in fallbacks(language) if tag in text), next(iter(text.values()), ""))
 
 
-def _show_notice(out: Console, document: Policy, language: str) -> None:
+def _show_notice(document: Policy, language: str, *, err: bool) -> None:
     """Show the notice, word for word as its hash is signed, wrapped to the terminal's width."""
-    out.print(Text(_text(document.title, language), style="bold"))
-    out.print(Text(document.notice[language]))
-    out.print()
+    say_foreign(_text(document.title, language), bold=True, err=err)
+    say_foreign(document.notice[language], err=err)
+    say("", err=err)
 
 
-def _show_choice(out: Console, holders: list[str], until: str, cap: int, before: list[int]) -> None:
-    out.print(Text(f"At: {', '.join(holders)}. Until {until}. At most {nano(cap)} a year."))
+def _show_choice(holders: list[str], until: str, cap: int, before: list[int], *, err: bool) -> None:
+    say("At: {}. Until {}. At most {} a year.", ", ".join(holders), until, nano(cap), err=err)
     if before:
-        out.print(Text(f"It takes the place of what you agreed to before, at {listed(before)}."))
+        say("It takes the place of what you agreed to before, at {}.", listed(before), err=err)
 
 
 def _ask_holders(document: Policy) -> list[str]:
     """Ask at which holders; none is chosen beforehand."""
-    click.echo(f"Holders: {', '.join(document.holders)}", err=True)
+    say("Holders: {}", ", ".join(document.holders), err=True)
 
     def read(answer: str) -> list[str]:
         chosen = answer.replace(",", " ").split()

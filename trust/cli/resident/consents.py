@@ -11,14 +11,48 @@ import click
 
 from policies.time_zones import time_zone_of
 from trust.cli.hints import program
+from trust.cli.lazy_group import LazyGroup
 from trust.cli.options import PlaceFolderOption, find_place
+from trust.cli.terminal import say, say_json
 from trust.client.place import Place
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
-from trust.resident.leaving import own_consents_of
+from trust.resident.leaving import LeftTheTown, own_consents_of
 from trust.resident.own_copies import OwnCopies
 from trust.resident.promises import PromiseFolder
+
+COMMANDS = {
+    "check-promises": (
+        "trust.cli.resident.promises:check_promises",
+        "Check whether the service did what it promised when you took a consent back.",
+    ),
+    "erase": ("trust.cli.resident.erasure:erase", "Have the records of your consents destroyed."),
+    "erased": ("trust.cli.resident.erasure:erased", "See whether an erased consent is gone at every holder."),
+    "grant": ("trust.cli.resident.agreeing:grant", "Read a policy's notice and agree to it, signed on this machine."),
+    "in-force": (
+        "trust.cli.resident.proofs:in_force",
+        "Prove whether your consent at INDEX was in force as of then: when the ledger had N entries.",
+    ),
+    "lost-device": ("trust.cli.resident.lost_device:lost_device", "Put this place in a lost device's place."),
+    "receipt": (
+        "trust.cli.resident.receipts:receipt",
+        "Save the receipt of an entry, and a page that checks it anywhere, without a network.",
+    ),
+    "revoke": ("trust.cli.resident.ending:revoke", "Take back a consent, or all that you gave to a policy."),
+    "show": (
+        "trust.cli.resident.proofs:show",
+        "Show your consents, and whether those that ended have stopped at every holder.",
+    ),
+    "stopped": (
+        "trust.cli.resident.proofs:stopped",
+        "Show whether every holder has confirmed that your consent has ended.",
+    ),
+    "uses": (
+        "trust.cli.resident.proofs:uses",
+        "Show every question that could count you, each with its proof checked here.",
+    ),
+}
 
 
 class Device:
@@ -82,7 +116,15 @@ def listed(indices: list[int]) -> str:
     return ", ".join(map(str, indices))
 
 
-@click.group()
+def say_left(left: LeftTheTown, document: object, *, as_json: bool) -> None:
+    """Say that there is nothing any more of whoever has left the town, to machines as the document that says so."""
+    if as_json:
+        say_json(document)
+    else:
+        say("{}", left.message, whole_line=True)
+
+
+@click.group(cls=LazyGroup, listed=COMMANDS)
 @PlaceFolderOption
 @click.pass_context
 def resident(ctx: click.Context, folder: Path | None) -> None:

@@ -10,8 +10,8 @@ import msgspec
 from ledger.entries import Hex32
 from ledger.errors import AlreadyEnded, MusubiError, NotFound
 from trust.cli.options import JsonOption
-from trust.cli.resident.consents import Device
-from trust.cli.tables import console
+from trust.cli.resident.consents import Device, say_left
+from trust.cli.terminal import question, say, say_json
 from trust.client.service import ServiceClient
 from trust.client.wire import Erased
 from trust.resident.device import revoke, unlisted_copies
@@ -49,12 +49,12 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
         except LeftTheTown as left:  # the answer to the farewell was lost, or it is said twice
             if not everything:
                 raise
-            click.echo(msgspec.json.encode({"erased": [], "forgotten": True}).decode() if as_json else left.message)
+            say_left(left, {"erased": [], "forgotten": True}, as_json=as_json)
             return
         wanted = list(dict.fromkeys(indices)) or [*own, *unshown(client, device)]
         if not yes and not as_json:
             listed = ", ".join(map(str, sorted(wanted))) or "none are left"
-            click.confirm(f"Destroy the records of your consents ({listed}) for good?", abort=True)
+            click.confirm(question("Destroy the records of your consents ({}) for good?", listed), abort=True)
         try:
             for gone in destroy(client, device, own, wanted):
                 erased += gone
@@ -62,20 +62,17 @@ def erase(device: Device, indices: tuple[int, ...], *, everything: bool, yes: bo
                 device.copies.note_leaving(device.place.public_key, system_clock())
                 farewell(client, device.seed)
         except MusubiError:
-            if erased and not as_json:
-                console.print(f"Destroyed before something went wrong: {_listed(erased)}.")
+            _tell_destroyed(erased, as_json=as_json)
             raise
     if as_json:
-        click.echo(msgspec.json.encode({"erased": erased, "forgotten": everything}).decode())
+        say_json({"erased": erased, "forgotten": everything})
         return
     for each in erased:
-        console.print(f"The record at {each.index} is destroyed. The ledger says so at {each.entry}. Receipt checked.")
+        say("The record at {} is destroyed. The ledger says so at {}. Receipt checked.", each.index, each.entry)
     if everything:
-        console.print("Your enrolment is forgotten. To take part again, enrol as if for the first time.")
+        say("Your enrolment is forgotten. To take part again, enrol as if for the first time.")
     if erased:
-        console.print(
-            f"Whether the holders have done the same: {device.words} erased {erased[0].index}", soft_wrap=True
-        )
+        say("Whether the holders have done the same: {} erased {}", device.words, erased[0].index, whole_line=True)
 
 
 def destroy(client: ServiceClient, device: Device, own: dict[int, Hex32], wanted: list[int]) -> Iterator[list[Erased]]:
@@ -118,16 +115,20 @@ def erased(device: Device, index: int, *, as_json: bool) -> None:
         found = check_erased(client, follower, index)
     if as_json:
         shown = {**msgspec.to_builtins(found), "lagging": found.lagging, "done_at": found.done_at}
-        click.echo(msgspec.json.encode(shown).decode())
+        say_json(shown)
         return
-    console.print(f"Erased at the service: the ledger says so at {found.entry}, {device.moment(found.at)}.")
+    say("Erased at the service: the ledger says so at {}, {}.", found.entry, device.moment(found.at))
     for holder, at in found.holders.items():
-        console.print(f"  {holder}: " + ("has not said so yet" if at is None else f"gone, signed {device.moment(at)}"))
+        say("  {}: {}", holder, "has not said so yet" if at is None else f"gone, signed {device.moment(at)}")
     if found.done_at is None:
-        console.print(f"Still waiting for: {', '.join(found.lagging)}. Ask again later.")
+        say("Still waiting for: {}. Ask again later.", ", ".join(found.lagging))
     else:
-        console.print(f"Erased at every holder at {device.moment(found.done_at)}.")
+        say("Erased at every holder at {}.", device.moment(found.done_at))
 
 
-def _listed(done: list[Erased]) -> str:
-    return ", ".join(str(each.index) for each in done)
+def _tell_destroyed(erased: list[Erased], *, as_json: bool) -> None:
+    """Say what was destroyed before something went wrong."""
+    if erased and as_json:
+        say_json({"erased": erased, "forgotten": False})
+    elif erased:
+        say("Destroyed before something went wrong: {}.", ", ".join(str(each.index) for each in erased))

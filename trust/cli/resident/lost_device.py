@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import click
-import msgspec
 
 from ledger.errors import Malformed
 from trust.cli.options import File, JsonOption
 from trust.cli.resident.consents import Device
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json
 from trust.resident.lost_device import replace_device
 from trust.resident.promises import KeptPromise
 
@@ -44,15 +43,15 @@ def lost_device(device: Device, attestation: Path, *, as_json: bool) -> None:
             }
             for each in ended
         ]
-        click.echo(msgspec.json.encode({"ended": told}).decode())
+        say_json({"ended": told})
         return
-    console.print("The old device is shut out: it can agree to nothing, take nothing back and see nothing any more.")
+    say("The old device is shut out: it can agree to nothing, take nothing back and see nothing any more.")
     for each in ended:
-        console.print(
-            f"The consent at {each.grant} has ended; that is in the ledger at {each.revoked.index}. Receipt checked."
+        say(
+            "The consent at {} has ended; that is in the ledger at {}. Receipt checked.", each.grant, each.revoked.index
         )
-    console.print("Now link this device at the holders where you are a customer, on their own websites.")
-    console.print(f"To see your consents: {device.words} show", soft_wrap=True)
+    say("Now link this device at the holders where you are a customer, on their own websites.")
+    say("To see your consents: {} show", device.words, whole_line=True)
 
 
 def _read(path: Path) -> str:

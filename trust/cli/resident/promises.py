@@ -9,7 +9,7 @@ from ledger.errors import ProofInvalid
 from trust.cli.hints import program
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json
 from trust.files.evidence import keep_evidence
 from trust.resident.promises import PromiseCheck, PromiseState
 from trust.runtime.problems import exit_code_of
@@ -38,23 +38,27 @@ def check_promises(device: Device, *, as_json: bool) -> None:
                 found.append((state, str(file)))
     if as_json:
         rows = [{**msgspec.to_builtins(state), "evidence": file} for state, file in found]
-        click.echo(msgspec.json.encode(rows).decode())
+        say_json(rows)
     else:
         _show_promises(found)
         for name in damaged:
             path = device.promises.folder / name
-            console.print(f"The kept promise {path} is damaged: it can be held against nobody.", soft_wrap=True)
+            say("The kept promise {} is damaged: it can be held against nobody.", path, whole_line=True)
     if any(state.state not in ("kept", "open") for state, _ in found):
         sys.exit(exit_code_of(ProofInvalid.code))
 
 
 def _show_promises(found: list[tuple[PromiseState, str]]) -> None:
     for state, file in found:
-        mark = "[green]Kept.[/]" if state.state == "kept" else f"[red]{state.state.capitalize()}.[/]"
-        mark = "Open." if state.state == "open" else mark
-        console.print(f"The end of your consent at {state.grant}: {mark} {state.says}", soft_wrap=True)
+        if state.state == "kept":
+            say("The end of your consent at {}: [green]Kept.[/] {}", state.grant, state.says, whole_line=True)
+        elif state.state == "open":
+            say("The end of your consent at {}: Open. {}", state.grant, state.says, whole_line=True)
+        else:
+            how = state.state.capitalize()
+            say("The end of your consent at {}: [red]{}.[/] {}", state.grant, how, state.says, whole_line=True)
         if file:
-            console.print(f"  This file proves it to everybody: {file}", soft_wrap=True)
-            console.print(f"  {program()} audit verify-evidence {file}", soft_wrap=True)
+            say("  This file proves it to everybody: {}", file, whole_line=True)
+            say("  {} audit verify-evidence {}", program(), file, whole_line=True)
     if not found:
-        console.print("No promise is kept on this machine: nothing was taken back from here.")
+        say("No promise is kept on this machine: nothing was taken back from here.")

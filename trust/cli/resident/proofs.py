@@ -1,20 +1,14 @@
 """``resident show``, ``uses``, ``in-force`` and ``stopped``: what there is to see, with proofs checked right here."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import msgspec
-from rich import box
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from ledger.errors import MusubiError, NotFound, ProofInvalid
 from policies.languages import SOURCE_LANGUAGE
 from trust.cli.options import JsonOption
-from trust.cli.resident.consents import Device, listed
-from trust.cli.tables import console, nano
+from trust.cli.resident.consents import Device, listed, say_left
+from trust.cli.terminal import Sheet, nano, progress_bar, say, say_json, show_table
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.files.durable import write_whole
@@ -23,15 +17,6 @@ from trust.resident.device import unlisted_copies
 from trust.resident.leaving import LeftTheTown
 from trust.resident.stopped import AttestedStop, HolderAt, StoppedAt, check_attested, check_stopped
 from trust.resident.uses import BAD_PROOFS, Use, check_as_of, find_uses
-
-
-@contextmanager
-def _reading(*, as_json: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show how far the log was read."""
-    columns = (TextColumn("{task.description}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
-        task = progress.add_task("entries read", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @click.command()
@@ -47,17 +32,17 @@ def show(device: Device, *, as_json: bool) -> None:
         try:
             mine = device.consents(client)
         except LeftTheTown as left:
-            click.echo("[]" if as_json else left.message)
+            say_left(left, [], as_json=as_json)
             return
         if as_json:
-            click.echo(msgspec.json.encode(mine).decode())
+            say_json(mine)
             return
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
         with device.follower() as follower:
             states = [_state_of(device, client, follower, consent, mine) for consent in mine]
         stops = [check_attested(client, consent) for consent in mine if consent.attested is not None]
         unlisted = unlisted_copies(client, device.seed, device.copies)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Sheet(collapse_padding=True)
     for column in ("index", "what for", "at", "until", "state"):
         table.add_column(column)
     for consent, state in zip(mine, states, strict=True):
@@ -68,22 +53,30 @@ def show(device: Device, *, as_json: bool) -> None:
             consent.until,
             state,
         )
-    console.print(table if mine else "You have given no consent. Nothing of yours is used.")
+    if mine:
+        show_table(table)
+    else:
+        say("You have given no consent. Nothing of yours is used.")
     for stop in stops:
-        console.print(f"Consent {stop.grant}: {_who_stopped(device, stop)}", soft_wrap=True)
+        say("Consent {}: {}", stop.grant, _who_stopped(device, stop), whole_line=True)
     for index, copy in unlisted:
-        console.print(
-            f"Consent {index} to '{copy.general.policy}' is kept by this device, and the service does not show it any more. "
-            f"It may still count you. To take it back: {device.words} revoke {index}",
-            soft_wrap=True,
+        say(
+            "Consent {} to '{}' is kept by this device, and the service does not show it any more. It may still "
+            "count you. To take it back: {} revoke {}",
+            index,
+            copy.general.policy,
+            device.words,
+            index,
+            whole_line=True,
         )
     for name in device.copies.damaged():
-        console.print(f"The copy {name} in {device.copies.folder} is damaged: it is as good as lost.", soft_wrap=True)
+        say("The copy {} in {} is damaged: it is as good as lost.", name, device.copies.folder, whole_line=True)
     lost = [str(consent.index) for consent in mine if consent.record == "lost"]
     if lost:
-        console.print(
-            f"The service has lost what you signed at index {', '.join(lost)}: all holders of the policy are shown there. "
-            "You can take it back all the same."
+        say(
+            "The service has lost what you signed at index {}: all holders of the policy are shown there. You "
+            "can take it back all the same.",
+            ", ".join(lost),
         )
 
 
@@ -99,13 +92,17 @@ def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
     \b
     Example:  musubi resident --place .town/momijidai/residents/42 uses
     """
-    with device.client() as client, device.follower() as follower, _reading(as_json=as_json) as progress:
+    with (
+        device.client() as client,
+        device.follower() as follower,
+        progress_bar("entries read", hidden=as_json) as progress,
+    ):
         found = find_uses(client, follower, device.consents(client), progress)
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
     faults = [use for use in found if use.fault]
     shown = [use for use in found if show_all or use.counted or use.fault]
     if as_json:
-        click.echo(msgspec.json.encode(shown).decode())
+        say_json(shown)
     else:
         _print_uses(device, found, shown, titles)
     if faults:
@@ -117,9 +114,9 @@ def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
 
 def _print_uses(device: Device, found: list[Use], shown: list[Use], titles: dict[str, str]) -> None:
     if not found:
-        console.print("No question has been asked under a policy that you agreed to.")
+        say("No question has been asked under a policy that you agreed to.")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Sheet(collapse_padding=True)
     table.add_column("question", no_wrap=True)
     table.add_column("when", no_wrap=True)
     for column in ("who asked", "what for", "you in it?", "ended"):
@@ -130,15 +127,13 @@ def _print_uses(device: Device, found: list[Use], shown: list[Use], titles: dict
         when = device.moment(use.at)[:-3]
         table.add_row(str(use.admit), when, use.by, titles.get(use.policy, use.policy), counted, ended)
     if shown:
-        console.print(table)
+        show_table(table)
     good = [use for use in found if not use.fault]
     others = sum(not use.counted for use in good)
-    console.print(
-        f"Proofs checked: {len(good)} of {len(found)} questions. {others} could not count you.", soft_wrap=True
-    )
+    say("Proofs checked: {} of {} questions. {} could not count you.", len(good), len(found), others, whole_line=True)
     for use in found:
         if use.fault:
-            console.print(f"[bold]Warning[/], question {use.admit}: {use.fault}", soft_wrap=True)
+            say("[bold]Warning[/], question {}: {}", use.admit, use.fault, whole_line=True)
 
 
 @click.command("in-force")
@@ -154,22 +149,30 @@ def in_force(device: Device, index: int, size: int, *, as_json: bool) -> None:
     \b
     Example:  musubi resident --place .town/momijidai/residents/42 in-force 1234 --size 5000
     """
-    with device.client() as client, device.follower() as follower, _reading(as_json=as_json) as progress:
+    with (
+        device.client() as client,
+        device.follower() as follower,
+        progress_bar("entries read", hidden=as_json) as progress,
+    ):
         mine = {consent.index: consent for consent in device.consents(client)}
         if index not in mine:
             raise NotFound("None of your consents is at that place of the ledger; `musubi resident show` lists them.")
         found = check_as_of(client, follower, mine[index].policy_sha256, index, size, progress)
     if as_json:
-        click.echo(msgspec.json.encode({"in_force": found.in_force, "answer": found.answer}).decode())
+        say_json({"in_force": found.in_force, "answer": found.answer})
         return
     when = device.moment(found.answer.at)
-    console.print(
-        f"As of entry {size} ({when}), for a question of {nano(found.answer.charge)}: your consent {index} "
-        f"{'could' if found.in_force else 'could not'} be counted.",
-        soft_wrap=True,
+    say(
+        "As of entry {} ({}), for a question of {}: your consent {} {} be counted.",
+        size,
+        when,
+        nano(found.answer.charge),
+        index,
+        "could" if found.in_force else "could not",
+        whole_line=True,
     )
     how = "the question's own entry" if found.admit else "a replay of the ledger on this machine"
-    console.print(f"Proof checked against {how}.")
+    say("Proof checked against {}.", how)
 
 
 @click.command()
@@ -202,18 +205,18 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
             "stopped_at": found.stopped_at,
         }
         said |= {"still_in_force": found.still_in_force}
-        click.echo(msgspec.json.encode({**said, "holders": holders}).decode())
+        say_json({**said, "holders": holders})
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Sheet(collapse_padding=True)
     for column in ("holder", "stopped"):
         table.add_column(column, overflow="fold")
     for holder in found.holders:
         table.add_row(holder.title.get(SOURCE_LANGUAGE, holder.holder), _state(device, holder, found.at))
-    console.print(f"Your consent {found.grant} ended at {found.index}, on {device.moment(found.at)}.")
-    console.print(table)
-    console.print(_summary(device, found), soft_wrap=True)
+    say("Your consent {} ended at {}, on {}.", found.grant, found.index, device.moment(found.at))
+    show_table(table)
+    say("{}", _summary(device, found), whole_line=True)
     if save is not None:
-        console.print(f"The receipt with all signatures is in {save}.", soft_wrap=True)
+        say("The receipt with all signatures is in {}.", save, whole_line=True)
 
 
 def _end_of(mine: list[MyConsent], index: int) -> tuple[int, int | None]:

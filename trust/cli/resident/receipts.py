@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import click
-import msgspec
 
 from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json
 from trust.files.durable import write_whole
 from trust.pages.verify.page import FILE_NAME, verify_page
 from trust.resident.receipts import PUBLIC, save_receipts
@@ -35,10 +34,10 @@ def receipt(device: Device, index: int, folder: Path, question: int | None, *, a
     digest = verify_page().sha256
     if as_json:
         files = [path.name for path in written]
-        click.echo(msgspec.json.encode({"files": files, "page": page.name, "page_sha256": digest}).decode())
+        say_json({"files": files, "page": page.name, "page_sha256": digest})
         return
-    console.print(f"Checked, and saved in {folder}:", soft_wrap=True)
+    say("Checked, and saved in {}:", folder, whole_line=True)
     for path in written:
-        console.print(f"  {path.name}", highlight=False)
-    console.print(f"To check them anywhere, open {page} in a browser and choose these files.", soft_wrap=True)
-    console.print(f"The page's SHA-256: {digest}", soft_wrap=True, highlight=False)
+        say("  {}", path.name)
+    say("To check them anywhere, open {} in a browser and choose these files.", page, whole_line=True)
+    say("The page's SHA-256: {}", digest, whole_line=True)

@@ -1,6 +1,5 @@
 """``erase``: records destroyed by an authority's order, with the signatures of the stewards' quorum."""
 
-import json
 from pathlib import Path
 
 import click
@@ -9,7 +8,7 @@ from ledger.entries import Token
 from ledger.errors import Malformed, NotPermitted
 from policies.consents.erasure import ErasureOrder
 from trust.cli.options import File, JsonOption, PlaceOption, Signer
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json, say_plain
 from trust.client import paths
 from trust.client.place import Place
 from trust.client.wire import ErasedRecords, OrderRequest
@@ -42,7 +41,7 @@ def erase(index: int, place: Place, signatures: tuple[Path, ...], *, only_print:
     order = ErasureOrder(log=place.trust.origin, index=index)
     signer = Signer(place.trust.origin, place.alias, place.key)
     if only_print:
-        click.echo(signer.sign("erasure", order))
+        say_plain(signer.sign("erasure", order))
         return
     signed = [_read(path) for path in signatures]
     with place.client() as client:
@@ -54,13 +53,11 @@ def erase(index: int, place: Place, signatures: tuple[Path, ...], *, only_print:
         erased = client.post(paths.ORDERED_ERASURES, body, ErasedRecords).erased
         check_erase_entries(client, index, erased, "authority")
     if as_json:
-        click.echo(json.dumps({"erased": [{"index": each.index, "entry": each.entry} for each in erased]}))
+        say_json({"erased": [{"index": each.index, "entry": each.entry} for each in erased]})
     else:
         entry = erased[0].entry
-        console.print(
-            f"The record of the consent at {index} is destroyed at the service. The ledger says so at {entry}."
-        )
-        console.print("The holders' nodes follow, and sign it: `musubi resident erased` shows who has.")
+        say("The record of the consent at {} is destroyed at the service. The ledger says so at {}.", index, entry)
+        say("The holders' nodes follow, and sign it: `musubi resident erased` shows who has.")
 
 
 def _read(path: Path) -> Token:

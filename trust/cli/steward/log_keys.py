@@ -6,7 +6,7 @@ import click
 
 from ledger.entries import LogKeyBody
 from trust.cli.options import File, PlaceOption, read_body, read_signature, signer_of, steward_options
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_plain
 from trust.client import paths
 from trust.client.place import Place
 from trust.client.wire import LogKeyRequest, Placed
@@ -35,7 +35,7 @@ def sign(body: Path, origin: str | None, steward: str | None, key: Path | None, 
                 --steward city --key city.key > city.jws
     """
     document = read_body(body, LogKeyBody, "log key")
-    click.echo(signer_of(origin, steward, key, folder).sign("log-key", document))
+    say_plain(signer_of(origin, steward, key, folder).sign("log-key", document))
 
 
 @log_key.command()
@@ -56,5 +56,5 @@ def publish(body: Path, signatures: tuple[Path, ...], place: Place) -> None:
         wanted = LogKeyRequest(log_key=document, signatures=[read_signature(each) for each in signatures])
         index = client.post(paths.LOG_KEYS, wanted, Placed).index
         client.prove(index)
-    console.print(f"The log signs with its key number {document.number} from index {index} on. Receipt checked.")
-    console.print("Now every witness removes the old key: `musubi keys witness --remove`.")
+    say("The log signs with its key number {} from index {} on. Receipt checked.", document.number, index)
+    say("Now every witness removes the old key: `musubi keys witness --remove`.")

@@ -9,7 +9,7 @@ from ledger import canonical
 from ledger.entries import MemberBody
 from ledger.errors import Malformed, NotFound
 from trust.cli.options import File, PlaceOption, read_body, read_signature, signer_of, steward_options
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_document, say_plain
 from trust.client import paths
 from trust.client.place import Place
 from trust.client.wire import MemberRequest, Placed
@@ -53,7 +53,7 @@ def change(alias: str, key: str | None, sealing_key: str | None, place: Place, *
         sealing_key=sealing_key or now.sealing_key,
     )
     try:
-        click.echo(canonical.encode(msgspec.convert(msgspec.to_builtins(body), MemberBody)))
+        say_document(canonical.encode(msgspec.convert(msgspec.to_builtins(body), MemberBody)))
     except msgspec.ValidationError:
         raise Malformed("A public key is 64 hexadecimal digits, as `musubi keys new` prints it.") from None
 
@@ -72,7 +72,7 @@ def sign(body: Path, origin: str | None, steward: str | None, key: Path | None, 
                 --steward city --key city.key > city.jws
     """
     document = read_body(body, MemberBody, "member")
-    click.echo(signer_of(origin, steward, key, folder).sign("member", document))
+    say_plain(signer_of(origin, steward, key, folder).sign("member", document))
 
 
 @member.command()
@@ -92,4 +92,4 @@ def register(body: Path, signatures: tuple[Path, ...], place: Place) -> None:
         wanted = MemberRequest(member=document, signatures=[read_signature(each) for each in signatures])
         index = client.post(paths.MEMBERS, wanted, Placed).index
         client.prove(index)
-    console.print(f"{document.alias}, number {document.number}, is in the ledger at index {index}. Receipt checked.")
+    say("{}, number {}, is in the ledger at index {}. Receipt checked.", document.alias, document.number, index)

@@ -1,7 +1,6 @@
 """``policy``: checking, signing and publishing policy documents."""
 
 import hashlib
-import json
 import tomllib
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from ledger import canonical
 from ledger.errors import Malformed, NotFound
 from policies.policy_document import Policy, check_document, document_sha256
 from trust.cli.options import File, JsonOption, PlaceOption, read_signature, signer_of, steward_options
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json, say_plain
 from trust.client import paths
 from trust.client.place import Place
 from trust.client.wire import Placed, PolicyRequest
@@ -53,11 +52,11 @@ def check(path: Path) -> None:
     Example:  musubi policy check towns/momijidai/policies/mobility_demand.toml
     """
     document = read_policy(path)
-    console.print(f"{document.id} version {document.version} is well-formed.")
+    say("{} version {} is well-formed.", document.id, document.version)
     for view in document.views:
         places = " and ".join(view.holders)
-        console.print(f"  view {view.name} at {places}: at most {view.rows_per_resident} rows of a resident")
-    click.echo(document_sha256(document))
+        say("  view {} at {}: at most {} rows of a resident", view.name, places, view.rows_per_resident)
+    say_plain(document_sha256(document))
 
 
 @policy.command()
@@ -74,7 +73,7 @@ def sign(path: Path, origin: str | None, steward: str | None, key: Path | None, 
                 --steward city --key city.key > city.jws
     """
     document = read_policy(path)
-    click.echo(signer_of(origin, steward, key, folder).sign("policy", document))
+    say_plain(signer_of(origin, steward, key, folder).sign("policy", document))
 
 
 @policy.command()
@@ -100,6 +99,6 @@ def publish(path: Path, signatures: tuple[Path, ...], place: Place, *, as_json: 
         client.prove(index)
     digest = hashlib.sha256(canonical.encode(document)).hexdigest()
     if as_json:
-        click.echo(json.dumps({"index": index, "sha256": digest}))
+        say_json({"index": index, "sha256": digest})
     else:
-        console.print(f"{document.id} version {document.version} is in the ledger at index {index}.")
+        say("{} version {} is in the ledger at index {}.", document.id, document.version, index)

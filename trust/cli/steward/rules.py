@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import click
-import msgspec
 
 from ledger.entries import RulesBody
 from policies.rules import NEWEST_RULES
 from trust.cli.options import File, JsonOption, PlaceOption, read_signature, signer_of, steward_options
-from trust.cli.tables import console
+from trust.cli.terminal import say, say_json, say_plain
 from trust.client import paths
 from trust.client.place import Place
 from trust.client.wire import Placed, RulesAnswer, RulesRequest
@@ -39,12 +38,12 @@ def show(place: Place, *, as_json: bool) -> None:
     with place.client() as client:
         found = client.get(paths.RULES, RulesAnswer)
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
+        say_json(found)
         return
-    console.print(f"The ledger goes by rules number {found.number}.")
-    console.print(f"The service reads them up to {found.newest}, this Musubi up to {NEWEST_RULES}.")
+    say("The ledger goes by rules number {}.", found.number)
+    say("The service reads them up to {}, this Musubi up to {}.", found.newest, NEWEST_RULES)
     for holder, number in sorted(found.holders.items()):
-        console.print(f"The node of '{holder}' reads them up to {number}.", highlight=False, markup=False)
+        say("The node of '{}' reads them up to {}.", holder, number)
 
 
 @rules.command()
@@ -59,7 +58,7 @@ def sign(number: int, origin: str | None, steward: str | None, key: Path | None,
     Example:  musubi rules sign 2 --place .town/momijidai/places/city > city.jws
               musubi rules sign 2 --log musubi.example/momijidai --steward city --key city.key > city.jws
     """
-    click.echo(signer_of(origin, steward, key, folder).sign("rules", RulesBody(number=number)))
+    say_plain(signer_of(origin, steward, key, folder).sign("rules", RulesBody(number=number)))
 
 
 @rules.command()
@@ -79,4 +78,4 @@ def publish(number: int, signatures: tuple[Path, ...], place: Place) -> None:
         wanted = RulesRequest(rules=RulesBody(number=number), signatures=[read_signature(each) for each in signatures])
         index = client.post(paths.RULES, wanted, Placed).index
         client.prove(index)
-    console.print(f"The ledger goes by rules number {number} from index {index} on. Receipt checked.")
+    say("The ledger goes by rules number {} from index {} on. Receipt checked.", number, index)

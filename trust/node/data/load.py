@@ -84,8 +84,8 @@ class FileLoader:
         """
         try:
             sha256 = self._file.sha256()
-        except Unavailable:
-            self._say("source-unreadable")
+        except Unavailable as error:
+            self._say("source-unreadable", error.message, why=error.message)
             return
         parts = self._kept.parts(self.key)
         wanted = sorted({typed(column) for view in views for column in view.columns})
@@ -149,7 +149,7 @@ class FileLoader:
         write_report(self._kept.report_path(self.key), report)
 
     def _refuse(self, sha256: str, error: FileRefused | QuotesDoNotFit) -> None:
-        """Keep why, for the holder alone: the log says no more than where to look."""
+        """Keep why, for the holder alone: the log names the reason and where to look, and no number from rows."""
         is_for_good = isinstance(error, QuotesDoNotFit) or error.reason == DAMAGED
         self._refused = (
             sha256 if is_for_good else ""
@@ -162,7 +162,7 @@ class FileLoader:
             reason=error.message if isinstance(error, QuotesDoNotFit) else error.reason,
             line=error.line,
         )
-        if self._say("source-refused", sha256, report.reason, see=f"{path.parent.name}/{path.name}"):
+        if self._say("source-refused", sha256, report.reason, why=report.reason, see=f"{path.parent.name}/{path.name}"):
             write_report(path, report)
 
     def _say(self, event: str, *of: str, **more: str | list[str]) -> bool:

@@ -224,6 +224,7 @@ def _whole(parts: dict[tuple[int, int], Part]) -> list[Part]:
 def loading_engine(folder: Path) -> Iterator[Any]:
     """Give an engine that ends with the block, and spills into a snapshots' folder."""
     engine = duckdb.connect(config=engine_settings(folder / f"{HALF_WRITTEN}spill"))
+    shut_in(engine, folder)
     try:
         yield engine
     finally:
@@ -231,14 +232,25 @@ def loading_engine(folder: Path) -> Iterator[Any]:
 
 
 def engine_settings(spill: Path) -> dict[str, Any]:
-    """Return how every engine of a node is set: nothing is fetched from anywhere, and it spills where it is told."""
+    """Return how every engine of a node is set: nothing is fetched from anywhere, and it spills where it is told.
+
+    No name in a statement is taken for a variable of this program.
+    """
     return {
         "temp_directory": str(spill),
+        "allow_community_extensions": False,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
+        "python_enable_replacements": False,
         # It trusts a file's time in seconds; a file replaced within one would be read half old, half new.
         "enable_external_file_cache": False,
     }
+
+
+def shut_in(engine: Any, folder: Path) -> None:
+    """Have an engine read and write files in ``folder`` alone, whatever it is told; nothing undoes it."""
+    engine.execute(f"SET allowed_directories = [{_quoted(f'{folder}/')}]")
+    engine.execute("SET enable_external_access = false")
 
 
 def _quoted(text: str) -> str:

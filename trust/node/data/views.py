@@ -41,7 +41,7 @@ from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
 from trust.node.data.link_table import link_digest, link_table
 from trust.node.data.load import FileLoader, Links
-from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, engine_settings, scan, typed
+from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, engine_settings, scan, shut_in, typed
 from trust.node.data.sources import SourceFile
 
 _LINKS = "links"
@@ -51,6 +51,7 @@ _GIVEN = "given"
 _MAX_SLOTS = 2**31 - 1
 _DEADLY = (duckdb.FatalException, duckdb.InternalException)
 """After these the engine answers nothing any more."""
+DATA_FAILED = "The node's data could not be read or kept; look at its disk and sources."
 logger = structlog.get_logger()
 
 
@@ -90,6 +91,7 @@ class ViewStore:
         if self._spill.exists():
             shutil.rmtree(self._spill)
         self._engine: Any = ibis.duckdb.connect(**engine_settings(self._spill))
+        shut_in(self._engine.con, self._kept.folder)
         self._made.clear()
         self._linked, self._has_links = 0, False
         self._change_links(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT)")
@@ -315,7 +317,7 @@ class ViewStore:
             except MusubiError:
                 raise
             except Exception as error:  # noqa: BLE001 - no library promises what it raises for a file that it was given
-                logger.error("data-failed", kind=type(error).__name__)  # noqa: TRY400 - a trace could hold rows
+                logger.error("data-failed", kind=type(error).__name__, why=DATA_FAILED)  # noqa: TRY400 - a trace could hold rows
                 if isinstance(error, _DEADLY):
                     self._is_dead, self._has_links, self._linked = True, False, 0
-                raise Unavailable("The node's data could not be read or kept; look at its disk and sources.") from None
+                raise Unavailable(DATA_FAILED) from None

@@ -65,11 +65,21 @@ from trust.node.rounds.counted import CountedSlots
 from trust.node.rounds.noise import make_measurement
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock
 from trust.runtime.crash_points import reached
+from trust.runtime.json_lines import reason_of
 
 logger = structlog.get_logger()
 
 State = RoundState | Literal["not begun"]
 Step = Literal["countersign", "share", "word"]
+
+
+def signed_now(token: str, type_: type[Countersign | Share | Word], key: SigningKey) -> str:
+    """Return a message of one's books as it is, or signed anew where one's key has changed since: it says the same."""
+    try:
+        jws.verify(token, bytes(key.verify_key), type_)
+    except SignatureInvalid:
+        return jws.sign(jws.read_unverified(token, type_), key)
+    return token
 
 
 class _Turn(Struct, frozen=True, kw_only=True):
@@ -115,12 +125,12 @@ class NodeRounds:
         self._counted = CountedSlots(reader, books)
 
     def do(self, task: Task) -> bool:
-        """Do one task; return whether it is done. An error is logged by its code, and touches no other round."""
+        """Do one task; return whether it is done. An error is logged with its sentence, and touches no other round."""
         try:
             turn = self._turn_of(task)
             self._TABLE[turn.state][task.step](self, turn)
         except MusubiError as error:
-            logger.warning("task-refused", step=task.step, admit=task.admit, code=error.code)
+            logger.warning("task-refused", step=task.step, admit=task.admit, **reason_of(error))
             return False
         except sqlite3.Error:
             raise  # the books: nothing half-written, and the process as a whole waits for its disk
@@ -264,7 +274,7 @@ class NodeRounds:
         self._send(replace(turn, state="sending", token=token))
 
     def _send(self, turn: _Turn) -> None:
-        self._client.say("share", self._signed_now(turn.token, Share))
+        self._client.say("share", signed_now(turn.token, Share, self._key))
         reached("node:sent")  # a crash here sends the same bytes once more
         self._books.sent(turn.index)
 
@@ -280,23 +290,15 @@ class NodeRounds:
     def _say_again(self, turn: _Turn) -> None:
         """Say what was written before, and perhaps not sent, or is not kept where it was sent to: the same bytes."""
         if turn.state == "no-share":
-            self._client.say("word", self._signed_now(turn.token, Word))
+            self._client.say("word", signed_now(turn.token, Word, self._key))
             return
         token = self._books.countersignature(turn.index) or (turn.token if turn.state == "countersigned" else None)
         if token is None:
             raise Malformed("The books keep this round's share, and not its countersignature.")
-        self._client.say("countersign", self._signed_now(token, Countersign))
+        self._client.say("countersign", signed_now(token, Countersign, self._key))
 
     def _refuse(self, _: _Turn) -> None:
         raise RoundClosed("This node has not countersigned the round.")
-
-    def _signed_now(self, token: str, type_: type[Countersign | Share | Word]) -> str:
-        """Return a message of our books as it is, or signed anew where our key has changed since: it says the same."""
-        try:
-            jws.verify(token, bytes(self._key.verify_key), type_)
-        except SignatureInvalid:
-            return jws.sign(jws.read_unverified(token, type_), self._key)
-        return token
 
     def _checked_transcript(self, turn: _Turn) -> list[str]:
         """Check everybody's countersignatures ourselves; raise unless all are there, of this round, and ours ours."""

@@ -27,6 +27,15 @@ function element(id) {
 }
 
 /**
+ * Somebody else's text as it may be shown: what would hide, or turn the text around it, is written out.
+ * @param {string} text
+ * @returns {string}
+ */
+function visible(text) {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (each) => `\\u{${(each.codePointAt(0) ?? 0).toString(16)}}`);
+}
+
+/**
  * @param {string} tag
  * @param {string} [text]
  * @param {string} [className]
@@ -34,7 +43,7 @@ function element(id) {
  */
 function make(tag, text = "", className = "") {
   const made = document.createElement(tag);
-  if (text) made.textContent = text;
+  if (text) made.textContent = visible(text);
   if (className) made.className = className;
   return made;
 }

@@ -86,9 +86,9 @@ async def ask(
     """Let a question in, or refuse it; return where it stands once that is durable.
 
     Raises what ``queries.rounds.admission`` raises, and NotReady where a holder has no data for it yet. A refusal of a
-    well-signed question is in the ledger before it is raised (at most ``max_refusals`` a day for each partner); that a
-    holder is not ready is none. At most ``max_open`` questions are open at once, and ``max_open_each`` of one partner,
-    so that none can keep the others out.
+    well-signed question is in the ledger before it is raised (at most ``max_refusals`` a day for each partner), unless
+    there is no such policy; that a holder is not ready is none. At most ``max_open`` questions are open at once, and
+    ``max_open_each`` of one partner, so that none can keep the others out.
     """
     question_id = jws.read_unverified(token, Question, "question").id
     request = token.encode("ascii", "replace")
@@ -175,6 +175,8 @@ def _round(index: int, admit: e.Admit) -> dict[str, object]:
 
 
 async def _refuse(transaction: Transaction, asked: Asked, error: MusubiError, most: int) -> Refused:
+    if asked.query.policy not in transaction.state.policies:  # no account, no partners: nothing that anyone could check
+        return Refused(code=error.code, error=error, index=None)
     partner, day = asked.question.from_, transaction.state.day(transaction.at)
     count = select(func.count()).select_from(t.refusals).where(t.refusals.c.by == partner, t.refusals.c.day == day)
     if ((await transaction.connection.execute(count)).scalar() or 0) >= most:

@@ -25,6 +25,7 @@ from ledger import entries as e
 from ledger.errors import AlreadyEnded, ConsentMismatch, NotEnrolled, NotFound, NotPermitted, SignatureInvalid
 from policies.consents.erasure import Farewell, read_erasure
 from policies.governance import check_quorum
+from policies.rules import LIES_SEEN
 from trust.client.wire import Erased, OrderRequest
 from trust.service import metrics
 from trust.service.acts.enrol import NOT_ENROLLED
@@ -60,8 +61,7 @@ async def erase_ordered(store: Store, request: OrderRequest) -> list[Erased]:
     if request.order.log != store.state.log:
         raise ConsentMismatch("The order was signed for another ledger.")
     check_quorum("erasure", canonical.encode(request.order), request.signatures, store.state.trust_root)
-    approvals = msgspec.json.encode(request.signatures).decode()
-    return await _erase(store, request.order.index, "authority", lambda *_: None, approvals)
+    return await _erase(store, request.order.index, "authority", lambda *_: None, request.signatures)
 
 
 async def _erase(
@@ -69,7 +69,7 @@ async def _erase(
     index: int,
     reason: e.EraseReason,
     decide: Callable[[e.Grant, Row[*tuple[Any, ...]]], None],
-    approvals: str | None,
+    approvals: list[e.Token] | None,
 ) -> list[Erased]:
     async def act(transaction: Transaction) -> list[Erased]:
         if index in transaction.state.erased:
@@ -98,7 +98,7 @@ async def _erase(
 
 
 async def erase_records(
-    transaction: Transaction, grants: list[int], reason: e.EraseReason, approvals: str | None = None
+    transaction: Transaction, grants: list[int], reason: e.EraseReason, approvals: list[e.Token] | None = None
 ) -> list[Erased]:
     """Append the ``erase`` entries of these grants and of what ended them, and delete their rows.
 
@@ -111,15 +111,15 @@ async def erase_records(
         .where(t.grants.c.index.in_(grants))
     )
     revocations = [int(row.ended_by) for row in await connection.execute(ends)]
-    erased = [
-        Erased(index=index, entry=transaction.append(e.Erase(at=0, index=index, reason=reason)))
-        for index in [*grants, *revocations]
-    ]
+    entries = [e.Erase(at=0, index=index, reason=reason) for index in [*grants, *revocations]]
+    if approvals is not None and transaction.state.rules >= LIES_SEEN:  # one order is for one grant, the first
+        entries[0] = msgspec.structs.replace(entries[0], approvals=approvals)
+    erased = [Erased(index=entry.index, entry=transaction.append(entry)) for entry in entries]
     await clear_rows(connection, erased, approvals)
     return erased
 
 
-async def clear_rows(connection: AsyncConnection, erased: list[Erased], approvals: str | None = None) -> None:
+async def clear_rows(connection: AsyncConnection, erased: list[Erased], approvals: list[e.Token] | None = None) -> None:
     """Delete everything that the tables hold of these records, and note which entry erased them."""
     indices = [each.index for each in erased]
     await connection.execute(delete(t.records).where(t.records.c.index.in_(indices)))
@@ -127,7 +127,8 @@ async def clear_rows(connection: AsyncConnection, erased: list[Erased], approval
     await connection.execute(update(t.grants).where(t.grants.c.index.in_(indices)).values(resident=None))
     for each in erased:
         await end_grant(connection, each.index, each.entry)
-    rows = [{"index": each.index, "entry": each.entry, "approvals": approvals} for each in erased]
+    kept = None if approvals is None else msgspec.json.encode(approvals).decode()
+    rows = [{"index": each.index, "entry": each.entry, "approvals": kept} for each in erased]
     await connection.execute(insert(t.erasures), rows)
 
 

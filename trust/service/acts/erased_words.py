@@ -7,8 +7,10 @@ entry. Apply: a row; the ledger gets nothing.
 from typing import Any
 
 import msgspec
+from msgspec import UnsetType
 from sqlalchemy import Row, delete, insert, select
 
+from ledger import entries as e
 from ledger import jws
 from ledger.entries import Token
 from ledger.errors import MusubiError, NotFound, ProofInvalid, SignatureInvalid
@@ -91,7 +93,7 @@ async def erasure_at(store: Store, index: int) -> ErasureAnswer:
         index=index,
         entry=row.entry,
         holders={holder: _whole(store.state, said.get(holder), holder, index, row) for holder in holders},
-        approvals=_approvals(row.approvals),
+        approvals=_in_ledger(bytes(row.data)) or _approvals(row.approvals),
     )
 
 
@@ -121,6 +123,15 @@ def _whole(state: State, token: str | None, holder: str, index: int, row: Row[*t
     except MusubiError:
         return None
     return token
+
+
+def _in_ledger(data: bytes) -> list[Token]:
+    """Return the approvals that the ``erase`` entry bears: from rules number 3 on, also where the row was lost."""
+    try:
+        entry = e.decode(data)
+    except MusubiError:  # the row is damaged
+        return []
+    return [] if not isinstance(entry, e.Erase) or isinstance(entry.approvals, UnsetType) else entry.approvals
 
 
 def _approvals(kept: str | None) -> list[Token]:

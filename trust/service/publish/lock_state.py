@@ -71,15 +71,24 @@ async def begin_or_check(databases: Databases, folder: TileFolder) -> Found:
 
 
 async def _look(connection: AsyncConnection, folder: TileFolder) -> Found:
-    last = (await connection.execute(select(func.max(t.entries.c.index)))).scalar()
-    head = (await connection.execute(select(t.head.c.size))).scalar()
-    published = (await connection.execute(select(t.published.c.size, t.published.c.checkpoint))).first()
+    # Another process may append and publish meanwhile. The file comes after its row, so it is read before it; and the
+    # rows are of one moment, for which one statement is enough everywhere.
     note = folder.read_checkpoint()
+    row = (
+        await connection.execute(
+            select(
+                select(func.max(t.entries.c.index)).scalar_subquery().label("last"),
+                select(t.head.c.size).scalar_subquery().label("head"),
+                select(t.published.c.size).scalar_subquery().label("published"),
+                select(t.published.c.checkpoint).scalar_subquery().label("checkpoint"),
+            )
+        )
+    ).one()
     return Found(
-        entries=0 if last is None else int(last) + 1,
-        head=head,
-        published=None if published is None else int(published.size),
-        checkpoint=b"" if published is None else bytes(published.checkpoint),
+        entries=0 if row.last is None else int(row.last) + 1,
+        head=row.head,
+        published=None if row.published is None else int(row.published),
+        checkpoint=b"" if row.checkpoint is None else bytes(row.checkpoint),
         file=None if note is None else Checkpoint.parse(parse_note(note).text),
         tiles=folder.holds_a_log(),
     )

@@ -46,6 +46,7 @@ from trust.log.witness_client import collect_cosignatures, fetch_latest
 from trust.runtime.clock import MAX_SKEW_SECONDS
 from trust.runtime.crash_points import reached
 from trust.runtime.http_clients import open_async_http
+from trust.runtime.json_lines import reason_of
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import LogSigner
@@ -103,7 +104,9 @@ class Sequencer:
         Raises HistoryForked where a witness is ahead. Witnesses that are away are asked again before anything is
         published.
         """
-        self._learn(*await self._read_published())  # whoever leads: what is published is there, whatever comes next
+        size, note = await self._read_published()
+        with suppress(Unavailable):  # whoever leads: what is published is there, whatever comes next
+            self._learn(size, await self._whole_note(size, note) if size else note)
         self._witnesses_heard = await self._compare_with_witnesses()
         if self.store.size > self.size:
             await self._attempt()  # a healthy service has published what was left, and heard the time, once it starts
@@ -284,7 +287,7 @@ class Sequencer:
             lambda old, new: prove_consistency(old, new, reader),
             self._known,
             self._witness_timeout,
-            self.store.clock.own,
+            self.store.clock.agreed,
         )
         self.store.clock.learn(cosigned.times, asked)
         if cosigned.disputed:
@@ -316,7 +319,7 @@ class Sequencer:
                 try:
                     checkpoint, _ = self._log_keys().open(note, of_witness=True)
                 except MusubiError as error:
-                    logger.warning("witness-shows-no-checkpoint-of-ours", witness=name, code=error.code)
+                    logger.warning("witness-shows-no-checkpoint-of-ours", witness=name, **reason_of(error))
                     continue
                 await self._check_against_entries(checkpoint)
             heard.append(name)

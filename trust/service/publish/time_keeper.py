@@ -21,6 +21,7 @@ from ledger.notes.note import Note, format_note, parse_note
 from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import prove_consistency
 from trust.log.witness_client import collect_cosignatures
+from trust.runtime.json_lines import reason_of
 from trust.service import metrics
 from trust.service.publish.sequencer import Sequencer
 from trust.service.store.held_clock import LOG_AHEAD, HeldClock
@@ -102,6 +103,6 @@ class TimeKeeper:
                 late=LATE_SECONDS,
             )
         except MusubiError as error:
-            logger.warning("time-not-asked", code=error.code)
+            logger.warning("time-not-asked", **reason_of(error))
             return
         self._clock.learn(cosigned.times, asked)

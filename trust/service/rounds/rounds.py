@@ -23,7 +23,7 @@ from policies.rules import LOST_ROUNDS
 from queries.rounds.admission import plan_of
 from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.client.paths import Step
-from trust.client.wire import RoundState, RoundStatus
+from trust.client.wire import RoundState, RoundStatus, SignedShares
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
@@ -178,7 +178,7 @@ class Rounds:
         status: RoundState = "open" if row.closed_by is None else ended
         return RoundStatus(status=status, closed_by=row.closed_by, waiting_for=waiting_for)
 
-    async def shares(self, admit: int, published: int) -> dict[str, str]:
+    async def shares(self, admit: int, published: int) -> SignedShares:
         """Return the signed shares of a question whose answer, or loss, is published. Raises NotFound."""
         query = (
             select(t.messages.c.holder, t.messages.c.token)
@@ -192,7 +192,19 @@ class Rounds:
                 found = {row.holder: row.token for row in await connection.execute(query)}
         if not found:
             raise NotFound("No question whose shares are public is at that place of the ledger.")
-        return found
+        signed_by = {holder: self._key_entry(holder, token) for holder, token in found.items()}
+        members = {holder: index for holder, index in signed_by.items() if index is not None}
+        return SignedShares(shares=found, members=members)
+
+    def _key_entry(self, holder: str, token: str) -> int | None:
+        """Return which ``member`` entry brought the key of a kept share; None where the share is damaged."""
+        for each in reversed(self._store.state.member_keys.get(holder, [])):
+            try:
+                jws.verify(token, bytes.fromhex(each.key), Share, "share")
+            except MusubiError:
+                continue
+            return each.index
+        return None
 
     def _task(self, index: int, opened: OpenRound, holder: str, now: int) -> Task | None:
         talk = self._talk(index)

@@ -34,12 +34,13 @@ def service_of(request: ApiRequest) -> Service:
     return service
 
 
-def check_numbers(request: ApiRequest) -> None:
+async def check_numbers(request: ApiRequest) -> None:
     """Raise NotFound where a number in an address is not in its one form: digits 0-9, no sign, no leading zero.
 
     The router reads whatever Python takes for a number, such as ``１``, ``+1``, ``1_0`` or ``01``: an address with many
     names for one thing is cached, limited and logged under each.
     """
+    # Asynchronous, though it waits for nothing: the framework would run it in a thread, for every request.
     numbers = Counter(str(value) for value in request.path_params.values() if isinstance(value, int))
     if not numbers <= Counter(request.scope["path"].split("/")):
         raise NotFound("A number in an address is written in digits, without sign or leading zeros.")

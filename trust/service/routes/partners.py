@@ -5,7 +5,6 @@ from litestar.params import FromPath, FromQuery
 
 from queries.rounds.messages import AskAnswer
 from trust.client import paths
-from trust.client.wire import SignedShares
 from trust.service.acts.ask import ask, preview
 from trust.service.routes.http import ApiRequest, json_answer, read_token, service_of, signed_answer
 
@@ -67,7 +66,7 @@ async def shares(request: ApiRequest, admit: FromPath[int]) -> Response[bytes]:
     """Give the signed shares of a question whose answer is published, so that anyone can redo the sum."""
     service = service_of(request)
     await service.catch_up()
-    return json_answer(SignedShares(shares=await service.rounds.shares(admit, service.sequencer.size)))
+    return json_answer(await service.rounds.shares(admit, service.sequencer.size))
 
 
 routes = [questions, previews, open_rounds, watch, shares]

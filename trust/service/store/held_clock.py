@@ -68,14 +68,16 @@ class HeldClock:
         self._clock = clock
         self._witnesses = witnesses if witnesses is not None and witnesses.quorum != NO_WITNESS else None
         self._word: _Word | None = None
+        self._agreed: _Word | None = None
+        """The last word that agreed with our own clock."""
 
-    @property
-    def own(self) -> Clock:
-        """This machine's clock by itself.
+    def agreed(self) -> int:
+        """Return the time that cosignatures are held against: ours as last agreed with, and the ticks since.
 
-        A cosignature is held against it: against the word, which is the witnesses' own, one that lies would be right.
+        Before they have, our own. Not by the word itself, which is the witnesses': one that lies would be right by it.
+        And not by a clock that has been set wrong since: what was promised is published all the same.
         """
-        return self._clock
+        return self._clock() if self._agreed is None else self._agreed.now(self.ticks())
 
     @property
     def needs_witnesses(self) -> bool:
@@ -120,6 +122,7 @@ class HeldClock:
             return
         if word is not None:
             self._word = _Word(word, heard)
+            self._agreed = self._word if abs(word - now) <= MAX_SKEW_SECONDS else self._agreed
 
     def _is_word_of(self, those: set[str], others: set[str]) -> bool:
         policy = self._witnesses

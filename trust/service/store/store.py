@@ -45,6 +45,7 @@ from ledger.errors import (
 from policies.ledger_state import State
 from queries.replay import replay
 from trust.runtime.crash_points import reached
+from trust.runtime.json_lines import reason_of
 from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
 from trust.service.database.engine import Databases
@@ -193,7 +194,7 @@ class Store:
         """Take no more acts: whatever is appended now would fork the history. What is published can still be read."""
         if self.halted is None:
             self.halted = error
-            logger.error("halted", code=error.code)
+            logger.error("halted", **reason_of(error))
 
     async def follow(self) -> None:
         """Take in what other processes have appended. Raises HistoryForked where the store has gone back."""
