@@ -3,7 +3,9 @@
 Every request takes a *place* in the lane of its route before anything of it is read, and gives it back at its end. A
 lane has so many places in all and so many for one address, so that strangers who fill one lane leave the others whole:
 nodes, revocations and whoever looks whether the process is well have lanes of their own. A body is read here, whole,
-before the application is called: within a time, within its route's size, and within a sum over all requests.
+before the application is called: within a time, within its route's size, and within a sum over all requests. Where a
+lane is full, whoever has waited longest there for its own body makes room: so many addresses that send nothing do not
+keep out one that sends what it has to say.
 
 granian 2.8 has a deadline for headers only, and pulls a body only as it is asked for; so whatever is held is held here.
 No address leaves this module, neither into a metric nor into an error.
@@ -30,7 +32,7 @@ MAX_PROXIES = 16
 """Entries of a proxies' header that are looked at, from its end; a longer one is no trusted proxy's."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Turned = Literal["places", "bytes", "slow", "large"]
+Turned = Literal["places", "bytes", "slow", "large", "silent"]
 ProxyHeader = Literal["x-forwarded-for", "forwarded"]
 
 
@@ -48,12 +50,15 @@ class Lane(Struct, frozen=True, kw_only=True):
     own_bytes: int | None = None
 
 
-class _Place(Struct):
+class _Place(Struct, eq=False):
     """What one request holds."""
 
     lane: Lane
     address: str
     bytes: int = 0
+    reading: asyncio.Timeout | None = None
+    """The deadline of its body, while that is read."""
+    is_taken: bool = True
 
 
 def read_networks(proxies: Sequence[str]) -> tuple[Network, ...]:
@@ -121,8 +126,20 @@ class Bounds:
         self._turned_away = turned_away
         self._taken: Counter[str] = Counter()
         self._taken_each: Counter[tuple[str, str]] = Counter()
+        self._reading: dict[str, dict[_Place, None]] = {lane.name: {} for lane in lanes}
+        """The places whose bodies are still awaited, the oldest first."""
         self._bytes: Counter[str] = Counter()
         self._bytes_each: Counter[tuple[str, str]] = Counter()
+
+    def is_trusted(self, peer: str) -> bool:
+        """Whether a connection's other end is a configured proxy, which brings many people."""
+        address = _parsed(peer)
+        return address is not None and any(address in network for network in self._proxies)
+
+    def count_shut(self, count: int) -> None:
+        """Count connections that were shut down: their address had too many, and no request on these."""
+        for _ in range(count):
+            self._turned_away("connections", "silent")
 
     def take(self, scope: Scope) -> _Place:
         """Take a place for a request, and name its client in ``scope`` by who it counts for.
@@ -137,15 +154,29 @@ class Bounds:
         if self._taken_each[lane.name, address] >= lane.places_each:
             self._turned_away(lane.name, "places")
             raise RateLimited("Too many requests of yours are open at once; try again when some have ended.")
-        if self._taken[lane.name] >= lane.places:
+        if self._taken[lane.name] >= lane.places and not self._make_room(lane):
             self._turned_away(lane.name, "places")
             raise Unavailable("Too many requests are open at once; try again in a few seconds.")
         self._taken[lane.name] += 1
         self._taken_each[lane.name, address] += 1
         return _Place(lane=lane, address=address)
 
+    def _make_room(self, lane: Lane) -> bool:
+        """End the request that has waited longest for its body; return whether there was one."""
+        oldest = next(iter(self._reading[lane.name]), None)
+        if oldest is None:
+            return False
+        if oldest.reading is not None and not oldest.reading.expired():
+            oldest.reading.reschedule(asyncio.get_running_loop().time())
+        self.leave(oldest)
+        return True
+
     def leave(self, place: _Place) -> None:
-        """Give a place back with all the bytes that it holds."""
+        """Give a place back with all the bytes that it holds; it may have lost it before."""
+        if not place.is_taken:
+            return
+        place.is_taken = False
+        self._reading[place.lane.name].pop(place, None)
         self._taken[place.lane.name] -= 1
         self._bytes[_purse(place)] -= place.bytes
         for counter, key, amount in (
@@ -166,16 +197,27 @@ class Bounds:
         said = dict(scope["headers"]).get(b"content-length", b"")
         if said.isdigit() and int(said) > place.lane.body_bytes:
             raise self._refused(place, "large", _too_large(place.lane))
+        self._reading[place.lane.name][place] = None
+        try:
+            return await self._read(place, receive)
+        finally:
+            self._reading[place.lane.name].pop(place, None)
+
+    async def _read(self, place: _Place, receive: Receive) -> Receive:
         parts: list[bytes] = []
         begun = asyncio.get_running_loop().time()
         more = True
         while more:
             try:
-                async with asyncio.timeout_at(begun + BODY_SECONDS + place.bytes / BODY_BYTES_PER_SECOND):
+                async with asyncio.timeout_at(begun + BODY_SECONDS + place.bytes / BODY_BYTES_PER_SECOND) as reading:
+                    place.reading = reading
                     message: Any = await receive()
             except TimeoutError:
-                error = Unavailable("The request's body did not come in time; send it again.")
-                raise self._refused(place, "slow", error) from None
+                raise self._late(place) from None
+            finally:
+                place.reading = None
+            if not place.is_taken:  # it had to make room just now
+                raise self._late(place)
             if message["type"] != "http.request":
                 return _once(message, receive)
             part = message.get("body", b"")
@@ -184,6 +226,9 @@ class Bounds:
             parts.append(part)
         whole = b"".join(parts) if len(parts) != 1 else parts[0]
         return _once({"type": "http.request", "body": whole, "more_body": False}, receive)
+
+    def _late(self, place: _Place) -> MusubiError:
+        return self._refused(place, "slow", Unavailable("The request's body did not come in time; send it again."))
 
     def _hold(self, place: _Place, more: int) -> None:
         purse = _purse(place)

@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+from collections import Counter
 from functools import partial
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from ledger import canonical
 from ledger.errors import Malformed, MusubiError, TooLarge, Unavailable
 from trust.runtime.bounds import ORDINARY, Bounds
+from trust.runtime.connections import Peer, keep_few
 from trust.runtime.problems import MEDIA_TYPE, RETRY_SECONDS, kind_of, problem
 
 GRACE_SECONDS = 5
@@ -98,6 +100,7 @@ class _Requests:
         self._app = app
         self._bounds = bounds
         self._running: set[asyncio.Task[None]] = set()
+        self._busy: Counter[Peer] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
@@ -108,12 +111,15 @@ class _Requests:
                 if self._app.state.get("failed") is None:
                     raise
             return
+        client = scope.get("client")
+        peer = (client[0], client[1]) if client else ("", 0)
         try:
             place = self._bounds.take(scope)
         except MusubiError as error:
             await _refuse(send, error, closes=True)
             return
         self._running.add(task)
+        self._busy[peer] += 1
         body = _Body(receive, send) if _has_body(scope) else None
         try:
             if body is not None:
@@ -128,6 +134,13 @@ class _Requests:
         finally:
             self._bounds.leave(place)
             self._running.discard(task)
+            self._busy[peer] -= 1
+            if not self._busy[peer]:
+                del self._busy[peer]
+
+    def busy(self) -> frozenset[Peer]:
+        """Return the other ends that a request is under way from."""
+        return frozenset(self._busy)
 
     async def _run(self, scope: Any, receive: Receive, send: Send) -> None:
         if not _names_its_host(scope):
@@ -237,6 +250,9 @@ async def _serve(app: Litestar, host: str, port: int, bounds: Bounds) -> None:
     )
     stopping = app.state.stopping = asyncio.Event()
     enders: list[asyncio.Task[None]] = []
+    keeper = asyncio.create_task(
+        keep_few(port, requests.busy, bounds.is_trusted, bounds.count_shut), name="connections"
+    )
 
     def stop() -> None:
         if not stopping.is_set():
@@ -253,7 +269,7 @@ async def _serve(app: Litestar, host: str, port: int, bounds: Bounds) -> None:
         failed = app.state.get("failed")
         raise failed or Unavailable("The application did not start; its log says why.") from None
     finally:
-        for ender in enders:
+        for ender in (keeper, *enders):
             ender.cancel()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
