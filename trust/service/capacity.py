@@ -4,8 +4,13 @@ Nodes, revocations and whoever looks whether the service is well have capacity o
 rest leave them theirs. A stranger can knock at these routes too; one address has only a part of their places.
 """
 
+from collections.abc import Callable
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
 from trust.client import paths
 from trust.runtime.bounds import Bounds, Lane, Turned, read_networks
+from trust.runtime.per_minute import PerMinute
 from trust.service import metrics
 from trust.service.settings import ServiceSettings
 
@@ -48,6 +53,26 @@ def bounds_of(options: ServiceSettings) -> Bounds:
         proxy_header=options.proxy_header,
         turned_away=_count,
     )
+
+
+def limit_addresses(most: int) -> Callable[[ASGIApp], ASGIApp]:
+    """Return what lets so many requests a minute of one address through to the application, and refuses the others.
+
+    The framework's own limit keeps the time of each request and reads them all for the next one, and it never forgets
+    an address.
+    """
+    addresses = PerMinute(most)
+
+    def around(app: ASGIApp) -> ASGIApp:
+        async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+            if str(scope["type"]) == "http" and not scope["path"].startswith(NOT_COUNTED):
+                client = scope.get("client")
+                addresses.count(client[0] if client else "unknown")
+            await app(scope, receive, send)
+
+        return limited
+
+    return around
 
 
 def _count(lane: str, why: Turned) -> None:

@@ -22,6 +22,7 @@ from ledger.errors import (
 )
 from queries.rounds.admission import Asked, Offer, make_admit, offer, read_question
 from queries.rounds.messages import OfferAnswer, Question
+from trust.runtime.per_minute import PerMinute
 from trust.runtime.problems import error_of, problem
 from trust.service import metrics
 from trust.service.database import tables as t
@@ -60,10 +61,15 @@ class _KeptOutcome(Struct, frozen=True, kw_only=True):
     refused_at: int | None = None
 
 
-async def preview(store: Store, token: str, operator: str) -> OfferAnswer:
-    """Price a question and stop: free, and blind to data. Raises as ``ask`` would, and writes nothing."""
+async def preview(store: Store, token: str, operator: str, accounts: PerMinute | None = None) -> OfferAnswer:
+    """Price a question and stop: free, and blind to data. Raises as ``ask`` would, and writes nothing.
+
+    ``accounts`` limits what one partner asks in a minute.
+    """
     state, now = store.state, store.clock()
     asked = read_question(state, token, now)
+    if accounts is not None:
+        accounts.count(asked.question.from_)
     offered = offer(state, asked, now)
     async with store.databases.reader.connect() as connection:
         await _check_ready(connection, offered)
@@ -81,16 +87,24 @@ async def preview(store: Store, token: str, operator: str) -> OfferAnswer:
 
 
 async def ask(
-    store: Store, token: str, *, max_open: int, max_refusals: int, max_open_each: int | None = None
+    store: Store,
+    token: str,
+    *,
+    max_open: int,
+    max_refusals: int,
+    max_open_each: int | None = None,
+    accounts: PerMinute | None = None,
 ) -> Admitted:
     """Let a question in, or refuse it; return where it stands once that is durable.
 
     Raises what ``queries.rounds.admission`` raises, and NotReady where a holder has no data for it yet. A refusal of a
     well-signed question is in the ledger before it is raised (at most ``max_refusals`` a day for each partner), unless
     there is no such policy; that a holder is not ready is none. At most ``max_open`` questions are open at once, and
-    ``max_open_each`` of one partner, so that none can keep the others out.
+    ``max_open_each`` of one partner, so that none can keep the others out; ``accounts`` limits what one asks a minute.
     """
     signed = await look_first(store, lambda state: signed_by_member(state, token, Question, "question"))
+    if accounts is not None:
+        accounts.count(signed.from_)
     theirs = CallersKey(kind="question", caller=signed.from_, key=signed.id)
     request = token.encode("ascii", "replace")
 

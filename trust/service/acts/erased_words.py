@@ -20,7 +20,7 @@ from policies.replay import entry_sha256
 from trust.client.wire import ErasureAnswer
 from trust.service.database import tables as t
 from trust.service.store.entry_rows import granted_at
-from trust.service.store.signed_first import look_first, signed_by_member
+from trust.service.store.signed_first import look_first
 from trust.service.store.store import Store, Transaction
 
 
@@ -61,7 +61,8 @@ def _check_from_holder(state: State, token: str) -> None:
         raise SignatureInvalid("The word is not by a holder of this town.")
     if claimed.index not in state.erased:
         raise NotFound("No consent at that place of the ledger was erased.")
-    signed_by_member(state, token, ErasedWord, "erased word")
+    if not _is_signed(state, claimed.from_, token):
+        raise SignatureInvalid("The word that a consent is erased is not signed by its holder.")
 
 
 async def _check_word(transaction: Transaction, token: str) -> dict[str, str | int]:
