@@ -91,6 +91,64 @@ def test_one_address_has_a_part_of_a_lane_and_a_full_lane_leaves_the_others_whol
     assert turned == [("rest", "places"), ("rest", "places")]
 
 
+async def _never() -> Any:
+    await asyncio.Event().wait()
+
+
+def test_in_a_full_lane_whoever_waits_longest_for_its_body_makes_room() -> None:
+    async def all_of_it() -> None:
+        bounds = Bounds(LANES)
+        idle = [scope_of(f"192.0.2.{number}", "/own") for number in (1, 2)]
+        reading = []
+        for scope in idle:
+            reading.append(asyncio.ensure_future(bounds.read(bounds.take(scope), scope, _never)))
+            await asyncio.sleep(0)
+        place = bounds.take(scope_of("192.0.2.3", "/own"))
+        with pytest.raises(Unavailable, match="in time"):
+            await reading[0]
+        assert not reading[1].done()
+        bounds.take(scope_of("192.0.2.4", "/own"))
+        with pytest.raises(Unavailable, match="in time"):
+            await reading[1]
+        with pytest.raises(Unavailable, match="at once"):
+            bounds.take(scope_of("192.0.2.5", "/own"))
+        bounds.leave(place)
+        bounds.take(scope_of("192.0.2.5", "/own"))
+
+    asyncio.run(all_of_it())
+
+
+def test_where_the_sum_is_full_a_small_body_takes_the_room_of_the_largest_that_is_not_whole() -> None:
+    lanes = (Lane(name="own", paths=(), places=9, places_each=9, body_bytes=10, own_bytes=20),)
+
+    def bringing(part: bytes, more: bool) -> Any:
+        messages = [{"type": "http.request", "body": part, "more_body": more}]
+
+        async def receive() -> Any:
+            return messages.pop() if messages else await _never()
+
+        return receive
+
+    async def all_of_it() -> None:
+        bounds = Bounds(lanes)
+        stalled = []
+        for number, size in ((1, 9), (2, 10)):
+            scope = scope_of(f"192.0.2.{number}")
+            stalled.append(asyncio.ensure_future(bounds.read(bounds.take(scope), scope, bringing(bytes(size), True))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        scope = scope_of("192.0.2.3")
+        given = await bounds.read(bounds.take(scope), scope, bringing(b"123", False))
+        message: Any = await given()
+        assert message["body"] == b"123"
+        with pytest.raises(Unavailable, match="in time"):
+            await stalled[1]
+        assert not stalled[0].done()
+        stalled[0].cancel()
+
+    asyncio.run(all_of_it())
+
+
 def test_a_body_is_held_whole_within_its_route_and_the_sum_and_given_back() -> None:
     async def read(bounds: Bounds, address: str, *parts: bytes) -> tuple[Any, bytes]:
         scope = scope_of(address, "/own")

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.kit.towns.running import Resident, Running
-from trust.pages import shared_routes
+from trust.pages.render import render_interface
 from trust.service.acts import enrol
-from trust.service.pages import routes
+from trust.service.pages.town.render import render_town
 from trust.service.publish.compressed import CompressedBundles
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ MANY = 20
 
 async def test_the_towns_page_is_rendered_once_for_all_who_look_while_nothing_changes(running: Running) -> None:
     running.clock.stand()
-    with mock.patch.object(routes, "render_town", wraps=routes.render_town) as rendered:
+    with mock.patch("trust.service.pages.routes.render_town", wraps=render_town) as rendered:
         answers = await asyncio.gather(*(running.client.get("/") for _ in range(MANY)))
         assert {answer.status_code for answer in answers} == {httpx.codes.OK}
         assert len({answer.text for answer in answers}) == 1
@@ -32,7 +32,7 @@ async def test_the_towns_page_is_rendered_once_for_all_who_look_while_nothing_ch
 
 
 async def test_the_page_of_the_interface_is_rendered_once_in_each_language(running: Running) -> None:
-    with mock.patch.object(shared_routes, "render_interface", wraps=shared_routes.render_interface) as rendered:
+    with mock.patch("trust.pages.shared_routes.render_interface", wraps=render_interface) as rendered:
         for language in ("en", "ja") * 5:
             answer = await running.client.get("/interface", params={"lang": language})
             assert f'lang="{language}"' in answer.text

@@ -4,8 +4,8 @@ Every request takes a *place* in the lane of its route before anything of it is 
 lane has so many places in all and so many for one address, so that strangers who fill one lane leave the others whole:
 nodes, revocations and whoever looks whether the process is well have lanes of their own. A body is read here, whole,
 before the application is called: within a time, within its route's size, and within a sum over all requests. Where a
-lane is full, whoever has waited longest there for its own body makes room: so many addresses that send nothing do not
-keep out one that sends what it has to say.
+lane is full, whoever has waited longest there for its own body makes room, and where the sum is, whoever holds most of
+it and has not brought all: so many addresses that send nothing, or much, do not keep out one that has little to say.
 
 granian 2.8 has a deadline for headers only, and pulls a body only as it is asked for; so whatever is held is held here.
 No address leaves this module, neither into a metric nor into an error.
@@ -164,12 +164,25 @@ class Bounds:
     def _make_room(self, lane: Lane) -> bool:
         """End the request that has waited longest for its body; return whether there was one."""
         oldest = next(iter(self._reading[lane.name]), None)
-        if oldest is None:
+        if oldest is not None:
+            self._end(oldest)
+        return oldest is not None
+
+    def _make_bytes(self, place: _Place, more: int) -> bool:
+        """End the request that holds most of the sum and is not whole, if that is more than ``place`` is to hold."""
+        purse = _purse(place)
+        others = (each for reading in self._reading.values() for each in reading if _purse(each) == purse)
+        largest = max(others, key=lambda each: each.bytes, default=place)
+        if largest is place or largest.bytes <= place.bytes + more:
             return False
-        if oldest.reading is not None and not oldest.reading.expired():
-            oldest.reading.reschedule(asyncio.get_running_loop().time())
-        self.leave(oldest)
+        self._end(largest)
         return True
+
+    def _end(self, place: _Place) -> None:
+        """Take a request's place while its body is awaited: it is told that this did not come in time."""
+        if place.reading is not None and not place.reading.expired():
+            place.reading.reschedule(asyncio.get_running_loop().time())
+        self.leave(place)
 
     def leave(self, place: _Place) -> None:
         """Give a place back with all the bytes that it holds; it may have lost it before."""
@@ -235,6 +248,8 @@ class Bounds:
         if place.bytes + more > place.lane.body_bytes:
             raise self._refused(place, "large", _too_large(place.lane))
         most = max(place.lane.own_bytes or BYTES_IN_FLIGHT, place.lane.body_bytes)
+        while self._bytes[purse] + more > most and self._make_bytes(place, more):
+            pass
         if self._bytes[purse] + more > most:
             error: MusubiError = Unavailable("Too many large requests are being read; try again in a few seconds.")
             raise self._refused(place, "bytes", error)

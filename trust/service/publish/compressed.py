@@ -1,7 +1,7 @@
 """Compressed bundles of entries, kept for the next reader: whoever reads the log needs no credentials.
 
-A bundle is compressed once and kept, the least recently wanted going first; so many are compressed at a time. They are
-kept by the hash of what was read: a file that was damaged and is mended is another one.
+A bundle is compressed once and kept, the least recently wanted going first; one is compressed at a time. They are kept
+by the hash of what was read: a file that was damaged and is mended is another one.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import hashlib
 from collections import OrderedDict
 
 KEPT_BYTES = 16 * 1024 * 1024
-AT_ONCE = 2
 LEVEL = 6
 
 
@@ -21,22 +20,24 @@ class CompressedBundles:
         self._most = most
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
         self._bytes = 0
-        self._free = asyncio.Semaphore(AT_ONCE)
+        self._compressing = asyncio.Lock()
         self.made = 0
         """How many were compressed since the start."""
 
     async def of(self, data: bytes) -> bytes:
         """Return ``data`` as a gzip member, always the same."""
         key = hashlib.sha256(data).digest()
-        async with self._free:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-            made = await asyncio.to_thread(gzip.compress, data, LEVEL, mtime=0)
-            self.made += 1
-            if key not in self._kept:
-                self._kept[key] = made
-                self._bytes += len(made)
+        if key not in self._kept:
+            async with self._compressing:
+                if key not in self._kept:
+                    return await self._make(key, data)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    async def _make(self, key: bytes, data: bytes) -> bytes:
+        made = self._kept[key] = await asyncio.to_thread(gzip.compress, data, LEVEL, mtime=0)
+        self.made += 1
+        self._bytes += len(made)
         while self._bytes > self._most:
             self._bytes -= len(self._kept.popitem(last=False)[1])
         return made
