@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.errors import Malformed, RateLimited, TooLarge, Unavailable
-from trust.runtime.bounds import Bounds, Lane, ProxyHeader, client_of, read_networks
+from trust.runtime.bounds import Bounds, Lane, ProxyHeader, counted_as, read_networks
 
 PROXIES = read_networks(["10.0.0.0/8", "fd00::/8"])
 
@@ -34,7 +34,7 @@ PROXIES = read_networks(["10.0.0.0/8", "fd00::/8"])
 def test_a_request_counts_for_whom_trusted_proxies_name_and_nobody_else_is_believed(
     peer: str, header: str | None, client: str
 ) -> None:
-    assert client_of(peer, header, PROXIES) == client
+    assert counted_as(peer, header, PROXIES) == client
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,19 @@ def test_one_address_has_a_part_of_a_lane_and_a_full_lane_leaves_the_others_whol
     assert turned == [("rest", "places"), ("rest", "places")]
 
 
-async def _never() -> Any:
-    await asyncio.Event().wait()
+def bringing(*parts: bytes, stalls: bool) -> tuple[Any, asyncio.Event]:
+    """Return what gives a body's parts, the last or not, and what is set once all are given and more is awaited."""
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    messages[-1:] = [{**message, "more_body": stalls} for message in messages[-1:]]
+    awaited = asyncio.Event()
+
+    async def receive() -> Any:
+        if not messages:
+            awaited.set()
+            await asyncio.Event().wait()
+        return messages.pop(0)
+
+    return receive, awaited
 
 
 def test_in_a_full_lane_whoever_waits_longest_for_its_body_makes_room() -> None:
@@ -101,8 +112,9 @@ def test_in_a_full_lane_whoever_waits_longest_for_its_body_makes_room() -> None:
         idle = [scope_of(f"192.0.2.{number}", "/own") for number in (1, 2)]
         reading = []
         for scope in idle:
-            reading.append(asyncio.ensure_future(bounds.read(bounds.take(scope), scope, _never)))
-            await asyncio.sleep(0)
+            receive, awaited = bringing(stalls=True)
+            reading.append(asyncio.ensure_future(bounds.read(bounds.take(scope), scope, receive)))
+            await awaited.wait()
         place = bounds.take(scope_of("192.0.2.3", "/own"))
         with pytest.raises(Unavailable, match="in time"):
             await reading[0]
@@ -121,24 +133,16 @@ def test_in_a_full_lane_whoever_waits_longest_for_its_body_makes_room() -> None:
 def test_where_the_sum_is_full_a_small_body_takes_the_room_of_the_largest_that_is_not_whole() -> None:
     lanes = (Lane(name="own", paths=(), places=9, places_each=9, body_bytes=10, own_bytes=20),)
 
-    def bringing(part: bytes, more: bool) -> Any:
-        messages = [{"type": "http.request", "body": part, "more_body": more}]
-
-        async def receive() -> Any:
-            return messages.pop() if messages else await _never()
-
-        return receive
-
     async def all_of_it() -> None:
         bounds = Bounds(lanes)
         stalled = []
         for number, size in ((1, 9), (2, 10)):
             scope = scope_of(f"192.0.2.{number}")
-            stalled.append(asyncio.ensure_future(bounds.read(bounds.take(scope), scope, bringing(bytes(size), True))))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            receive, awaited = bringing(bytes(size), stalls=True)
+            stalled.append(asyncio.ensure_future(bounds.read(bounds.take(scope), scope, receive)))
+            await awaited.wait()
         scope = scope_of("192.0.2.3")
-        given = await bounds.read(bounds.take(scope), scope, bringing(b"123", False))
+        given = await bounds.read(bounds.take(scope), scope, bringing(b"123", stalls=False)[0])
         message: Any = await given()
         assert message["body"] == b"123"
         with pytest.raises(Unavailable, match="in time"):

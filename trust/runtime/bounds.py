@@ -69,7 +69,7 @@ def read_networks(proxies: Sequence[str]) -> tuple[Network, ...]:
         raise Malformed("A trusted proxy is an IP address or a network, such as 10.0.0.5 or 10.0.0.0/24.") from None
 
 
-def client_of(peer: str, header: str | None, proxies: tuple[Network, ...]) -> str:
+def counted_as(peer: str, header: str | None, proxies: tuple[Network, ...]) -> str:
     """Return whom a request counts for: an IPv4 address, or the /64 of an IPv6 one.
 
     ``header`` is a comma-separated list of addresses, the nearest last. It is believed as far as trusted proxies wrote
@@ -147,7 +147,7 @@ class Bounds:
         Raises RateLimited where one address has its places already, Unavailable where the lane is full.
         """
         client = scope.get("client")
-        address = client_of(client[0] if client else "", self._said(scope), self._proxies)
+        address = counted_as(client[0] if client else "", self._said(scope), self._proxies)
         scope["client"] = (address, client[1] if client else 0)
         path = scope["path"]
         lane = next((each for each in self._lanes if path.startswith(each.paths)), self._lanes[-1])

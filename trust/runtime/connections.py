@@ -7,7 +7,7 @@ that have no request under way, and of these those that have been silent for lon
 end of the connection. Trusted proxies, who bring many people, have no number.
 
 Nothing is kept between two looks, and no address leaves this module. Where a system does not tell a process of its own
-open files in ``/proc`` or ``/dev/fd``, nothing is shut down; ``can_look`` says so.
+open files in ``/proc`` or ``/dev/fd``, nothing is shut down.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from trust.runtime.bounds import client_of
+from trust.runtime.bounds import counted_as
 
 EVERY_SECONDS = 1.0
 CONNECTIONS_EACH = 512
@@ -42,11 +42,6 @@ class _Open(Struct, frozen=True):
     silent: int
 
 
-def can_look() -> bool:
-    """Whether this system tells a process of its own open files."""
-    return _open_files() is not None
-
-
 def shut_surplus(
     port: int, busy: frozenset[Peer], is_trusted: Callable[[str], bool], each: int = CONNECTIONS_EACH
 ) -> int:
@@ -58,7 +53,7 @@ def shut_surplus(
     shut = 0
     try:
         for opened in _connections(port):
-            by_address.setdefault(client_of(opened.peer[0], None, ()), []).append(opened)
+            by_address.setdefault(counted_as(opened.peer[0], None, ()), []).append(opened)
         for theirs in by_address.values():
             surplus = len(theirs) - each
             if surplus <= 0 or is_trusted(theirs[0].peer[0]):
