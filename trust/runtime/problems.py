@@ -52,6 +52,8 @@ KINDS: dict[type[MusubiError], Kind] = {
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"
 """Problem types are stable names; the rest of the IRI is the error's ``code``."""
 MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = {429: 5, 503: 1}
+"""What ``Retry-After`` says with these statuses (RFC 9110, section 10.2.3)."""
 
 
 def kind_of(error: MusubiError) -> Kind:

@@ -12,12 +12,14 @@ from trust.log.pins import Trust, pins_of
 from trust.log.tile_folder import TileFolder
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
 from trust.runtime.json_lines import reason_of
+from trust.runtime.per_minute import PerMinute
 from trust.service.acts.govern import found
 from trust.service.acts.intake import Workers
 from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come
 from trust.service.database.engine import Databases
 from trust.service.keys.own_keys import LogSigner, OperatorSigner
 from trust.service.keys.record_keys import RecordKeys
+from trust.service.publish.compressed import CompressedBundles
 from trust.service.publish.lock_state import begin_or_check
 from trust.service.publish.sequencer import Sequencer
 from trust.service.publish.time_keeper import TimeKeeper
@@ -61,6 +63,9 @@ class Service:
         self.store = Store(self.databases, self.keys, self.clock, options.max_pending_acts, self.election, start_file)
         self.bell = Bell()
         self.workers = Workers()
+        self.accounts = PerMinute(options.requests_per_minute)
+        """What one partner or resident asks, from wherever they call."""
+        self.bundles = CompressedBundles()
         self.nonces = Nonces(self.clock, self.databases)
         self.past_sets = PastSets(self.store)
         self.caught_up = CaughtUpBooks(self.store)

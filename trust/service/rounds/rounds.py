@@ -29,6 +29,7 @@ from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.rounds.closing import Said, closing_row, gives_up_at, make_closing, make_lost
 from trust.service.store.bell import Bell
+from trust.service.store.signed_first import look_first, signed_by_member
 from trust.service.store.store import Store, Transaction
 
 _KINDS: dict[Step, type[Countersign | Share | Word]] = {"countersign": Countersign, "share": Share, "word": Word}
@@ -260,6 +261,7 @@ class Rounds:
         """
         new = False
         damaged: list[tuple[Step, str]] = []
+        await look_first(self._store, lambda state: signed_by_member(state, token, _KINDS[step], step))
 
         async def act(transaction: Transaction) -> int | None:
             nonlocal new

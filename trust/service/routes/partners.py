@@ -22,6 +22,7 @@ async def questions(request: ApiRequest) -> Response[str]:
         max_open=options.max_open_rounds,
         max_open_each=options.max_open_rounds_per_partner,
         max_refusals=options.max_refusals_per_day,
+        accounts=service.accounts,
     )
     answer = AskAnswer(
         from_=service.operator,
@@ -37,7 +38,8 @@ async def questions(request: ApiRequest) -> Response[str]:
 async def previews(request: ApiRequest) -> Response[str]:
     """Price a signed question: free, blind to data, nothing written."""
     service = service_of(request)
-    return signed_answer(service, await preview(service.store, await read_token(request), service.operator))
+    token = await read_token(request)
+    return signed_answer(service, await preview(service.store, token, service.operator, service.accounts))
 
 
 @get(paths.ROUNDS, sync_to_thread=False)
