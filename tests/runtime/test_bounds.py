@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.errors import Malformed, RateLimited, TooLarge, Unavailable
-from trust.runtime.bounds import Bounds, Lane, ProxyHeader, counted_as, read_networks
+from trust.runtime.callers.bounds import Bounds, Lane, ProxyHeader, counted_as, read_networks
 
 PROXIES = read_networks(["10.0.0.0/8", "fd00::/8"])
 

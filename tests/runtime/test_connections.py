@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trust.runtime.connections import shut_surplus
+from trust.runtime.callers.connections import shut_surplus
 
 pytestmark = pytest.mark.skipif(
     not Path("/dev/fd").exists(), reason="this system does not tell a process of its open files"

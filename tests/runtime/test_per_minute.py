@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.errors import RateLimited
-from trust.runtime.per_minute import PerMinute
+from trust.runtime.callers.per_minute import PerMinute
 
 
 def test_a_caller_has_its_number_in_each_minute_and_takes_none_of_anothers() -> None:

@@ -54,7 +54,7 @@ from ledger.notes.witness_protocol import (
 from trust.audit.witness_folder import KEY, POST_QUANTUM_KEY, read_config
 from trust.files.evidence import keep_evidence
 from trust.files.keys import read_key, read_post_quantum_key
-from trust.runtime.bounds import Bounds, Lane
+from trust.runtime.callers.bounds import Bounds, Lane
 from trust.runtime.clock import Clock, system_clock
 from trust.runtime.serving import serve
 

@@ -28,8 +28,8 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from ledger import canonical
 from ledger.errors import Malformed, MusubiError, TooLarge, Unavailable
-from trust.runtime.bounds import ORDINARY, Bounds
-from trust.runtime.connections import Peer, keep_few
+from trust.runtime.callers.bounds import ORDINARY, Bounds
+from trust.runtime.callers.connections import Peer, keep_few
 from trust.runtime.problems import MEDIA_TYPE, RETRY_SECONDS, kind_of, problem
 
 HEAD_MILLISECONDS = 30_000

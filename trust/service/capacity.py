@@ -1,4 +1,4 @@
-"""What the service's callers may hold at once, by kind of route (``trust.runtime.bounds``).
+"""What the service's callers may hold at once, by kind of route (``trust.runtime.callers.bounds``).
 
 Nodes, revocations and whoever looks whether the service is well have capacity of their own: strangers who fill all the
 rest leave them theirs. A stranger can knock at these routes too; one address has only a part of their places.
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from trust.client import paths
-from trust.runtime.bounds import Bounds, Lane, Turned, read_networks
-from trust.runtime.per_minute import PerMinute
+from trust.runtime.callers.bounds import Bounds, Lane, Turned, read_networks
+from trust.runtime.callers.per_minute import PerMinute
 from trust.service import metrics
 from trust.service.settings import ServiceSettings
 

@@ -10,9 +10,9 @@ from nacl.signing import SigningKey
 from ledger.errors import HistoryForked, MusubiError, ReadOnly, Unavailable
 from trust.log.pins import Trust, pins_of
 from trust.log.tile_folder import TileFolder
+from trust.runtime.callers.per_minute import PerMinute
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
 from trust.runtime.json_lines import reason_of
-from trust.runtime.per_minute import PerMinute
 from trust.service.acts.govern import found
 from trust.service.acts.intake import Workers
 from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come

@@ -23,7 +23,7 @@ from ledger import entries as e
 from ledger.errors import Malformed, NotFound
 from ledger.notes.witness_policy import WitnessPolicy
 from trust.log.pins import Trust, pins_of
-from trust.runtime.bounds import ProxyHeader
+from trust.runtime.callers.bounds import ProxyHeader
 
 SETTINGS = "service.toml"
 

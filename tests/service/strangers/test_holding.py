@@ -14,7 +14,7 @@ from tests.kit.machine.processes import process_of
 from tests.kit.machine.strangers import get, memory_of, post, strangers
 from tests.kit.towns.running import Resident, lay_out, query, question
 from tests.kit.waiting import eventually
-from trust.runtime.connections import CONNECTIONS_EACH, MANY
+from trust.runtime.callers.connections import CONNECTIONS_EACH, MANY
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 LARGE = 8 * 1024 * 1024

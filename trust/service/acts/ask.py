@@ -22,7 +22,7 @@ from ledger.errors import (
 )
 from queries.rounds.admission import Asked, Offer, make_admit, offer, read_question
 from queries.rounds.messages import OfferAnswer, Question
-from trust.runtime.per_minute import PerMinute
+from trust.runtime.callers.per_minute import PerMinute
 from trust.runtime.problems import error_of, problem
 from trust.service import metrics
 from trust.service.database import tables as t

@@ -14,7 +14,7 @@ from policies.consents.consent import General
 from policies.ledger_state import State
 from queries.rounds.messages import Mine
 from trust.client.wire import AttestedEnd, MyConsent
-from trust.runtime.per_minute import PerMinute
+from trust.runtime.callers.per_minute import PerMinute
 from trust.service.acts.enrol import NOT_ENROLLED, refuse_lost
 from trust.service.acts.stops.shown_stops import attested_ends
 from trust.service.database import tables as t

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from trust.runtime.bounds import counted_as
+from trust.runtime.callers.bounds import counted_as
 
 EVERY_SECONDS = 1.0
 CONNECTIONS_EACH = 512
