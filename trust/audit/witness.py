@@ -66,7 +66,7 @@ LANES = (
         places=256,
         places_each=32,
         body_bytes=MAX_REQUEST_BYTES,
-        own_bytes=16 * MAX_REQUEST_BYTES,
+        own_bytes=4 * MAX_REQUEST_BYTES,
     ),
     Lane(name="health", paths=("/health",), places=32, places_each=8, body_bytes=1_024),
     Lane(name="readers", paths=(), places=256, places_each=32, body_bytes=1_024),
