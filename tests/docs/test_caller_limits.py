@@ -4,7 +4,7 @@ import re
 
 from tests.docs.docs_pages import REPO, code_words, table_rows
 from trust.audit.witness import LANES
-from trust.runtime import bounds
+from trust.runtime.callers import bounds
 from trust.runtime.callers.connections import CONNECTIONS_EACH
 from trust.service.capacity import lanes_of
 from trust.service.settings import ServiceSettings
