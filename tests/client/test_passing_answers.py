@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.errors import MusubiError
+from ledger.errors import MusubiError, OldView
 from policies.consents.erasure import ErasedWord
 from policies.replay import entry_sha256
 from queries.answers.uses import InForceAt
@@ -30,12 +30,13 @@ from trust.client.wire import ErasureAnswer, PublishedPolicy, SignedShares
 from trust.log.export import export_log
 from trust.log.follower import LogFollower
 from trust.log.proven_keys import ProvenLogKeys
-from trust.log.source import HttpLog, StaticLog, open_log
+from trust.log.source import FolderLog, HttpLog, StaticLog, open_log
 from trust.partner.answer_sum import check_sum
 from trust.resident.erasure import check_erased
 from trust.resident.receipts import save_receipts
 from trust.resident.stopped import check_stopped
 from trust.resident.uses import check_as_of, find_uses
+from trust.service.upkeep.restore import _catch_up
 
 Fault = Callable[[bytes, bytes], tuple[int, bytes]]
 """What comes in place of a good answer, given that and the good answer to another question of the same kind."""
@@ -185,7 +186,8 @@ class Reading:
         assert isinstance(closing.entry, e.Release)
         admit = self.client.prove(closing.entry.admit)
         assert isinstance(admit.entry, e.Admit)
-        return check_sum(self.client, plan_of(self.town.log.state, admit.entry), admit, closing.entry)
+        check_sum(self.client, plan_of(self.town.log.state, admit.entry), admit, closing.entry)
+        return closing.index
 
     def saved(self) -> object:
         """A second receipt into one folder, with a question's proof."""
@@ -290,6 +292,34 @@ def test_one_bad_answer_changes_nothing_that_a_reader_finds_and_one_that_stays_i
         here.town.is_lasting = True
         with suppress(MusubiError):
             assert read(here) != right, fault
+
+
+def test_an_older_checkpoint_out_of_a_cache_is_no_old_view_to_a_copy_that_has_more_and_one_that_stays_is(
+    at: Callable[[str, str], Reading],
+) -> None:
+    here = at("", "")
+    before = export_log(here.log(), here.town.log.trust, here.out)
+    for is_lasting in (False, True):
+        again = at("/log/checkpoint", "another one")
+        again.town.is_lasting = is_lasting
+        if is_lasting:
+            with pytest.raises(OldView):
+                export_log(again.log(), again.town.log.trust, here.out)
+        else:
+            assert export_log(again.log(), again.town.log.trust, here.out).size == before.size
+        assert again.town.spoils
+
+
+@pytest.mark.parametrize("fault", ["a page", "cut short"])
+def test_a_mirror_whose_checkpoint_is_bad_once_is_restored_from(at: Callable[[str, str], Reading], fault: str) -> None:
+    here = at("/log/checkpoint", fault)
+    _catch_up(here.out, here.town.log.trust, [here.url])
+    assert FolderLog(here.out / "log").read_checkpoint() == (here.town.folder / "checkpoint").read_bytes()
+    assert here.town.spoils
+    here = at("/log/checkpoint", fault)
+    here.town.is_lasting = True
+    with pytest.raises(MusubiError):
+        _catch_up(here.out, here.town.log.trust, [here.url])
 
 
 def test_a_log_at_an_address_is_a_services_also_where_one_answer_says_that_it_is_not_there(
