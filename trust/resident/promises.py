@@ -14,10 +14,12 @@ Files: ``<SHA-256 of the promise, 16 digits>.json``, one promise each, mode 0600
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
+import httpx
 from msgspec import Struct
 
 from ledger import canonical, jws
@@ -62,6 +64,8 @@ from trust.runtime.http_clients import open_async_http
 
 MAX_FILE_BYTES = 100_000
 WITNESS_SECONDS = 10.0
+OpenWitnesses = Callable[[float], httpx.AsyncClient]
+"""Gives a client by which witnesses are asked, which waits so many seconds: a place has a way of its own to them."""
 
 
 class KeptPromise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,7 +168,10 @@ class PromiseCheck:
     Raises what ``LogFollower.fetch`` and ``VerifiedTiles`` do where the log cannot be read or believed.
     """
 
-    def __init__(self, source: LogSource, trust: Trust, clock: Clock = system_clock) -> None:
+    def __init__(
+        self, source: LogSource, trust: Trust, clock: Clock = system_clock, open_witnesses: OpenWitnesses | None = None
+    ) -> None:
+        self._open_witnesses = open_witnesses or (lambda seconds: open_async_http(seconds=seconds))
         self._trust = trust
         self._clock = clock
         self._witnesses = trust.witnesses
@@ -248,7 +255,7 @@ class PromiseCheck:
     async def _collect(self) -> list[NoteSignature]:
         size = self._checkpoint.size
         everybody = replace(self._witnesses, quorum=NO_WITNESS)  # do not stop at a quorum: all their times are wanted
-        async with open_async_http(seconds=WITNESS_SECONDS) as client:
+        async with self._open_witnesses(WITNESS_SECONDS) as client:
             answers = await collect_cosignatures(
                 client,
                 everybody,

@@ -74,12 +74,16 @@ def problem(error: MusubiError) -> dict[str, Any]:
     }
 
 
+class ToldLater(errors.Told, errors.Unavailable):
+    """Unavailable, as somebody says: the service has just started, say. Whoever reads may ask again."""
+
+
 _BY_CODE = {cls.code: cls for cls in KINDS}
 _TOLD: dict[str, type[MusubiError]] = {
     cls.code: type(f"Told{cls.__name__}", (errors.Told, cls), {"__doc__": f"{cls.__name__}, as somebody says."})
     for cls in KINDS
     if cls not in errors.FINDINGS
-}
+} | {errors.Unavailable.code: ToldLater}
 _MEMBERS = {"type", "title", "status", "detail", "code", "self", "message"}
 MOST_SAID = 2_000
 """How many characters of a sentence of somebody's are kept, and how many members or items of what goes with it."""

@@ -203,6 +203,15 @@ class Service:
         if self.sequencer.size <= index < self.store.size:
             raise Unavailable("That is in the ledger, but not published yet; ask again in a moment.")
 
+    def published(self) -> int:
+        """Return how many entries are published; raise Unavailable where there are entries and that is not known yet.
+
+        Right after a start whoever was told 0 would take it that what it has seen is gone.
+        """
+        if self.store.size and not self.sequencer.size:
+            raise Unavailable("It is not known yet what is published; ask again in a moment.")
+        return self.sequencer.size
+
     async def _follow(self) -> None:
         """Catch up whenever another process has something new, and with every beat."""
         while True:

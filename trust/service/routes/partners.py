@@ -46,7 +46,7 @@ async def previews(request: ApiRequest) -> Response[str]:
 def open_rounds(request: ApiRequest) -> Response[bytes]:
     """Give the ``admit`` indices of all published questions that are still open."""
     service = service_of(request)
-    return json_answer(service.rounds.open_below(service.sequencer.size))
+    return json_answer(service.rounds.open_below(service.published()))
 
 
 @get(paths.ROUND)
@@ -68,7 +68,7 @@ async def shares(request: ApiRequest, admit: FromPath[int]) -> Response[bytes]:
     """Give the signed shares of a question whose answer is published, so that anyone can redo the sum."""
     service = service_of(request)
     await service.catch_up()
-    return json_answer(await service.rounds.shares(admit, service.sequencer.size))
+    return json_answer(await service.rounds.shares(admit, service.published()))
 
 
 routes = [questions, previews, open_rounds, watch, shares]
