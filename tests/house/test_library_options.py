@@ -243,7 +243,7 @@ DECIDED: dict[tuple[str, str], Decision] = {
 DECIDED |= {
     ("httpx.AsyncClient", option): decision
     for (call, option), decision in DECIDED.items()
-    if call == "httpx.Client" and option not in {"base_url", "proxy"}
+    if call == "httpx.Client" and option != "base_url"
 }
 
 
