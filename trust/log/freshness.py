@@ -14,6 +14,7 @@ None of it accuses anybody but the fork: it says ``old-view``. A witness that is
 """
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from ledger.errors import MusubiError, OldView
@@ -71,7 +72,9 @@ def sizes_by_witnesses(follower: LogFollower) -> dict[str, int] | None:
             return await fetch_latest(client, policy, follower.history.origin, WITNESS_SECONDS)
 
     sizes: dict[str, int] = {}
-    for name, note in asyncio.run(ask()).items():
+    with ThreadPoolExecutor(1) as thread:  # whoever calls may run in an event loop
+        notes = thread.submit(lambda: asyncio.run(ask())).result()
+    for name, note in notes.items():
         checkpoint: Checkpoint | None = None
         with suppress(MusubiError):
             opened, _ = follower.history.open(note, of_witness=True)
