@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import append, first_words, intake, large_log, memory, other_logs, query_way, replay, single_grant, view
+from benchmarks.starts import node_start
 
 ALL: dict[str, Callable[[], Any]] = {
     "append": append.run,
@@ -21,6 +22,7 @@ ALL: dict[str, Callable[[], Any]] = {
     "query_way": query_way.run,
     "memory": memory.run,
     "first_words": first_words.run,
+    "node_start": node_start.run,
 }
 
 

@@ -22,6 +22,7 @@
     ├── ProofInvalid         a hash, proof, checkpoint or replay does not verify
     ├── HistoryForked        two signed checkpoints that cannot both be true
     ├── OldView              what is shown is older than what was shown before
+    ├── KeptStateDiffers     what was kept of the ledger is not what its entries give
     ├── Hearsay              somebody says what only one's own check can find
     ├── RateLimited          too many requests, or too much pending work
     ├── UpgradeNeeded        the ledger goes by rules that this software does not read
@@ -185,6 +186,12 @@ class OldView(MusubiError):
     code = "old-view"
 
 
+class KeptStateDiffers(MusubiError):
+    """What was kept of the ledger is not what its entries give. Nothing is wrong with the ledger."""
+
+    code = "kept-state-differs"
+
+
 class Hearsay(MusubiError):
     """Somebody says what only one's own check can find, such as a fork. Nothing was found here.
 
@@ -231,5 +238,7 @@ class Told(MusubiError):
     """An error made of somebody else's words, beside its kind: it says what they said, and nobody has checked it."""
 
 
-FINDINGS: frozenset[type[MusubiError]] = frozenset({ProofInvalid, HistoryForked, OldView, UpgradeNeeded, Hearsay})
+FINDINGS: frozenset[type[MusubiError]] = frozenset(
+    {ProofInvalid, HistoryForked, OldView, KeptStateDiffers, UpgradeNeeded, Hearsay}
+)
 """What is found by one's own check or not at all."""

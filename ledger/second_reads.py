@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, SignatureInvalid, TooLarge
+from ledger.errors import Malformed, MusubiError, NotFound, ProofInvalid, SignatureInvalid, Told, TooLarge
 
 T = TypeVar("T")
 Way = TypeVar("Way")
@@ -14,11 +14,13 @@ DOUBTS: tuple[type[MusubiError], ...] = (Malformed, NotFound, ProofInvalid, Sign
 def read_in_turn(ways: Sequence[Way], read: Callable[[Way], T], doubts: tuple[type[MusubiError], ...] = DOUBTS) -> T:
     """Return what reading gives by the first of ``ways`` by which it holds; raise what the last one gives.
 
-    Anything but ``doubts`` is raised at once. There is at least one way.
+    Anything but ``doubts`` is raised at once, and so is what somebody said (``Told``): it was no reading. There is at
+    least one way.
     """
     for way in ways[:-1]:
         try:
             return read(way)
-        except doubts:
-            continue
+        except doubts as error:
+            if isinstance(error, Told):
+                raise
     return read(ways[-1])

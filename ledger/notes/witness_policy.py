@@ -10,13 +10,15 @@
     quorum either
 
 A group holds when at least k of its members do; ``all`` and ``any`` stand for a k of all and of 1. A group or quorum
-names only what stands on lines before it. No name is a member twice, in one group or in two, so each witness counts
-in one way. ``quorum none`` asks for no witness. Exactly one quorum line. No public key is listed twice as a log or
+names only what stands on lines before it. No name is a member twice, in one group or in two. ``quorum none`` asks for
+no witness. Exactly one quorum line. No public key is listed twice as a log or
 twice as a witness. Log keys are of type 1 or 6, witness keys of type 4 or 6. Names have no meaning outside the file.
 
 A witness that signs with both an Ed25519 key (4) and a post-quantum one (6) stands on two lines, with one address, and
 the two in a group of their own: ``any`` counts it once whichever line is there, which also a reader that cannot check
-ML-DSA-44 can tell; ``all`` asks for both, and only then does the quorum outlive Ed25519::
+ML-DSA-44 can tell; ``all`` asks for both, and only then does the quorum outlive Ed25519. In any other group that asks
+for two or more it would count twice: such a policy is refused. Lines are one witness's where their keys have one name,
+or where they have one address::
 
     witness city witness.example/city+77aa…+BDef… https://witness.example
     witness city_pq witness.example/city+90c1…+Bq1k… https://witness.example
@@ -27,12 +29,12 @@ number; reading that gives the same policy again.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ledger.errors import Malformed, ProofInvalid, TooLarge
-from ledger.notes.cosignatures import check_cosignature
+from ledger.notes.cosignatures import check_cosignature, median_time
 from ledger.notes.note import TYPE_COSIGNATURE, TYPE_ED25519, TYPE_ML_DSA_44, Note, VerifierKey
 from ledger.text_forms import to_number
 
@@ -96,6 +98,7 @@ class WitnessPolicy:
             if url is not None and not _is_item(url):
                 raise Malformed("An address in a witness policy has no spaces or control characters.")
         _check_groups(self.witnesses, self.groups)
+        self._check_counted_once()
         if self.quorum != NO_WITNESS and self.quorum not in known:
             raise Malformed("The policy's quorum names no witness or group of it.")
 
@@ -158,6 +161,48 @@ class WitnessPolicy:
                 holds.add(name)
         return self.quorum == NO_WITNESS or self.quorum in holds
 
+    def witness_of(self) -> dict[str, str]:
+        """Return, for each name of a witness line, the name of the first line of the same witness."""
+        found: dict[str, str] = {}
+        first: dict[str, str] = {}
+        for name, witness in self.witnesses.items():
+            marks = [f"named {witness.key.name}", *([] if witness.url is None else [f"at {witness.url.rstrip('/')}"])]
+            known = [first[mark] for mark in marks if mark in first]
+            owner = known[0] if known else name
+            for table in (found, first):  # a line that has one's name and another's address makes the two one
+                table |= {key: owner for key, each in table.items() if each in known}
+            first |= dict.fromkeys(marks, owner)
+            found[name] = owner
+        return found
+
+    def by_witness(self, times: Mapping[str, int]) -> dict[str, int]:
+        """Return times, by names here, once for each witness: by its first name there, the earliest of its times.
+
+        One that signs with two keys at two times says no more than the earlier one.
+        """
+        witness_of = self.witness_of()
+        found: dict[str, tuple[str, int]] = {}
+        for name in self.witnesses:
+            if name in times:
+                first, time = found.get(witness_of[name], (name, times[name]))
+                found[witness_of[name]] = (first, min(time, times[name]))
+        return dict(found.values())
+
+    def median_of(self, times: Mapping[str, int]) -> int | None:
+        """Return the median of times by names here (the lower one of two), each witness once; None of none."""
+        return median_time(self.by_witness(times).values())
+
+    def _check_counted_once(self) -> None:
+        witnesses: dict[str, set[str]] = {name: {owner} for name, owner in self.witness_of().items()}
+        for name, group in self.groups.items():
+            each = [witnesses[member] for member in group.members]
+            together = set[str]().union(*each)
+            if group.threshold > 1 and len(together) > 1 and sum(map(len, each)) > len(together):
+                raise Malformed(
+                    "A group of the witness policy counts one witness twice: put all its keys into a group of their own."
+                )
+            witnesses[name] = together
+
     def _is_signed_by_a_log(self, note: Note) -> bool:
         signed = False
         for key in self.log_keys:
@@ -174,12 +219,8 @@ def cosigners_of(note: Note, policy: WitnessPolicy) -> dict[str, int]:
     One that signs with two keys stands on two lines of the policy; the first that is there names it. Raises
     SignatureInvalid when a line by a known key does not verify.
     """
-    found: dict[str, tuple[str, int]] = {}
-    for name, witness in policy.witnesses.items():
-        time = check_cosignature(note, witness.key)
-        if time is not None:
-            found.setdefault(witness.key.name, (name, time))
-    return dict(found.values())
+    times = {name: check_cosignature(note, witness.key) for name, witness in policy.witnesses.items()}
+    return policy.by_witness({name: time for name, time in times.items() if time is not None})
 
 
 class _Reader:

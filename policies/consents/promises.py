@@ -43,6 +43,7 @@ not the operator's, and the town answers such a file by showing the entry.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -54,6 +55,7 @@ from ledger.errors import MusubiError, ProofInvalid
 from ledger.evidence import MAX_PROOF_HASHES, Conviction, Hash, LogKeys, Note, choose_keys, line_of, open_signed
 from ledger.hashing import leaf_hash
 from ledger.notes.checkpoints import Checkpoint
+from ledger.notes.cosignatures import newest_of_each
 from ledger.notes.note import VerifierKey, parse_note
 from ledger.notes.witness_policy import NO_WITNESS, WitnessPolicy
 from ledger.tlog.proofs import check_inclusion
@@ -174,7 +176,10 @@ def check_broken_promise(
         )
     else:
         policy = witnesses if witnesses is not None else WitnessPolicy.parse(evidence.witness_policy)
-        if not are_late(policy, policy.check_quorum(parse_note(evidence.checkpoint.encode())), promise):
+        note = parse_note(evidence.checkpoint.encode())
+        # Each line stands for itself; a file may hold those of the first reading beside the later ones.
+        lines = newest_of_each(note.signatures, [witness.key for witness in policy.witnesses.values()])
+        if not are_late(policy, policy.check_quorum(replace(note, signatures=lines)), promise):
             raise ProofInvalid("The witnesses do not show that the promised time had passed without the revocation.")
         if witnesses is None:
             raise ProofInvalid(

@@ -8,7 +8,7 @@ replacing grants lie in a chunk, and in which chunks some stand between two plac
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from policies.in_force.chunk_tree import CHUNK_BITS
 
@@ -23,6 +23,21 @@ class Chains:
         self._by_first = array("q")
         self._index_by_first = array("q")
         """The grant for each of ``_by_first``, which rise."""
+
+    @classmethod
+    def of(cls, chains: Sequence[tuple[int, int]]) -> "Chains":
+        """Return chains of (index, where it stands), the indices rising: what ``all`` gives."""
+        made = cls()
+        made._indices, made._firsts = array("q", (i for i, _ in chains)), array("q", (first for _, first in chains))
+        by_first = sorted((first, index) for index, first in chains)
+        made._by_first = array("q", (first for first, _ in by_first))
+        made._index_by_first = array("q", (index for _, index in by_first))
+        return made
+
+    @property
+    def all(self) -> list[tuple[int, int]]:
+        """Every replacing grant, with where it stands; the indices rising."""
+        return list(zip(self._indices, self._firsts, strict=True))
 
     def copy(self) -> "Chains":
         """Return the same chains, which go on by themselves."""

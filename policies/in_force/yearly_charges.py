@@ -6,6 +6,7 @@ the next charge would pass it, the grant is left out of the in-force set. Accoun
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 
 class YearlyCharges:
@@ -18,8 +19,20 @@ class YearlyCharges:
         self._admits: list[int] = []
         self._sums: list[int] = []
 
+    @classmethod
+    def of(cls, sums: Sequence[tuple[int, int]]) -> "YearlyCharges":
+        """Return books of (``admit``, sum up to it in nano-rho), both rising: what ``all`` gives."""
+        made = cls()
+        made._admits, made._sums = [admit for admit, _ in sums], [total for _, total in sums]
+        return made
+
+    @property
+    def all(self) -> list[tuple[int, int]]:
+        """Every ``admit`` that is charged, with the sum up to it."""
+        return list(zip(self._admits, self._sums, strict=True))
+
     def __repr__(self) -> str:
-        return f"YearlyCharges({list(zip(self._admits, self._sums, strict=True))})"
+        return f"YearlyCharges({self.all})"
 
     def copy(self) -> "YearlyCharges":
         """Return books of one's own with the same charges."""

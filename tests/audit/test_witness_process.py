@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -22,7 +22,9 @@ from ledger.notes.witness_policy import PolicyGroup, PolicyWitness, WitnessPolic
 from ledger.notes.witness_protocol import AddCheckpoint
 from ledger.tlog.tiles import Tile, TileAppender, TileReader
 from ledger.tlog.tree import prove_consistency
+from tests.kit.amounts import amount
 from tests.kit.machine.ports import free_port
+from tests.kit.machine.strangers import get, memory_of, post, strangers
 from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import make_witness
 from trust.log.witness_client import Cosigned, collect_cosignatures, fetch_latest
@@ -263,3 +265,32 @@ def test_without_a_quorum_the_slow_witness_gets_its_whole_time() -> None:
     late = asyncio.run(ask(0.1))
     assert late.signatures == []
     assert "0.1 seconds" in late.failures["slow"]
+
+
+IDLE = amount(300, 1_100)
+HELD = {
+    "idle bodies": ([post("/add-checkpoint", 10)] * IDLE, 1),
+    "idle bodies from many": ([post("/add-checkpoint", 10)] * IDLE, 20),
+    "large bodies": ([post("/add-checkpoint", 1_000_000, bytes(1_000_000))] * amount(40, 200), 8),
+    "stalled large bodies": ([post("/add-checkpoint", 1_000_000, bytes(999_999))] * amount(40, 200), 8),
+    "bodies that are too large": ([post("/add-checkpoint", 80_000_000, bytes(2_000_000))] * amount(10, 80), 8),
+    "readers": ([get(f"/{'ab' * 32}/checkpoint")] * IDLE, 4),
+    "silent connections": ([b""] * amount(1_300, 4_600), 1),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", HELD)
+def test_a_witness_cosigns_while_strangers_hold_what_they_can(
+    running: Running, record_property: Callable[[str, object], None], what: str
+) -> None:
+    requests, addresses = HELD[what]
+    log, asked, known = Log(), policy({"one": (running.key, running.url)}, 1), dict[str, int]()
+    assert len(collect(log, asked, 5, known).signatures) == 1
+    rest = memory_of(running.process.pid)
+    with strangers(running.port, requests, addresses):
+        assert len(collect(log, asked, 5, known, PATIENCE).signatures) == 1
+        assert httpx.get(f"{running.url}/health", timeout=PATIENCE).is_success
+        most = memory_of(running.process.pid)
+    record_property("figures", f"memory {rest} -> {most} MiB")
+    assert most < 2 * rest

@@ -430,6 +430,8 @@ def test_a_resident_shows_gives_and_takes_back_a_consent_and_sees_its_uses(town:
     said = done_well(*resident(town, 3, "uses"))
     assert "yes" in said
     assert f"Proofs checked: {len(every)} of {len(every)} questions." in said
+    assert re.search(r"As of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, when the ledger had \d+ entries\.", said)
+    assert "As of " in shown
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A place's files: made with mode 0600, read strictly, and every fault said in a sentence."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -14,8 +15,10 @@ from nacl.signing import SigningKey
 from ledger.errors import Malformed, MusubiError, NotFound, NotPermitted, TooLarge
 from ledger.notes.note import VerifierKey
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
+from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.machine.forks import forks
 from tests.kit.machine.ways import Authority
+from tests.kit.machine.web import web_server
 from trust.cli import main
 from trust.client.place import Place, make_place
 from trust.files.keys import write_secret
@@ -356,3 +359,23 @@ def test_saved_pins_are_the_given_ones_byte_for_byte(tmp_path: Path, trust: Trus
     save_trust(trust, tmp_path / "trust.json")
     assert (place.folder / "trust.json").read_bytes() == (tmp_path / "trust.json").read_bytes()
     assert load_trust(place.folder / "trust.json") == trust
+
+
+def test_witnesses_are_asked_by_the_places_own_way(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def answer(method: str, path: str, _: bytes) -> tuple[int, bytes]:
+        asked.append(f"{method} {path}")
+        return 200, b""
+
+    async def ask(place: Place) -> int:
+        async with place.open_witnesses(10) as client:
+            return (await client.get("http://witness.example/checkpoint")).status_code
+
+    with web_server(answer) as proxy:
+        trust = LogBuilder().town().trust
+        place = make_place(
+            tmp_path / "me", service="http://service.example", trust=trust, secret=bytes(32), alias=None, proxy=proxy
+        )
+        assert asyncio.run(ask(place)) == 200
+    assert asked == ["GET http://witness.example/checkpoint"]

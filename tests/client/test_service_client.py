@@ -19,6 +19,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "post_bytes": ("/v1/grants", b"{}"),
     "send": ("/v1/questions", "token"),
     "send_for": ("/v1/questions", "token", dict),
+    "checked": (lambda: None,),
     "genesis": (),
     "policies": (),
     "policy": ("0" * 64,),

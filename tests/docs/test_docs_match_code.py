@@ -275,10 +275,14 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
 
 @pytest.mark.parametrize("heading", MESSAGES)
 def test_a_message_is_documented_field_by_field(heading: str) -> None:
-    rows = table_rows(REFERENCE / "messages.md", heading)
+    rows = table_rows(DOCS / "how-to" / "write-a-client.md", heading)
     fields = msgspec.structs.fields(MESSAGES[heading])
     assert [code_words(row[0]) for row in rows] == [[each.encode_name] for each in fields]
-    general = {name for row in table_rows(REFERENCE / "messages.md", "The general part") for name in code_words(row[0])}
+    general = {
+        name
+        for row in table_rows(DOCS / "how-to" / "write-a-client.md", "The general part")
+        for name in code_words(row[0])
+    }
     for row, field in zip(rows, fields, strict=True):
         as_there = row[1] == "as in the general part"
         assert field.encode_name in general or not as_there

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from ledger import entries
 from ledger.errors import MusubiError
-from ledger.notes.cosignatures import median_time
 from ledger.notes.note import parse_note
 from ledger.notes.receipts import Receipt, check_receipt
 from trust.log.pins import load_trust
@@ -36,8 +35,10 @@ def main(folder: Path, trust_file: Path) -> None:
         cosigned = trust.witnesses.check_quorum(parse_note(receipt.checkpoint))
         kind = type(entries.decode(data)).__name__
         print(f"{kind} {receipt.index} is in {checkpoint.origin}, as that was with {checkpoint.size} entries.")
-        if (seen := median_time(cosigned.values())) is not None:
-            print(f"  Cosigned by {', '.join(cosigned)} at {datetime.fromtimestamp(seen, UTC)}.")
+        if (seen := trust.witnesses.median_of(cosigned)) is not None:
+            print(
+                f"  Cosigned by {', '.join(trust.witnesses.by_witness(cosigned))} at {datetime.fromtimestamp(seen, UTC)}."
+            )
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ FETCHES = ENGINE + "test_no_extension_is_fetched_or_loaded_by_a_statement_that_w
 SHUT_IN = ENGINE + "test_once_shut_in_it_reads_writes_and_attaches_in_one_folder_alone"
 FAIR = "tests/node/data/test_bounding.py::test_each_row_and_each_pair_of_rows_is_kept_as_often_as_in_a_draw"
 IN_ORDER = "tests/runtime/test_serving.py::test_a_stop_tells_those_who_wait_and_then_ends_everything_in_order"
+BURST = WIRE + "test_whoever_comes_in_a_burst_is_answered"
+HELD = "tests/service/strangers/test_holding.py::test_health_a_revocation_and_a_nodes_poll_go_through_while_strangers_hold_what_they_can"
 HEAD = WIRE + "test_the_head_of_a_request_that_never_ends_is_not_waited_for"
 UPGRADES = WIRE + "test_nobody_leaves_http_for_another_protocol_of_their_choice"
 UNLOGGED = WIRE + "test_no_request_is_in_a_log_of_the_server_below"
@@ -137,10 +139,16 @@ DECIDED: dict[tuple[str, str], Decision] = {
     ("granian.server.embed.Server", "http"): Decision("HTTP/1.1 alone: a proxy in front speaks the others.", UPGRADES),
     ("granian.server.embed.Server", "websockets"): Decision("Nothing here speaks them.", UPGRADES),
     ("granian.server.embed.Server", "backlog"): Decision(
-        "A burst waits in the kernel, not in memory.", WIRE + "test_whoever_comes_in_a_burst_is_answered"
+        "A burst waits in the kernel, not in memory.", BURST
     ),
     ("granian.server.embed.Server", "http1_settings"): Decision(
         "A head of a request that never ends is not waited for.", HEAD
+    ),
+    ("granian.server.embed.Server", "backpressure"): Decision(
+        "So many connections at once, and no more.", BURST
+    ),
+    ("granian.http.HTTP1Settings", "max_buffer_size"): Decision(
+        "Little is read ahead of a connection: many strangers' would be much.", HELD
     ),
     ("granian.http.HTTP1Settings", "header_read_timeout"): Decision(
         "A head of a request that never ends is not waited for (milliseconds).", HEAD
@@ -165,6 +173,10 @@ DECIDED: dict[tuple[str, str], Decision] = {
     ("msgspec.Struct", "array_like"): Decision(
         "Between a service and its own workers, smaller; never in what is signed.",
         "tests/service/test_odd_requests.py::test_a_worker_that_is_killed_is_said_and_leaves_no_trace",
+    ),
+    ("msgspec.Struct", "eq"): Decision(
+        "A place is itself, whoever else holds as much.",
+        "tests/runtime/test_bounds.py::test_in_a_full_lane_whoever_waits_longest_for_its_body_makes_room",
     ),
     ("msgspec.Struct", "order"): Decision("Tiles and sizes are compared by value.", UNCHANGED),
     ("msgspec.field", "name"): Decision("A field has the format's name, not Python's.", OTHER_SPELLING),
@@ -231,7 +243,7 @@ DECIDED: dict[tuple[str, str], Decision] = {
 DECIDED |= {
     ("httpx.AsyncClient", option): decision
     for (call, option), decision in DECIDED.items()
-    if call == "httpx.Client" and option not in {"base_url", "proxy"}
+    if call == "httpx.Client" and option != "base_url"
 }
 
 

@@ -42,6 +42,10 @@ class Service:
     def carries(self) -> None:
         """Of all entries."""
 
+    def ways(self) -> "list[Service]":
+        """What it says it says always."""
+        return [self]
+
 
 class Copying:
     """A log, its service, and a copy that is exported from them."""

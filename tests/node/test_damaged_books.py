@@ -21,6 +21,7 @@ from trust.node.books.aged_leaves import AGED_LEAVES_SCHEMA
 from trust.node.books.books import _SCHEMA, Books
 from trust.node.books.charged_rounds import CHARGED_ROUNDS_SCHEMA, DataCharge
 from trust.node.books.seals import UNSEALED
+from trust.node.books.start_snapshots import START_SNAPSHOTS_SCHEMA
 
 pytestmark = pytest.mark.slow
 WAYS = ("a low bit", "a high bit", "cut short")
@@ -48,12 +49,13 @@ def lived_in(folder: Path) -> tuple[AttackedNode, dict[str, int]]:
     node.countersigned(done["countersigned"])
     node.books.catch_up(done["sent"])
     node.read()
+    node.reader.keep_start()
     return node, done
 
 
 def columns() -> Iterator[Any]:
     with contextlib.closing(sqlite3.connect(":memory:")) as db:
-        db.executescript(_SCHEMA + AGED_LEAVES_SCHEMA + CHARGED_ROUNDS_SCHEMA)
+        db.executescript(_SCHEMA + AGED_LEAVES_SCHEMA + CHARGED_ROUNDS_SCHEMA + START_SNAPSHOTS_SCHEMA)
         tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
         for table in [*tables, "seals"]:
             names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")] or ["of", "id", "sum"]

@@ -79,6 +79,7 @@ def test_nothing_is_erased_everywhere_by_an_entry_that_erases_nothing(
     wrong = log.add(log.make_erase(GRANT, reason))
     client: Any = SimpleNamespace(
         trust=log.trust,
+        checked=lambda check: check(),
         get=lambda *_: ErasureAnswer(index=GRANT, entry=wrong, holders=dict.fromkeys(ASKED), approvals=[]),
     )
     with pytest.raises(NotFound, match="does not say"):

@@ -83,7 +83,7 @@ def test_another_entry_at_the_promised_index_convicts_at_once(town: PromiseTown,
 
 def test_a_log_that_goes_no_further_is_convicted_by_its_witnesses_clocks(town: PromiseTown) -> None:
     """The log and its time stand still. The device asks the witnesses to say what time it is."""
-    town.publish()
+    published = town.publish()
     index = len(town.log.entries)
     promise = town.promise(town.grants[0], index)
     with town.witnesses_served():
@@ -94,6 +94,11 @@ def test_a_log_that_goes_no_further_is_convicted_by_its_witnesses_clocks(town: P
     assert state.state == "broken"
     assert evidence is not None
     assert check_evidence(evidence, [town.log.log_key], town.trust.witnesses).pinned
+    newest = parse_note(evidence.checkpoint.encode())
+    both = dict.fromkeys((*parse_note(published).signatures, *newest.signatures))
+    assert len(both) == len(newest.signatures) + 3
+    kept_before = replace(evidence, checkpoint=format_note(Note(newest.text, tuple(both))).decode())
+    assert check_evidence(kept_before, [town.log.log_key], town.trust.witnesses).pinned, "both times of each, as of old"
     for trusted in ([], [town.log.log_key]):
         with pytest.raises(ProofInvalid, match=r"trust\.json"):
             check_evidence(evidence, trusted)

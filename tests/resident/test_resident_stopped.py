@@ -1,5 +1,6 @@
 """A resident's device believes that a consent stopped only as far as the ledger and the holders' signatures say so."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +32,10 @@ class Service:
         self.trust = log.trust
         self._log = log
         self._answer = answer
+
+    def checked(self, check: Callable[[], Any]) -> Any:
+        """Do it once: what is said here is said always."""
+        return check()
 
     def get(self, path: str, type_: type[Any]) -> Stopped:
         """Answer a GET."""

@@ -23,7 +23,7 @@ async def test_shares_are_not_handed_out_before_their_answer_is_published(runnin
     for alias in ("bus_co", "clinic"):
         closed = await running.share(admit, alias, [1])
     assert closed is not None
-    refused(await running.client.get(f"/v1/rounds/{admit}/shares"), "not-found")
+    refused(await running.client.get(f"/v1/rounds/{admit}/shares"), "unavailable")
     assert running.service.sequencer.size <= closed
     running.line.cut = False
     await running.settle()

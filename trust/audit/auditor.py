@@ -29,21 +29,24 @@ from pathlib import Path
 from ledger import entries as e
 from ledger.errors import ClockSkew, HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable, UpgradeNeeded
 from ledger.notes.note import VerifierKey
+from ledger.second_reads import read_in_turn
 from policies.accounts.account_names import life_account
 from policies.ledger_state import State
 from queries.replay import replay
 from queries.rounds.admission import plan_of
 from trust.audit.comparison import ShownTree, compare
-from trust.audit.memory import Memory, check_same_town
+from trust.audit.memory import Memory
 from trust.audit.report import AuditReport
 from trust.audit.second_opinion import MAX_LEAVES, SecondOpinion
 from trust.audit.seen_consents import DiskConsents
 from trust.audit.shares import AnswerBasis, ShareAudit
 from trust.client import paths
 from trust.files.evidence import parse_evidence
-from trust.log.follower import LogFollower, SeenCheckpoint, VerifiedBatch
+from trust.log.follower import LogFollower
+from trust.log.freshness import FRESH_SECONDS, more_is_known, say_age, sizes_by_witnesses
 from trust.log.pins import MAX_TRUST_BYTES, TRUST_FILE, Trust, decode_trust, load_trust, open_genesis
-from trust.log.source import FolderLog, HttpLog, StaticLog, open_log
+from trust.log.seen_checkpoint import SeenCheckpoint, VerifiedBatch
+from trust.log.source import FolderLog, HttpLog, StaticLog, open_log, past_caches
 from trust.runtime.clock import Clock, system_clock
 
 MOST_FINDINGS = 1_000
@@ -107,12 +110,10 @@ class _Audit:
         trust = self._pins(given)
         self.report.origin = trust.origin
         follower = self._follower(trust)
-        for batch in follower.follow():
-            self._remember(batch.seen)
-            self._check(batch, trust)
+        self._read(follower, trust)
         if follower.latest is None or follower.latest.checkpoint.size == 0:
             raise ProofInvalid("The log is empty: it has no genesis entry.")
-        self._remember(follower.latest)
+        self._remember(follower.latest, trust)
         self._ask_second_opinion(follower.latest)
         if self._shares.unchecked:
             self.report.notes.append(
@@ -123,6 +124,24 @@ class _Audit:
             self._compare(follower.latest, follower.history.signing_keys, place)
         if self._first_finding is not None:
             raise self._first_finding
+
+    def _read(self, follower: LogFollower, trust: Trust) -> None:
+        """Check all entries; where a pinned witness knows more than is shown over HTTP, those as well, or OldView."""
+        for batch in follower.follow():
+            self._remember(batch.seen, trust)
+            self._check(batch, trust)
+        sizes = sizes_by_witnesses(follower) if isinstance(self._log, StaticLog) else None
+        if sizes is None:
+            return
+        if not sizes:
+            self.report.notes.append("No pinned witness could be asked whether the log has more than it shows.")
+            return
+        for batch in follower.follow(max(sizes.values())):
+            self._remember(batch.seen, trust)
+            self._check(batch, trust)
+        if follower.seen.checkpoint.size < max(sizes.values()):
+            self._remember(follower.seen, trust)
+            raise more_is_known(follower.seen.checkpoint.size, sizes)
 
     def _compare(self, seen: SeenCheckpoint, keys: list[VerifierKey], place: str) -> None:
         try:
@@ -146,11 +165,9 @@ class _Audit:
         if given is not None:
             self._memory.pin(given)
             return given
-        offered = self._offered()
         if kept is not None:
-            if offered is not None:
-                check_same_town(kept, offered)
-            return kept
+            return kept  # what is offered is somebody's word: whether this is the pinned log, its signatures show
+        offered = self._offered()
         if offered is None:
             raise NotFound("There is no trust.json with the log; ask a steward for the town's and pass it on.")
         self.report.notes.append(
@@ -164,9 +181,9 @@ class _Audit:
         """Return the pins that the log's keeper offers, if any."""
         try:
             if isinstance(self._log, HttpLog):
-                return decode_trust(self._log.get(paths.TRUST, MAX_TRUST_BYTES))
+                return self._offered_at(paths.TRUST)
             if isinstance(self._log, StaticLog):
-                return decode_trust(self._log.get(f"/{TRUST_FILE}", MAX_TRUST_BYTES))
+                return self._offered_at(f"/{TRUST_FILE}")
             for folder in (self._log.path, self._log.path.parent):
                 if (folder / TRUST_FILE).is_file():
                     return load_trust(folder / TRUST_FILE)
@@ -174,11 +191,16 @@ class _Audit:
             pass
         return None
 
-    def _remember(self, seen: SeenCheckpoint) -> None:
+    def _offered_at(self, path: str) -> Trust:
+        ways = [self._log, *past_caches(self._log)]
+        return read_in_turn(ways, lambda way: decode_trust(way.get(path, MAX_TRUST_BYTES)))
+
+    def _remember(self, seen: SeenCheckpoint, trust: Trust) -> None:
         self.report.size = seen.checkpoint.size
         self.report.root = seen.checkpoint.root.hex()
-        self.report.cosigners = seen.cosigned
+        self.report.cosigners = trust.witnesses.by_witness(seen.cosigned)
         self.report.algorithms = seen.algorithms
+        self.report.as_of = seen.time
         self._memory.keep_checkpoint(seen.note)
 
     def _check(self, batch: VerifiedBatch, trust: Trust) -> None:
@@ -261,6 +283,12 @@ class _Audit:
 
     def finish(self) -> None:
         """Write down the state of the books and drop what was kept for the audit only."""
+        age = None if self.report.as_of is None else self._clock() - self.report.as_of
+        if age is not None and age > FRESH_SECONDS:
+            self.report.notes.append(
+                f"The newest checkpoint that the log shows is of {say_age(age)} ago. What came since, if anything did, was not "
+                "checked."
+            )
         self._seen.close()
         self.report.kinds = {str(kind.__struct_config__.tag): count for kind, count in self._counts.items()}
         self.report.open_rounds = sorted(self._state.rounds)

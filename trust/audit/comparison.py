@@ -21,8 +21,9 @@ from ledger.errors import MusubiError, NotFound, TooLarge, Unavailable
 from ledger.evidence import MAX_EVIDENCE_BYTES, SplitView, make_split_view, open_signed, parting
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import MAX_NOTE_BYTES, VerifierKey
+from ledger.second_reads import read_in_turn
 from trust.files.evidence import Evidence, check_evidence, parse_evidence
-from trust.log.source import LogSource, StaticLog, is_url, open_log, tiles_of
+from trust.log.source import FolderLog, FreshReads, LogSource, StaticLog, is_url, open_log, past_caches, tiles_of
 
 
 class ShownTree(Struct, frozen=True, kw_only=True):
@@ -60,8 +61,12 @@ def compare(own: ShownTree, keys: list[VerifierKey], place: str) -> tuple[Compar
     if found is not None:
         return _compare_shown(own, ShownTree(note=found, source=None), keys, place)
     log = open_log(place)
+
+    def read(way: StaticLog | FolderLog | FreshReads) -> tuple[Comparison, SplitView | None]:
+        return _compare_shown(own, _read_shown(log, way, keys[0].name), keys, place)
+
     try:
-        return _compare_shown(own, _read_shown(log, keys[0].name), keys, place)
+        return read_in_turn([log, *past_caches(log)], read)
     finally:
         log.close()
 
@@ -77,16 +82,16 @@ def _read_file(path: Path) -> bytes:
     return data
 
 
-def _read_shown(log: LogSource, origin: str) -> ShownTree:
-    """Return the newest checkpoint of a log, or a witness's latest of the log with that origin."""
+def _read_shown(log: StaticLog | FolderLog, way: StaticLog | FolderLog | FreshReads, origin: str) -> ShownTree:
+    """Return, as read by one way, the newest checkpoint of a log, or a witness's latest of the log with that origin."""
     try:
-        return ShownTree(note=log.read_checkpoint(), source=log)
+        return ShownTree(note=way.read_checkpoint(), source=log)
     except NotFound:
         if not isinstance(log, StaticLog):
             raise
     try:
         path = f"/{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint"
-        return ShownTree(note=log.get(path, MAX_NOTE_BYTES), source=None)
+        return ShownTree(note=way.get(path, MAX_NOTE_BYTES), source=None)
     except NotFound:
         raise NotFound("There is neither a log nor a witness of this log at the address to compare with.") from None
 

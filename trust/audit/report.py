@@ -32,6 +32,8 @@ class AuditReport(Struct, kw_only=True):
     root: str = ""
     cosigners: dict[str, int] = field(default_factory=dict)
     """Who cosigned the checkpoint, and when."""
+    as_of: int | None = None
+    """When the witnesses confirmed that checkpoint (the median), or None where none says."""
     algorithms: dict[str, list[str]] = field(default_factory=dict)
     """Which signature algorithms vouch for the checkpoint, and whose: ``log``, or a witness of the policy."""
     spent: dict[str, int] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ledger import entries as e
 from ledger.errors import NotFound, ProofInvalid
+from ledger.second_reads import read_in_turn
 from policies.ledger_state import OpenRound, State
 from queries.question.plan import Plan
 from queries.rounds.local import ClosedRound, check_shares
@@ -52,18 +53,28 @@ class ShareAudit:
     def check(self, index: int, basis: AnswerBasis, closing: e.Release | e.Lost, state: State) -> None:
         """Check the shares that the entry at ``index`` names, in the state right after it.
 
-        Raises ProofInvalid, SignatureInvalid or Malformed for the first thing wrong; Unavailable.
+        Raises ProofInvalid, SignatureInvalid or Malformed for the first thing wrong that stays so; Unavailable.
         """
         if not closing.shares:
             return
-        if self._carried == -1:
-            self._carried = self._source.carries()
-        if self._carried is not None and index >= self._carried:
+
+        def read(way: SharesSource) -> bool:
+            if not self._is_carried(index, way):
+                return False
+            try:
+                tokens = decode_shares(way.read_shares(closing.admit))
+            except NotFound:
+                raise ProofInvalid("the signed shares that the answer was summed from are not given.") from None
+            basis.check(closing, tokens, state)
+            return True
+
+        if read_in_turn(self._source.ways(), read):
+            self.checked += 1
+        else:
             self.unchecked += 1
-            return
-        try:
-            tokens = decode_shares(self._source.read_shares(closing.admit))
-        except NotFound:
-            raise ProofInvalid("the signed shares that the answer was summed from are not given.") from None
-        basis.check(closing, tokens, state)
-        self.checked += 1
+
+    def _is_carried(self, index: int, way: SharesSource) -> bool:
+        """Whether the copy says that it carries the shares of an entry; what is read in doubt is asked anew."""
+        if self._carried == -1 or way is not self._source:
+            self._carried = way.carries()
+        return self._carried is None or index < self._carried

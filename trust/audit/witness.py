@@ -54,10 +54,24 @@ from ledger.notes.witness_protocol import (
 from trust.audit.witness_folder import KEY, POST_QUANTUM_KEY, read_config
 from trust.files.evidence import keep_evidence
 from trust.files.keys import read_key, read_post_quantum_key
+from trust.runtime.callers.bounds import Bounds, Lane
 from trust.runtime.clock import Clock, system_clock
 from trust.runtime.serving import serve
 
 DATABASE = "witness.sqlite"
+LANES = (
+    Lane(
+        name="logs",
+        paths=("/add-checkpoint",),
+        places=256,
+        places_each=32,
+        body_bytes=MAX_REQUEST_BYTES,
+        own_bytes=4 * MAX_REQUEST_BYTES,
+    ),
+    Lane(name="health", paths=("/health",), places=32, places_each=8, body_bytes=1_024),
+    Lane(name="readers", paths=(), places=256, places_each=32, body_bytes=1_024),
+)
+"""What callers may hold at once: a stranger at another address than the log's leaves the log its places."""
 MAX_EVIDENCE = 1_000
 """How many files of evidence are kept; a log that earns one is convicted already."""
 
@@ -255,4 +269,4 @@ def create_witness(folder: Path) -> Litestar:
 
 def run_witness(folder: Path, host: str, port: int) -> None:
     """Run the witness in this process until SIGTERM or SIGINT; raises what ``create_witness`` and ``serve`` do."""
-    serve(create_witness(folder), host, port)
+    serve(create_witness(folder), host, port, Bounds(LANES))

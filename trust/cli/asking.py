@@ -1,5 +1,6 @@
 """``ask``: a partner's question in SQL."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -8,7 +9,9 @@ from ledger.errors import MusubiError
 from trust.cli.options import JsonOption, PlaceOption
 from trust.cli.tables import accounts_of, answer_table, budget_table
 from trust.cli.terminal import nano, say, say_json, show_table
+from trust.client.last_view import view_of
 from trust.client.place import Place
+from trust.log.freshness import check_fresh
 from trust.partner.asking import Answered, preview, spend_of, to_query
 from trust.partner.asking import ask as ask_service
 
@@ -69,6 +72,7 @@ def ask(
         )
         if as_json:
             say_json(answer_document(sql, answered))
+            check_view(place, answered, quiet=True)
             return
         show_answer(answered)  # before anything else may fail: it is paid for
         try:
@@ -76,9 +80,20 @@ def ask(
             left = budget_table(after, policy.budget.delta)
         except MusubiError as error:
             say("What is left now cannot be shown: {}", error.message, whole_line=True)
-            return
-        say("Left now:")
-        show_table(left)
+        else:
+            say("Left now:")
+            show_table(left)
+        check_view(place, answered, quiet=False)
+
+
+def check_view(place: Place, answered: Answered, *, quiet: bool) -> None:
+    """Say as of when the ledger was read; raise OldView where less is shown than this place or a witness has seen."""
+    with view_of(place, answered.closing.index + 1) as follower:
+        seen = follower.seen
+    if not quiet and seen.time is not None:
+        when = datetime.fromtimestamp(seen.time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        say("As of {}, when the ledger had {} entries.", when, seen.checkpoint.size, whole_line=True)
+    check_fresh(seen)
 
 
 def show_answer(answered: Answered) -> None:

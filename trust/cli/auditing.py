@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -13,7 +14,9 @@ from trust.cli.hints import program
 from trust.cli.options import File, JsonOption
 from trust.cli.terminal import Sheet, nano, progress_bar, say, say_json, show_table
 from trust.files.evidence import check_evidence, read_evidence
+from trust.log.freshness import FRESH_SECONDS, say_age
 from trust.log.pins import load_trust
+from trust.runtime.clock import system_clock
 from trust.runtime.problems import exit_code_of
 
 
@@ -74,7 +77,15 @@ def audit(
 
 def _show(report: AuditReport) -> None:
     if report.is_ok:
-        say("[green]Verdict: ok.[/] {:,} entries of {} in {:.1f} s.", report.entries, report.origin, report.seconds)
+        old, as_of = _say_as_of(report)
+        say(
+            "[green]Verdict: ok{}.[/] {:,} entries of {} in {:.1f} s{}.",
+            old,
+            report.entries,
+            report.origin,
+            report.seconds,
+            as_of,
+        )
     else:
         say("[red]Verdict: {}[/]", report.verdict)
     table = Sheet()
@@ -102,6 +113,15 @@ def _show(report: AuditReport) -> None:
         say("  {} audit verify-evidence {}", program(), file, whole_line=True)
     for note in report.notes:
         say("Note: {}", note, whole_line=True)
+
+
+def _say_as_of(report: AuditReport) -> tuple[str, str]:
+    """Say of when the audited state is: beside the verdict where that is long ago, else at the end."""
+    if report.as_of is None:
+        return "", "; no witness says as of when"
+    as_of = f" as of {datetime.fromtimestamp(report.as_of, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    age = system_clock() - report.as_of
+    return (f"{as_of}, {say_age(age)} ago", "") if age > FRESH_SECONDS else ("", f",{as_of}")
 
 
 @click.command("audit verify-evidence")

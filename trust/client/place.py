@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+import httpx
 import msgspec
 from msgspec import Struct
 from nacl.signing import SigningKey
@@ -42,7 +43,7 @@ from trust.files.keys import read_key, read_secret, write_secret
 from trust.log.pins import TRUST_FILE, Trust, load_trust, save_trust
 from trust.log.source import TIMEOUT_SECONDS, HttpLog
 from trust.runtime.authorities import trusted_authorities
-from trust.runtime.http_clients import open_http
+from trust.runtime.http_clients import open_async_http, open_http
 
 SETTINGS = "place.toml"
 UNFINISHED = "place.unfinished"
@@ -177,6 +178,10 @@ class Place:
     def client(self) -> ServiceClient:
         """Return a client for the service, which checks against the pins."""
         return ServiceClient(self.service, self.trust, ca_file=self._ca_file, proxy=self.settings.proxy)
+
+    def open_witnesses(self, seconds: float) -> httpx.AsyncClient:
+        """Return a client for the town's witnesses, by the same way."""
+        return open_async_http(seconds=seconds, ca_file=self._ca_file, proxy=self.settings.proxy)
 
     @contextmanager
     def log(self) -> Iterator[HttpLog]:

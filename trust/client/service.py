@@ -14,7 +14,7 @@ from nacl.signing import SigningKey
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import MemberBody
-from ledger.errors import Malformed, ProofInvalid, SignatureInvalid
+from ledger.errors import Malformed, NotPermitted, ProofInvalid, SignatureInvalid, TooLarge
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.second_reads import read_in_turn
@@ -44,10 +44,12 @@ from trust.log.proven_keys import check_log_keys, decode_log_keys
 from trust.log.source import PAST_CACHES, PAUSES
 from trust.runtime.clock import system_clock
 from trust.runtime.http_clients import open_http
+from trust.runtime.problems import ToldLater
 
 T = TypeVar("T")
-Get = Callable[[str], bytes]
 WAIT_SECONDS = 60
+BAD_ANSWERS = (Malformed, NotPermitted, ProofInvalid, SignatureInvalid, TooLarge)
+"""What an answer that does not hold raises: the service's own, or a cache's or a gateway's on the way."""
 
 
 class Proven(Struct, frozen=True, kw_only=True):
@@ -59,11 +61,25 @@ class Proven(Struct, frozen=True, kw_only=True):
     receipt: Receipt
 
 
+def _asked_again(ask: Callable[[], T]) -> T:
+    """Return an answer, asked for again after each pause where the service says that it is for later."""
+    for pause in PAUSES:
+        try:
+            return ask()
+        except ToldLater:
+            time.sleep(pause)
+    return ask()
+
+
 class ServiceClient:
     """One service, and the pins by which its word is checked.
 
     Before its first call it holds the ledger's first entry against the pins: to another town's ledger nothing is said.
     Every method raises ProofInvalid where that entry is not the pinned one.
+
+    One answer is no finding. Whatever is got and checked is got again where it does not hold, past the caches and after
+    growing pauses; whoever checks answers against each other does all of it in ``checked``. What the service says is
+    for later is asked for again a few times.
     """
 
     def __init__(self, url: str, trust: Trust, *, ca_file: Path | None = None, proxy: str | None = None) -> None:
@@ -71,6 +87,8 @@ class ServiceClient:
         self._log_keys = trust.log_keys.history
         self._genesis: e.Genesis | None = None
         self._http = open_http(url, seconds=WAIT_SECONDS, ca_file=ca_file, proxy=proxy)
+        self._is_checking = False
+        self._is_fresh = False
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +99,38 @@ class ServiceClient:
         self._http.close()
 
     def get(self, path: str, type_: type[T]) -> T:
-        """GET canonical JSON. Raises the service's problem, or Unavailable."""
-        return canonical.decode(self._call("GET", path).content, type_, "answer")
+        """GET canonical JSON. Raises the service's problem, Malformed, or Unavailable."""
+        return self.checked(lambda: canonical.decode(self._got(path), type_, "answer"))
+
+    def checked(self, check: Callable[[], T]) -> T:
+        """Return what ``check`` does of the answers that it gets, all got again where they do not hold together.
+
+        Raises what it raises the last time. Inside another ``checked`` it is done once: the outer one does all again.
+        """
+        self.genesis()
+        return self._checked(check)
+
+    def _checked(self, check: Callable[[], T]) -> T:
+        if self._is_checking:
+            return check()
+        self._is_checking = True
+        try:
+            return read_in_turn(range(1 + len(PAUSES)), lambda turn: self._in_turn(check, turn), BAD_ANSWERS)
+        finally:
+            self._is_checking = self._is_fresh = False
+
+    def _in_turn(self, check: Callable[[], T], turn: int) -> T:
+        if turn:
+            time.sleep(PAUSES[turn - 1])
+            self._is_fresh = True
+        return check()
+
+    def _got(self, path: str) -> bytes:
+        """GET bytes, also before the first entry is known."""
+        return _asked_again(lambda: self._got_once(path))
+
+    def _got_once(self, path: str) -> bytes:
+        return call(self._http, "GET", path, headers=PAST_CACHES if self._is_fresh else None).content
 
     def post(self, path: str, body: object, type_: type[T], key: str | None = None) -> T:
         """POST canonical JSON, with an idempotency key if one is given."""
@@ -107,23 +155,6 @@ class ServiceClient:
         self.genesis()
         return call(self._http, method, path, **how)
 
-    def _prove(self, check: Callable[[Get], T]) -> T:
-        """Return what comes of reading what the pins prove or disprove by themselves, the first entry with the rest.
-
-        What does not hold is got again past the caches, after growing pauses: one sample is no finding.
-        """
-        return read_in_turn(
-            (0.0, *PAUSES), lambda pause: check(self._getter(pause)), (Malformed, ProofInvalid, SignatureInvalid)
-        )
-
-    def _getter(self, pause: float) -> Get:
-        time.sleep(pause)
-
-        def get(path: str) -> bytes:
-            return call(self._http, "GET", path, headers=PAST_CACHES if pause else None).content
-
-        return get
-
     # What anyone may read
 
     def genesis(self) -> e.Genesis:
@@ -135,20 +166,28 @@ class ServiceClient:
 
     def policies(self) -> dict[str, Policy]:
         """Return the current policies by id; their hashes are checked against the documents."""
-        found = {}
-        for each in self.get(paths.POLICIES, list[PublishedPolicy]):
-            policy = decode_document(bytes(each.policy))
-            if document_sha256(policy) != each.sha256:
-                raise ProofInvalid("The service's policy does not have the hash that it names.")
-            found[policy.id] = policy
-        return found
+
+        def check() -> dict[str, Policy]:
+            found = {}
+            for each in self.get(paths.POLICIES, list[PublishedPolicy]):
+                policy = decode_document(bytes(each.policy))
+                if document_sha256(policy) != each.sha256:
+                    raise ProofInvalid("The service's policy does not have the hash that it names.")
+                found[policy.id] = policy
+            return found
+
+        return self.checked(check)
 
     def policy(self, sha256: str) -> Policy:
         """Return one policy document, of any version, by its hash; what comes is checked against it."""
-        policy = decode_document(self._call("GET", paths.at(paths.POLICY, sha256=sha256)).content)
-        if document_sha256(policy) != sha256:
-            raise ProofInvalid("The service's policy does not have the hash that was asked for.")
-        return policy
+
+        def check() -> Policy:
+            policy = decode_document(self._got(paths.at(paths.POLICY, sha256=sha256)))
+            if document_sha256(policy) != sha256:
+                raise ProofInvalid("The service's policy does not have the hash that was asked for.")
+            return policy
+
+        return self.checked(check)
 
     def prove(self, index: int) -> Proven:
         """Fetch one entry and its receipt, and check log signature, witnesses and inclusion. Raises ProofInvalid."""
@@ -159,22 +198,23 @@ class ServiceClient:
     def _fetch_proven(self, index: int) -> tuple[Receipt, bytes]:
         """Fetch an entry's receipt and bytes, proven by the pins alone, and not looked into."""
 
-        def check(get: Get) -> tuple[Receipt, bytes]:
-            receipt = Receipt.parse(get(paths.at(paths.RECEIPT, index=index)))
-            data = get(paths.at(paths.ENTRY, index=index))
+        def check() -> tuple[Receipt, bytes]:
+            # the service has waited for the receipt already: where it says that it is for later, that is an answer
+            receipt = Receipt.parse(self._got_once(paths.at(paths.RECEIPT, index=index)))
+            data = self._got(paths.at(paths.ENTRY, index=index))
             if receipt.index != index:
                 raise ProofInvalid("The receipt is for another entry.")
-            self._check_receipt(receipt, data, get)
+            self._check_receipt(receipt, data)
             return receipt, data
 
-        return self._prove(check)
+        return self._checked(check)
 
-    def _check_receipt(self, receipt: Receipt, data: bytes, get: Get) -> None:
+    def _check_receipt(self, receipt: Receipt, data: bytes) -> None:
         """Check a receipt; where the known keys did not sign it, learn whether the log has changed its keys since."""
         try:
             check_receipt(receipt, data, self._log_keys, self.trust.witnesses)
         except SignatureInvalid:
-            self._log_keys = self._read_log_keys(get)
+            self._log_keys = self._read_log_keys()
             check_receipt(receipt, data, self._log_keys, self.trust.witnesses)
 
     def log_keys(self) -> LogKeyHistory:
@@ -182,10 +222,10 @@ class ServiceClient:
 
         Raises SignatureInvalid, ProofInvalid and the like where one is not.
         """
-        return self._prove(self._read_log_keys)
+        return self._checked(self._read_log_keys)
 
-    def _read_log_keys(self, get: Get) -> LogKeyHistory:
-        return check_log_keys(decode_log_keys(get(paths.LOG_KEYS)), self.trust.log_keys, self.trust.witnesses)
+    def _read_log_keys(self) -> LogKeyHistory:
+        return check_log_keys(decode_log_keys(self._got(paths.LOG_KEYS)), self.trust.log_keys, self.trust.witnesses)
 
     def rules(self) -> int:
         """Return by which rules the ledger goes, as the service says; never less than its first entry does."""
@@ -214,11 +254,14 @@ class ServiceClient:
 
     def preview(self, token: str) -> OfferAnswer:
         """Return what a signed question would cost."""
-        return jws.read_unverified(self.send(paths.PREVIEW, token), OfferAnswer)
+        return jws.read_unverified(_asked_again(lambda: self.send(paths.PREVIEW, token)), OfferAnswer)
 
     def ask(self, token: str) -> AskAnswer:
-        """Ask; return where the question stands in the ledger. Raises BudgetExceeded and the like."""
-        return jws.read_unverified(self.send(paths.QUESTIONS, token), AskAnswer)
+        """Ask; return where the question stands in the ledger. Raises BudgetExceeded and the like.
+
+        A question has an ``id`` of its own, so it is charged once, however often it is sent.
+        """
+        return jws.read_unverified(_asked_again(lambda: self.send(paths.QUESTIONS, token)), AskAnswer)
 
     def watch(self, admit: int, wait: int = 20) -> RoundStatus:
         """Return where a round stands, waiting up to ``wait`` seconds for its end."""

@@ -2,14 +2,18 @@
 
 from trust.client import paths
 from trust.log.share_files import MAX_SHARES_BYTES
-from trust.log.source import HttpLog
+from trust.log.source import FileSource, past_caches
 
 
 class ServiceShares:
     """A service's shares: of every answer that its log has (``trust.log.share_files.SharesSource``)."""
 
-    def __init__(self, log: HttpLog) -> None:
+    def __init__(self, log: FileSource) -> None:
         self._log = log
+
+    def ways(self) -> "list[ServiceShares]":
+        """Return the ways to read the same, this one first."""
+        return [self, *(ServiceShares(way) for way in past_caches(self._log))]
 
     def read_shares(self, admit: int) -> bytes:
         """Return the JSON of one round's shares. Raises NotFound, TooLarge or Unavailable."""

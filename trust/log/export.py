@@ -28,7 +28,7 @@ from ledger.errors import HistoryForked, OldView, ProofInvalid, SignatureInvalid
 from ledger.hashing import EMPTY_ROOT
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import VerifierKey, parse_note
-from ledger.second_reads import read_in_turn
+from ledger.second_reads import DOUBTS, read_in_turn
 from ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, hashes_at, levels_of_size, tile_at
 from ledger.tlog.tree import root_hash
 from ledger.tlog.verified_tiles import VerifiedTiles
@@ -87,7 +87,6 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
     that; what the source raises; and Unavailable where the disk does not take it. ``out`` then has its old checkpoint
     still.
     """
-    note, checkpoint, keys = _newest(source, trust)
     try:
         out.mkdir(parents=True, exist_ok=True)  # open to the web server's user, as this user's other folders are
     except OSError:
@@ -95,12 +94,7 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
     folder = TileFolder(out)
     try:
         kept = folder.read_checkpoint()
-        old = Checkpoint(trust.origin, 0, EMPTY_ROOT) if kept is None else _open_own(kept, keys)
-        if checkpoint.size < old.size:
-            raise OldView(
-                f"The folder's export has {old.size} entries and the log only {checkpoint.size}: the log was rolled "
-                "back, or it is an old copy. An export never goes back.",
-            )
+        note, checkpoint, old, keys = _newest(source, trust, kept)
         tiles = tiles_of(source, checkpoint)
         if root_hash(old.size, tiles) != old.root:
             raise HistoryForked(
@@ -121,14 +115,21 @@ def copy_log(source: LogSource, trust: Trust, out: Path, progress: Progress | No
     return Exported(old.size, checkpoint.size, files, keys.history.at(checkpoint.size).key, checkpoint.root)
 
 
-def _newest(source: LogSource, trust: Trust) -> tuple[bytes, Checkpoint, FollowedKeys]:
-    """Return the newest checkpoint, by the first way of reading by which it is in order."""
+def _newest(source: LogSource, trust: Trust, kept: bytes | None) -> tuple[bytes, Checkpoint, Checkpoint, FollowedKeys]:
+    """Return the newest checkpoint, and the folder's own, by the first way of reading by which all is in order."""
 
-    def read(way: LogSource) -> tuple[bytes, Checkpoint, FollowedKeys]:
+    def read(way: LogSource) -> tuple[bytes, Checkpoint, Checkpoint, FollowedKeys]:
         note = way.read_checkpoint()
-        return note, *_open_checked(source, note, trust)
+        checkpoint, keys = _open_checked(source, note, trust)
+        old = Checkpoint(trust.origin, 0, EMPTY_ROOT) if kept is None else _open_own(kept, keys)
+        if checkpoint.size < old.size:
+            raise OldView(
+                f"The folder's export has {old.size} entries and the log only {checkpoint.size}: the log was rolled "
+                "back, or it is an old copy. An export never goes back.",
+            )
+        return note, checkpoint, old, keys
 
-    return read_in_turn([source, *past_caches(source)], read)
+    return read_in_turn([source, *past_caches(source)], read, (*DOUBTS, OldView))
 
 
 def _open_checked(source: LogSource, note: bytes, trust: Trust) -> tuple[Checkpoint, FollowedKeys]:

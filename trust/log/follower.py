@@ -33,7 +33,6 @@ stands in. A cosignature time more than 60 seconds ahead of our own clock is ref
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -50,7 +49,6 @@ from ledger.errors import (
 )
 from ledger.evidence import make_split_view
 from ledger.notes.checkpoints import Checkpoint
-from ledger.notes.cosignatures import median_time
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import Note, VerifierKey, parse_note, verify_note
 from ledger.notes.witness_policy import WitnessPolicy
@@ -61,48 +59,13 @@ from ledger.tlog.verified_tiles import VerifiedTiles
 from policies.rules import decode_in_ledger
 from trust.log.followed_keys import FollowedKeys
 from trust.log.pins import PinnedLogKeys
+from trust.log.seen_checkpoint import SeenCheckpoint, VerifiedBatch
 from trust.log.source import LogSource, past_caches, tiles_of
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, system_clock
 
 BATCH_ENTRIES = 4_096
 """The most entries in one batch."""
 _DOUBTS: tuple[type[MusubiError], ...] = (*DOUBTS, HistoryForked, OldView)
-
-
-@dataclass(frozen=True, slots=True)
-class SeenCheckpoint:
-    """A checkpoint that was checked: the whole note as it came, and who cosigned it when (seconds since 1970)."""
-
-    checkpoint: Checkpoint
-    note: bytes
-    cosigned: dict[str, int]
-    algorithms: dict[str, list[str]] = field(default_factory=dict)
-    """The signature algorithms that were checked, each with those who vouched by it: ``log``, or a witness by name."""
-
-    @property
-    def time(self) -> int | None:
-        """The median cosignature time (the lower one of two), or None without cosigners."""
-        return median_time(self.cosigned.values())
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedBatch:
-    """At most 4,096 entries in a row, from index ``first`` on, all shown to be in the checkpoint's tree.
-
-    ``hashes`` are their leaf hashes, each computed from its entry. ``frontier`` is the tree's edge right after them:
-    with it, reading can begin again behind this batch.
-    """
-
-    seen: SeenCheckpoint
-    first: int
-    entries: list[bytes]
-    hashes: list[bytes]
-    frontier: Frontier
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint that the entries were checked against."""
-        return self.seen.checkpoint
 
 
 class _Timed(msgspec.Struct):
@@ -133,6 +96,7 @@ class LogFollower:
         clock: Clock = system_clock,
     ) -> None:
         self.source = source
+        self._log_keys = log_keys
         self._keys = FollowedKeys(log_keys)
         self.witnesses = witnesses
         self.frontier = frontier.copy() if frontier is not None else Frontier()
@@ -144,6 +108,27 @@ class LogFollower:
     def history(self) -> LogKeyHistory:
         """The log's keys as far as they are known."""
         return self._keys.history
+
+    def go_on_from(self, frontier: Frontier, history: LogKeyHistory | None) -> None:
+        """Take so many entries as read, and the log's keys as they gave them; ``follow`` goes on behind them.
+
+        The log is held against them as against all that was read: it has to extend them.
+        """
+        self.frontier = frontier.copy()
+        if history is not None and self._keys.may_change:
+            self._keys.learn(history, frontier.size)
+
+    def begin_anew(self) -> None:
+        """Take nothing as read, but what was seen: the next ``follow`` begins with the first entry."""
+        self.frontier = Frontier()
+        self._keys = FollowedKeys(self._log_keys)
+
+    @property
+    def seen(self) -> SeenCheckpoint:
+        """The checkpoint last checked; raises NotFound before there is one."""
+        if self.latest is None:
+            raise NotFound("No checkpoint of the log has been read yet.")
+        return self.latest
 
     def _read_latest(self, note: bytes) -> SeenCheckpoint:
         # Its quorum was checked when it came; which witnesses count may have changed since.
@@ -166,13 +151,15 @@ class LogFollower:
                     return True
         return False
 
-    def fetch(self) -> SeenCheckpoint:
+    def fetch(self, at_least: int = 0) -> SeenCheckpoint:
         """Fetch and check the newest checkpoint without its entries, keep it as ``latest`` and return it.
+
+        Where what comes is smaller than ``at_least``, it is looked for past the caches too.
 
         Raises Malformed, SignatureInvalid, ProofInvalid (no quorum), OldView (a smaller tree than before), ClockSkew,
         or HistoryForked; and what the source raises.
         """
-        seen = self._newest()
+        seen = self._newest(at_least)
         if self.latest is not None and self.latest.checkpoint.size < seen.checkpoint.size:
             tiles = tiles_of(self.source, seen.checkpoint)
             if not self._extends_latest(tiles):
@@ -203,6 +190,16 @@ class LogFollower:
             if self.frontier.size == checkpoint.size and self.frontier.root() != checkpoint.root:
                 raise ProofInvalid("The log's entries do not hash to its checkpoint's root.", index=first)
             yield VerifiedBatch(seen, first, entries, hashes, self.frontier.copy())
+
+    def check_begins_latest(self, other: SeenCheckpoint) -> None:
+        """Raise HistoryForked, with the evidence, unless a tree that the log signed begins the one seen last.
+
+        A larger one is passed over: what it begins with is seen once the log shows it.
+        """
+        if self.latest is not None and other.checkpoint.size <= self.latest.checkpoint.size:
+            tiles = tiles_of(self.source, self.latest.checkpoint)
+            if root_hash(other.checkpoint.size, tiles) != other.checkpoint.root:
+                raise self._forked(other, "The log signed another history for a witness than it shows here.", tiles)
 
     def _newest(self, at_least: int = 0) -> SeenCheckpoint:
         """Return the newest checkpoint by the first way of reading by which nothing is wrong with it.
@@ -278,7 +275,8 @@ class LogFollower:
     def _open(self, data: bytes) -> SeenCheckpoint:
         checkpoint, note = self._opened(data)
         cosigned = self.witnesses.check_quorum(note) if self.witnesses is not None else {}
-        seen = SeenCheckpoint(checkpoint, data, cosigned, self._algorithms(checkpoint, cosigned))
+        come = self.witnesses.median_of(cosigned) if self.witnesses is not None else None
+        seen = SeenCheckpoint(checkpoint, data, cosigned, self._algorithms(checkpoint, cosigned), come)
         if seen.time is not None and seen.time > self._clock() + MAX_SKEW_SECONDS:
             raise ClockSkew("The witnesses' time is more than 60 seconds ahead of ours; check this machine's clock.")
         return seen

@@ -11,7 +11,7 @@ entry names before it was written. ``size`` is written last: below it, a share t
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +20,13 @@ from msgspec import Struct
 
 from ledger import canonical
 from ledger import entries as e
-from ledger.errors import Malformed, NotFound, TooLarge, Unavailable
+from ledger.errors import Malformed, NotFound, ProofInvalid, TooLarge, Unavailable
+from ledger.second_reads import read_in_turn
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.verified_tiles import VerifiedTiles
 from queries.rounds.messages import token_sha256
 from trust.files.durable import write_whole
-from trust.log.source import FolderLog, StaticLog
+from trust.log.source import FileSource, FolderLog, past_caches
 
 SHARES = "shares"
 MAX_SHARES_BYTES = 8_000_000
@@ -44,6 +45,10 @@ class SharesSource(Protocol):
 
     def carries(self) -> int | None:
         """Return of how many entries it carries the shares; None where it has those of all."""
+        ...
+
+    def ways(self) -> "Sequence[SharesSource]":
+        """Return the ways to read the same, this one first, to be tried in turn (``ledger.second_reads``)."""
         ...
 
 
@@ -86,8 +91,12 @@ def closings_with_shares(entries: Iterable[bytes]) -> list[e.Release | e.Lost]:
 class CopiedShares:
     """The shares that a copy of a log carries, in a folder or at a web server."""
 
-    def __init__(self, log: StaticLog | FolderLog) -> None:
+    def __init__(self, log: FileSource) -> None:
         self._log = log
+
+    def ways(self) -> "list[CopiedShares]":
+        """Return the ways to read the same, this one first."""
+        return [self, *(CopiedShares(way) for way in past_caches(self._log))]
 
     def read_shares(self, admit: int) -> bytes:
         """Return the JSON of one round's shares. Raises NotFound, TooLarge or Unavailable."""
@@ -99,6 +108,16 @@ class CopiedShares:
             return decode_size(self._log.get(f"/{SHARES}/{_SIZE}", _MOST_SIZE_BYTES))
         except NotFound:
             return 0
+
+
+def _read_named(source: SharesSource, closing: e.Release | e.Lost) -> dict[str, str]:
+    """Return the shares that one entry names; raise ProofInvalid where others are given."""
+    tokens = decode_shares(source.read_shares(closing.admit))
+    if any(not token.isascii() for token in tokens.values()):
+        raise Malformed("The signed shares given are not of their format.")
+    if {alias: token_sha256(token) for alias, token in tokens.items()} != closing.shares:
+        raise ProofInvalid("The signed shares given are not those that the ledger names.")
+    return tokens
 
 
 class SharesCopied(Struct, frozen=True, kw_only=True):
@@ -121,7 +140,7 @@ class SharesFolder:
         The tree's entries are read from where the last copy ended. Raises what reading them raises, and Unavailable; a
         crash or an error leaves the old ``size``, and the next copy begins there again.
         """
-        carried = source.carries()
+        carried = read_in_turn(source.ways(), lambda way: way.carries())
         end = tiles.size if carried is None else min(carried, tiles.size)
         first = CopiedShares(FolderLog(self._out)).carries()
         copied, lacking = 0, []
@@ -140,12 +159,8 @@ class SharesFolder:
     def _copy(self, source: SharesSource, closing: e.Release | e.Lost) -> bool:
         """Copy the shares that one entry names; return False where ``source`` does not give them, or gives others."""
         try:
-            tokens = decode_shares(source.read_shares(closing.admit))
-        except (NotFound, Malformed, TooLarge):
-            return False
-        if any(not token.isascii() for token in tokens.values()):
-            return False
-        if {alias: token_sha256(token) for alias, token in tokens.items()} != closing.shares:
+            tokens = read_in_turn(source.ways(), lambda way: _read_named(way, closing))
+        except (NotFound, Malformed, TooLarge, ProofInvalid):
             return False
         self._write(self._out / shares_path(closing.admit), canonical.encode(_Given(shares=tokens)))
         return True

@@ -191,7 +191,7 @@ class FolderLog:
         return data
 
 
-class _FreshReads:
+class FreshReads:
     """One more way to read a log over HTTP: after a pause, and past what caches keep."""
 
     def __init__(self, log: StaticLog, pause: float) -> None:
@@ -199,17 +199,32 @@ class _FreshReads:
         self._pause = pause
 
     def read_checkpoint(self) -> bytes:
+        """Return the newest checkpoint."""
         self._log.wait(self._pause)
         return self._log.read_checkpoint(is_fresh=True)
 
     def read_tile(self, tile: Tile) -> bytes:
+        """Return a tile's bytes, cut from the full tile where the partial one is gone."""
         self._log.wait(self._pause)
         return self._log.read_tile(tile, is_fresh=True)
 
+    def get(self, path: str, most: int) -> bytes:
+        """Return the body at ``path``, as ``StaticLog.get``."""
+        self._log.wait(self._pause)
+        return self._log.get(path, most, is_fresh=True)
 
-def past_caches(source: LogSource) -> list[LogSource]:
+
+class FileSource(Protocol):
+    """Where files beside a log can be read by their paths: all sources of logs here can."""
+
+    def get(self, path: str, most: int) -> bytes:
+        """Return the bytes at ``path``. Raises NotFound, Malformed, TooLarge or Unavailable."""
+        ...
+
+
+def past_caches(source: LogSource | FileSource) -> list[FreshReads]:
     """Return further ways to read the same log, to be tried in turn; a folder has none, for nothing lies between."""
-    return [_FreshReads(source, pause) for pause in source.pauses] if isinstance(source, StaticLog) else []
+    return [FreshReads(source, pause) for pause in source.pauses] if isinstance(source, StaticLog) else []
 
 
 def tiles_of(source: LogSource, checkpoint: Checkpoint) -> VerifiedTiles:
@@ -229,12 +244,15 @@ def is_url(place: str) -> bool:
 def open_log(place: str) -> StaticLog | FolderLog:
     """Return the log at a service's address, at a web server's, or in a folder (the log's own, or one that holds it).
 
-    An address is asked once: it is a web server's with the log's files where there is a ``checkpoint`` right under it
-    and none under ``/log``. Raises NotFound where a folder holds no log.
+    An address is a web server's with the log's files where there is a ``checkpoint`` right under it, and none under
+    ``/log``, also past the caches. Raises NotFound where a folder holds no log.
     """
     if is_url(place):
         service, files = HttpLog(place), StaticLog(place)
-        chosen, other = (service, files) if _has_checkpoint(service) or not _has_checkpoint(files) else (files, service)
+        is_files = (
+            not _has_checkpoint(service) and _has_checkpoint(files) and not _has_checkpoint(service, is_fresh=True)
+        )
+        chosen, other = (files, service) if is_files else (service, files)
         other.close()
         return chosen
     for folder in (Path(place), Path(place) / "log"):
@@ -243,10 +261,10 @@ def open_log(place: str) -> StaticLog | FolderLog:
     raise NotFound("There is no log in that folder: it has no file 'checkpoint'.")
 
 
-def _has_checkpoint(log: StaticLog) -> bool:
+def _has_checkpoint(log: StaticLog, *, is_fresh: bool = False) -> bool:
     """Whether there is one; what cannot be read now counts as there, and says so when it is read in earnest."""
     try:
-        log.read_checkpoint()
+        log.read_checkpoint(is_fresh=is_fresh)
     except NotFound:
         return False
     except MusubiError:

@@ -136,12 +136,14 @@ class _Asking:
         try:
             lines = [NoteSignature.parse(line) for line in body.decode().splitlines()]
             mine = [line for line in lines if line.is_by(witness.key)]
-            if not mine:
-                raise _Refused("its answer holds no line by its key")
+            if len(mine) != 1:
+                raise _Refused(f"its answer holds {len(mine)} lines by its key, not one")
             witness.key.check(self.checkpoint.text, mine[0].signature)
             at = cosignature_time(mine[0].signature)
         except (Malformed, SignatureInvalid, UnicodeDecodeError):
             raise _Refused("its cosignature does not verify") from None
+        if not at:
+            raise _Refused("its cosignature says no time")
         self.times[name] = at
         if self.clock is not None and abs(at - self.clock()) > MAX_SKEW_SECONDS:
             # readers would refuse it, and us with it

@@ -15,50 +15,49 @@ go on, so that no such leaf stops this holder's answers for ever. The service mu
 stay in the books, and convict it beside the entry (``check_sub_grant`` and ``check_age`` are pure).
 
 At each ``erase`` entry of a consent to a policy of ours, the leaf goes from the books in the transaction in which the
-entry is read. Every start reads the whole ledger again, so leaves that a restored backup brought back go again.
+entry is read.
+
+**Starting.** The books keep what was read (``trust.node.books.start_snapshots``), and a start goes on from there where
+it fits exactly; every erasure that the books know is made once more. Restored books, or with a damaged row, have none:
+then the whole ledger is read, so leaves that a backup brought back go again. What was kept is checked against all
+entries in the background (``trust.node.kept.background_check``).
 """
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import structlog
-from msgspec import Struct, UnsetType
+from msgspec import UnsetType
 
 from ledger import canonical
 from ledger import entries as e
-from ledger.errors import MusubiError, ProofInvalid
+from ledger.errors import HistoryForked, Malformed, MusubiError, ProofInvalid, SignatureInvalid
 from ledger.tlog.tree import Frontier
-from policies.accounts.account_names import data_account, source_account
-from policies.accounts.budgets import window_of
 from policies.consents.age import check_age
 from policies.consents.consent import SubGrant, check_own_leaf, check_sub_grant
-from policies.in_force.chunk_tree import CHUNK_BITS, Chunks
+from policies.in_force.chunk_tree import Chunks
+from policies.kept_state import decode_kept, encode_kept
 from policies.ledger_state import State
-from policies.replay import entry_sha256
-from policies.rules import REPLACING, rules_at
+from policies.rules import NEWEST_RULES, REPLACING, rules_at
 from queries.question.plan import Plan
-from queries.replay import apply, decode_next
 from queries.rounds.admission import plan_of
 from queries.rounds.messages import HeldLeaf, token_sha256
 from trust.log.follower import LogFollower
-from trust.log.pins import Trust, open_genesis
+from trust.log.pins import Trust
 from trust.node.books.books import Books, ErasedConsent
+from trust.node.books.start_snapshots import StartSnapshot
+from trust.node.kept.holder_state import HolderState, Lacking, OwnCharge, RestsOn, holder_state_of
+from trust.runtime.crash_points import reached
 from trust.runtime.json_lines import reason_of
+from trust.runtime.software import software
 
 FetchLeaves = Callable[[int, int], list[HeldLeaf]]
 LEAVES_AT_ONCE = 1_024
 MOST_KEYS_TOLD = 2
 """A share is kept as it was first signed, and can be signed anew with the key of today: those two are told apart."""
 logger = structlog.get_logger()
-
-
-class OwnCharge(Struct, frozen=True, kw_only=True):
-    """What one question charges to this holder's data in its year: over all sources, and of the one that it reads."""
-
-    source: str
-    account: str
-    source_account: str
-    nano_rho: int
 
 
 class LedgerReader:
@@ -73,11 +72,6 @@ class LedgerReader:
         fetch: FetchLeaves,
         signed_now: Callable[[str], str] = str,
     ) -> None:
-        self.state = State()
-        self.in_force: dict[int, Chunks] = {}
-        """For each open round of ours, by ``admit``: the in-force set at exactly that index."""
-        self.standing: dict[int, Chunks] = {}
-        """For each open round of ours: the grants that had not ended at that index, whatever their day and cap."""
         self.cosigned_before: dict[int, int] = {}
         """For each open round of ours: when the witnesses cosigned the last checkpoint that we saw without its
         ``admit`` (seconds since 1970; 0 where we saw none). It cannot be older than that."""
@@ -87,13 +81,31 @@ class LedgerReader:
         self._holder = holder
         self._fetch = fetch
         self._signed_now = signed_now
-        self._ours: dict[int, OwnCharge] = {}
-        self._charges: dict[str, dict[int, int]] = {}
-        """What the ledger says was charged to our data, by account and ``admit``, in nano-rho of our own part."""
+        self._held = HolderState(holder, trust)
         self._lacking: dict[int, e.Grant] = {}
-        self._own: Chunks = {}
-        """The indices of all grants of policies that name us, as bits."""
         self._erased_slots: set[int] = set()
+        self.rests_on: RestsOn | None = None
+        """What was kept of an earlier reading and has not been checked against the whole ledger yet."""
+        self.must_look = False
+        """Whether the log has not been held yet against what was kept of it: until then nothing is said by it."""
+        self._kept_size = 0
+        """The size of the snapshot that is kept."""
+        self._go_on()
+
+    @property
+    def state(self) -> State:
+        """The state after the entries that were read."""
+        return self._held.state
+
+    @property
+    def in_force(self) -> dict[int, Chunks]:
+        """For each open round of ours, by ``admit``: the in-force set at exactly that index."""
+        return self._held.in_force
+
+    @property
+    def standing(self) -> dict[int, Chunks]:
+        """For each open round of ours: the grants that had not ended at that index, whatever their day and cap."""
+        return self._held.standing
 
     def take_erased_slots(self) -> set[int]:
         """Return the slots whose links were erased since the last call: their view rows are to go."""
@@ -117,8 +129,19 @@ class LedgerReader:
 
         Where leaves cannot be fetched, what was begun goes on, and nothing is begun that needs them
         (``trust.node.rounds.counted``). Raises ProofInvalid, HistoryForked, SignatureInvalid or ClockSkew where the
-        ledger is not what it should be: the node then goes no further.
+        ledger is not what it should be: the node then goes no further. While what was kept of an earlier reading is
+        not checked, nothing that does not fit it is the ledger's fault: the whole ledger is read then, and says so.
         """
+        try:
+            self._read(at_least)
+        except (ProofInvalid, HistoryForked, SignatureInvalid) as error:
+            if self.rests_on is None:
+                raise
+            logger.warning("snapshot-doubted", entries=self.rests_on.size, **reason_of(error))
+            self._begin_anew()
+            self._read(at_least)
+
+    def _read(self, at_least: int) -> None:
         has_news, are_given = False, True
         before = self._follower.latest
         for batch in self._follower.follow(at_least):
@@ -128,7 +151,7 @@ class LedgerReader:
                     if not batch.first:
                         self._books.forget_consents()
                     for index, data in enumerate(batch.entries, batch.first):
-                        self._apply(index, data)
+                        self._held.apply(index, data, self._books, self)
                         if index in self.in_force and before is not None and before.checkpoint.size <= index:
                             self.cosigned_before[index] = before.time or 0
                 held = self._books.held(batch.first, batch.first + len(batch.entries) - 1)
@@ -145,68 +168,103 @@ class LedgerReader:
         if not has_news:  # the log is read first: it may say that the operator, who signs the leaves, has another key
             self._keep_leaves()
         self._check_kept()
+        self.must_look = False
 
     def _begin_anew(self) -> None:
-        self.state = State()
-        self._follower.frontier = Frontier()
-        for kept in (
-            self.in_force,
-            self.standing,
-            self.cosigned_before,
-            self._charges,
-            self._ours,
-            self._lacking,
-            self._own,
-        ):
-            kept.clear()
+        self._held = HolderState(self._holder, self._trust)
+        self._follower.begin_anew()
+        self._lacking.clear()
+        self.cosigned_before.clear()
+        self.rests_on, self._kept_size, self.must_look = None, 0, False
 
-    def _apply(self, index: int, data: bytes) -> None:
-        if index == 0:
-            open_genesis(data, self._trust.genesis_sha256)
-        entry = decode_next(self.state, index, data)
-        chunks = None
-        if isinstance(entry, e.Admit) and self._holder in entry.participants:
-            chunks = self.state.eligible(entry.policy_sha256, entry.at, entry.charge)
-        apply(self.state, index, entry, data, self._books)
-        if isinstance(entry, e.Admit) and chunks is not None:
-            self.in_force[index] = chunks
-            self.standing[index] = dict(self.state.in_force[entry.policy_sha256].standing)
-            own = self._ours[index] = self.own_charge(entry)
-            for account in (own.account, own.source_account):
-                self._charges.setdefault(account, {})[index] = own.nano_rho
-        elif isinstance(entry, e.Closing) and entry.admit in self._ours:
-            self.in_force.pop(entry.admit, None)
-            self.standing.pop(entry.admit, None)
-            self.cosigned_before.pop(entry.admit, None)
-            own = self._ours.pop(entry.admit)
-            if isinstance(entry, e.Refund):
-                del self._charges[own.account][entry.admit]
-                del self._charges[own.source_account][entry.admit]
-            if isinstance(entry, e.Release | e.Lost):
-                self._look_at_end(entry)
-        elif isinstance(entry, e.Grant) and self._is_ours(entry):
-            number, bit = divmod(index, CHUNK_BITS)
-            self._own[number] = self._own.get(number, 0) | 1 << bit
-        elif isinstance(entry, e.Revoke) and self._is_own(entry.grant):
-            self._note_end(entry.grant, index, entry.at, replaced=entry.reason == "replaced")
-        elif isinstance(entry, e.Erase) and not self.state.finding and self._is_own(entry.index):
-            self._note_end(entry.index, index, entry.at, replaced=False)  # where it stood until now
-            erased = ErasedConsent(index=entry.index, entry=index, entry_sha256=entry_sha256(data))
-            self._erased_slots.update(self._books.erase([erased]))
-            self._lacking.pop(entry.index, None)
+    # What was kept of an earlier reading
 
-    def _note_end(self, grant: int, entry: int, at: int, *, replaced: bool) -> None:
+    def _go_on(self) -> None:
+        """Go on from what these books kept of an earlier reading, where it fits them; else read everything."""
+        snapshot = self._books.kept_start()
+        if snapshot is None:
+            return
+        try:
+            held, lacking, edge = self._fitting(snapshot)
+        except MusubiError as error:
+            logger.info("snapshot-unfit", entries=snapshot.size, **reason_of(error))
+            return
+        self._held, self._lacking = held, lacking
+        self._follower.go_on_from(edge, held.state.log_keys)
+        self._kept_size, self.must_look = snapshot.size, True
+        self.rests_on = RestsOn(
+            size=snapshot.size, root=edge.root(), state_sha256=hashlib.sha256(snapshot.state).digest()
+        )
+        logger.info("snapshot-read", entries=snapshot.size)
+
+    def _fitting(self, snapshot: StartSnapshot) -> tuple[HolderState, dict[int, e.Grant], Frontier]:
+        """Return what a snapshot holds; raise Malformed where it is another software's, or not all of one piece."""
+        if (snapshot.rules, snapshot.software) != (NEWEST_RULES, software()):
+            raise Malformed("What was kept of the ledger is another software's.")
+        edge = decode_kept(snapshot.edge, Frontier)
+        held = holder_state_of(snapshot.state, self._holder, self._trust)
+        if not snapshot.size == edge.size == held.state.size <= int(self._books.noted("size") or b"0"):
+            raise Malformed("What was kept of the ledger is of several sizes.")
+        lacking = decode_kept(snapshot.lacking, Lacking).grants()
+        with self._books.transaction():  # every known erasure once more, whatever brought a leaf back
+            erased = [
+                ErasedConsent(index=i, entry=entry, entry_sha256=sha) for i, entry, sha in self._books.erased_entries()
+            ]
+            self._erased_slots.update(self._books.erase(erased))
+        gone = {each.index for each in erased}
+        have = self._books.held_all()
+        without = held.own_standing(snapshot.size)
+        for places in (have, np.array(sorted(gone | lacking.keys()), dtype=np.int64)):
+            without[places[places < snapshot.size]] = False
+        if without.any() or not gone.issuperset(held.own_erased()):
+            raise Malformed("What was kept of the ledger does not fit the leaves that are held.")
+        gone |= self._books.held(min(lacking, default=0), max(lacking, default=-1))
+        return held, {index: grant for index, grant in lacking.items() if index not in gone}, edge
+
+    def keep_start(self, grown: int = 1) -> None:
+        """Keep what was read for the next start, where it has grown by so many entries since that was done."""
+        if self.size < self._kept_size + grown or self.size != self._follower.frontier.size:
+            return
+        snapshot = StartSnapshot(
+            size=self.size,
+            edge=encode_kept(self._follower.frontier),
+            rules=NEWEST_RULES,
+            software=software(),
+            state=self._held.kept(),
+            lacking=encode_kept(Lacking.of(self._lacking)),
+        )
+        with self._books.transaction():
+            self._books.keep_start(snapshot)
+            reached("node:keeping-start")  # a crash here leaves what was kept before
+        self._kept_size = snapshot.size
+
+    def forget_start(self) -> None:
+        """Keep nothing for the next start: it reads the whole ledger."""
+        with self._books.transaction():
+            self._books.forget_start()
+
+    # What the entries say of our consents and rounds
+
+    def note_own_end(self, grant: int, entry: int, at: int, *, replaced: bool) -> None:
+        """Note that a grant of ours has ended, and what that puts an end to."""
         if self._books.note_end(grant, entry, at, replaced=replaced):
             sha256 = self._books.policy_of(grant)
             if sha256 is not None:  # else its leaf is to come, and is held against this end then
                 self._books.outlive(grant, self._versions(self.state.versions[sha256].document.id))
 
+    def note_own_erasure(self, erased: ErasedConsent) -> None:
+        """Take an erased consent's leaf out of the books."""
+        self._erased_slots.update(self._books.erase([erased]))
+        self._lacking.pop(erased.index, None)
+
+    def note_own_closing(self, entry: e.Closing) -> None:
+        """Look at what the end of a round of ours says."""
+        self.cosigned_before.pop(entry.admit, None)
+        if isinstance(entry, e.Release | e.Lost):
+            self._look_at_end(entry)
+
     def _versions(self, policy_id: str) -> list[str]:
         return [sha256 for sha256, each in self.state.versions.items() if each.document.id == policy_id]
-
-    def _is_own(self, index: int) -> bool:
-        number, bit = divmod(index, CHUNK_BITS)
-        return bool(self._own.get(number, 0) >> bit & 1)
 
     def _look_at_end(self, entry: e.Release | e.Lost) -> None:
         """Say so where the ledger names another share of ours than the one that we sent, or one that we never made.
@@ -227,10 +285,6 @@ class LedgerReader:
             if is_told and named not in {token_sha256(own.token), token_sha256(self._signed_now(own.token))}:
                 logger.error("share-denied", admit=entry.admit)
 
-    def _is_ours(self, grant: e.Grant) -> bool:
-        record = self.state.versions.get(grant.policy_sha256)
-        return record is not None and self._holder in record.document.holders
-
     def plan(self, admit: e.Admit) -> Plan:
         """Return an admitted question's plan."""
         return plan_of(self.state, admit)
@@ -241,18 +295,11 @@ class LedgerReader:
         Only those: a question that comes later takes nothing from one that was admitted before it. Each counts those
         before it, so that together they never pass the cap. Nano-rho of our own part.
         """
-        return sum(part for admit, part in self._charges.get(account, {}).items() if admit < index)
+        return sum(part for admit, part in self._held.charges.get(account, {}).items() if admit < index)
 
     def own_charge(self, admit: e.Admit) -> OwnCharge:
         """Return what a question charges to our own data: our part of its charge, rounded up, and to which accounts."""
-        source = self.plan(admit).view.source
-        year = window_of(admit.at, "year", self.state.trust_root.time_zone)
-        return OwnCharge(
-            source=source,
-            account=data_account(year),
-            source_account=source_account(source, year),
-            nano_rho=-(-admit.charge // len(admit.participants)),
-        )
+        return self._held.own_charge(admit)
 
     def _keep_leaves(self) -> bool:
         """Fetch the leaves that we lack; return whether the service answered.
@@ -289,7 +336,7 @@ class LedgerReader:
         for offset, data in enumerate(entries):
             if b'"kind":"grant"' in data:
                 entry = e.decode(data)
-                if isinstance(entry, e.Grant) and self._is_ours(entry):
+                if isinstance(entry, e.Grant) and self._held.is_ours(entry):
                     yield first + offset, entry
 
     def _keep(self, held: HeldLeaf, grant: e.Grant) -> bool:

@@ -2,8 +2,11 @@
 
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import structlog
 
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, SignatureInvalid, UpgradeNeeded
@@ -18,6 +21,7 @@ from trust.node.books.books import Books
 from trust.node.client import NodeClient
 from trust.node.data.views import ViewStore
 from trust.node.erasure import NodeErasures
+from trust.node.kept.background_check import BackgroundCheck
 from trust.node.ledger_reader import LedgerReader
 from trust.node.links import LinkDesk
 from trust.node.own_data import OwnData
@@ -38,6 +42,8 @@ RULES_AGAIN_SECONDS = 86_400
 RULES_RETRY_SECONDS = 600
 """How long after the word on rules was taken, or was not, it is said again."""
 BOOKS_FAILED = "The node's books could not be written; free some space on their disk. It is tried again."
+KEEP_EVERY = 10_000
+"""How many more entries are read until that is kept for the next start, or half a percent of all if that is more."""
 logger = structlog.get_logger()
 
 
@@ -72,13 +78,8 @@ class Node:
             proxy=settings.proxy,
         )
         self._log_http = open_http(settings.service, seconds=TIMEOUT_SECONDS, ca_file=ca_file, proxy=settings.proxy)
-        follower = LogFollower(
-            HttpLog(settings.service, self._log_http, pauses=PAUSES, wait=self._stopping.wait),
-            trust.log_keys,
-            trust.witnesses,
-            latest=self.books.noted("checkpoint"),
-            clock=clock,
-        )
+        self._trust, self._clock = trust, clock
+        follower = self._open_follower(self._log_http, self.books.noted("checkpoint"))
         self.reader = LedgerReader(
             follower,
             trust,
@@ -120,8 +121,23 @@ class Node:
         """The views without data, once the ledger has been read."""
         self._finding: MusubiError | None = None
         """What our own reading of the log has found. Nobody's words end this node."""
+        self._check: BackgroundCheck | None = None
+        """Of what this node went on from at its start, while it is under way."""
         self._behind = 0
         """How many polls in a row said that the log is longer than what we were given of it."""
+
+    def _open_follower(self, http: httpx.Client, latest: bytes | None = None) -> LogFollower:
+        source = HttpLog(self.settings.service, http, pauses=PAUSES, wait=self._stopping.wait)
+        trust = self._trust
+        return LogFollower(source, trust.log_keys, trust.witnesses, latest=latest, clock=self._clock)
+
+    @contextmanager
+    def _follow_apart(self) -> Iterator[LogFollower]:
+        """Open a reader of the log for another thread, and close its connections."""
+        settings = self.settings
+        ca_file = self._folder / settings.ca_file if settings.ca_file is not None else None
+        with open_http(settings.service, seconds=TIMEOUT_SECONDS, ca_file=ca_file, proxy=settings.proxy) as http:
+            yield self._open_follower(http)
 
     def _operator_key(self) -> bytes | None:
         if self.reader.state.genesis is None:
@@ -139,7 +155,8 @@ class Node:
         """Work until told to stop.
 
         Ends with ProofInvalid or HistoryForked where the ledger is not to be believed, and with UpgradeNeeded where it
-        goes by rules that this software does not read.
+        goes by rules that this software does not read; with KeptStateDiffers where what it went on from at its start is
+        not what the ledger's entries give.
         """
         self.signs.started(self._town)
         self.links.start()
@@ -160,7 +177,10 @@ class Node:
                     logger.warning("books-failed", kind=type(error).__name__, why=BOOKS_FAILED)
                     self._stopping.wait(RETRY_SECONDS)
                 self.signs.write(entries=self.reader.size, caught_up=self.books.caught_up)
+            self._keep_start(1)
         finally:
+            if self._check is not None:
+                self._check.stop()
             self.links.stop()
             self.client.close()
             self._log_http.close()
@@ -176,6 +196,8 @@ class Node:
 
     def turn(self) -> None:
         """Poll once, read what is new, do what is asked, and make ready what will be asked."""
+        if self.reader.must_look:
+            self._read()
         caught_up = self.rounds.caught_up()
         self.books.catch_up(caught_up)  # before it is signed: what is signed here binds this node for ever
         self._polling = True
@@ -193,6 +215,7 @@ class Node:
             raise
         finally:
             self._polling = False
+        self._heed_check()
         self._taken_clock.taken(asked)
         self.books.date_restore(asked[0])
         if answer.size > self.reader.size or self.reader.lacks_leaves:
@@ -234,9 +257,35 @@ class Node:
             logger.info("rules-unsaid", **reason_of(error))
             self._say_rules_at = self._taken_clock() + RULES_RETRY_SECONDS
 
+    def _heed_check(self) -> None:
+        """Begin to check what this node went on from, once it has read on; end with what that finds."""
+        rests_on = self.reader.rests_on
+        if self._check is None:
+            if rests_on is not None:
+                self._check = BackgroundCheck(
+                    rests_on, self._follow_apart, self._folder / BOOKS, holder=self.settings.alias, trust=self._trust
+                )
+                self._check.start()
+        elif rests_on is None:  # the whole ledger was read meanwhile
+            self._check.stop()
+        elif self._check.difference is not None:
+            self._finding = self._check.difference
+            with suppress(sqlite3.Error):  # then the next start finds it once more
+                self.reader.forget_start()
+            raise self._finding
+        elif self._check.is_same:
+            self.reader.rests_on = None
+
+    def _keep_start(self, grown: int) -> None:
+        try:
+            self.reader.keep_start(grown)
+        except sqlite3.Error as error:  # a full disk, say: the next start reads more
+            logger.warning("snapshot-not-kept", kind=type(error).__name__, why=BOOKS_FAILED)
+
     def _read(self, at_least: int = 0) -> None:
         try:
             self.reader.read(at_least)
+            self._keep_start(max(KEEP_EVERY, self.reader.size // 200))
         except (ProofInvalid, HistoryForked, UpgradeNeeded) as error:
             self._finding = error
             raise

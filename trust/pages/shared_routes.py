@@ -71,8 +71,14 @@ def _static_route(name: str) -> HTTPRouteHandler:
 @get("/interface", sync_to_thread=False)
 def interface_route(request: PageRequest) -> Response[str]:
     """Show the process's HTTP interface (OpenAPI) as a page."""
-    operations = list_operations(request.app.openapi_schema.to_schema())
-    return in_language(request, lambda language: render_interface(operations, language))
+    rendered: dict[str, str] = request.app.state.setdefault("interface", {})  # it is the same as long as we run
+
+    def show(language: str) -> str:
+        if language not in rendered:
+            rendered[language] = render_interface(list_operations(request.app.openapi_schema.to_schema()), language)
+        return rendered[language]
+
+    return in_language(request, show)
 
 
 def _send_verify(request: PageRequest, **headers: str) -> Response[bytes]:

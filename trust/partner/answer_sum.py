@@ -16,8 +16,12 @@ def check_sum(client: ServiceClient, plan: Plan, admit: Proven, closing: e.Relea
     """Check that an answer is the sum of its holders' shares, each signed by that holder for this very question.
 
     That a key was laid down before the question, or came after it, only the whole log tells: an audit reads that.
-    Raises ProofInvalid, SignatureInvalid, NotPermitted or Malformed for the first thing wrong.
+    Raises ProofInvalid, SignatureInvalid, NotPermitted or Malformed for the first thing wrong, where it stays so.
     """
+    client.checked(lambda: _read_sum(client, plan, admit, closing))
+
+
+def _read_sum(client: ServiceClient, plan: Plan, admit: Proven, closing: e.Release) -> None:
     try:
         given = client.get(paths.at(paths.SHARES, admit=admit.index), SignedShares)
     except NotFound:

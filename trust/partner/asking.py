@@ -106,9 +106,24 @@ def ask(
     """Ask, wait for the end of the round, and check both ledger entries.
 
     ``waiting`` is called with the holders that are waited for. Raises BudgetExceeded and the like; Unavailable when
-    the round is still open after 15 minutes, or will not be answered; ProofInvalid where the ledger does not say so.
+    the round is still open after 15 minutes, or will not be answered; ProofInvalid where the ledger does not say so,
+    also when everything was asked for again: sent twice, a question is charged once.
     """
     token = client.question(query, partner, key, fresh=fresh)
+
+    def check() -> Answered:
+        answered, plan = _read_end(client, query, policy, token, waiting), make_plan(query, policy)
+        _check_own(answered, token, policy, fresh=fresh)
+        if isinstance(answered.closing.entry, e.Release):
+            check_sum(client, plan, answered.admit, answered.closing.entry)
+        return answered
+
+    return client.checked(check)
+
+
+def _read_end(
+    client: ServiceClient, query: Query, policy: Policy, token: str, waiting: Callable[[list[str]], None]
+) -> Answered:
     answer = client.ask(token)
     status = client.watch(answer.admit)
     for _ in range(PATIENCE_SECONDS // 5):
@@ -131,11 +146,7 @@ def ask(
             waiting_for=status.waiting_for,
         )
     admit, closing = client.prove(answer.admit), client.prove(status.closed_by)
-    answered = check_answer(query, policy, admit, closing, reused=answer.reused)
-    _check_own(answered, token, policy, fresh=fresh)
-    if isinstance(closing.entry, e.Release):
-        check_sum(client, make_plan(query, policy), admit, closing.entry)
-    return answered
+    return check_answer(query, policy, admit, closing, reused=answer.reused)
 
 
 def _check_own(answered: Answered, token: str, policy: Policy, *, fresh: bool) -> None:

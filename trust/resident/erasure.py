@@ -82,10 +82,14 @@ def farewell(client: ServiceClient, seed: bytes) -> None:
 def check_erased(client: ServiceClient, follower: LogFollower, index: int) -> ErasedEverywhere:
     """Read the log and return what it and the holders' words say of one erased consent.
 
-    Raises NotFound where the ledger erases no such consent; ProofInvalid or SignatureInvalid for a word that is not
-    good.
+    Raises NotFound where the ledger erases no such consent; ProofInvalid or SignatureInvalid for a word that stays
+    bad.
     """
     found = _read_log(follower, index)
+    return client.checked(lambda: _read_words(client, found, index))
+
+
+def _read_words(client: ServiceClient, found: "_Found", index: int) -> ErasedEverywhere:
     given = client.get(paths.at(paths.ERASURE, index=index), ErasureAnswer)
     said: dict[str, int | None] = {}
     for holder in found.holders:

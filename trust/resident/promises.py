@@ -14,10 +14,12 @@ Files: ``<SHA-256 of the promise, 16 digits>.json``, one promise each, mode 0600
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
+import httpx
 from msgspec import Struct
 
 from ledger import canonical, jws
@@ -34,6 +36,7 @@ from ledger.errors import (
     Unavailable,
 )
 from ledger.evidence import signers
+from ledger.notes.cosignatures import newest_of_each
 from ledger.notes.note import Note, NoteSignature, format_note, parse_note
 from ledger.notes.witness_policy import NO_WITNESS
 from ledger.tlog.tree import prove_consistency, prove_inclusion
@@ -61,6 +64,8 @@ from trust.runtime.http_clients import open_async_http
 
 MAX_FILE_BYTES = 100_000
 WITNESS_SECONDS = 10.0
+OpenWitnesses = Callable[[float], httpx.AsyncClient]
+"""Gives a client by which witnesses are asked, which waits so many seconds: a place has a way of its own to them."""
 
 
 class KeptPromise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,7 +168,10 @@ class PromiseCheck:
     Raises what ``LogFollower.fetch`` and ``VerifiedTiles`` do where the log cannot be read or believed.
     """
 
-    def __init__(self, source: LogSource, trust: Trust, clock: Clock = system_clock) -> None:
+    def __init__(
+        self, source: LogSource, trust: Trust, clock: Clock = system_clock, open_witnesses: OpenWitnesses | None = None
+    ) -> None:
+        self._open_witnesses = open_witnesses or (lambda seconds: open_async_http(seconds=seconds))
         self._trust = trust
         self._clock = clock
         self._witnesses = trust.witnesses
@@ -240,13 +248,14 @@ class PromiseCheck:
         self._has_asked = True
         opened = parse_note(self._note)
         lines = asyncio.run(self._collect())
-        self._note = format_note(Note(opened.text, (*opened.signatures, *lines)))
+        keys = [witness.key for witness in self._witnesses.witnesses.values()]
+        self._note = format_note(Note(opened.text, newest_of_each((*opened.signatures, *lines), keys)))
         self._times = self._witnesses.check_quorum(parse_note(self._note))
 
     async def _collect(self) -> list[NoteSignature]:
         size = self._checkpoint.size
         everybody = replace(self._witnesses, quorum=NO_WITNESS)  # do not stop at a quorum: all their times are wanted
-        async with open_async_http(seconds=WITNESS_SECONDS) as client:
+        async with self._open_witnesses(WITNESS_SECONDS) as client:
             answers = await collect_cosignatures(
                 client,
                 everybody,

@@ -25,6 +25,7 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.receipts import Receipt
 from ledger.notes.witness_protocol import AddCheckpoint
+from ledger.second_reads import read_in_turn
 from ledger.tlog.proofs import check_consistency
 from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import prove_consistency
@@ -34,7 +35,7 @@ from trust.client.service import Proven, ServiceClient
 from trust.files.durable import write_whole
 from trust.log.pins import TRUST_FILE, save_trust
 from trust.log.proven_keys import ProvenLogKeys, check_log_keys
-from trust.log.source import LogSource
+from trust.log.source import LogSource, past_caches
 
 PUBLIC = 0o644
 """Nothing in these files is secret."""
@@ -49,8 +50,7 @@ def save_receipts(
     policy, HistoryForked or ProofInvalid where the log does not continue what a receipt in the folder shows, and
     whatever checking a receipt raises. Files written before an error stay; each is whole and true.
     """
-    document = client.get(paths.LOG_KEYS, ProvenLogKeys)
-    keys = check_log_keys(document, client.trust.log_keys, client.trust.witnesses)
+    document, keys = client.checked(lambda: _read_keys(client))
     proven = client.prove(index)
     asked = None if question is None else client.prove(question)
     use = None if asked is None else _prove_use(client, proven, asked)
@@ -68,6 +68,11 @@ def save_receipts(
     return written
 
 
+def _read_keys(client: ServiceClient) -> tuple[ProvenLogKeys, LogKeyHistory]:
+    document = client.get(paths.LOG_KEYS, ProvenLogKeys)
+    return document, check_log_keys(document, client.trust.log_keys, client.trust.witnesses)
+
+
 def _one(proven: Proven, folder: Path) -> list[Path]:
     """Write a receipt with its entry inside, and the entry by itself."""
     receipt, entry = folder / f"receipt-{proven.index}.tlog-proof", folder / f"entry-{proven.index}.json"
@@ -83,11 +88,14 @@ def _prove_use(client: ServiceClient, grant: Proven, question: Proven) -> InForc
         raise QueryInvalid("The two entries are not a consent and a question under its policy; see `resident uses`.")
     if question.index <= grant.index:
         raise QueryInvalid("The question was let in before the consent was given, so it could not count it.")
-    answer = client.get(
-        paths.at(paths.IN_FORCE, policy_sha256=admit.policy_sha256, size=question.index, index=grant.index), InForceAt
-    )
-    check_use(answer, admit, question.index, log=client.trust.origin, index=grant.index)
-    return answer
+    path = paths.at(paths.IN_FORCE, policy_sha256=admit.policy_sha256, size=question.index, index=grant.index)
+
+    def check() -> InForceAt:
+        answer = client.get(path, InForceAt)
+        check_use(answer, admit, question.index, log=client.trust.origin, index=grant.index)
+        return answer
+
+    return client.checked(check)
 
 
 def _history(log: LogSource, keys: LogKeyHistory, proven: Proven, folder: Path) -> list[Path]:
@@ -105,9 +113,14 @@ def _history(log: LogSource, keys: LogKeyHistory, proven: Proven, folder: Path) 
         return []
     if not old.size:
         return []
-    proof = prove_consistency(old.size, new.size, TileReader(log.read_tile, new.size))
-    try:
+
+    def prove(way: LogSource) -> list[bytes]:
+        proof = prove_consistency(old.size, new.size, TileReader(way.read_tile, new.size))
         check_consistency(old.size, new.size, old.root, new.root, proof)
+        return proof
+
+    try:
+        proof = read_in_turn([log, *past_caches(log)], prove)
     except ProofInvalid:
         raise ProofInvalid(
             "The log does not continue the history that a receipt in the folder shows; keep the folder, tell a steward."

@@ -107,8 +107,14 @@ def check_stopped(
     ``grant`` is the consent that is asked about, where that is known: another one's end is no answer. ``mine`` are the
     resident's consents: while another one to the same policy is in force, the end of this one is not the end of it.
     ``follower`` reads the log where a holder is said to have left. Raises NotFound where no consent ends there, and
-    ProofInvalid, SignatureInvalid or NotPermitted where the service's answer does not hold.
+    ProofInvalid, SignatureInvalid or NotPermitted where the service's answer does not hold, also got again.
     """
+    return client.checked(lambda: _read_stopped(client, follower, index, grant, mine))
+
+
+def _read_stopped(
+    client: ServiceClient, follower: LogFollower, index: int, grant: int | None, mine: Sequence[MyConsent]
+) -> StoppedAt:
     answer = client.get(paths.at(paths.STOPPED, index=index), Stopped)
     proven = client.prove(index)
     if (answer.log, answer.index, answer.at) != (client.trust.origin, index, proven.entry.at):

@@ -54,6 +54,8 @@ class Use(Struct, kw_only=True):
     ended: Ended = "open"
     closed_by: int | None = None
     fault: str = ""
+    as_of: int | None = None
+    """When the witnesses confirmed the checkpoint that this was read under; null where none says."""
 
 
 class _OwnConsent(Struct, kw_only=True):
@@ -88,9 +90,11 @@ def find_uses(
             for place, admit in reading.admits.items()
             if admit.policy_sha256 == consent.policy_sha256 and place > consent.index
         }
-        answers = _fetch(client, consent, wanted) if wanted else {}
+        answers = _fetch_good(client, consent, wanted) if wanted else {}
         for place, admit in wanted.items():
             _check(reading.uses[place], admit, consent, answers.get(place), client.trust.origin)
+    for use in reading.uses.values():
+        use.as_of = follower.seen.time
     return list(reading.uses.values())
 
 
@@ -119,6 +123,27 @@ def _read(follower: LogFollower, mine: Sequence[MyConsent], progress: Progress |
     if any(not each.policy_sha256 for each in own.values()):
         raise ProofInvalid("The ledger has no consent where the service says that one of yours is; tell the stewards.")
     return reading
+
+
+def _fetch_good(client: ServiceClient, consent: _OwnConsent, wanted: dict[int, e.Admit]) -> dict[int, InForceAt]:
+    """Fetch the proofs, again where one is not good; return them, and where one stays so, the last that came."""
+    last: list[dict[int, InForceAt]] = []
+
+    def check() -> dict[int, InForceAt]:
+        last.clear()
+        last.append(_fetch(client, consent, wanted))
+        for place, admit in wanted.items():
+            if place not in last[0]:
+                raise ProofInvalid("The service leaves a proof out.")
+            check_use(last[0][place], admit, place, log=client.trust.origin, index=consent.index)
+        return last[0]
+
+    try:
+        return client.checked(check)
+    except BAD_PROOFS:
+        if not last:  # no answer that could be read came at all
+            raise
+        return last[0]
 
 
 def _fetch(client: ServiceClient, consent: _OwnConsent, wanted: dict[int, e.Admit]) -> dict[int, InForceAt]:
@@ -173,18 +198,28 @@ def check_as_of(
     Where a question under that policy version stands at ``size``, its own entry has the root. For any other size no
     entry has it, so the log is replayed on this machine up to there. Raises ProofInvalid where the two do not agree.
     """
-    answer = client.get(paths.at(paths.IN_FORCE, policy_sha256=policy_sha256, size=size, index=index), InForceAt)
-    entry = _admit_at(client, follower, size)
+    path = paths.at(paths.IN_FORCE, policy_sha256=policy_sha256, size=size, index=index)
+    client.get(path, InForceAt)  # where there is none, nothing needs to be replayed
+    entry, log = _admit_at(client, follower, size), client.trust.origin
     if entry is not None and entry.policy_sha256 == policy_sha256:
-        return AsOfThen(
-            answer=answer, in_force=check_use(answer, entry, size, log=client.trust.origin, index=index), admit=True
-        )
+
+        def check_by_question() -> AsOfThen:
+            answer = client.get(path, InForceAt)
+            return AsOfThen(answer=answer, in_force=check_use(answer, entry, size, log=log, index=index), admit=True)
+
+        return client.checked(check_by_question)
     state = _replay_to(follower, size, progress)
-    root = state.in_force_root(policy_sha256, state.at, answer.charge)
-    if (answer.root, answer.at) != (root, state.at):
-        raise ProofInvalid("The service's in-force set is not the one that the ledger gives; tell the town's stewards.")
-    bit = check_in_force_at(answer, log=client.trust.origin, policy_sha256=policy_sha256, size=size, index=index)
-    return AsOfThen(answer=answer, in_force=bit, admit=False)
+
+    def check_by_replay() -> AsOfThen:
+        answer = client.get(path, InForceAt)
+        if (answer.root, answer.at) != (state.in_force_root(policy_sha256, state.at, answer.charge), state.at):
+            raise ProofInvalid(
+                "The service's in-force set is not the one that the ledger gives; tell the town's stewards."
+            )
+        bit = check_in_force_at(answer, log=log, policy_sha256=policy_sha256, size=size, index=index)
+        return AsOfThen(answer=answer, in_force=bit, admit=False)
+
+    return client.checked(check_by_replay)
 
 
 def _admit_at(client: ServiceClient, follower: LogFollower, index: int) -> e.Admit | None:

@@ -59,9 +59,13 @@ def open_http(url: str = "", *, seconds: float, ca_file: Path | None = None, pro
         )
 
 
-def open_async_http(*, seconds: float) -> httpx.AsyncClient:
+def open_async_http(*, seconds: float, ca_file: Path | None = None, proxy: str | None = None) -> httpx.AsyncClient:
     """Return the same for a process with an event loop, which calls several servers. Raises as ``open_http``."""
     with _in_a_sentence():
         return httpx.AsyncClient(
-            timeout=seconds, mounts=_THIS_MACHINE, verify=trusted_authorities(), follow_redirects=False
+            timeout=seconds,
+            proxy=proxy,
+            mounts=_THIS_MACHINE if proxy is None else None,
+            verify=trusted_authorities(ca_file),
+            follow_redirects=False,
         )

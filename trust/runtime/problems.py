@@ -46,11 +46,14 @@ KINDS: dict[type[MusubiError], Kind] = {
     errors.NotReady: Kind(503, 32, "A holder is not ready"),
     errors.OldView: Kind(503, 33, "An old view"),
     errors.Hearsay: Kind(502, 34, "Only said, not found"),
+    errors.KeptStateDiffers: Kind(500, 35, "What was kept differs from the ledger"),
 }
 
 PROBLEM_TYPE = "tag:musubi.example,2026:problem/"
 """Problem types are stable names; the rest of the IRI is the error's ``code``."""
 MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = {429: 5, 503: 1}
+"""What ``Retry-After`` says with these statuses (RFC 9110, section 10.2.3)."""
 
 
 def kind_of(error: MusubiError) -> Kind:
@@ -71,12 +74,16 @@ def problem(error: MusubiError) -> dict[str, Any]:
     }
 
 
+class ToldLater(errors.Told, errors.Unavailable):
+    """Unavailable, as somebody says: the service has just started, say. Whoever reads may ask again."""
+
+
 _BY_CODE = {cls.code: cls for cls in KINDS}
 _TOLD: dict[str, type[MusubiError]] = {
     cls.code: type(f"Told{cls.__name__}", (errors.Told, cls), {"__doc__": f"{cls.__name__}, as somebody says."})
     for cls in KINDS
     if cls not in errors.FINDINGS
-}
+} | {errors.Unavailable.code: ToldLater}
 _MEMBERS = {"type", "title", "status", "detail", "code", "self", "message"}
 MOST_SAID = 2_000
 """How many characters of a sentence of somebody's are kept, and how many members or items of what goes with it."""

@@ -10,9 +10,11 @@ would hold addresses.
 import asyncio
 import atexit
 import os
+import resource
 import signal
 import socket
 import sys
+from collections import Counter
 from functools import partial
 from typing import Any, cast
 
@@ -25,13 +27,20 @@ from litestar import Litestar
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from ledger import canonical
-from ledger.errors import Malformed, Unavailable
-from trust.runtime.problems import MEDIA_TYPE, kind_of, problem
+from ledger.errors import Malformed, MusubiError, TooLarge, Unavailable
+from trust.runtime.callers.bounds import ORDINARY, Bounds
+from trust.runtime.callers.connections import Peer, keep_few
+from trust.runtime.problems import MEDIA_TYPE, RETRY_SECONDS, kind_of, problem
 
 HEAD_MILLISECONDS = 30_000
 """How long the head of a request may take."""
 GRACE_SECONDS = 5
 """How long running requests may take once the process is told to stop."""
+MAX_CONNECTIONS = 4_096
+"""Open connections at once; granian takes no more. Well above the places of all lanes together, so that whoever is
+refused a place is told so and does not wait for another's connection to end."""
+BUFFER_BYTES = 64 * 1024
+"""What the server below reads ahead of each connection: by its own default 400 KiB, so 200 strangers' are 80 MiB."""
 REFUSED_BYTES = 16 * 1024 * 1024
 REFUSED_SECONDS = 5
 """How much of a body that the application did not read is still taken in before the answer goes out, and for how
@@ -40,14 +49,17 @@ long."""
 _TO_STDERR = {"formatter": "generic", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
 
 
-def serve(app: Litestar, host: str, port: int) -> None:
+def serve(app: Litestar, host: str, port: int, bounds: Bounds | None = None) -> None:
     """Serve ``app`` over HTTP/1.1 at ``host``:``port``; return after SIGTERM or SIGINT, when everything has ended.
+
+    ``bounds`` say what its callers may hold; without them all have the ordinary ones.
 
     The process is then meant to end, and does so with exit code 0 (see ``_leave``). Raises Unavailable when the address
     is taken, or the application does not start; where it has put an error of ours in ``app.state.failed``, that one.
     """
     _check_free(host, port)
-    asyncio.run(_serve(app, host, port))
+    _allow_connections()
+    asyncio.run(_serve(app, host, port, bounds or Bounds(ORDINARY)))
     atexit.register(_leave)
 
 
@@ -64,6 +76,16 @@ def _leave() -> None:
     os._exit(0)
 
 
+def _allow_connections() -> None:
+    """Let this process open as many files as the system lets it: a connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _check_free(host: str, port: int) -> None:
     """Raise Unavailable where the port cannot be had; granian itself would share it with whoever has it (REUSEPORT)."""
     try:
@@ -78,9 +100,11 @@ def _check_free(host: str, port: int) -> None:
 class _Requests:
     """The application, with its running requests known, so that they can be ended."""
 
-    def __init__(self, app: Litestar) -> None:
+    def __init__(self, app: Litestar, bounds: Bounds) -> None:
         self._app = app
+        self._bounds = bounds
         self._running: set[asyncio.Task[None]] = set()
+        self._busy: Counter[Peer] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
@@ -91,18 +115,44 @@ class _Requests:
                 if self._app.state.get("failed") is None:
                     raise
             return
-        self._running.add(task)
-        body = _Body(receive, send) if _has_body(scope) else None
-        receive, send = (body.receive, body.send) if body else (receive, send)
+        client = scope.get("client")
+        peer = (client[0], client[1]) if client else ("", 0)
         try:
-            if not _names_its_host(scope):
-                await _refuse(send)
-            elif scope.get("method") == "HEAD":
-                await self._app(cast("HTTPScope", {**scope, "method": "GET"}), receive, partial(_send_head, send))
-            else:
-                await self._app(scope, receive, send)
+            place = self._bounds.take(scope)
+        except MusubiError as error:
+            await _refuse(send, error, closes=True)
+            return
+        self._running.add(task)
+        self._busy[peer] += 1
+        body = _Body(receive, send) if _has_body(scope) else None
+        try:
+            if body is not None:
+                receive = await self._bounds.read(place, scope, body.receive)
+                send = body.send
+        except MusubiError as error:
+            # What is too large is mostly sent in good faith: its sender gets to read why. Nobody else is waited for.
+            is_large = body is not None and isinstance(error, TooLarge)
+            await _refuse(body.send if body is not None and is_large else send, error, closes=not is_large)
+        else:
+            await self._run(scope, receive, send)
         finally:
+            self._bounds.leave(place)
             self._running.discard(task)
+            self._busy[peer] -= 1
+            if not self._busy[peer]:
+                del self._busy[peer]
+
+    def busy(self) -> frozenset[Peer]:
+        """Return the other ends that a request is under way from."""
+        return frozenset(self._busy)
+
+    async def _run(self, scope: Any, receive: Receive, send: Send) -> None:
+        if not _names_its_host(scope):
+            await _refuse(send, Malformed("The request has no Host, or more than one."))
+        elif scope["method"] == "HEAD":
+            await self._app(cast("HTTPScope", {**scope, "method": "GET"}), receive, partial(_send_head, send))
+        else:
+            await self._app(scope, receive, send)
 
     async def _say_why(self, send: Send, message: Any) -> None:
         """Pass a word on; where the application did not start for a reason of ours, the reason instead of a trace."""
@@ -159,27 +209,35 @@ def _names_its_host(scope: Scope) -> bool:
     return str(scope["http_version"]) != "1.1" or (len(named) == 1 and named[0] != b"")
 
 
-async def _refuse(send: Send) -> None:
-    error = Malformed("The request has no Host, or more than one.")
+async def _refuse(send: Send, error: MusubiError, *, closes: bool = False) -> None:
+    """Answer with a problem before the application is called; ``closes``: the connection ends with it."""
+    status = kind_of(error).status
     body = canonical.encode(problem(error))
-    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": kind_of(error).status, "headers": headers})
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    if status in RETRY_SECONDS:
+        headers.append((b"retry-after", str(RETRY_SECONDS[status]).encode()))
+    if closes:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def _send_head(send: Send, message: Any) -> None:
     """Pass the answer to a HEAD on: what a GET would bring, without its content (RFC 9110, section 9.3.2)."""
-    if message["type"] == "http.response.body":
-        message["body"] = b""
-    await send(message)
+    passed: Any = {**message, "body": b""} if message["type"] == "http.response.body" else message
+    await send(passed)
 
 
 def _has_body(scope: Scope) -> bool:
     return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
 
 
-async def _serve(app: Litestar, host: str, port: int) -> None:
-    requests = _Requests(app)
+async def _serve(app: Litestar, host: str, port: int, bounds: Bounds) -> None:
+    requests = _Requests(app, bounds)
     server = Server(
         requests,
         address=host,
@@ -188,13 +246,17 @@ async def _serve(app: Litestar, host: str, port: int) -> None:
         http=HTTPModes.http1,
         websockets=False,
         backlog=1_024,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
+        backpressure=MAX_CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS, max_buffer_size=BUFFER_BYTES),
         log_level=LogLevels.error,
         log_dictconfig={"handlers": {"console": _TO_STDERR, "access": _TO_STDERR}},
         log_access=False,
     )
     stopping = app.state.stopping = asyncio.Event()
     enders: list[asyncio.Task[None]] = []
+    keeper = asyncio.create_task(
+        keep_few(port, requests.busy, bounds.is_trusted, bounds.count_shut), name="connections"
+    )
 
     def stop() -> None:
         if not stopping.is_set():
@@ -211,7 +273,7 @@ async def _serve(app: Litestar, host: str, port: int) -> None:
         failed = app.state.get("failed")
         raise failed or Unavailable("The application did not start; its log says why.") from None
     finally:
-        for ender in enders:
+        for ender in (keeper, *enders):
             ender.cancel()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)

@@ -7,11 +7,10 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.exceptions import HTTPException
-from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.openapi import OpenAPIConfig
 
 from ledger.errors import MusubiError
-from trust.client import paths
+from trust.service.capacity import limit_addresses
 from trust.service.pages.routes import page_routes
 from trust.service.pages.town.gather import TownPageGatherer
 from trust.service.routes import health, log, nodes, partners, proofs, residents, stewards
@@ -48,16 +47,12 @@ def create_app(service: Service) -> Litestar:
             await service.stop()
 
     options = service.settings.service
-    rate_limit = RateLimitConfig(
-        rate_limit=("minute", options.requests_per_minute),
-        exclude=[f"^{paths.LOG}", "^/static/", f"^{paths.HEALTH}", f"^{paths.NODE}"],
-    )
     audiences = (log, proofs, residents, partners, stewards, nodes, health)
     api: list[Any] = [route for audience in audiences for route in audience.routes]
     return Litestar(
         route_handlers=[*allowed_methods(api), *api, page_routes(TownPageGatherer(service).gather)],
         lifespan=[lifespan],
-        middleware=[rate_limit.middleware],
+        middleware=[limit_addresses(options.requests_per_minute)],
         before_request=check_numbers,
         request_max_body_size=options.max_body_bytes,
         exception_handlers={MusubiError: musubi_problem, HTTPException: http_problem, Exception: fault},

@@ -18,6 +18,9 @@ refunded = Counter("musubi_refunded", "Questions refunded", registry=registry)
 lost = Counter("musubi_lost", "Questions given up: nobody could finish them any more", registry=registry)
 refused = Counter("musubi_refused", "Questions not let in", ["rule"], registry=registry)
 problems = Counter("musubi_problems", "Requests answered with a problem", ["code"], registry=registry)
+turned_away = Counter(
+    "musubi_turned_away", "Requests that found no place, or whose body did not fit", ["lane", "why"], registry=registry
+)
 read_only = Gauge("musubi_read_only", "1 while the time is not sure and nothing is written", registry=registry)
 clock_off = Gauge("musubi_clock_off_seconds", "Our clock ahead of the witnesses' word", registry=registry)
 stop_seconds = Histogram(

@@ -10,6 +10,7 @@ from nacl.signing import SigningKey
 from ledger.errors import HistoryForked, MusubiError, ReadOnly, Unavailable
 from trust.log.pins import Trust, pins_of
 from trust.log.tile_folder import TileFolder
+from trust.runtime.callers.per_minute import PerMinute
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
 from trust.runtime.json_lines import reason_of
 from trust.service.acts.govern import found
@@ -18,6 +19,7 @@ from trust.service.acts.retention import EVERY_SECONDS, sweep, time_come
 from trust.service.database.engine import Databases
 from trust.service.keys.own_keys import LogSigner, OperatorSigner
 from trust.service.keys.record_keys import RecordKeys
+from trust.service.publish.compressed import CompressedBundles
 from trust.service.publish.lock_state import begin_or_check
 from trust.service.publish.sequencer import Sequencer
 from trust.service.publish.time_keeper import TimeKeeper
@@ -29,6 +31,7 @@ from trust.service.store.bell import Bell
 from trust.service.store.election import make_election
 from trust.service.store.held_clock import HeldClock
 from trust.service.store.idempotency import forget_old
+from trust.service.store.kept_start import KEPT_START, StartFile
 from trust.service.store.nonces import Nonces
 from trust.service.store.store import Store
 
@@ -56,9 +59,13 @@ class Service:
         self.databases = Databases(settings.database_url)
         self.keys = RecordKeys(settings.record_keys)
         self.election = make_election(self.databases, self._heard.set)
-        self.store = Store(self.databases, self.keys, self.clock, options.max_pending_acts, self.election)
+        start_file = StartFile(folder / KEPT_START, self.tiles)
+        self.store = Store(self.databases, self.keys, self.clock, options.max_pending_acts, self.election, start_file)
         self.bell = Bell()
         self.workers = Workers()
+        self.accounts = PerMinute(options.requests_per_minute)
+        """What one partner or resident asks, from wherever they call."""
+        self.bundles = CompressedBundles()
         self.nonces = Nonces(self.clock, self.databases)
         self.past_sets = PastSets(self.store)
         self.caught_up = CaughtUpBooks(self.store)
@@ -131,6 +138,7 @@ class Service:
         await self.time_keeper.stop()
         await self.sequencer.stop()
         await self.store.stop()
+        await self.store.keep_start(self.sequencer.size, is_last=True)
         await self.election.stop()
         await self.databases.close()
         await self.keys.close()
@@ -195,6 +203,15 @@ class Service:
         if self.sequencer.size <= index < self.store.size:
             raise Unavailable("That is in the ledger, but not published yet; ask again in a moment.")
 
+    def published(self) -> int:
+        """Return how many entries are published; raise Unavailable where there are entries and that is not known yet.
+
+        Right after a start whoever was told 0 would take it that what it has seen is gone.
+        """
+        if self.store.size and not self.sequencer.size:
+            raise Unavailable("It is not known yet what is published; ask again in a moment.")
+        return self.sequencer.size
+
     async def _follow(self) -> None:
         """Catch up whenever another process has something new, and with every beat."""
         while True:
@@ -223,6 +240,7 @@ class Service:
                 given_up = await self.rounds.give_up()
                 if given_up:
                     logger.info("given-up", rounds=given_up)
+            await self.store.keep_start(self.sequencer.size)
             await asyncio.sleep(GIVE_UP_EVERY_SECONDS)
 
     async def _sweep(self) -> None:

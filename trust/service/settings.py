@@ -23,6 +23,7 @@ from ledger import entries as e
 from ledger.errors import Malformed, NotFound
 from ledger.notes.witness_policy import WitnessPolicy
 from trust.log.pins import Trust, pins_of
+from trust.runtime.callers.bounds import ProxyHeader
 
 SETTINGS = "service.toml"
 
@@ -48,6 +49,8 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_stops_per_hour: int = 200
     max_stops_per_person_a_day: int = 50
     requests_per_minute: int = 6_000
+    trusted_proxies: list[str] = []
+    proxy_header: ProxyHeader = "x-forwarded-for"
     receipt_wait_seconds: int = 30
 
 

@@ -44,6 +44,7 @@ from tests.kit.logs.log_builder import LogBuilder
 from tests.kit.towns.residents import consent_bundle, general_of, salts_for, seed_of
 from tests.kit.towns.toy_town import ASKED, OPERATOR, ORIGIN, key_of, scarce
 from trust.files.keys import write_secret
+from trust.log.follower import LogFollower
 from trust.log.pins import Trust, save_trust
 from trust.log.source import HttpLog
 from trust.node import process
@@ -252,10 +253,15 @@ class Stage:
         node.client._client = httpx.Client(transport=transport, base_url="http://service.test")
         log = HttpLog("http://service.test", httpx.Client(transport=transport), pauses=(0, 0), wait=bool)
         node.reader._follower.source = log
+        trust, clock = self.builder.trust, self.clock
+        follow = lambda: contextlib.nullcontext(LogFollower(log, trust.log_keys, trust.witnesses, clock=clock))  # noqa: E731
+        node._follow_apart = follow  # type: ignore[assignment, method-assign]
         return node
 
     def close(self) -> None:
         """Close the node's files."""
+        if self.node._check is not None:
+            self.node._check.stop()
         self.node.client.close()
         self.node.books.close()
         self.node.views.close()

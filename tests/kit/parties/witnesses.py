@@ -22,7 +22,7 @@ from ledger.errors import NotFound
 from ledger.hashing import EMPTY_ROOT
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.cosignatures import cosign
-from ledger.notes.note import VerifierKey, parse_note
+from ledger.notes.note import NoteSignature, VerifierKey, cosignature_message, parse_note
 from ledger.notes.witness_protocol import AddCheckpoint, SizeConflict, WitnessRefusal
 from tests.kit.machine.forks import start_musubi
 from tests.kit.machine.ports import free_port
@@ -142,10 +142,18 @@ LIES = (
     "wrong key",
     "clock an hour ahead",
     "clock an hour behind",
+    "no time",
+    "two times",
 )
 """What it may do when it is asked to cosign. None of these is a cosignature that counts."""
 PACKED = gzip.compress(bytes(20_000_000), 1)
 """Few bytes on the way, many when they have come."""
+
+
+def timeless(text: str, name: str, key: SigningKey) -> NoteSignature:
+    """Return a cosignature, as good as any, at the time 0, which no code of ours makes."""
+    signature = key.sign(cosignature_message(0, text)).signature
+    return NoteSignature(name, VerifierKey.cosignature(name, bytes(key.verify_key)).key_id, bytes(8) + signature)
 
 
 class LyingWitness:
@@ -206,6 +214,10 @@ class LyingWitness:
                 now += 3_600
             case "clock an hour behind":
                 now -= 3_600
+            case "no time":
+                return f"{timeless(text, self._name, key)}\n".encode()
+            case "two times":
+                return "".join(f"{cosign(text, self._name, key, time)}\n" for time in (now, now - 3)).encode()
         line = str(cosign(text, self._name, key, now))
         if self.mode == "bad signature":
             line = line[:-6] + ("A" if line[-6] != "A" else "B") + line[-5:]

@@ -20,7 +20,9 @@ def test_a_witness_that_signs_with_two_keys_is_one_witness() -> None:
     ]
     names = ["town", "town_pq", "other"]
     lines = [f"witness {name} {key}" for name, key in zip(names, keys, strict=True)]
-    policy = WitnessPolicy.parse("\n".join([*lines, "group all any town town_pq other", "quorum all", ""]))
+    policy = WitnessPolicy.parse(
+        "\n".join([*lines, "group town_any any town town_pq", "group both all town_any other", "quorum both", ""])
+    )
     signatures = (
         cosign(TREE.text, "town.example", first, 100),
         cosign(TREE.text, "town.example", pq, 101),

@@ -40,7 +40,7 @@ def cosigned(times: dict[int, int], checkpoint: Checkpoint = CHECKPOINT) -> Note
     return Note(checkpoint.text, (sign_text(checkpoint.text, ORIGIN, LOG), *lines))
 
 
-@given(st.integers(0, 2**63 - 1))
+@given(st.integers(1, 2**63 - 1))
 def test_a_cosignature_signs_the_bytes_of_the_specification(time: int) -> None:
     line = cosign(CHECKPOINT.text, WITNESS_KEYS[0].name, WITNESSES[0], time)
     message = b"cosignature/v1\ntime %d\n" % time + CHECKPOINT.text.encode()
@@ -50,10 +50,8 @@ def test_a_cosignature_signs_the_bytes_of_the_specification(time: int) -> None:
     assert verify_note(cosigned({0: time}), [WITNESS_KEYS[0], LOG_KEY]) == [WITNESS_KEYS[0], LOG_KEY]
 
 
-def test_a_witness_that_did_not_cosign_has_no_time_and_of_two_times_the_latest_counts() -> None:
+def test_a_witness_that_did_not_cosign_has_no_time() -> None:
     assert check_cosignature(cosigned({0: 5}), WITNESS_KEYS[1]) is None
-    lines = [cosign(CHECKPOINT.text, WITNESS_KEYS[0].name, WITNESSES[0], time) for time in (5, 9, 7)]
-    assert check_cosignature(Note(CHECKPOINT.text, tuple(lines)), WITNESS_KEYS[0]) == 9
 
 
 def test_a_cosignature_with_another_time_text_length_or_key_type_is_refused() -> None:
@@ -70,7 +68,12 @@ def test_a_cosignature_with_another_time_text_length_or_key_type_is_refused() ->
         check_cosignature(Note(Checkpoint(ORIGIN, 8, bytes(32)).text, (line,)), key)
     with pytest.raises(Malformed):
         check_cosignature(cosigned({0: 5}), LOG_KEY)
-    for text, time in [(CHECKPOINT.text, -1), (CHECKPOINT.text, 2**63), ("not a checkpoint\n", 1)]:
+    for text, time in [
+        (CHECKPOINT.text, -1),
+        (CHECKPOINT.text, 0),
+        (CHECKPOINT.text, 2**63),
+        ("not a checkpoint\n", 1),
+    ]:
         with pytest.raises(Malformed):
             cosign(text, key.name, WITNESSES[0], time)
 
@@ -117,8 +120,8 @@ def test_the_quorum_of_the_specifications_example_holds_exactly_for_two_of_x_and
 def policies(draw: st.DrawFn) -> WitnessPolicy:
     """Any policy over the five witnesses, with groups of what was defined before them."""
     count = draw(st.integers(0, 5))
-    urls: st.SearchStrategy[str | None] = st.none() | st.just("https://witness.example/")
-    witnesses = {f"w{n}": PolicyWitness(WITNESS_KEYS[n], draw(urls)) for n in range(count)}
+    urls = [draw(st.none() | st.just(f"https://witness.example/{n}/")) for n in range(count)]
+    witnesses = {f"w{n}": PolicyWitness(WITNESS_KEYS[n], url) for n, url in enumerate(urls)}
     free = list(witnesses)
     groups: dict[str, PolicyGroup] = {}
     while bool(free) and draw(st.booleans()):

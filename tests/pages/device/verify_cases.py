@@ -32,6 +32,7 @@ from policies.governance import approve
 from policies.log_key_changes import make_log_key_body
 from queries.answers.uses import InForceAt, check_in_force_at, check_use
 from tests.kit.logs.small_trees import merkle_path
+from tests.kit.parties.witnesses import timeless
 from trust.log.pins import Trust, decode_trust
 from trust.log.proven_keys import ProvenChange, ProvenLogKeys, check_log_keys, decode_log_keys
 
@@ -202,6 +203,7 @@ def receipts() -> dict[str, Case]:
     def early(time: int) -> str:
         return str(cosign(world.checkpoint.text, WITNESS_KEYS["city"].name, WITNESSES["city"], time))
 
+    no_time = str(timeless(world.checkpoint.text, WITNESS_KEYS["city"].name, WITNESSES["city"]))
     other_log = Checkpoint("other.example/log", 21, world.checkpoint.root)
     bad_text = f"{ORIGIN}\n021\n{to_base64(world.checkpoint.root)}\n"
     wrong_size = sign_checkpoint(Checkpoint(ORIGIN, 20, world.checkpoint.root), LOG)
@@ -220,7 +222,9 @@ def receipts() -> dict[str, Case]:
         "witness_signed_twice_once_badly": receipt_case(
             signed(*rows, str(NoteSignature(witness.name, witness.key_id, flipped)))
         ),
-        "cosignature_at_time_zero": receipt_case(signed(rows[0], early(0), rows[2])),
+        "cosignature_at_time_zero": receipt_case(signed(rows[0], no_time, rows[2])),
+        "cosignature_at_time_zero_beside_a_true_one": receipt_case(signed(*rows, no_time)),
+        "good_before_noon_of_the_first_day": receipt_case(signed(rows[0], early(1), rows[2])),
         "cosignature_at_the_last_time": receipt_case(signed(rows[0], early(2**63 - 1), rows[2])),
         "cosignature_past_the_last_time": receipt_case(
             signed(*rows, str(NoteSignature(witness.name, witness.key_id, b"\xff" * 8 + bytes(64))))
@@ -326,6 +330,7 @@ def keys_and_policies() -> dict[str, Case]:
     city, library = WITNESS_KEYS["city"], WITNESS_KEYS["library"]
     base = f"witness city {city}\nwitness library {library}\n"
     three = base + f"witness school {WITNESS_KEYS['school']}\n"
+    again = f"witness again {VerifierKey.cosignature(city.name, bytes(SigningKey(bytes([44]) * 32).verify_key))}\n"
     raw = bytes([7]) + LOG_KEY.public_key
     policies = {
         "none": "quorum none\n",
@@ -369,6 +374,19 @@ def keys_and_policies() -> dict[str, Case]:
         "carriage_return": base + "quorum city\r\n",
         "delete_character": base + "quorum city\n# \x7f\n",
         "no_break_space": base + "quorum\u00a0city\n",
+        "own_group": base + f"{again}group own any city again\ngroup g 2 own library\nquorum g\n",
+        "both_of_own_group": base + f"{again}group own all city again\ngroup g 1 own library\nquorum g\n",
+        "one_of_all_keys": base + f"{again}group g any city again library\nquorum g\n",
+        "one_witness_counted_twice": base + f"{again}group g 2 city again library\nquorum g\n",
+        "one_witness_in_all": base + f"{again}group g all city again library\nquorum g\n",
+        "one_witness_in_two_groups": base
+        + f"{again}group a any city\ngroup b any again library\ngroup g 2 a b\nquorum g\n",
+        "one_address_counted_twice": f"witness city {city} https://w.example\nwitness library {library} "
+        "https://w.example/\ngroup g 2 city library\ngroup h any g\nquorum h\n",
+        "one_address_of_three": f"witness city {city} https://w.example\nwitness library {library} https://w.example/\n"
+        f"witness school {WITNESS_KEYS['school']}\ngroup g 2 city library school\nquorum g\n",
+        "two_made_one_by_a_third": f"witness city {city}\nwitness library {library} https://w.example\n"
+        f"{again.rstrip()} https://w.example\ngroup o any again\ngroup g 2 city library o\nquorum g\n",
         "too_many_witnesses": "".join(
             f"witness w{n} {VerifierKey.cosignature('w.example', n.to_bytes(32, 'big'))}\n" for n in range(257)
         )

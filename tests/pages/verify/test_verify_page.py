@@ -57,6 +57,8 @@ GRANT = {
 TRUST = canonical.encode(
     {"genesis_sha256": "5f" * 32, "log_key": str(LOG_KEY), "origin": ORIGIN, "v": 1, "witness_policy": POLICY}
 )
+NOW = TIME + 3_600
+"""What the reader's clock says."""
 HOLDS, FAILS, UNTOLD = "Holds", "Does not hold", "Not checked"
 
 
@@ -104,7 +106,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
     asked: list[str] = []
     contexts = []
 
-    def open_(language: str = "en", width: int = 900, scheme: str = "light") -> Visitor:
+    def open_(language: str = "en", width: int = 900, scheme: str = "light", now: int = NOW) -> Visitor:
         context = new_context(
             browser,
             viewport={"width": width, "height": 1000},
@@ -114,6 +116,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
         )
         contexts.append(context)
         page = context.new_page()
+        page.add_init_script(f"Date.now = () => {now * 1_000};")
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: asked.append(message.text))
         page.on("pageerror", lambda error: asked.append(str(error)))
@@ -228,27 +231,124 @@ def test_a_history_shows_that_the_record_only_grew_and_a_forked_one_that_it_lied
     visitor.page.get_by_text("The record signed two different stories of the same length").wait_for()
 
 
+PLACE = 3 * 4096 - 5
+"""The index of the question that the in-force proofs are about."""
+
+
+def receipts_in_one_tree(entries: dict[int, bytes], size: int = PLACE + 1) -> dict[int, bytes]:
+    """Return receipts of entries far apart in one cosigned tree, whose other subtrees are anything."""
+    known = {(0, index): hashlib.sha256(b"\0" + data).digest() for index, data in entries.items()}
+    paths: dict[int, list[bytes]] = {index: [] for index in entries}
+    level, width = 0, size
+    while width > 1:
+        for index in entries:
+            beside = (index >> level) ^ 1
+            if beside < width:
+                anything = hashlib.sha256(f"{level} {beside}".encode()).digest()
+                paths[index].append(known.setdefault((level, beside), anything))
+        for number in {index >> level >> 1 for index in entries}:
+            left, right = known[level, 2 * number], known.get((level, 2 * number + 1))
+            whole = left if right is None else hashlib.sha256(b"\1" + left + right).digest()
+            known[level + 1, number] = whole
+        level, width = level + 1, -(-width // 2)
+    note = World(size, known[level, 0]).note("city", "library")
+    return {index: Receipt(index, paths[index], note, data).format() for index, data in entries.items()}
+
+
+def of_use(index: int) -> bytes:
+    """Return the in-force proof about the consent at an index."""
+    return canonical.encode(in_force_proof(index))
+
+
 def test_an_in_force_proof_says_whether_a_consent_could_be_counted_in_a_proven_question(open_page: Opener) -> None:
-    place = 3 * 4096 - 5
-    question = admit()
-    root, steps, number = hashlib.sha256(b"\0" + question).digest(), [], place
-    while number:  # the last leaf of its tree: at each level it has a neighbour at the left, or none
-        if number & 1:
-            steps.append(bytes([number % 256]) * 32)
-            root = hashlib.sha256(b"\1" + steps[-1] + root).digest()
-        number >>= 1
-    receipt = Receipt(place, steps, World(place + 1, root).note("city", "library"), question).format()
-    counted, not_counted = (canonical.encode(in_force_proof(index)) for index in (4098, 4097))
+    ours, another = canonical.encode(GRANT), canonical.encode({**GRANT, "consent": "12" * 32})
+    receipts = receipts_in_one_tree({4097: another, 4098: ours, PLACE: admit()})
     visitor = open_page()
-    visitor.choose(p=counted, t=TRUST)
+    visitor.choose(p=of_use(4098), t=TRUST)
     assert any("Choose that question's receipt and entry as well" in finding for finding in visitor.findings)
-    visitor.choose(r=receipt)
+    visitor.choose(r=receipts[PLACE], g=receipts[4098])
     visitor.page.get_by_text("number 4,098 could be counted in the question that is entry number 12,283").wait_for()
-    visitor.choose(q=not_counted)
+    assert visitor.states() == {HOLDS}
+    visitor.choose(q=of_use(4097), h=receipts[4097])
     visitor.page.get_by_text("number 4,097 was not counted in the question").wait_for()
     assert visitor.states() == {HOLDS}
-    visitor.choose(q=not_counted.replace(b'"charge":1000', b'"charge":1001'))
+    visitor.choose(q=of_use(4097).replace(b'"charge":1000', b'"charge":1001'))
     visitor.page.get_by_text("The proof about a consent in a question does not hold").wait_for()
+
+
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
+def test_a_proof_about_another_consent_than_those_chosen_never_lets_everything_hold(
+    open_page: Opener, language: str
+) -> None:
+    """It is a good proof, and says that a consent was not counted: somebody else's."""
+    receipts = receipts_in_one_tree({4098: canonical.encode(GRANT), PLACE: admit()})
+    says = {
+        "en": ("None of the consents that you chose is that one", "Whose consent entry number 4,097 is cannot be told"),
+        "ja": ("選ばれた同意の中に、その同意はありません", "4,097番の同意がどなたのものかは"),
+    }[language]
+    visitor = open_page(language)
+    visitor.choose(q=of_use(4097), r=receipts[PLACE], t=TRUST)
+    visitor.page.get_by_text(says[1]).wait_for()
+    assert visitor.verdict not in ("Everything holds.", "すべて合っています。")
+    visitor.choose(g=receipts[4098])
+    visitor.page.get_by_text(says[0]).wait_for()
+    assert visitor.page.locator("#verdict.fails").is_visible()
+
+
+@pytest.mark.parametrize("end", ["revoke", "erase"])
+def test_a_consent_that_was_counted_after_its_proven_end_is_found(open_page: Opener, end: str) -> None:
+    ended = {
+        "revoke": {"at": TIME, "commitment": "00" * 32, "grant": 4098, "kind": "revoke", "reason": "self", "v": 1},
+        "erase": {"at": TIME, "index": 4098, "kind": "erase", "reason": "requested", "v": 1},
+    }[end]
+    receipts = receipts_in_one_tree({4098: canonical.encode(GRANT), 5000: canonical.encode(ended), PLACE: admit()})
+    visitor = open_page()
+    visitor.choose(q=of_use(4098), t=TRUST, **{f"r{n}": receipt for n, receipt in receipts.items()})
+    visitor.page.get_by_text("although entry number 5,000 had ended it before").wait_for()
+    assert visitor.verdict.startswith("Something does not hold")
+
+
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
+@pytest.mark.parametrize("ahead", [600, 601, 4 * 365 * 86_400])
+def test_a_cosignature_of_a_time_that_is_still_to_come_never_lets_everything_hold(
+    open_page: Opener, language: str, ahead: int
+) -> None:
+    says = {"en": "at a time that is still to come", "ja": "まだ来ていない時刻に"}[language]
+    late = World(21).note("city", time=NOW + ahead).split(b"\n")[-2] + b"\n"
+    visitor = open_page(language)
+    visitor.choose(r=World(21).receipt(13, checkpoint=World(21).note("library") + late), e=SAMPLES[13], t=TRUST)
+    is_refused = ahead > 600
+    assert any(says in finding for finding in visitor.findings) == is_refused
+    assert visitor.page.locator("#verdict.fails").is_visible() == is_refused
+
+
+def test_a_change_of_the_key_that_is_confirmed_at_a_time_to_come_is_none(open_page: Opener) -> None:
+    log = ChangedLog()
+    first = log.receipt(1, 3, log.note(3, NEW_LOG), log.entries[1])
+    visitor = open_page(now=TIME - 3_600)
+    visitor.choose(r=first, t=log.trust, k=log.document(*log.changes))
+    visitor.page.get_by_text("The history of the record's key is not what the stewards").wait_for()
+
+
+@pytest.mark.parametrize(("later", "holds"), [(60, True), (61, False), (4 * 365 * 86_400, False)])
+def test_an_entry_of_a_later_time_than_its_witnesses_say_does_not_hold(
+    open_page: Opener, later: int, *, holds: bool
+) -> None:
+    visitor = open_page()
+    visitor.choose(receipt=entry_receipt(13, GRANT | {"at": TIME + later}), trust=TRUST)
+    assert (visitor.verdict == "Everything holds.") == holds
+    assert any("bears a time that had not come yet" in finding for finding in visitor.findings) != holds
+    visitor.page.get_by_role("button", name="Take all away").click()
+    visitor.choose(receipt=entry_receipt(13, GRANT | {"at": NOW + later}), key=f"{LOG_KEY}\n".encode())
+    assert any("bears a time that had not come yet" in finding for finding in visitor.findings) != holds
+
+
+def test_two_entries_at_one_place_are_two_stories_also_in_trees_of_two_sizes(open_page: Opener) -> None:
+    visitor = open_page()
+    other = entry_receipt(13, GRANT | {"cap": 6}, size=20)
+    visitor.choose(a=entry_receipt(13, GRANT), b=other, t=TRUST)
+    visitor.page.get_by_text("The record shows two different entries as entry number 13").wait_for()
+    assert visitor.verdict.startswith("Something does not hold")
 
 
 def test_a_receipt_by_a_later_key_of_the_record_holds_once_the_stewards_word_for_it_is_there(open_page: Opener) -> None:

@@ -38,7 +38,7 @@ from tests.kit.towns.running import (
     replay_log,
     run,
 )
-from tests.kit.towns.toy_town import HEALTH, HOLDERS, MOBILITY, ORIGIN, policy
+from tests.kit.towns.toy_town import HEALTH, HOLDERS, MOBILITY, ORIGIN, PARTNERS, policy
 from tests.kit.waiting import eventually
 from trust.client.wire import Granted
 from trust.service.acts.ask import ask
@@ -69,14 +69,32 @@ async def offer(running: Running, token: str) -> OfferAnswer:
 
 
 async def test_a_request_with_the_same_key_again_gets_the_same_indices_and_changes_nothing(running: Running) -> None:
-    resident = Folk()
+    resident = Resident()
     await running.enrol(resident)
-    bundles = [resident.consent() for _ in range(3)]
+    bundles = [resident.consent(), resident.consent(HEALTH)]
     indices = await running.grant(*bundles, key="the same key")
     async with running.unchanged():
         assert await running.grant(*bundles, key="the same key") == indices
         other = {"bundles": [resident.consent()]}
         refused(await running.post("/v1/grants", other, "the same key"), "replayed", "another request")
+
+
+async def test_a_key_is_its_callers_own_so_that_nobody_gets_or_blocks_anothers_answer(running: Running) -> None:
+    one, other = Resident(), Resident()
+    await running.enrol(one, other)
+    hers, theirs = one.consent(), other.consent()
+    index = await running.grant(hers, key="the same key")
+    assert await running.grant(theirs, key="the same key") == [index[0] + 1]
+    assert await running.grant(hers, key="the same key") == index
+
+
+async def test_one_partners_question_does_not_block_anothers_with_the_same_id(running: Running) -> None:
+    first, second = (question(running.town, query(), by=each, id="5a" * 32, fresh=True) for each in PARTNERS)
+    one = await running.ask(first)
+    forged = question(running.town, query(), id="5a" * 32, key=running.town.keys["bus_co"])
+    refused(await running.post("/v1/questions", forged), "signature-invalid")
+    assert (await running.ask(second)).admit > one.admit
+    assert (await running.ask(first)).admit == one.admit
 
 
 async def test_one_request_sent_many_times_at_once_is_taken_once(running: Running) -> None:

@@ -473,7 +473,7 @@ async def test_shares_are_given_only_once_their_answer_is_published(running: Run
     await running.settle()
     running.line.cut = True
     assert await running.share(admit, "clinic", [2]) is not None
-    refused(await running.client.get(f"/v1/rounds/{admit}/shares"), "not-found")
+    refused(await running.client.get(f"/v1/rounds/{admit}/shares"), "unavailable")
     running.line.cut = False
     await running.settle()
     assert sorted((await running.client.get(f"/v1/rounds/{admit}/shares")).json()["shares"]) == list(BOTH)

@@ -23,13 +23,15 @@ def serve(folder: Path, port: int | None) -> None:
     """
     from trust.runtime.serving import serve as serve_app  # noqa: PLC0415
     from trust.service.app import create_app  # noqa: PLC0415 - the other commands need none of it
+    from trust.service.capacity import bounds_of  # noqa: PLC0415
     from trust.service.service import Service  # noqa: PLC0415
     from trust.service.settings import load_settings  # noqa: PLC0415
 
     os.umask(PRIVATE)
     log_to_stderr()
     settings = load_settings(folder)
-    serve_app(create_app(Service(settings)), settings.service.host, port or settings.service.port)
+    options = settings.service
+    serve_app(create_app(Service(settings)), options.host, port or options.port, bounds_of(options))
 
 
 @click.command()

@@ -14,10 +14,12 @@ from trust.cli.hints import program
 from trust.cli.lazy_group import LazyGroup
 from trust.cli.options import PlaceFolderOption, find_place
 from trust.cli.terminal import say, say_json
+from trust.client.last_view import view_of
 from trust.client.place import Place
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
+from trust.log.seen_checkpoint import SeenCheckpoint
 from trust.resident.leaving import LeftTheTown, own_consents_of
 from trust.resident.own_copies import OwnCopies
 from trust.resident.promises import PromiseFolder
@@ -106,9 +108,16 @@ class Device:
 
     @contextmanager
     def follower(self) -> Iterator[LogFollower]:
-        """Read the ledger from its beginning, and believe what the pins allow."""
-        with self.place.log() as log:
-            yield LogFollower(log, self.place.trust.log_keys, self.place.trust.witnesses)
+        """Read the ledger as the pins allow, never less of it than this device has seen; raises OldView."""
+        with view_of(self.place) as follower:
+            yield follower
+
+    def say_as_of(self, seen: SeenCheckpoint) -> None:
+        """Say of when what is shown is."""
+        if seen.time is None:
+            say("As of the ledger's first {} entries; no witness says of when that is.", seen.checkpoint.size)
+        else:
+            say("As of {}, when the ledger had {} entries.", self.moment(seen.time), seen.checkpoint.size)
 
 
 def listed(indices: list[int]) -> str:

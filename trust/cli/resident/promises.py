@@ -31,7 +31,7 @@ def check_promises(device: Device, *, as_json: bool) -> None:
     found: list[tuple[PromiseState, str]] = []
     if promises:
         with device.place.log() as log:
-            check = PromiseCheck(log, device.place.trust)
+            check = PromiseCheck(log, device.place.trust, open_witnesses=device.place.open_witnesses)
             for kept in promises:
                 state, evidence = check.check(kept)
                 file = keep_evidence(device.promises.folder / "evidence", evidence) if evidence is not None else ""

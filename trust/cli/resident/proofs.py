@@ -13,6 +13,7 @@ from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.files.durable import write_whole
 from trust.log.follower import LogFollower
+from trust.log.freshness import check_fresh
 from trust.resident.device import unlisted_copies
 from trust.resident.leaving import LeftTheTown
 from trust.resident.stopped import AttestedStop, HolderAt, StoppedAt, check_attested, check_stopped
@@ -40,6 +41,7 @@ def show(device: Device, *, as_json: bool) -> None:
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
         with device.follower() as follower:
             states = [_state_of(device, client, follower, consent, mine) for consent in mine]
+            seen = follower.seen
         stops = [check_attested(client, consent) for consent in mine if consent.attested is not None]
         unlisted = unlisted_copies(client, device.seed, device.copies)
     table = Sheet(collapse_padding=True)
@@ -78,6 +80,8 @@ def show(device: Device, *, as_json: bool) -> None:
             "can take it back all the same.",
             ", ".join(lost),
         )
+    device.say_as_of(seen)
+    check_fresh(seen)
 
 
 @click.command()
@@ -87,7 +91,8 @@ def show(device: Device, *, as_json: bool) -> None:
 def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
     """Show every question that could count you, each with its proof checked here.
 
-    This machine reads the ledger from your first consent on, so that no question is left out.
+    This machine reads the ledger from your first consent on, so that no question is left out. It says as of when; where
+    that is more than five minutes ago, or less than was seen before, it ends with `old-view` (exit code 33).
 
     \b
     Example:  musubi resident --place .town/momijidai/residents/42 uses
@@ -98,6 +103,7 @@ def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
         progress_bar("entries read", hidden=as_json) as progress,
     ):
         found = find_uses(client, follower, device.consents(client), progress)
+        seen = follower.seen
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
     faults = [use for use in found if use.fault]
     shown = [use for use in found if show_all or use.counted or use.fault]
@@ -105,11 +111,13 @@ def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
         say_json(shown)
     else:
         _print_uses(device, found, shown, titles)
+        device.say_as_of(seen)
     if faults:
         raise ProofInvalid(
             f"{len(faults)} of {len(found)} questions have no good proof; tell the town's stewards.",
             questions=[str(use.admit) for use in faults],
         )
+    check_fresh(seen)
 
 
 def _print_uses(device: Device, found: list[Use], shown: list[Use], titles: dict[str, str]) -> None:
@@ -192,6 +200,7 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
         mine = device.consents(client)
         end, grant = _end_of(mine, index)
         found = check_stopped(client, follower, end, grant, mine)
+        seen = follower.seen
     if save is not None:
         write_whole(save, found.receipt)
     if as_json:
@@ -205,7 +214,8 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
             "stopped_at": found.stopped_at,
         }
         said |= {"still_in_force": found.still_in_force}
-        say_json({**said, "holders": holders})
+        say_json({**said, "holders": holders, "as_of": seen.time})
+        check_fresh(seen)
         return
     table = Sheet(collapse_padding=True)
     for column in ("holder", "stopped"):
@@ -217,6 +227,8 @@ def stopped(device: Device, index: int, save: Path | None, *, as_json: bool) -> 
     say("{}", _summary(device, found), whole_line=True)
     if save is not None:
         say("The receipt with all signatures is in {}.", save, whole_line=True)
+    device.say_as_of(seen)
+    check_fresh(seen)
 
 
 def _end_of(mine: list[MyConsent], index: int) -> tuple[int, int | None]:

@@ -8,6 +8,7 @@ from trust.cli.options import JsonOption
 from trust.cli.resident.consents import Device
 from trust.cli.terminal import say, say_json
 from trust.files.durable import write_whole
+from trust.log.freshness import check_fresh
 from trust.pages.verify.page import FILE_NAME, verify_page
 from trust.resident.receipts import PUBLIC, save_receipts
 
@@ -27,17 +28,21 @@ def receipt(device: Device, index: int, folder: Path, question: int | None, *, a
     \b
     Example:  musubi resident --place .town/momijidai/residents/42 receipt 1234 --out my-receipts
     """
-    with device.client() as client, device.place.log() as log:
-        written = save_receipts(client, log, index, folder, question)
+    with device.client() as client, device.follower() as follower:
+        written = save_receipts(client, follower.source, index, folder, question)
+        seen = follower.seen
     page = folder / FILE_NAME
     write_whole(page, verify_page().html, PUBLIC)
     digest = verify_page().sha256
     if as_json:
         files = [path.name for path in written]
-        say_json({"files": files, "page": page.name, "page_sha256": digest})
+        say_json({"files": files, "page": page.name, "page_sha256": digest, "as_of": seen.time})
+        check_fresh(seen)
         return
     say("Checked, and saved in {}:", folder, whole_line=True)
     for path in written:
         say("  {}", path.name)
     say("To check them anywhere, open {} in a browser and choose these files.", page, whole_line=True)
     say("The page's SHA-256: {}", digest, whole_line=True)
+    device.say_as_of(seen)
+    check_fresh(seen)

@@ -36,6 +36,7 @@ from msgspec import Struct
 from trust.node.books.aged_leaves import AGED_LEAVES_SCHEMA, AgedLeaves, widen_leaves
 from trust.node.books.charged_rounds import CHARGED_ROUNDS_SCHEMA, ChargedRounds
 from trust.node.books.seals import open_sealed
+from trust.node.books.start_snapshots import START_SNAPSHOTS_SCHEMA, StartSnapshots
 from trust.runtime.clock import Clock, system_clock
 
 _PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;"
@@ -85,7 +86,7 @@ class ErasedConsent(Struct, frozen=True, kw_only=True):
     entry_sha256: str
 
 
-class Books(AgedLeaves, ChargedRounds):
+class Books(AgedLeaves, ChargedRounds, StartSnapshots):
     """The file, opened by one process. Methods that write return when the write is durable.
 
     Opening notices whether the file was restored from a backup, and writes down when by ``clock``; rows that are
@@ -97,7 +98,7 @@ class Books(AgedLeaves, ChargedRounds):
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-        schema = _PRAGMAS + _SCHEMA + AGED_LEAVES_SCHEMA + CHARGED_ROUNDS_SCHEMA
+        schema = _PRAGMAS + _SCHEMA + AGED_LEAVES_SCHEMA + CHARGED_ROUNDS_SCHEMA + START_SNAPSHOTS_SCHEMA
         binds = open_sealed(self._db, schema, widen_leaves, checks=checks)
         self._path = path
         found = _identity(path, _mark_of(path))
@@ -109,6 +110,7 @@ class Books(AgedLeaves, ChargedRounds):
             if is_another or binds or self.noted("restored") == UNDATED:
                 self.note("restored", str(clock()).encode())
                 self.note("restored-unsure", b"1")
+                self.forget_start()
 
     def close(self) -> None:
         """Close the file."""

@@ -4,11 +4,12 @@ A checksum of each row's values (BLAKE2b, 16 bytes) lies beside it in the table 
 it, for every table but those in ``UNSEALED`` and every column: who adds one need not think of it. It tells damage, and
 no attacker: whoever can write the books can write the seals.
 
-What becomes of a damaged row is what would if it had never been written, on the safe side: a leaf is fetched and
-judged again, an erasure is read again from the ledger, a link has to be given anew by its customer, the ledger says
-what was charged. Of a device's key that was replaced the hash stays (``KEPT``), so that it never comes back. What
-binds the node (``BINDING``) cannot be got again: then the books count as restored from a backup, and the node takes
-part in new questions only. Which rows those were, the log names by table and number, never by value.
+What becomes of a damaged row is what would if it had never been written, on the safe side: a leaf is fetched and judged
+again, an erasure is read again from the ledger, a link has to be given anew by its customer, the ledger says what was
+charged. Of a device's key that was replaced the hash stays (``KEPT``), so that it never comes back. What binds the node
+(``BINDING``) cannot be got again: then the books count as restored from a backup, and the node takes part in new
+questions only. What stands for all the others (``FOLLOWING``) goes with any of them. Which rows those were, the log
+names by table and number, never by value.
 """
 
 import hashlib
@@ -23,6 +24,8 @@ UNSEALED = ("seals", "consents")
 """The seals themselves; and what every start writes anew, from the ledger."""
 BINDING = {"rounds": None, "caps": None, "meta": ("caught-up", "restored", "slots")}
 """Tables, or of one the rows by their key, without which a node does not know what it has said."""
+FOLLOWING = ("start_snapshots",)
+"""Tables that say what all the others hold: they are emptied with any damaged row."""
 KEPT = {"replaced": "INSERT OR IGNORE INTO replaced VALUES (?, -1)"}
 """Tables whose rows say by their key alone what is not done: of a damaged one the key stays, as it is and as it was."""
 _SUM_BYTES = 16
@@ -94,7 +97,7 @@ def seal(db: sqlite3.Connection) -> None:
 
 def drop_damaged(db: sqlite3.Connection) -> bool:
     """Delete every row whose seal does not fit; return whether one of them bound the node. For one transaction."""
-    binds = False
+    binds = is_hurt = False
     for table in sealed_tables(db):
         names = _columns(db, table, key=True)
         key = ", ".join(f"CAST({table}.{each} AS BLOB)" for each in names)  # a damaged text may be none
@@ -110,10 +113,14 @@ def drop_damaged(db: sqlite3.Connection) -> bool:
             db.executemany(KEPT[table], [*found, *((each,) for each in lost)])
         if found or lost:
             logger.error("books-damaged", table=table, rows=max(len(found), len(lost)))
+            is_hurt = True
             rows = BINDING.get(table, ())
             binds = (
                 binds or rows is None or any(_read_text(each) in rows for each in [*(row[0] for row in found), *lost])
             )
+    if is_hurt:  # in the same transaction: the next opening would find nothing wrong
+        for table in FOLLOWING:
+            db.execute(f"DELETE FROM {table}")
     return binds
 
 

@@ -14,10 +14,10 @@ Nothing is changed here.
 import numpy as np
 
 from ledger.errors import Unavailable
-from policies.in_force.chunk_tree import CHUNK_BITS, CHUNK_BYTES, Chunks
 from policies.ledger_state import OpenRound
 from policies.rules import REPLACING
 from trust.node.books.books import Books
+from trust.node.kept.index_bits import bits_of
 from trust.node.ledger_reader import LedgerReader
 
 
@@ -73,11 +73,3 @@ class CountedSlots:
             outlived[np.searchsorted(pairs[:, 0], ended[:, 0])] = ended[:, 1]
             read = self._read[policy_sha256] = (version, pairs[:, 0], pairs[:, 1], outlived)
         return read[1:]
-
-
-def bits_of(chunks: Chunks, size: int) -> np.ndarray:
-    """Return an in-force set as ``size`` booleans."""
-    packed = np.zeros((-(-size // CHUNK_BITS), CHUNK_BYTES), dtype=np.uint8)
-    for number, bits in chunks.items():
-        packed[number] = np.frombuffer(bits.to_bytes(CHUNK_BYTES, "little"), dtype=np.uint8)
-    return np.unpackbits(packed.reshape(-1), bitorder="little")[:size].astype(bool)

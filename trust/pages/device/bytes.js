@@ -49,6 +49,11 @@ export class HistoryForked extends MusubiError {
   code = "history-forked";
 }
 
+/** A time is still to come, by this device's clock: one of the two is wrong. */
+export class ClockSkew extends MusubiError {
+  code = "clock-skew";
+}
+
 /** This browser cannot do what is needed. */
 export class Unavailable extends MusubiError {
   code = "unavailable";

@@ -67,10 +67,11 @@ export async function parseTrust(bytes) {
  * its receipt. It cannot show that no later change was left out; the witnesses stand for that.
  * @param {Uint8Array<ArrayBuffer>} bytes
  * @param {Trust} trust
+ * @param {bigint | null} [now] seconds since 1970, by the reader's clock
  * @returns {Promise<LogKeys[]>} the key history, to check receipts with; throws Malformed, TooLarge, SignatureInvalid,
- *   NotPermitted (too few stewards) or ProofInvalid
+ *   NotPermitted (too few stewards), ClockSkew or ProofInvalid
  */
-export async function checkLogKeys(bytes, trust) {
+export async function checkLogKeys(bytes, trust, now = null) {
   if (bytes.length > MAX_LOG_KEYS_BYTES) throw new TooLarge("The key history is larger than 20,000,000 bytes.");
   const given = fieldsOf(parseCanonical(bytes), ["changes", "genesis", "v"]);
   if (given.v !== 1 || !Array.isArray(given.changes)) throw new Malformed("The key history is not of its shape.");
@@ -103,7 +104,7 @@ export async function checkLogKeys(bytes, trust) {
     if (receipt.index !== index) throw new ProofInvalid("The key history holds a receipt for another entry.");
     proofs.push({ receipt, entry: toUtf8(writeCanonical(entry)) });
   }
-  for (const { receipt, entry } of proofs) await checkReceipt(receipt, entry, history, trust.policy);
+  for (const { receipt, entry } of proofs) await checkReceipt(receipt, entry, history, trust.policy, now);
   return history;
 }
 

@@ -224,21 +224,24 @@ function cosignatureTime(signature) {
 }
 
 /**
- * Check a witness's cosignatures of a note; every line by it must be good. The latest time counts.
+ * Check a witness's cosignatures of a note; every line by it must be good, and all of one time. The time 0 says nothing.
  * @param {Note} note
  * @param {VerifierKey} key of type 4
  * @returns {Promise<bigint | null>} seconds since 1970, or null if no line is by it; throws SignatureInvalid
  */
 export async function checkCosignature(note, key) {
-  /** @type {bigint | null} */
-  let latest = null;
+  /** @type {Set<bigint>} */
+  const times = new Set();
   for (const line of linesBy(note, key)) {
     const time = cosignatureTime(line.signature);
     const message = toUtf8(`cosignature/v1\ntime ${time}\n${note.text}`);
     await checkEd25519(message, line.signature.slice(8), key.publicKey);
-    if (latest === null || time > latest) latest = time;
+    if (time !== 0n) times.add(time);
   }
-  return latest;
+  if (times.size > 1) {
+    throw new SignatureInvalid("One witness's key signed the checkpoint twice, at two times; only one of them may stand.");
+  }
+  return [...times][0] ?? null;
 }
 
 // Checkpoints

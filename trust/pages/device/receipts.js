@@ -81,13 +81,14 @@ export function parseReceipt(bytes) {
  * @param {Uint8Array<ArrayBuffer>} entry its exact bytes
  * @param {VerifierKey | LogKeys[]} logKeys one key, or the log's key history
  * @param {WitnessPolicy | null} [policy] without one, no witness is asked for
- * @returns {Promise<Proven>} throws Malformed, SignatureInvalid, ProofInvalid or Unavailable
+ * @param {bigint | null} [now] seconds since 1970, by the reader's clock: the witnesses' times are held against it
+ * @returns {Promise<Proven>} throws Malformed, SignatureInvalid, ProofInvalid, ClockSkew or Unavailable
  */
-export async function checkReceipt(receipt, entry, logKeys, policy = null) {
+export async function checkReceipt(receipt, entry, logKeys, policy = null, now = null) {
   const { checkpoint, note, unchecked } = await openCheckpoint(receipt.checkpoint, logKeys);
   await checkInclusion(await leafHash(entry), receipt.index, checkpoint.size, receipt.proof, checkpoint.root);
   if (policy === null) return { checkpoint, cosigned: new Map(), unchecked };
-  const { cosigned, unchecked: more } = await checkQuorum(policy, note);
+  const { cosigned, unchecked: more } = await checkQuorum(policy, note, now);
   return { checkpoint, cosigned, unchecked: [...unchecked, ...more] };
 }
 

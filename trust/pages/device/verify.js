@@ -22,6 +22,7 @@
  */
 
 export {
+  ClockSkew,
   HistoryForked,
   Malformed,
   MusubiError,
@@ -58,4 +59,4 @@ export {
   parseHistory,
   parseReceipt,
 } from "./receipts.js";
-export { MAX_POLICY_CHARACTERS, NO_WITNESS, checkQuorum, parsePolicy } from "./witness_policy.js";
+export { MAX_AHEAD_SECONDS, MAX_POLICY_CHARACTERS, NO_WITNESS, byWitness, checkQuorum, parsePolicy } from "./witness_policy.js";

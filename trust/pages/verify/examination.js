@@ -11,7 +11,7 @@ import { checkLogKeys, parseTrust } from "../device/log_keys.js";
 import { openCheckpoint, parseCheckpoint, parseNote, parseVerifierKey } from "../device/notes.js";
 import { checkInclusion, leafHash } from "../device/proofs.js";
 import { MAX_ENTRY_BYTES, checkHistory, checkNoFork, parseHistory, parseReceipt } from "../device/receipts.js";
-import { NO_WITNESS, checkQuorum, parsePolicy } from "../device/witness_policy.js";
+import { NO_WITNESS, byWitness, checkQuorum, parsePolicy } from "../device/witness_policy.js";
 
 /** @import { Trust } from "../device/log_keys.js" */
 /** @import { Checkpoint, LogKeys, VerifierKey } from "../device/notes.js" */
@@ -41,6 +41,8 @@ import { NO_WITNESS, checkQuorum, parsePolicy } from "../device/witness_policy.j
 export const N_ = (/** @type {string} */ text) => text;
 
 export const MOST_FILES = 50;
+/** How far an entry's time may be ahead of the witnesses', as every reader of the record has it. */
+const MAX_SKEW_SECONDS = 60n;
 
 export const KINDS = /** @type {Record<string, string>} */ ({
   receipt: N_("a receipt"),
@@ -149,6 +151,9 @@ export class Examination {
     this.proven = new Map();
     /** @type {Set<bigint>} */
     this.grownFrom = new Set();
+    /** @type {Map<Checkpoint, bigint>} when each was confirmed: the median of its witnesses' times */
+    this.confirmed = new Map();
+    this.now = BigInt(Math.floor(Date.now() / 1000));
   }
 
   /**
@@ -273,7 +278,7 @@ export class Examination {
   async followKeys() {
     for (const bytes of this.trust ? this.all("logKeys") : []) {
       try {
-        const history = await checkLogKeys(bytes, /** @type {Trust} */ (this.trust));
+        const history = await checkLogKeys(bytes, /** @type {Trust} */ (this.trust), this.now);
         this.keys = history;
         if (history.length > 1) this.find("holds", N_("The stewards signed every change of the record's key."));
       } catch (error) {
@@ -325,12 +330,15 @@ export class Examination {
       this.find("untold", N_("Your files ask for no witnesses, so none was looked for. The state of %(size)s entries is the record's word alone."), { values: { size: checkpoint.size } });
     } else {
       try {
-        const result = await checkQuorum(this.policy, note);
+        const result = await checkQuorum(this.policy, note, this.now);
         unchecked.push(...result.unchecked);
-        const signers = [...result.cosigned].map(([name, time]) => ({ name, time }));
+        const signers = [...byWitness(this.policy, result.cosigned)].map(([name, time]) => ({ name, time }));
+        const times = signers.map(({ time }) => time).sort((one, other) => (one < other ? -1 : 1));
+        this.confirmed.set(checkpoint, times[(times.length - 1) >> 1]);
         this.find("holds", N_("Enough independent witnesses confirmed the state of %(size)s entries:"), { values: { size: checkpoint.size }, signers });
       } catch (error) {
-        this.fail(N_("Too few of the witnesses confirmed the state of %(size)s entries, or one of their signatures is false."), error, { size: checkpoint.size });
+        const isAhead = error instanceof MusubiError && error.code === "clock-skew";
+        this.fail(isAhead ? N_("By this device's clock, a witness confirmed the state of %(size)s entries at a time that is still to come. Either the device's clock is wrong, or what the witness signed is.") : N_("Too few of the witnesses confirmed the state of %(size)s entries, or one of their signatures is false."), error, { size: checkpoint.size });
       }
     }
     if (unchecked.length) {
@@ -360,6 +368,15 @@ export class Examination {
       return;
     }
     const read = readEntry(entry);
+    const known = this.proven.get(index);
+    if (known && toHex(known.entry) !== toHex(entry)) {
+      this.find("fails", N_("The record shows two different entries as entry number %(index)s. Keep both receipts: together they prove it. Show them to a steward."), { values: { index } });
+      return;
+    }
+    if (Number.isSafeInteger(read?.at) && BigInt(read?.at) > (this.confirmed.get(checkpoint) ?? this.now) + MAX_SKEW_SECONDS) {
+      this.find("fails", N_("Entry number %(index)s bears a time that had not come yet when the state of the record that holds it was signed."), { values: { index } });
+      return;
+    }
     if (read) this.proven.set(index, { entry, read, origin: checkpoint.origin });
     /** @type {[string, string][]} */
     const facts = [[N_("The entry, word for word"), new TextDecoder().decode(entry)]];
@@ -422,9 +439,30 @@ export class Examination {
       const grant = this.proven.get(index)?.read;
       if (!question) {
         this.find("untold", N_("The proof is about the question that is entry number %(question)s. Choose that question's receipt and entry as well."), { values });
-      } else if (grant && (grant.kind !== "grant" || grant.policy_sha256 !== answer.policySha256)) {
+        return;
+      }
+      if (grant && (grant.kind !== "grant" || grant.policy_sha256 !== answer.policySha256)) {
         this.find("fails", N_("Entry number %(grant)s is not a consent to the agreement of question number %(question)s."), { values });
-      } else if (await checkUse(answer, question.entry, place, question.origin, index)) {
+        return;
+      }
+      const counted = await checkUse(answer, question.entry, place, question.origin, index);
+      const proven = [...this.proven].filter(([number]) => number < place);
+      // An erasure for another reason may be a wrong one, and ends nothing then.
+      const endedBy = (/** @type {Record<string, any>} */ { kind, grant: ended, index: erased, reason }) =>
+        kind === "revoke" ? ended : kind === "erase" && reason === "requested" ? erased : null;
+      const end = proven.find(([, { read }]) => endedBy(read) === Number(index));
+      if (!grant && [...this.proven.values()].some(({ read }) => read.kind === "grant")) {
+        this.find("fails", N_("The proof is about the consent that is entry number %(grant)s. None of the consents that you chose is that one."), { values });
+        return;
+      }
+      if (counted && end) {
+        this.find("fails", N_("The consent that is entry number %(grant)s could be counted in the question that is entry number %(question)s, although entry number %(end)s had ended it before."), { values: { ...values, end: end[0] } });
+        return;
+      }
+      if (!grant) {
+        this.find("untold", N_("Whose consent entry number %(grant)s is cannot be told from the proof alone. Choose that consent's receipt as well."), { values });
+      }
+      if (counted) {
         this.find("holds", N_("The consent that is entry number %(grant)s could be counted in the question that is entry number %(question)s."), { values });
       } else {
         this.find("holds", N_("The consent that is entry number %(grant)s was not counted in the question that is entry number %(question)s."), { values });

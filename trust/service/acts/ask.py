@@ -12,7 +12,6 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
-from ledger import jws
 from ledger.errors import (
     BudgetExceeded,
     MusubiError,
@@ -23,11 +22,13 @@ from ledger.errors import (
 )
 from queries.rounds.admission import Asked, Offer, make_admit, offer, read_question
 from queries.rounds.messages import OfferAnswer, Question
+from trust.runtime.callers.per_minute import PerMinute
 from trust.runtime.problems import error_of, problem
 from trust.service import metrics
 from trust.service.database import tables as t
 from trust.service.rounds.readiness import check_ready
-from trust.service.store.idempotency import answered_before, read_answer, remember
+from trust.service.store.idempotency import CallersKey, answered_before, read_answer, remember
+from trust.service.store.signed_first import look_first, signed_by_member
 from trust.service.store.store import Store, Transaction
 
 REFUSED = (BudgetExceeded, QueryInvalid, NotPermitted, PolicyNotCurrent)
@@ -60,10 +61,15 @@ class _KeptOutcome(Struct, frozen=True, kw_only=True):
     refused_at: int | None = None
 
 
-async def preview(store: Store, token: str, operator: str) -> OfferAnswer:
-    """Price a question and stop: free, and blind to data. Raises as ``ask`` would, and writes nothing."""
+async def preview(store: Store, token: str, operator: str, accounts: PerMinute | None = None) -> OfferAnswer:
+    """Price a question and stop: free, and blind to data. Raises as ``ask`` would, and writes nothing.
+
+    ``accounts`` limits what one partner asks in a minute.
+    """
     state, now = store.state, store.clock()
     asked = read_question(state, token, now)
+    if accounts is not None:
+        accounts.count(asked.question.from_)
     offered = offer(state, asked, now)
     async with store.databases.reader.connect() as connection:
         await _check_ready(connection, offered)
@@ -81,20 +87,29 @@ async def preview(store: Store, token: str, operator: str) -> OfferAnswer:
 
 
 async def ask(
-    store: Store, token: str, *, max_open: int, max_refusals: int, max_open_each: int | None = None
+    store: Store,
+    token: str,
+    *,
+    max_open: int,
+    max_refusals: int,
+    max_open_each: int | None = None,
+    accounts: PerMinute | None = None,
 ) -> Admitted:
     """Let a question in, or refuse it; return where it stands once that is durable.
 
     Raises what ``queries.rounds.admission`` raises, and NotReady where a holder has no data for it yet. A refusal of a
     well-signed question is in the ledger before it is raised (at most ``max_refusals`` a day for each partner), unless
     there is no such policy; that a holder is not ready is none. At most ``max_open`` questions are open at once, and
-    ``max_open_each`` of one partner, so that none can keep the others out.
+    ``max_open_each`` of one partner, so that none can keep the others out; ``accounts`` limits what one asks a minute.
     """
-    question_id = jws.read_unverified(token, Question, "question").id
+    signed = await look_first(store, lambda state: signed_by_member(state, token, Question, "question"))
+    if accounts is not None:
+        accounts.count(signed.from_)
+    theirs = CallersKey(kind="question", caller=signed.from_, key=signed.id)
     request = token.encode("ascii", "replace")
 
     async def act(transaction: Transaction) -> Admitted | Refused:
-        before = await answered_before(transaction, "question", question_id, request)
+        before = await answered_before(transaction, theirs, request)
         if before is not None:
             return _as_before(before)
         asked = read_question(transaction.state, token, transaction.at)
@@ -103,7 +118,7 @@ async def ask(
             earlier = await _earlier_answer(transaction, asked, offered)
             if earlier is not None:
                 reused = Admitted(admit=earlier, reused=True, query_sha256=asked.query_sha256)
-                await remember(transaction, "question", question_id, request, msgspec.json.encode(reused).decode())
+                await remember(transaction, theirs, request, msgspec.json.encode(reused).decode())
                 return reused
             await _check_ready(transaction.connection, offered)
             if len(transaction.state.rounds) >= max_open:
@@ -116,12 +131,12 @@ async def ask(
             refused = await _refuse(transaction, asked, error, max_refusals)
             if refused.index is not None:
                 said = {"problem": problem(error), "refused_at": refused.index}
-                await remember(transaction, "question", question_id, request, msgspec.json.encode(said).decode())
+                await remember(transaction, theirs, request, msgspec.json.encode(said).decode())
             return refused
         index = transaction.append(admit)
         await transaction.connection.execute(insert(t.rounds), _round(index, admit))
         admitted = Admitted(admit=index, reused=False, query_sha256=asked.query_sha256)
-        await remember(transaction, "question", question_id, request, msgspec.json.encode(admitted).decode())
+        await remember(transaction, theirs, request, msgspec.json.encode(admitted).decode())
         return admitted
 
     outcome = await store.submit(act)

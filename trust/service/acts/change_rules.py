@@ -17,6 +17,7 @@ from policies.replay import holder_keys
 from policies.rules import FIRST_RULES, NEWEST_RULES, RulesWord, check_readers, check_rules_word
 from trust.client.wire import RulesAnswer, RulesRequest
 from trust.service.database import tables as t
+from trust.service.store.signed_first import look_first
 from trust.service.store.store import Store, Transaction
 
 
@@ -25,17 +26,24 @@ async def take_rules_word(store: Store, token: str) -> None:
 
     Raises Malformed, SignatureInvalid, NotPermitted or ProofInvalid.
     """
+    await look_first(store, lambda state: _check_word_on_rules(state, token))
 
     async def act(transaction: Transaction) -> None:
-        holder = jws.read_unverified(token, RulesWord, "word on rules").from_
-        key = holder_keys(transaction.state).get(holder)
-        if key is None:
-            raise NotPermitted("The word on rules is not by an active holder of this town.")
-        check_rules_word(token, key, log=transaction.state.log, holder=holder)
+        holder = _check_word_on_rules(transaction.state, token)
         await transaction.connection.execute(delete(t.rules_words).where(t.rules_words.c.holder == holder))
         await transaction.connection.execute(insert(t.rules_words), {"holder": holder, "token": token})
 
     await store.submit(act)
+
+
+def _check_word_on_rules(state: State, token: str) -> str:
+    """Return whose word it is."""
+    holder = jws.read_unverified(token, RulesWord, "word on rules").from_
+    key = holder_keys(state).get(holder)
+    if key is None:
+        raise NotPermitted("The word on rules is not by an active holder of this town.")
+    check_rules_word(token, key, log=state.log, holder=holder)
+    return holder
 
 
 async def change_rules(store: Store, request: RulesRequest) -> int:
@@ -44,10 +52,10 @@ async def change_rules(store: Store, request: RulesRequest) -> int:
     Raises SignatureInvalid, NotPermitted below the quorum or before every active holder's node reads the rules,
     UpgradeNeeded where this service does not, and ProofInvalid for a number that is not above the last one.
     """
+    check_quorum("rules", encode(request.rules), request.signatures, store.state.trust_root)
 
     async def act(transaction: Transaction) -> int:
         state, number = transaction.state, request.rules.number
-        check_quorum("rules", encode(request.rules), request.signatures, state.trust_root)
         if number == state.rules and state.rules_entry is not None:
             return state.rules_entry
         if number > NEWEST_RULES:

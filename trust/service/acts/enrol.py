@@ -5,6 +5,7 @@ Apply: a row; enrolment leaves nothing in the ledger. A person whose device is l
 ``trust.service.acts.lost_device``; the lost key never is.
 """
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -31,7 +32,9 @@ async def enrol(store: Store, requests: list[EnrolmentRequest]) -> int:
     """
     state = store.state
     providers = providers_of(state)
-    rows = [attested_row(each, providers, state.log) for each in requests]
+    # A thousand of them take a fifth of a second, which nobody else is to wait for; one's own a thousand times is one.
+    different = list(dict.fromkeys(requests))
+    rows = await asyncio.to_thread(lambda: [attested_row(each, providers, state.log) for each in different])
 
     async def act(transaction: Transaction) -> int:
         if providers_of(transaction.state) != providers:
@@ -56,7 +59,7 @@ async def enrol(store: Store, requests: list[EnrolmentRequest]) -> int:
             taken_people.add(person)
         if new:
             await transaction.connection.execute(insert(t.residents), new)
-        return len(rows)
+        return len(requests)
 
     return await store.submit(act)
 

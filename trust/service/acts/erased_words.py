@@ -21,6 +21,7 @@ from policies.replay import entry_sha256
 from trust.client.wire import ErasureAnswer
 from trust.service.database import tables as t
 from trust.service.store.entry_rows import granted_at
+from trust.service.store.signed_first import look_first
 from trust.service.store.store import Store, Transaction
 
 
@@ -29,6 +30,15 @@ async def take_erased_words(store: Store, tokens: list[Token]) -> int:
 
     Raises SignatureInvalid, NotFound or ProofInvalid, and then keeps none.
     """
+    tokens = list(
+        dict.fromkeys(tokens)
+    )  # a word that anybody may read is no means to have us check it a thousand times
+
+    def check(state: State) -> None:
+        for token in tokens:
+            _check_from_holder(state, token)
+
+    await look_first(store, check)
 
     async def act(transaction: Transaction) -> int:
         rows = [await _check_word(transaction, token) for token in tokens]
@@ -43,6 +53,17 @@ async def take_erased_words(store: Store, tokens: list[Token]) -> int:
         return new
 
     return await store.submit(act)
+
+
+def _check_from_holder(state: State, token: str) -> None:
+    """Raise SignatureInvalid unless somebody who is, or was, a holder has signed it; NotFound for what stands."""
+    claimed = jws.read_unverified(token, ErasedWord, "erased word")
+    if state.participant(claimed.from_) is None:
+        raise SignatureInvalid("The word is not by a holder of this town.")
+    if claimed.index not in state.erased:
+        raise NotFound("No consent at that place of the ledger was erased.")
+    if not _is_signed(state, claimed.from_, token):
+        raise SignatureInvalid("The word that a consent is erased is not signed by its holder.")
 
 
 async def _check_word(transaction: Transaction, token: str) -> dict[str, str | int]:

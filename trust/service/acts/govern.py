@@ -1,5 +1,6 @@
 """Members, policies and the log's key: the stewards' quorum decides, the service only writes down what they signed.
 
+Their signatures hang on the genesis entry alone, which never changes: they are checked before the act takes its turn.
 The same member's body, policy or log key sent again (the answer was lost) gets the index where it stands already.
 """
 
@@ -39,10 +40,10 @@ async def register_member(store: Store, request: MemberRequest) -> int:
 
     Raises SignatureInvalid, NotPermitted below the quorum, ProofInvalid for a number out of turn.
     """
+    check_quorum("member", encode(request.member), request.signatures, store.state.trust_root)
 
     async def act(transaction: Transaction) -> int:
         state = transaction.state
-        check_quorum("member", encode(request.member), request.signatures, state.trust_root)
         if state.members.get(request.member.alias) == request.member:
             return state.member_entries[request.member.alias]
         return transaction.append(e.Member(at=0, member=request.member, signatures=request.signatures))
@@ -56,6 +57,7 @@ async def change_log_key(store: Store, request: LogKeyRequest, signer: LogSigner
     Raises SignatureInvalid, NotPermitted (below the quorum, or the private keys are not in the service's folder: the
     log could not go on), ProofInvalid or Malformed for keys that cannot follow.
     """
+    check_quorum("log-key", encode(request.log_key), request.signatures, store.state.trust_root)
 
     async def act(transaction: Transaction) -> int:
         state = transaction.state
@@ -63,7 +65,6 @@ async def change_log_key(store: Store, request: LogKeyRequest, signer: LogSigner
         if state.log_keys is not None:
             index, newest = state.log_keys.changes[-1]
             if index and make_log_key_body(len(state.log_keys.changes), newest) == request.log_key:
-                check_quorum("log-key", encode(request.log_key), request.signatures, state.trust_root)
                 return index
             changed = change_log_keys(state.log_keys, state.size, entry, state.trust_root)
             if not signer.holds(changed.newest):
@@ -78,9 +79,9 @@ async def change_log_key(store: Store, request: LogKeyRequest, signer: LogSigner
 async def publish_policy(store: Store, request: PolicyRequest) -> int:
     """Publish a policy version; return the entry's index. Raises as ``register_member``, and Malformed."""
     document = decode_document(bytes(request.policy))
+    check_quorum("policy", bytes(request.policy), request.signatures, store.state.trust_root)
 
     async def act(transaction: Transaction) -> int:
-        check_quorum("policy", bytes(request.policy), request.signatures, transaction.state.trust_root)
         before = transaction.state.versions.get(entry_sha256(bytes(request.policy)))
         if before is not None:
             return before.index

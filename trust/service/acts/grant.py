@@ -41,7 +41,7 @@ from trust.service.database import tables as t
 from trust.service.database.bulk import insert_many
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.keys.records import seal_record
-from trust.service.store.idempotency import answered_before, read_answer, remember
+from trust.service.store.idempotency import CallersKey, answered_before, read_answer, remember
 from trust.service.store.store import Store, Transaction
 
 _random = SystemRandom()
@@ -86,9 +86,10 @@ async def grant(
     else:
         checked = await workers.read(body, policies)
     replaced = await asyncio.to_thread(_read_replaced, body) if b'"revocations":[' in body else []
+    mine = CallersKey(kind="grant", caller="\n".join(sorted({each.key.hex() for each in checked})), key=key)
 
     async def act(transaction: Transaction) -> Granted:
-        before = await answered_before(transaction, "grant", key, body)
+        before = await answered_before(transaction, mine, body)
         if before is not None:
             indices = read_answer(before, list[int])
             first = indices[0] - len(replaced)
@@ -110,7 +111,7 @@ async def grant(
         for place in order:
             indices[place] = transaction.append(_entry(checked[place]))
         await _apply(transaction, checked, gathered.residents, indices)
-        await remember(transaction, "grant", key, body, msgspec.json.encode(indices).decode(), indices)
+        await remember(transaction, mine, body, msgspec.json.encode(indices).decode(), indices)
         return Granted(indices=indices, revoked=revoked)
 
     granted = await store.submit(act)

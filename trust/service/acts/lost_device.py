@@ -35,6 +35,7 @@ from trust.service.keys.own_keys import OperatorSigner
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.keys.records import open_records, seal_record
 from trust.service.store.entry_rows import decode_stored
+from trust.service.store.signed_first import look_first
 from trust.service.store.store import Store, Transaction
 
 _random = SystemRandom()
@@ -49,6 +50,7 @@ async def replace_device(
     NotFound (a person who was never enrolled), NotPermitted (a key that was lost) or Replayed (a key of somebody
     else's).
     """
+    await look_first(store, lambda state: attested_row(request, providers_of(state), state.log, "lost-device"))
 
     async def act(transaction: Transaction) -> tuple[list[EndedGrant], int]:
         state = transaction.state

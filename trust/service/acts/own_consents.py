@@ -14,6 +14,7 @@ from policies.consents.consent import General
 from policies.ledger_state import State
 from queries.rounds.messages import Mine
 from trust.client.wire import AttestedEnd, MyConsent
+from trust.runtime.callers.per_minute import PerMinute
 from trust.service.acts.enrol import NOT_ENROLLED, refuse_lost
 from trust.service.acts.stops.shown_stops import attested_ends
 from trust.service.database import tables as t
@@ -26,11 +27,11 @@ MOST = 1_000
 """How many consents one answer shows: the newest."""
 
 
-async def own_consents(store: Store, nonces: Nonces, token: str) -> list[MyConsent]:
+async def own_consents(store: Store, nonces: Nonces, token: str, accounts: PerMinute | None = None) -> list[MyConsent]:
     """Return the consents given with the key that signed the request, without those whose record is erased.
 
     Raises Malformed, SignatureInvalid, ClockSkew, Replayed, NotEnrolled, or NotPermitted for a key that was on a lost
-    device.
+    device, or RateLimited: ``accounts`` limits what one resident asks in a minute.
     """
     claimed = jws.read_unverified(token, Mine)
     mine = jws.verify(token, bytes.fromhex(claimed.key), Mine)
@@ -41,6 +42,8 @@ async def own_consents(store: Store, nonces: Nonces, token: str) -> list[MyConse
         if (await connection.execute(select(t.residents.c.id).where(t.residents.c.key == key))).first() is None:
             await refuse_lost(connection, [key])
             raise NotEnrolled(NOT_ENROLLED)
+    if accounts is not None:
+        accounts.count(mine.key)
     await nonces.check(mine.nonce, mine.at)
     query = (
         select(t.grants.c.index.label("place"), t.grants.c.ended_by, t.records.c.sealed, t.entries.c.data)

@@ -15,7 +15,6 @@ from secrets import SystemRandom
 from sqlalchemy import select
 
 from ledger import entries as e
-from ledger.notes.cosignatures import median_time
 from ledger.notes.note import parse_note
 from ledger.notes.witness_policy import WitnessPolicy
 from policies.accounts.budgets import local_day
@@ -39,7 +38,7 @@ def time_come(clock: int, checkpoint: bytes | None, witnesses: WitnessPolicy) ->
     """
     if not witnesses.witnesses:
         return clock
-    come = median_time(witnesses.check_quorum(parse_note(checkpoint)).values()) if checkpoint else None
+    come = witnesses.median_of(witnesses.check_quorum(parse_note(checkpoint))) if checkpoint else None
     return 0 if come is None else min(clock, come)
 
 

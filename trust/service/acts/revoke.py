@@ -5,10 +5,11 @@ minute, which convicts the service if it is not. The very same revocation sent a
 answer: everything that the promise says stands in the entry.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from msgspec import UnsetType
-from sqlalchemy import Row, insert, select, update
+from msgspec import Struct, UnsetType, structs
+from sqlalchemy import Row, Select, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import canonical, jws
@@ -25,47 +26,112 @@ from trust.service.acts.enrol import refuse_lost
 from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.keys.records import open_records, seal_record
+from trust.service.store.entry_rows import entry_at, granted_at
 from trust.service.store.store import Store, Transaction
 
 
 async def revoke(store: Store, request: RevokeRequest, operator: str, signer: OperatorSigner) -> Revoked:
     """End one grant; return its index and the promise, signed as the member ``operator``, once it is durable.
 
-    Raises NotFound, AlreadyEnded, ConsentMismatch or SignatureInvalid.
+    Everything is looked at before the act takes its turn to write. In its transaction it looks at the row again, and at
+    signatures only where what they are held against has changed meanwhile. Raises NotFound, AlreadyEnded,
+    ConsentMismatch, SignatureInvalid, or NotPermitted for a key that was on a lost device.
     """
     key, sealed = seal_record(canonical.encode(request.bundle))
     committed = commitment(request.bundle)
+    async with store.databases.reader.connect() as connection:
+        granted = await granted_at(connection, request.grant)
+        if granted.policy_sha256 not in store.state.versions:
+            await store.follow()  # another process published that policy a moment ago
 
-    async def act(transaction: Transaction) -> Revoked:
+        async def read(index: int) -> e.AnyEntry:
+            return await entry_at(connection, index)
+
+        looked = await _look(store, connection, store.state, read, request, committed, None)
+    if isinstance(looked, _Same):
+        return promised(store.state, looked.entry, looked.index, operator, signer)
+
+    async def act(transaction: Transaction) -> tuple[Revoked, bool]:
         connection, state = transaction.connection, transaction.state
-        query = (
-            select(t.grants, t.residents.c.key, t.records.c.sealed)
-            .outerjoin(t.residents, t.residents.c.id == t.grants.c.resident)
-            .outerjoin(t.records, t.records.c.index == t.grants.c.index)
-            .where(t.grants.c.index == request.grant)
-        )
-        row = (await connection.execute(query)).first()
-        if row is None:
-            raise NotFound("There is no consent at that place of the ledger.")
-        await refuse_lost(connection, [_said_by(request)])
-        if row.ended_by is not None:
-            same = await _same_before(transaction, row.ended_by, request.grant, committed)
-            if same is not None:
-                return promised(state, same, row.ended_by, operator, signer)
-        if request.grant in state.erased:
-            raise AlreadyEnded("This consent was erased; nothing more needs to be done.", index=row.ended_by)
-        by_own_copy = await _check(transaction, request, row, await _opened(store, request.grant, row.sealed))
-        if row.ended_by is not None:
-            raise AlreadyEnded("This consent was ended before; nothing more needs to be done.", index=row.ended_by)
+        found = await _look(store, connection, state, transaction.entry, request, committed, looked)
+        if isinstance(found, _Same):
+            return promised(state, found.entry, found.index, operator, signer), False
         entry = e.Revoke(at=transaction.at, grant=request.grant, reason="withdrawn", commitment=committed)
         index = await append_revocation(transaction, entry, key, sealed)
-        if by_own_copy and row.resident is None:
+        if found.by_own_copy and found.resident is None:
             await _tie_again(connection, request)
-        return promised(state, entry, index, operator, signer)
+        return promised(state, entry, index, operator, signer), True
 
-    revoked = await store.submit(act)
-    metrics.revocations.inc()
+    revoked, is_new = await store.submit(act)
+    metrics.revocations.inc(int(is_new))
     return revoked
+
+
+class _Same(Struct, frozen=True, kw_only=True):
+    """The very revocation was taken before: its answer was lost."""
+
+    entry: e.Revoke
+    index: int
+
+
+class _Looked(Struct, frozen=True, kw_only=True):
+    """A good revocation of a grant that stands, with what it was held against."""
+
+    key: bytes | None
+    sealed: bytes | None
+    resident: int | None
+    by_own_copy: bool
+
+
+async def _look(
+    store: Store,
+    connection: AsyncConnection,
+    state: State,
+    read: Callable[[int], Awaitable[e.AnyEntry]],
+    request: RevokeRequest,
+    committed: str,
+    before: "_Looked | None",
+) -> _Same | _Looked:
+    """Look at a revocation, on ``connection`` and by ``state``; ``before`` is what a first look has found."""
+    row = (await connection.execute(_query(request.grant))).first()
+    if row is None:
+        raise _unknown()
+    await refuse_lost(connection, [_said_by(request)])
+    if row.ended_by is not None:
+        ended = await read(row.ended_by)
+        if isinstance(ended, e.Revoke) and (ended.grant, ended.commitment) == (request.grant, committed):
+            return _Same(entry=ended, index=row.ended_by)
+    if request.grant in state.erased:
+        raise AlreadyEnded("This consent was erased; nothing more needs to be done.", index=row.ended_by)
+    found = _Looked(
+        key=None if row.key is None else bytes(row.key),
+        sealed=None if row.sealed is None else bytes(row.sealed),
+        resident=row.resident,
+        by_own_copy=before is not None and before.by_own_copy,
+    )
+    if before is None or (found.key, found.sealed) != (before.key, before.sealed):
+        granted = await read(request.grant)
+        if not isinstance(granted, e.Grant):
+            raise _unknown()
+        bundle = await _opened(store, request.grant, found.sealed)
+        by_own_copy = _check(state, granted, request, row, bundle)
+        found = structs.replace(found, by_own_copy=by_own_copy)
+    if row.ended_by is not None:
+        raise AlreadyEnded("This consent was ended before; nothing more needs to be done.", index=row.ended_by)
+    return found
+
+
+def _query(grant: int) -> Select[tuple[Any, ...]]:
+    return (
+        select(t.grants, t.residents.c.key, t.records.c.sealed)
+        .outerjoin(t.residents, t.residents.c.id == t.grants.c.resident)
+        .outerjoin(t.records, t.records.c.index == t.grants.c.index)
+        .where(t.grants.c.index == grant)
+    )
+
+
+def _unknown() -> NotFound:
+    return NotFound("There is no consent at that place of the ledger.")
 
 
 def _said_by(request: RevokeRequest) -> bytes:
@@ -107,27 +173,19 @@ def promised(state: State, entry: e.Revoke, index: int, operator: str, signer: O
     )
 
 
-async def _same_before(transaction: Transaction, ended_by: int, grant: int, committed: str) -> e.Revoke | None:
-    """Return the entry that ended the grant, if this very revocation, by its commitment, is what it stands for."""
-    entry = await transaction.entry(ended_by)
-    same = isinstance(entry, e.Revoke) and (entry.grant, entry.commitment) == (grant, committed)
-    return entry if same and isinstance(entry, e.Revoke) else None
-
-
 async def _opened(store: Store, grant: int, sealed: bytes | None) -> Bundle | None:
     """Return the bundle behind a grant, or None where its record is lost or damaged."""
     return None if sealed is None else (await open_records(store.keys, [(grant, bytes(sealed))])).get(grant)
 
 
-async def _check(
-    transaction: Transaction, request: RevokeRequest, row: Row[*tuple[Any, ...]], bundle: Bundle | None
+def _check(
+    state: State, entry: e.Grant, request: RevokeRequest, row: Row[*tuple[Any, ...]], bundle: Bundle | None
 ) -> bool:
     """Check a revocation against the consent that it ends; return whether that was the copy that the resident brought.
 
     Where our record is lost, it is held against that copy, if the ledger's entry commits to it; else against the key
     that the resident is enrolled with. What was given can be taken back, whatever befell our disks.
     """
-    state, entry = transaction.state, await transaction.granted(request.grant)
     record = state.versions[entry.policy_sha256]
     by_own_copy = bundle is None and not isinstance(request.granted, UnsetType)
     if bundle is None and not isinstance(request.granted, UnsetType):
@@ -153,14 +211,9 @@ async def check_replaced(store: Store, transaction: Transaction, request: Revoke
 
     Raises ConsentMismatch, Malformed, SignatureInvalid or NotFound.
     """
-    query = (
-        select(t.grants, t.residents.c.key, t.records.c.sealed)
-        .outerjoin(t.residents, t.residents.c.id == t.grants.c.resident)
-        .outerjoin(t.records, t.records.c.index == t.grants.c.index)
-        .where(t.grants.c.index == request.grant)
-    )
-    row = (await transaction.connection.execute(query)).one()
-    await _check(transaction, request, row, await _opened(store, request.grant, row.sealed))
+    row = (await transaction.connection.execute(_query(request.grant))).one()
+    bundle = await _opened(store, request.grant, row.sealed)
+    _check(transaction.state, await transaction.granted(request.grant), request, row, bundle)
 
 
 async def _tie_again(connection: AsyncConnection, request: RevokeRequest) -> None:

@@ -24,15 +24,26 @@ from trust.service.pages.town.render import render_town
 
 
 def page_routes(gather: Callable[[], Awaitable[TownPage]]) -> Router:
-    """Return the routes of the public page and of its static files; ``gather`` is awaited for each view of ``/``."""
+    """Return the routes of the public page and of its static files; ``gather`` is awaited for each view of ``/``.
+
+    What it gives is rendered anew only where it is another object.
+    """
     for language in PAGE_LANGUAGES:
         load_language(language)
+    shown: dict[str, tuple[TownPage, str]] = {}
+    """The page as last shown in each language, with the model that it shows."""
 
     @get("/")
     async def town(request: PageRequest) -> Response[str]:
         """Show the town's public page in the reader's language."""
         page = await gather()
-        return in_language(request, lambda language: render_town(page, language))
+
+        def show(language: str) -> str:
+            if language not in shown or shown[language][0] is not page:
+                shown[language] = (page, render_town(page, language))
+            return shown[language][1]
+
+        return in_language(request, show)
 
     return Router(
         path="/",

@@ -14,6 +14,10 @@ The order of one publication, and what a crash after each step leaves behind:
 Nobody gets a receipt before step 4, nor from the process that sequences before step 5. Without the witnesses' quorum
 nothing is published: receipts wait, and fail closed.
 
+**Nothing new.** Where nothing is written, the newest checkpoint is cosigned anew each ``RENEW_SECONDS`` and published
+in the place of its former self, by steps 3 to 5: so a reader can tell by the cosignatures' times that nothing was kept
+from it (``trust.log.freshness``). Where the witnesses do not answer, the former one stays.
+
 A step that fails (a full disk, a lost database, another process that leads now) is met like a crash there:
 ``_take_over``, which every start runs, runs again, and then the turn is taken anew.
 
@@ -35,7 +39,7 @@ from sqlalchemy import select
 from ledger import entries as e
 from ledger.errors import HistoryForked, MusubiError, ProofInvalid, Unavailable
 from ledger.notes.checkpoints import Checkpoint
-from ledger.notes.cosignatures import check_cosignature, median_time
+from ledger.notes.cosignatures import check_cosignature
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import Note, format_note, parse_note
 from ledger.notes.witness_policy import WitnessPolicy
@@ -58,6 +62,8 @@ from trust.service.store.store import Store
 
 MAX_BATCH = 20_000
 RETRY_SECONDS = 1.0
+RENEW_SECONDS = 30.0
+"""How old the newest cosignatures may be before the checkpoint is cosigned anew; readers wait five minutes for it."""
 logger = structlog.get_logger()
 
 
@@ -95,6 +101,8 @@ class Sequencer:
         """Whether this process has taken over: its appender stands at what is published."""
         self._witnesses_heard = False
         """Whether the quorum's latest checkpoints were compared with our entries since this process began to lead."""
+        self._renewed = float("-inf")
+        """At which tick the newest checkpoint was last cosigned here, or was to be."""
         self._task: asyncio.Task[None] | None = None
         self.client = open_async_http(seconds=witness_timeout)
 
@@ -127,7 +135,9 @@ class Sequencer:
         return int(row.size), bytes(row.checkpoint)
 
     def _learn(self, size: int, note: bytes) -> None:
-        if size > self.size:
+        if size and size == self.size:
+            self.checkpoint = note  # cosigned anew, it may be
+        elif size > self.size:
             self.size, self.checkpoint = size, note
             self.bell.ring()
             metrics.published_size.set(size)
@@ -195,7 +205,7 @@ class Sequencer:
     async def _run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(BEAT_SECONDS if self.election.shared else None):
+                async with asyncio.timeout(BEAT_SECONDS if self.election.shared else RENEW_SECONDS):
                     await self.store.committed.wait()
             self.store.committed.clear()
             began = time.monotonic()
@@ -238,6 +248,8 @@ class Sequencer:
                 raise Unavailable("Too few witnesses have said what they know; nothing is published until they do.")
         while await self._publish():  # noqa: ASYNC110 - this is work, not waiting
             await asyncio.sleep(0)
+        if self.size and self.witnesses.witnesses and self.store.clock.ticks() - self._renewed >= RENEW_SECONDS:
+            await self._renew()
         if self.election.shared and self.size:
             # an ex-leader that woke up may have put its own, older one back
             await asyncio.to_thread(self._mend_file)
@@ -266,7 +278,23 @@ class Sequencer:
         await asyncio.to_thread(self.folder.write_checkpoint, note)
         reached("service:checkpoint")
         self._learn(new, note)
+        self._renewed = self.store.clock.ticks()
         return end > new
+
+    async def _renew(self) -> None:
+        """Have the newest checkpoint cosigned anew, and publish that; leave it as it is where the witnesses do not."""
+        self._renewed = (
+            self.store.clock.ticks()
+        )  # also where it fails: witnesses that are away are not asked each second
+        checkpoint = Checkpoint.parse(parse_note(self.checkpoint).text)
+        try:
+            note = await self._cosigned(checkpoint, 0)
+        except Unavailable:
+            return
+        if not await self.election.swap(checkpoint.size, checkpoint.size, note):
+            raise Unavailable("Another process has published meanwhile; this one begins anew from there.")
+        await asyncio.to_thread(self.folder.write_checkpoint, note)
+        self._learn(checkpoint.size, note)
 
     async def _cosigned(self, checkpoint: Checkpoint, at: int) -> bytes:
         """Return the signed checkpoint with the witnesses' quorum; ``at`` is its last entry's time.
@@ -295,7 +323,7 @@ class Sequencer:
         note = parse_note(signed)
         complete = Note(text=note.text, signatures=(*note.signatures, *cosigned.signatures))
         try:
-            come = median_time(self.witnesses.check_quorum(complete).values())
+            come = self.witnesses.median_of(self.witnesses.check_quorum(complete))
         except ProofInvalid:
             logger.warning("witness-quorum-missing", failures=sorted(cosigned.failures))
             raise Unavailable("The witnesses' quorum did not cosign; nothing is published until it does.") from None

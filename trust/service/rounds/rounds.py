@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import entries as e
 from ledger import jws
-from ledger.errors import MusubiError, NotFound, NotPermitted, ProofInvalid, Replayed, RoundClosed
+from ledger.errors import MusubiError, NotFound, NotPermitted, ProofInvalid, Replayed, RoundClosed, Unavailable
 from policies.admit_expiry import has_expired
 from policies.ledger_state import OpenRound, State
 from policies.rules import LOST_ROUNDS
@@ -29,6 +29,7 @@ from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.rounds.closing import Said, closing_row, gives_up_at, make_closing, make_lost
 from trust.service.store.bell import Bell
+from trust.service.store.signed_first import look_first, signed_by_member
 from trust.service.store.store import Store, Transaction
 
 _KINDS: dict[Step, type[Countersign | Share | Word]] = {"countersign": Countersign, "share": Share, "word": Word}
@@ -179,17 +180,23 @@ class Rounds:
         return RoundStatus(status=status, closed_by=row.closed_by, waiting_for=waiting_for)
 
     async def shares(self, admit: int, published: int) -> SignedShares:
-        """Return the signed shares of a question whose answer, or loss, is published. Raises NotFound."""
+        """Return the signed shares of a question whose answer, or loss, is published.
+
+        Raises NotFound where it has neither, and Unavailable where that is still to be published.
+        """
         query = (
-            select(t.messages.c.holder, t.messages.c.token)
+            select(t.messages.c.holder, t.messages.c.token, t.rounds.c.closed_by)
             .join(t.rounds, t.rounds.c.admit == t.messages.c.admit)
             .where(t.messages.c.admit == admit, t.messages.c.step == "share")
-            .where(or_(t.rounds.c.released, t.rounds.c.lost), t.rounds.c.closed_by < published)
+            .where(or_(t.rounds.c.released, t.rounds.c.lost), t.rounds.c.closed_by.is_not(None))
         )
         found: dict[str, str] = {}
         if 0 <= admit < self._store.size:
             async with self._store.databases.reader.connect() as connection:
-                found = {row.holder: row.token for row in await connection.execute(query)}
+                rows = (await connection.execute(query)).all()
+            if any(row.closed_by >= published for row in rows):
+                raise Unavailable("The answer is in the ledger, but not published yet; ask again in a moment.")
+            found = {row.holder: row.token for row in rows}
         if not found:
             raise NotFound("No question whose shares are public is at that place of the ledger.")
         signed_by = {holder: self._key_entry(holder, token) for holder, token in found.items()}
@@ -260,6 +267,7 @@ class Rounds:
         """
         new = False
         damaged: list[tuple[Step, str]] = []
+        await look_first(self._store, lambda state: signed_by_member(state, token, _KINDS[step], step))
 
         async def act(transaction: Transaction) -> int | None:
             nonlocal new

@@ -15,7 +15,7 @@ from litestar.exceptions import HTTPException
 from ledger import canonical, jws
 from ledger.errors import Malformed, MusubiError, NotFound, SignatureInvalid
 from queries.rounds.messages import LeavesWanted, Work
-from trust.runtime.problems import KINDS, MEDIA_TYPE, PROBLEM_TYPE, kind_of, problem
+from trust.runtime.problems import KINDS, MEDIA_TYPE, PROBLEM_TYPE, RETRY_SECONDS, kind_of, problem
 from trust.service import metrics
 from trust.service.service import Service
 
@@ -27,8 +27,6 @@ NOT_KEPT = {"Cache-Control": "no-store"}
 """No cache may keep an error: a tile that is not there now may be there in a moment."""
 FAULT_TITLE = "Fault"
 _TITLES = {error.code: kind.title for error, kind in KINDS.items()}
-RETRY_AFTER_SECONDS = 1
-"""When to ask again where something is not there yet, or too much is asked for (RFC 9110, section 10.2.3)."""
 logger = structlog.get_logger()
 
 
@@ -95,10 +93,12 @@ def musubi_problem(_: ApiRequest, error: MusubiError) -> Response[bytes]:
     """Answer an error of ours with its problem document."""
     metrics.problems.labels(code=error.code).inc()
     status = kind_of(error).status
-    later = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in {429, 503} else {}
-    return Response(
-        canonical.encode(problem(error)), status_code=status, media_type=MEDIA_TYPE, headers={**NOT_KEPT, **later}
-    )
+    return Response(canonical.encode(problem(error)), status_code=status, media_type=MEDIA_TYPE, headers=_again(status))
+
+
+def _again(status: int) -> dict[str, str]:
+    """Return a problem's headers: no cache keeps it, and where trying again may help, it says when to."""
+    return {**NOT_KEPT, **({"Retry-After": str(RETRY_SECONDS[status])} if status in RETRY_SECONDS else {})}
 
 
 def http_problem(_: ApiRequest, error: HTTPException) -> Response[bytes]:
@@ -116,7 +116,7 @@ def http_problem(_: ApiRequest, error: HTTPException) -> Response[bytes]:
         canonical.encode(document),
         status_code=error.status_code,
         media_type=MEDIA_TYPE,
-        headers={**(error.headers or {}), **NOT_KEPT},
+        headers={**(error.headers or {}), **_again(error.status_code)},
     )
 
 

@@ -4,9 +4,6 @@ Tiles, bundles and entries never change: they may be kept for ever. The checkpoi
 are compressed for readers who take gzip, as C2SP tlog-tiles recommends.
 """
 
-import asyncio
-import gzip
-
 from litestar import Response, get
 from litestar.params import FromPath
 from msgspec import Raw
@@ -43,7 +40,7 @@ async def tile(request: ApiRequest, path: FromPath[str]) -> Response[bytes]:
         headers["Vary"] = "Accept-Encoding"
         if _takes_gzip(request.headers.get("accept-encoding", "")):
             headers["Content-Encoding"] = "gzip"
-            data = await asyncio.to_thread(gzip.compress, data, 6, mtime=0)
+            data = await service.bundles.of(data)
     return Response(data, media_type="application/octet-stream", headers=headers)
 
 

@@ -30,7 +30,7 @@ async def work(request: ApiRequest) -> Response[str]:
     service = service_of(request)
     poll: Work = await from_node(service, await read_token(request), Work)
     await service.catch_up_past(poll.known - 1)  # it may have learnt of a larger tree from another process
-    await service.caught_up.note(poll.from_, poll.caught_up, service.sequencer.size)
+    await service.caught_up.note(poll.from_, poll.caught_up, service.published())
     if poll.not_ready is not UNSET:
         await note_ready(service.store, poll.from_, sorted(set(poll.not_ready)))
 
@@ -62,7 +62,7 @@ async def leaves(request: ApiRequest) -> Response[str]:
     if not 0 <= wanted.last - wanted.first < MAX_LEAVES:
         raise Malformed(f"A node asks for at most {MAX_LEAVES} places of the ledger at once.")
     await service.catch_up_past(wanted.last)
-    last = min(wanted.last, service.sequencer.size - 1)
+    last = min(wanted.last, service.published() - 1)
     held = await leaves_of(service.store, wanted.from_, wanted.first, last)
     answer = LeavesAnswer(from_=service.operator, log=service.store.state.log, nonce=wanted.nonce, leaves=held)
     return signed_answer(service, answer)

@@ -22,6 +22,7 @@ async def questions(request: ApiRequest) -> Response[str]:
         max_open=options.max_open_rounds,
         max_open_each=options.max_open_rounds_per_partner,
         max_refusals=options.max_refusals_per_day,
+        accounts=service.accounts,
     )
     answer = AskAnswer(
         from_=service.operator,
@@ -37,14 +38,15 @@ async def questions(request: ApiRequest) -> Response[str]:
 async def previews(request: ApiRequest) -> Response[str]:
     """Price a signed question: free, blind to data, nothing written."""
     service = service_of(request)
-    return signed_answer(service, await preview(service.store, await read_token(request), service.operator))
+    token = await read_token(request)
+    return signed_answer(service, await preview(service.store, token, service.operator, service.accounts))
 
 
 @get(paths.ROUNDS, sync_to_thread=False)
 def open_rounds(request: ApiRequest) -> Response[bytes]:
     """Give the ``admit`` indices of all published questions that are still open."""
     service = service_of(request)
-    return json_answer(service.rounds.open_below(service.sequencer.size))
+    return json_answer(service.rounds.open_below(service.published()))
 
 
 @get(paths.ROUND)
@@ -66,7 +68,7 @@ async def shares(request: ApiRequest, admit: FromPath[int]) -> Response[bytes]:
     """Give the signed shares of a question whose answer is published, so that anyone can redo the sum."""
     service = service_of(request)
     await service.catch_up()
-    return json_answer(await service.rounds.shares(admit, service.sequencer.size))
+    return json_answer(await service.rounds.shares(admit, service.published()))
 
 
 routes = [questions, previews, open_rounds, watch, shares]

@@ -57,7 +57,7 @@ async def stopped(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
 async def caught_up(request: ApiRequest) -> Response[bytes]:
     """Give the tree size that each holder's node has signed it is caught up with, and the ``published`` one."""
     service = service_of(request)
-    return json_answer({**await service.caught_up.sizes(), "published": service.sequencer.size})
+    return json_answer({**await service.caught_up.sizes(), "published": service.published()})
 
 
 @get(paths.ERASURE)

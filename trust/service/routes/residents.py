@@ -84,7 +84,8 @@ async def stops(request: ApiRequest) -> Response[bytes]:
 async def consents(request: ApiRequest) -> Response[bytes]:
     """Show a resident their own consents; the request is signed with the key at the service."""
     service = service_of(request)
-    return json_answer(await own_consents(service.store, service.nonces, await read_token(request)))
+    token = await read_token(request)
+    return json_answer(await own_consents(service.store, service.nonces, token, service.accounts))
 
 
 @post(paths.ERASURES, status_code=200)

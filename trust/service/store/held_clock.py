@@ -26,7 +26,6 @@ Where the clock does not agree with the word, reading goes on by the word: signe
 from dataclasses import dataclass
 
 from ledger.errors import ReadOnly
-from ledger.notes.cosignatures import median_time
 from ledger.notes.witness_policy import NO_WITNESS, WitnessPolicy
 from trust.runtime.clock import MAX_SKEW_SECONDS, Clock, Ticks, system_clock, system_ticks
 
@@ -115,9 +114,9 @@ class HeldClock:
         agree = {name for name, time in times.items() if abs(time - now) <= MAX_SKEW_SECONDS}
         others = times.keys() - agree
         if self._is_word_of(agree, others):
-            word = median_time(times[name] for name in agree)
+            word = self._witnesses.median_of({name: times[name] for name in agree})
         elif self._is_word_of(others, agree):
-            word = median_time(times.values())
+            word = self._witnesses.median_of(times)
         else:
             return
         if word is not None:
@@ -128,7 +127,8 @@ class HeldClock:
         policy = self._witnesses
         if policy is None:
             return False
-        for_it, against = ({policy.witnesses[name].key.name for name in each} for each in (those, others))
+        witness_of = policy.witness_of()
+        for_it, against = ({witness_of[name] for name in each} for each in (those, others))
         return policy.is_quorum(those) and len(for_it) > len(against)
 
     def reasons(self, last: int) -> list[str]:

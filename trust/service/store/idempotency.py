@@ -1,7 +1,8 @@
 """Asking twice is answered once: the answer of an act is kept under the caller's key, in the act's own transaction.
 
-Keys of different acts never meet. An answer is kept for 30 days; after that a consent's own identifier, or a
-question's own time, still refuses what was used before.
+Keys of different acts never meet, nor those of different callers: a caller is whoever signed the request, so nobody
+gets or blocks another's answer by knowing, or guessing, a key. An answer is kept for 30 days; after that a consent's
+own identifier, or a question's own time, still refuses what was used before.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ from contextlib import suppress
 from typing import Literal, TypeVar
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,19 +31,31 @@ def check_key(key: str | None) -> str | None:
     return key
 
 
-def _row_key(kind: Kind, key: str) -> str:
-    return hashlib.sha256(f"{kind}\n{key}".encode()).hexdigest()
+class CallersKey(Struct, frozen=True, kw_only=True):
+    """An Idempotency-Key with the act that it is for and whoever signed the request; without one nothing is kept.
+
+    ``caller`` must be checked: an alias whose signature was verified, or public keys that signed.
+    """
+
+    kind: Kind
+    caller: str
+    key: str | None
+
+    def row_key(self) -> str:
+        """Return what the answer is kept under: fixed-length parts, so that no two callers' run together."""
+        parts = [self.kind, self.caller, self.key or ""]
+        return hashlib.sha256("".join(hashlib.sha256(part.encode()).hexdigest() for part in parts).encode()).hexdigest()
 
 
-async def answered_before(transaction: Transaction, kind: Kind, key: str | None, request: bytes) -> str | None:
-    """Return the kept answer to the same request under the same key, if there is one.
+async def answered_before(transaction: Transaction, key: CallersKey, request: bytes) -> str | None:
+    """Return the kept answer to the same request under the same caller's key, if there is one.
 
     Raises Replayed when the key was used for another request.
     """
-    if key is None:
+    if key.key is None:
         return None
     columns = select(t.idempotency.c.request_sha256, t.idempotency.c.answer)
-    query = columns.where(t.idempotency.c.key == _row_key(kind, key))
+    query = columns.where(t.idempotency.c.key == key.row_key())
     row = (await transaction.connection.execute(query)).first()
     if row is None:
         return None
@@ -66,15 +80,15 @@ def _digest(answer: str) -> str:
 
 
 async def remember(
-    transaction: Transaction, kind: Kind, key: str | None, request: bytes, answer: str, indices: list[int] | None = None
+    transaction: Transaction, key: CallersKey, request: bytes, answer: str, indices: list[int] | None = None
 ) -> None:
     """Keep the answer under the key; ``indices`` are the consents that it names, which stand next to each other.
 
     It is kept with its SHA-256 on a line of its own: one that was damaged is told from another one.
     """
-    if key is not None:
+    if key.key is not None:
         row = {
-            "key": _row_key(kind, key),
+            "key": key.row_key(),
             "request_sha256": hashlib.sha256(request).digest(),
             "answer": f"{answer}\n{_digest(answer)}",
             "at": transaction.at,

@@ -53,6 +53,7 @@ from trust.service.keys.record_keys import RecordKeys
 from trust.service.store.election import Election
 from trust.service.store.entry_rows import entry_at, granted_at, read_entries, read_entry, read_size
 from trust.service.store.held_clock import HeldClock
+from trust.service.store.kept_start import KeptStarts, StartFile
 
 T = TypeVar("T")
 Act = Callable[["Transaction"], Awaitable[Any]]
@@ -133,6 +134,7 @@ class Store:
         clock: HeldClock | None = None,
         max_pending: int = 2_000,
         election: Election | None = None,
+        start_file: StartFile | None = None,
     ) -> None:
         self.databases = databases
         self.keys = keys
@@ -144,6 +146,7 @@ class Store:
         self.halted: MusubiError | None = None
         """Why no act is taken any more: the history would fork."""
         self._election = election
+        self.kept = KeptStarts(start_file, UniqueByTable())
         self._writing = asyncio.Lock()
         self._state: State | None = None
         self._is_unswept = False
@@ -160,15 +163,38 @@ class Store:
         return self._state
 
     async def start(self) -> None:
-        """Rebuild the state by replaying every entry, then take acts. The lock state has been looked at before."""
+        """Rebuild the state, then take acts. The lock state has been looked at before.
+
+        Every entry is replayed, or those after what was kept (``trust.service.store.kept_start``), which is checked in
+        the background then.
+        """
         async with self.databases.writer.begin() as connection:
             await connection.execute(select(t.head.c.size).with_for_update())
-            await self._rebuild(connection)
+            self._state = await self.kept.read(connection)
+            try:
+                await self._rebuild(connection)
+            except Unavailable as error:  # what does not fit what was kept is nobody's fault before all was replayed
+                if not self.kept.doubt(error):
+                    raise
+                self._state = None
+                await self._rebuild(connection)
             await self.keys.sweep(self.size, self.state.erased)
+        self.kept.begin_check(self.databases, self.halt)
         self._task = asyncio.create_task(self._run(), name="store")
+
+    async def keep_start(self, published: int, *, is_last: bool = False) -> None:
+        """Keep a state for the next start, where one is ready that is newer than what is kept and all published.
+
+        ``is_last``: the state of now, which nobody changes any more. Where the disk does not take it, the next start
+        replays more.
+        """
+        state = self._state if is_last else self._copy
+        if state is not None and self.halted is None:
+            await self.kept.keep(state, published)
 
     async def stop(self) -> None:
         """Finish the group in hand and take no more."""
+        await self.kept.stop()
         if self._task:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

@@ -48,6 +48,10 @@ class OwnShares:
             raise NotFound("No question whose shares are public is at that place of the ledger.")
         return canonical.encode(SignedShares(shares=shares))
 
+    def ways(self) -> "list[OwnShares]":
+        """Return the one way: nothing lies between."""
+        return [self]
+
     def carries(self) -> None:
         """Say that it has those of all entries."""
 

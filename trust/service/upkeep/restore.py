@@ -33,6 +33,7 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.cosignatures import check_cosignature
 from ledger.notes.note import parse_note
 from ledger.notes.witness_policy import NO_WITNESS, WitnessPolicy
+from ledger.second_reads import read_in_turn
 from ledger.tlog.tiles import TileReader
 from ledger.tlog.tree import prove_consistency, root_hash
 from policies.ledger_state import State
@@ -40,9 +41,10 @@ from queries.replay import replay
 from trust.files.backups import Backup, put_file, put_large_file, read_backup
 from trust.files.durable import write_whole
 from trust.log.export import copy_log
-from trust.log.follower import LogFollower, VerifiedBatch
+from trust.log.follower import LogFollower
 from trust.log.pins import Trust, pins_of
-from trust.log.source import FolderLog, open_log
+from trust.log.seen_checkpoint import VerifiedBatch
+from trust.log.source import FolderLog, LogSource, open_log, past_caches
 from trust.log.tile_folder import TileFolder
 from trust.log.witness_client import collect_cosignatures, fetch_latest
 from trust.runtime.http_clients import open_async_http
@@ -163,6 +165,10 @@ def _size(log: Path) -> int:
     return Checkpoint.parse(parse_note(note).text).size if note is not None else 0
 
 
+def _size_at(way: LogSource) -> int:
+    return Checkpoint.parse(parse_note(way.read_checkpoint()).text).size
+
+
 def _catch_up(folder: Path, trust: Trust, mirrors: list[str]) -> None:
     """Bring the folder's log to the largest tree that a mirror has; one that fails is passed over if another does."""
     log = folder / "log"
@@ -170,7 +176,7 @@ def _catch_up(folder: Path, trust: Trust, mirrors: list[str]) -> None:
     for place in mirrors:
         source = open_log(place)
         try:
-            size = Checkpoint.parse(parse_note(source.read_checkpoint()).text).size
+            size = read_in_turn([source, *past_caches(source)], _size_at)
             if size > _size(log):
                 copy_log(source, trust, log)
         except HistoryForked:

@@ -38,6 +38,7 @@ from trust.service.database import tables as t
 from trust.service.keys.own_keys import OperatorSigner
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.keys.records import open_records, seal_record
+from trust.service.store.signed_first import look_first
 from trust.service.store.store import Store, Transaction
 
 KEPT_SECONDS = 86_400
@@ -50,6 +51,7 @@ async def stop(store: Store, token: str, limits: StopLimits, operator: str, sign
     Raises Malformed, SignatureInvalid, ConsentMismatch (another ledger, another person's grant), NotPermitted (before
     the town's rules know of stops), ClockSkew, Replayed, RateLimited, NotFound or AlreadyEnded.
     """
+    await look_first(store, lambda state: check_stop(token, providers_of(state), state.log))
 
     async def act(transaction: Transaction) -> tuple[Revoked | MusubiError, str | None]:
         state = transaction.state

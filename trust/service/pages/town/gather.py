@@ -1,5 +1,7 @@
 """Gathering what the public page shows: from the state, the latest rounds and refusals, and the checkpoint."""
 
+import asyncio
+
 from msgspec import structs
 
 from ledger import entries as e
@@ -29,22 +31,30 @@ _STATUS: dict[type[e.Closing], QuestionStatus] = {e.Release: "answered", e.Refun
 class TownPageGatherer:
     """Gathers the page's model of one service, from published entries only.
 
-    It is gathered once for each tree size and minute; only how far the holders are is asked anew for each view.
+    It is gathered once for each tree size and minute; only how far the holders are is asked anew for each view,
+    one view after the other: that many ask at once costs no more.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._newest: tuple[tuple[int, int], TownPage] | None = None
         """The model as last gathered, with the tree size and minute that it is for."""
+        self._given: TownPage | None = None
+        """The model as last given: while it is the same, so is the page."""
+        self._gathering = asyncio.Lock()
 
     async def gather(self) -> TownPage:
         """Return the page's model for one view."""
         service = self._service
         state, now = service.store.state, service.clock()
         key = (service.sequencer.size, now // 60)
-        if self._newest is None or self._newest[0] != key:
-            self._newest = (key, await _gather(service, state, now))
-        return structs.replace(self._newest[1], holders=await _holders(service, state, now))
+        async with self._gathering:
+            if self._newest is None or self._newest[0] != key:
+                self._newest = (key, await _gather(service, state, now))
+            page = structs.replace(self._newest[1], holders=await _holders(service, state, now))
+            if self._given != page:
+                self._given = page
+            return self._given
 
 
 async def _holders(service: Service, state: State, now: int) -> tuple[HolderCard, ...]:

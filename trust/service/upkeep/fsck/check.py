@@ -25,13 +25,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, Unavailable
+from ledger.errors import HistoryForked, MusubiError, NotFound, ProofInvalid, SignatureInvalid, Unavailable
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.note import MAX_NOTE_BYTES
+from ledger.second_reads import read_in_turn
 from ledger.tlog.tile_recovery import RecoveredTiles, Source
 from ledger.tlog.tree import root_hash
 from policies.log_key_changes import first_log_keys
-from trust.log.source import LogSource, open_log
+from trust.log.source import LogSource, open_log, past_caches
 from trust.log.tile_folder import CHECKPOINT, TileFolder
 from trust.service.settings import Settings
 from trust.service.upkeep.fsck.checkpoints import Candidate, Place, choose, find_key_changes, read_candidate
@@ -151,10 +152,23 @@ class _Check:
             found = self._own_notes()
         if self._source is not None:
             try:
-                found["mirror"] = self._source.read_checkpoint()
+                found["mirror"] = read_in_turn([self._source, *past_caches(self._source)], self._read_mirror)
+            except SignatureInvalid as error:
+                self._report.notes.append(error.message)
             except MusubiError as error:
                 self._report.notes.append(f"The mirror gave no checkpoint. {error.message}")
         return found
+
+    def _read_mirror(self, way: LogSource) -> bytes:
+        """Return the mirror's checkpoint as read by one way; raise SignatureInvalid where it does not count."""
+        note, first = way.read_checkpoint(), first_log_keys(self._genesis)
+        if read_candidate("mirror", note, first, self._witnesses) is None:
+            changed = find_key_changes(first, self._genesis, self._all_entries())
+            if read_candidate("mirror", note, changed, self._witnesses) is None:
+                raise SignatureInvalid(
+                    "The mirror's checkpoint is not signed by this log and its witnesses; it was not used."
+                )
+        return note
 
     def _own_notes(self) -> dict[Place, bytes]:
         found: dict[Place, bytes] = {}
@@ -178,10 +192,6 @@ class _Check:
         found = read(keys)
         if len(found) < len(notes):  # damaged, or signed with keys that came later
             found = read(find_key_changes(keys, self._genesis, self._all_entries()))
-        if "mirror" in notes and all(each.place != "mirror" for each in found):
-            self._report.notes.append(
-                "The mirror's checkpoint is not signed by this log and its witnesses; it was not used."
-            )
         return found
 
     def _all_entries(self) -> Iterator[tuple[int, bytes]]:

@@ -44,7 +44,7 @@ def read_candidate(place: Place, note: bytes, keys: LogKeyHistory, witnesses: Wi
         cosigned = witnesses.check_quorum(opened)
     except MusubiError:
         return None if place == "mirror" else Candidate(place, note, checkpoint, quorum=False, cosigned=0)
-    return Candidate(place, note, checkpoint, quorum=True, cosigned=len(cosigned))
+    return Candidate(place, note, checkpoint, quorum=True, cosigned=len(witnesses.by_witness(cosigned)))
 
 
 def choose(candidates: list[Candidate]) -> Candidate | None:

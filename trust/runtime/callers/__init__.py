@@ -1,0 +1,1 @@
+"""What those who call a process may hold of it: places, bytes, connections, requests a minute."""
