@@ -42,6 +42,10 @@ COMMANDS = {
     "log-key": ("trust.cli.steward.log_keys:log_key", "Have the log sign with its next key."),
     "member": ("trust.cli.steward.members:member", "Have an organisation join, change its keys, or leave."),
     "node": ("trust.cli.operator.processes:node", "Run a holder's node, next to its data."),
+    "node check": (
+        "trust.cli.operator.node_check:check",
+        "Show what a node makes of its files: rows, customers, and each value that is not read.",
+    ),
     "place": (
         "trust.cli.places:place",
         "Make your place: a folder with the service's address, what you pin, and your own key.",

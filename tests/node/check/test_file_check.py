@@ -42,7 +42,7 @@ FILE = """customer,ward,hour,fare
 
 def look(path: Path, mapping: str = "", linked: tuple[str, ...] = ("007", "010")) -> SourceFindings:
     said = msgspec.toml.decode(f'file = "{path.name}"\n{mapping}', type=SourceMapping)
-    return check_source("rides", SourceFile(path, said), [("mobility", VIEW)], linked)
+    return check_source("rides", SourceFile(path, said), [("mobility", VIEW)], linked, path.parent / "spill")
 
 
 def test_each_row_and_value_is_counted_where_it_went(tmp_path: Path) -> None:

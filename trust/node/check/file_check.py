@@ -5,6 +5,7 @@ is counted is all rows, whoever has linked, so that a holder can look before any
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -22,6 +23,7 @@ from trust.node.check.findings import (
 )
 from trust.node.data.csv_file import QuotesDoNotFit
 from trust.node.data.kinds import CARRIED
+from trust.node.data.snapshots import engine_settings, shut_in
 from trust.node.data.sources import POSITION, FileRefused, SourceFile
 
 BOUNDS = (1, 2, 5, 10, 20)
@@ -38,12 +40,11 @@ def check_source(
     file: SourceFile,
     views: Sequence[tuple[str, View]],
     linked: Sequence[str],
-    *,
-    first_line: int = 2,
+    spill: Path,
 ) -> SourceFindings:
     """Look through one source's file for the views (each with its policy's name) that are over it.
 
-    ``linked`` are the customers who have linked. ``first_line`` is the line of the file that its first row stands in.
+    ``linked`` are the customers who have linked; ``spill`` is a folder of this check's own.
     """
     found = SourceFindings(source=name, file=file.path.name, linked=len(linked))
     try:
@@ -51,9 +52,10 @@ def check_source(
         wanted = _wanted(views, there)
         if not wanted:
             return _refused(found, FileRefused("No view of the policies names a column of this file."))
-        with duckdb.connect() as engine:
+        with duckdb.connect(config=engine_settings(spill)) as engine:
+            shut_in(engine, spill)
             kinds = _take(engine, file, wanted, linked)
-            return _count(engine, found, views, wanted, kinds, file, first_line)
+            return _count(engine, found, views, wanted, kinds, file)
     except (FileRefused, QuotesDoNotFit) as error:
         return _refused(found, error)
 
@@ -95,7 +97,6 @@ def _count(
     wanted: list[str],
     kinds: Mapping[str, str],
     file: SourceFile,
-    first_line: int,
 ) -> SourceFindings:
     def as_text(name: str) -> str:
         return CARRIED[kinds[name]].as_text.format(f"c{wanted.index(name)}")
@@ -103,6 +104,7 @@ def _count(
     def as_whole(name: str) -> str:
         return CARRIED[kinds[name]].as_whole.format(f"c{wanted.index(name)}")
 
+    first_line = file.mapping.skip + (1 if file.mapping.names else 2) if file.mapping.is_csv else 1
     resident = views[0][1].resident
     who = as_text(resident) if resident in wanted else "NULL"
     engine.execute(f"ALTER TABLE held ADD COLUMN who VARCHAR; UPDATE held SET who = {who}")

@@ -1,0 +1,50 @@
+"""Looking through all files of a holder's node at once: what its settings, links and the policies say, put together."""
+
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ledger.errors import Unavailable
+from policies.policy_document import Policy, View
+from trust.node.check.file_check import check_source
+from trust.node.check.findings import SourceFindings
+from trust.node.data.sources import SourceFile
+from trust.node.settings import BOOKS, NodeSettings
+
+
+def views_at(policies: Sequence[Policy], holder: str) -> dict[str, list[tuple[str, View]]]:
+    """Return by source the views that a holder has data for, each with its policy's name."""
+    found: dict[str, list[tuple[str, View]]] = {}
+    for policy in policies:
+        for view in policy.views:
+            if holder in view.holders:
+                found.setdefault(view.source, []).append((policy.id, view))
+    return found
+
+
+def check_files(folder: Path, settings: NodeSettings, policies: Sequence[Policy]) -> list[SourceFindings]:
+    """Look through each source's file. Nothing is changed, and the node may run meanwhile.
+
+    Raises Malformed for settings that are none, Unavailable where the node's books cannot be read.
+    """
+    linked = linked_customers(folder)
+    views = views_at(policies, settings.alias)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="musubi-check-") as spill:  # 0700
+        for name, mapping in settings.mappings.items():
+            file = SourceFile(folder / mapping.file, mapping)
+            found.append(check_source(name, file, views.get(name, []), linked, Path(spill)))
+    return found
+
+
+def linked_customers(folder: Path) -> list[str]:
+    """Return the customers who have linked, as the node's books have them; none where there are no books yet."""
+    path = folder / BOOKS
+    if not path.exists():
+        return []
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as books:
+            return [customer for (customer,) in books.execute("SELECT customer FROM links ORDER BY slot")]
+    except sqlite3.Error:
+        raise Unavailable("The node's books cannot be read; look at the folder and its permissions.") from None
