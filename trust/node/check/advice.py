@@ -1,4 +1,4 @@
-"""What looks wrong in a holder's file, and what to write in node.toml about it: guesses, each said with what it rests on.
+"""What looks wrong in a holder's file, and what to write in node.toml about it: guesses, and what each rests on.
 
 A guess is tried on the file's own values: what a reader turns into a linked customer, a category's value or a number
 that was none before is worth a sentence. Nothing is changed by itself.
@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 
 from trust.node.data.csv_file import CsvForm
-from trust.node.data.mapping import SourceMapping
 from trust.node.data.readers import read_in_order, reader_of
 
 LOOKED_AT = 1_000_000
@@ -61,7 +60,7 @@ def _encoding(data: bytes) -> str | None:
 
 
 def guess_readers(
-    values: Sequence[str | None], is_good: Callable[[str], bool], mapping: SourceMapping, widths: Sequence[int] = ()
+    values: Sequence[str | None], is_good: Callable[[str], bool], widths: Sequence[int] = ()
 ) -> tuple[tuple[str, ...], int] | None:
     """Return the readers that make the most of a column's values good, and how many more they make good than none do.
 
