@@ -20,7 +20,7 @@ from trust.service.routes.openapi.document import template_of
 from trust.service.routes.openapi.operations import OPERATIONS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-EXAMPLES = amount(4, 120)
+EXAMPLES = amount(1, 120)
 """How many cases of each kind are drawn for each operation, besides those that the schemas' limits give."""
 
 
