@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 
 from ledger import jws
 from policies.consents.bundle import NONE, DisclosedLeaf
-from policies.languages import LANGUAGES
+from policies.languages import BY_TAG, LANGUAGES, NOTICE_LANGUAGES, TITLE_LANGUAGES
 from policies.pairwise_keys import public_hex
 from policies.policy_document import View
 from queries.question.tree import Query
@@ -45,8 +45,8 @@ _BY_NAME: dict[str, Any] = {
     "language": LANGUAGES[0].tag,
     "purpose": "https://w3id.org/dpv#ImproveTransportMobility",
     "measures": ["https://w3id.org/dpv#DifferentialPrivacy"],
-    "title": {row.tag: f"Rides ({row.english})" for row in LANGUAGES if row.is_in_titles},
-    "notice": {row.tag: f"Your rides are counted. (In {row.english}.)" for row in LANGUAGES if row.is_in_notices},
+    "title": {tag: f"Rides ({BY_TAG[tag].english})" for tag in sorted(TITLE_LANGUAGES)},
+    "notice": {tag: f"Your rides are counted. (In {BY_TAG[tag].english}.)" for tag in sorted(NOTICE_LANGUAGES)},
     "subject": "kz3Wv8pQ",
     "time_zone": "Asia/Tokyo",
     "delta": "0.000001",
