@@ -72,7 +72,7 @@ async def entry(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     size = service.sequencer.size
     if not 0 <= index < size:
         raise NotFound("The ledger has no such published entry.")
-    data = await entry_of(service.store, service.sequencer.folder, index, size)
+    data = await entry_of(service.store, service.tiles, index, size)
     return Response(data, media_type="application/json", headers=IMMUTABLE)
 
 
