@@ -30,8 +30,8 @@ from trust.runtime.clock import system_clock
 from trust.town.play_residents import seed_of
 from trust.town.up import client_of
 
-pytestmark = pytest.mark.slow
-KILLS = amount(12, 300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(10_800)]
+KILLS = amount(12, 1_000)
 VICTIMS = ("service", "service", "witness", "east", "west")
 PEOPLE = 40
 logger = structlog.get_logger()

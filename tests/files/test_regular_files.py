@@ -9,6 +9,7 @@ import pytest
 from ledger.errors import Unavailable
 from ledger.tlog.tiles import Tile
 from tests.kit.parties.lying_service import Stage
+from trust.client import last_view
 from trust.files.regular import open_regular
 from trust.log.source import FolderLog
 from trust.log.tile_folder import TileFolder
@@ -36,6 +37,8 @@ def test_what_is_no_file_is_refused_at_once_by_whoever_reads_it(tmp_path: Path, 
             read_tile(Tile(0, 0, 1))
     with pytest.raises(Unavailable):
         SourceFile(tmp_path / "rides.csv").sha256()
+    with pytest.raises(Unavailable):
+        last_view._read(tmp_path / "checkpoint")
 
 
 @pytest.mark.parametrize("kind", NO_FILES)

@@ -41,7 +41,8 @@ async def assert_reads(running: Running, resident: Resident) -> None:
         answer = await running.client.get(path)
         assert answer.status_code == httpx.codes.OK, (path, answer.text)
     mine = jws.sign(resident.mine(at=running.clock()), resident.key)
-    assert (await running.post("/v1/residents/consents", mine)).status_code == httpx.codes.OK
+    answer = await running.post("/v1/residents/consents", mine)
+    assert answer.status_code == httpx.codes.OK, answer.text
     await running.done("/v1/questions/preview", question(running.town, query(), now=running.clock()))
 
 

@@ -14,6 +14,7 @@ from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import MAX_NOTE_BYTES, parse_note
 from trust.client.place import Place
 from trust.files.durable import write_whole
+from trust.files.regular import open_regular
 from trust.log.follower import LogFollower
 from trust.log.freshness import look
 from trust.runtime.clock import Clock, system_clock
@@ -49,7 +50,7 @@ def view_of(place: Place, at_least: int = 0, clock: Clock = system_clock) -> Ite
 
 def _read(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_NOTE_BYTES + 1)
     except FileNotFoundError:
         return None

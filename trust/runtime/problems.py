@@ -56,6 +56,12 @@ RETRY_SECONDS = {429: 5, 503: 1}
 """What ``Retry-After`` says with these statuses (RFC 9110, section 10.2.3)."""
 
 
+def headers_of(status: int) -> dict[str, str]:
+    """Return a problem's headers: no cache keeps it, and where trying again may help, it says when to."""
+    later = {"Retry-After": str(RETRY_SECONDS[status])} if status in RETRY_SECONDS else {}
+    return {"Cache-Control": "no-store", **later}
+
+
 def kind_of(error: MusubiError) -> Kind:
     """Return the one kind of an error: its own, or that of the error in the tree that it specialises."""
     return next(KINDS[cls] for cls in type(error).__mro__ if cls in KINDS)

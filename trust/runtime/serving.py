@@ -30,7 +30,7 @@ from ledger import canonical
 from ledger.errors import Malformed, MusubiError, TooLarge, Unavailable
 from trust.runtime.callers.bounds import ORDINARY, Bounds
 from trust.runtime.callers.connections import Peer, keep_few
-from trust.runtime.problems import MEDIA_TYPE, RETRY_SECONDS, kind_of, problem
+from trust.runtime.problems import MEDIA_TYPE, headers_of, kind_of, problem
 
 HEAD_MILLISECONDS = 30_000
 """How long the head of a request may take."""
@@ -213,13 +213,8 @@ async def _refuse(send: Send, error: MusubiError, *, closes: bool = False) -> No
     """Answer with a problem before the application is called; ``closes``: the connection ends with it."""
     status = kind_of(error).status
     body = canonical.encode(problem(error))
-    headers = [
-        (b"content-type", MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    if status in RETRY_SECONDS:
-        headers.append((b"retry-after", str(RETRY_SECONDS[status]).encode()))
+    said = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **headers_of(status)}
+    headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
     if closes:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -47,9 +47,10 @@ def web_server(answer: Callable[[str, str, bytes], Answer], port: int = 0) -> It
             if status >= 400:
                 self.send_header("content-type", "application/problem+json")
             self.end_headers()
-            self.wfile.write(data)
+            if self.command != "HEAD":
+                self.wfile.write(data)
 
-        do_GET = do_POST = _answer  # noqa: N815 - the base class's names
+        do_GET = do_HEAD = do_POST = _answer  # noqa: N815 - the base class's names
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -3,8 +3,6 @@
 No statement of ours says such a thing: each here is what a fault of ours, or of a library's, could let through.
 """
 
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from tests.kit.machine.web import web_server
 from trust.node.data.snapshots import engine_settings, shut_in
 
 
@@ -20,21 +19,12 @@ def asked() -> Iterator[tuple[str, list[str]]]:
     """A web server's address, and what it was asked."""
     paths: list[str] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            self.send_error(404)
+    def answer(_method: str, path: str, _body: bytes) -> tuple[int, bytes]:
+        paths.append(path)
+        return 404, b""
 
-        do_HEAD = do_GET  # noqa: N815 - the base class's name
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", paths
-    server.shutdown()
-    server.server_close()
+    with web_server(answer) as address:
+        yield address, paths
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tests.kit.towns.toy_town import HOLDERS, ORIGIN, PARTNERS
 from trust.service.acts import change_rules as acts_rules
 from trust.service.service import Service
 from trust.service.settings import load_settings
+from trust.service.store import kept_start
 
 pytestmark = pytest.mark.anyio
 
@@ -82,5 +83,6 @@ async def test_an_older_service_does_not_start_on_newer_rules_and_asks_for_an_up
         await running.settle()
     monkeypatch.setattr(policies_rules, "NEWEST_RULES", 1)
     monkeypatch.setattr(acts_rules, "NEWEST_RULES", 1)
+    monkeypatch.setattr(kept_start, "NEWEST_RULES", 1)
     with pytest.raises(UpgradeNeeded, match="install a newer Musubi"):
         await Service(load_settings(town.service)).start()

@@ -278,7 +278,7 @@ class Story:
                         "asked": refused.asked,
                         "left": refused.left,
                         "account": refused.account,
-                        "index": str(at),
+                        "index": at,
                     }
                 )
                 return

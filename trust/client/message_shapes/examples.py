@@ -15,6 +15,7 @@ from nacl.signing import SigningKey
 
 from ledger import jws
 from policies.consents.bundle import NONE, DisclosedLeaf
+from policies.languages import BY_TAG, LANGUAGES, NOTICE_LANGUAGES, TITLE_LANGUAGES
 from policies.pairwise_keys import public_hex
 from policies.policy_document import View
 from queries.question.tree import Query
@@ -41,15 +42,11 @@ _BY_NAME: dict[str, Any] = {
     "policy": "mobility_demand",
     "id": "mobility_demand",
     "version": 3,
-    "language": "ja",
+    "language": LANGUAGES[0].tag,
     "purpose": "https://w3id.org/dpv#ImproveTransportMobility",
     "measures": ["https://w3id.org/dpv#DifferentialPrivacy"],
-    "title": {"en": "Rides", "ja": "乗車"},
-    "notice": {
-        "en": "Your rides are counted.",
-        "ja": "乗車を数えます。",
-        "ja-easy": "バスに のった かずを かぞえます。",
-    },
+    "title": {tag: f"Rides ({BY_TAG[tag].english})" for tag in sorted(TITLE_LANGUAGES)},
+    "notice": {tag: f"Your rides are counted. (In {BY_TAG[tag].english}.)" for tag in sorted(NOTICE_LANGUAGES)},
     "subject": "kz3Wv8pQ",
     "time_zone": "Asia/Tokyo",
     "delta": "0.000001",
@@ -101,7 +98,7 @@ _BY_PATTERN: tuple[tuple[str, str], ...] = (
     ("[0-9a-f]{64}", _FIVES),
     ("[0-9]{4}-", "2027-11-30"),
 )
-_BY_PATTERN += (("(0|[1-9]", "0.2"), ("[a-z][a-z0-9_]", "bus_co"), ("[A-Za-z0-9_-]{1,35}", "en"))
+_BY_PATTERN += (("(0|[1-9]", "0.2"), ("[a-z][a-z0-9_]", "bus_co"), ("[A-Za-z0-9_-]{1,35}", LANGUAGES[0].tag))
 
 
 def example_of(type_: Any) -> Any:

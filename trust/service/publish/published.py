@@ -9,6 +9,7 @@ import asyncio
 from msgspec import Raw
 
 from ledger.errors import NotFound, Unavailable
+from ledger.hashing import leaf_hash
 from ledger.notes.checkpoints import Checkpoint
 from ledger.notes.note import parse_note
 from ledger.notes.receipts import Receipt
@@ -56,6 +57,16 @@ async def receipt_of(folder: TileFolder, index: int, note: bytes) -> Receipt:
     return Receipt(index=index, proof=proof, checkpoint=note)
 
 
+async def entry_of(store: Store, folder: TileFolder, index: int, size: int) -> bytes:
+    """Return the bytes of a published entry, of ``size`` that there are; raise Unavailable where they are damaged."""
+    data = await store.entry(index)
+    reader = TileReader(folder.read_tile, size)
+    (meant,) = await asyncio.to_thread(reader.read_hashes, [(0, index)])
+    if data is None or leaf_hash(data) != meant:
+        raise Unavailable("That entry is damaged here; the operator mends it with `musubi fsck`.")
+    return data
+
+
 async def prove_log_keys(store: Store, folder: TileFolder, note: bytes) -> ProvenLogKeys:
     """Return the genesis entry, and each change of the log's keys under a published checkpoint, with its receipt."""
     size, keys = _size_of(note), store.state.log_keys
@@ -63,9 +74,9 @@ async def prove_log_keys(store: Store, folder: TileFolder, note: bytes) -> Prove
     changes = [
         ProvenChange(
             index=index,
-            entry=Raw(await store.entry(index) or b""),
+            entry=Raw(await entry_of(store, folder, index, size)),
             receipt=(await receipt_of(folder, index, note)).format().decode(),
         )
         for index in indices
     ]
-    return ProvenLogKeys(genesis=Raw(await store.entry(0) or b""), changes=changes)
+    return ProvenLogKeys(genesis=Raw(await entry_of(store, folder, 0, size)), changes=changes)

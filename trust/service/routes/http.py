@@ -15,7 +15,7 @@ from litestar.exceptions import HTTPException
 from ledger import canonical, jws
 from ledger.errors import Malformed, MusubiError, NotFound, SignatureInvalid
 from queries.rounds.messages import LeavesWanted, Work
-from trust.runtime.problems import KINDS, MEDIA_TYPE, PROBLEM_TYPE, RETRY_SECONDS, kind_of, problem
+from trust.runtime.problems import KINDS, MEDIA_TYPE, PROBLEM_TYPE, headers_of, kind_of, problem
 from trust.service import metrics
 from trust.service.service import Service
 
@@ -23,8 +23,6 @@ T = TypeVar("T")
 ApiRequest = Request[Any, Any, AppState]
 JOSE = "application/jose"
 JSON = "application/json"
-NOT_KEPT = {"Cache-Control": "no-store"}
-"""No cache may keep an error: a tile that is not there now may be there in a moment."""
 FAULT_TITLE = "Fault"
 _TITLES = {error.code: kind.title for error, kind in KINDS.items()}
 logger = structlog.get_logger()
@@ -93,12 +91,9 @@ def musubi_problem(_: ApiRequest, error: MusubiError) -> Response[bytes]:
     """Answer an error of ours with its problem document."""
     metrics.problems.labels(code=error.code).inc()
     status = kind_of(error).status
-    return Response(canonical.encode(problem(error)), status_code=status, media_type=MEDIA_TYPE, headers=_again(status))
-
-
-def _again(status: int) -> dict[str, str]:
-    """Return a problem's headers: no cache keeps it, and where trying again may help, it says when to."""
-    return {**NOT_KEPT, **({"Retry-After": str(RETRY_SECONDS[status])} if status in RETRY_SECONDS else {})}
+    return Response(
+        canonical.encode(problem(error)), status_code=status, media_type=MEDIA_TYPE, headers=headers_of(status)
+    )
 
 
 def http_problem(_: ApiRequest, error: HTTPException) -> Response[bytes]:
@@ -116,7 +111,7 @@ def http_problem(_: ApiRequest, error: HTTPException) -> Response[bytes]:
         canonical.encode(document),
         status_code=error.status_code,
         media_type=MEDIA_TYPE,
-        headers={**(error.headers or {}), **_again(error.status_code)},
+        headers={**(error.headers or {}), **headers_of(error.status_code)},
     )
 
 
@@ -130,4 +125,4 @@ def fault(_: ApiRequest, error: Exception) -> Response[bytes]:
         "detail": "Something in the service failed; nothing was answered.",
         "code": "fault",
     }
-    return Response(canonical.encode(document), status_code=500, media_type=MEDIA_TYPE, headers=NOT_KEPT)
+    return Response(canonical.encode(document), status_code=500, media_type=MEDIA_TYPE, headers=headers_of(500))

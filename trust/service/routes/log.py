@@ -13,7 +13,7 @@ from ledger.errors import NotFound, Unavailable
 from ledger.tlog.tiles import ENTRIES, Tile
 from trust.client import paths
 from trust.client.wire import PublishedPolicy
-from trust.service.publish.published import prove_log_keys, read_published_tile, receipt_of
+from trust.service.publish.published import entry_of, prove_log_keys, read_published_tile, receipt_of
 from trust.service.routes.http import ApiRequest, json_answer, service_of
 
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -69,9 +69,10 @@ async def entry(request: ApiRequest, index: FromPath[int]) -> Response[bytes]:
     """Give the exact bytes of one published entry."""
     service = service_of(request)
     await service.check_published(index)
-    data = await service.store.entry(index) if 0 <= index < service.sequencer.size else None
-    if data is None:
+    size = service.sequencer.size
+    if not 0 <= index < size:
         raise NotFound("The ledger has no such published entry.")
+    data = await entry_of(service.store, service.tiles, index, size)
     return Response(data, media_type="application/json", headers=IMMUTABLE)
 
 
