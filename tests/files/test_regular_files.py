@@ -13,7 +13,7 @@ from trust.client import last_view
 from trust.files.regular import open_regular
 from trust.log.source import FolderLog
 from trust.log.tile_folder import TileFolder
-from trust.node.data.sources import SourceFile
+from trust.node.sources.source_file import SourceFile
 
 NO_FILES: dict[str, Callable[[Path], None]] = {
     "a pipe": os.mkfifo,

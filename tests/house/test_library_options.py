@@ -87,21 +87,21 @@ DECIDED: dict[tuple[str, str], Decision] = {
     ("ibis.duckdb.connect", "**"): Decision("All of the above, from the first statement on.", FETCHES),
     ("ibis.cases", "else_"): Decision(
         "What is out of range is null, never the last case.",
-        "tests/node/data/test_kinds.py::test_each_value_is_read_by_itself_whatever_stands_beside_it",
+        "tests/node/sources/test_kinds.py::test_each_value_is_read_by_itself_whatever_stands_beside_it",
     ),
     ("ibis.window", "group_by"): Decision("One person's rows compete with that person's alone.", FAIR),
     ("ibis.window", "order_by"): Decision("By a keyed permutation: a file's order decides nothing.", FAIR),
     ("csv.reader", "strict"): Decision(
         "What breaks its quoting refuses the file, for it could be part of somebody else's record.",
-        "tests/node/data/test_csv_files.py::test_one_persons_line_leaves_everybody_elses_rows_as_they_were_or_the_file_is_refused",
+        "tests/node/sources/test_csv_files.py::test_one_persons_line_leaves_everybody_elses_rows_as_they_were_or_the_file_is_refused",
     ),
     ("pyarrow.table", "schema"): Decision(
         "Columns of CSV are text; nothing is guessed from values.",
-        "tests/node/data/test_csv_files.py::test_what_a_sound_program_writes_is_read_as_it_was",
+        "tests/node/sources/test_csv_files.py::test_what_a_sound_program_writes_is_read_as_it_was",
     ),
     ("pyarrow.table", "names"): Decision(
         "Columns are named by their place, whatever the header has twice.",
-        "tests/node/data/test_parquet_files.py::test_an_odd_value_or_column_takes_out_no_more_than_itself",
+        "tests/node/sources/test_parquet_files.py::test_an_odd_value_or_column_takes_out_no_more_than_itself",
     ),
     # Whom we call
     ("httpx.Client", "base_url"): Decision(

@@ -12,7 +12,7 @@
     [sources]
     rides = "data/rides.parquet"            # Parquet or CSV, relative to this folder; or a table that says more
 
-    [sources.outings]                       # ``trust.node.data.mapping``
+    [sources.outings]                       # ``trust.node.sources.mapping``
     file = "data/outings.csv"
     encoding = "cp932"
 
@@ -36,7 +36,7 @@ from msgspec import Struct
 
 from ledger.entries import Alias
 from ledger.errors import Malformed, NotFound
-from trust.node.data.mapping import SourceMapping, mapping_of
+from trust.node.sources.mapping import SourceMapping, mapping_of
 
 SETTINGS = "node.toml"
 BOOKS = "books.sqlite"

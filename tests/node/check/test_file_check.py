@@ -9,8 +9,8 @@ from policies.policy_document import Category, Measure, Range, View
 from tests.kit.towns.toy_town import MOBILITY
 from trust.node.check.file_check import check_source
 from trust.node.check.findings import ColumnFindings, Kept, LeftOut, SourceFindings, ValueCount
-from trust.node.data.mapping import SourceMapping
-from trust.node.data.sources import SourceFile
+from trust.node.sources.mapping import SourceMapping
+from trust.node.sources.source_file import SourceFile
 
 TEXT = MOBILITY.title
 VIEW = View(

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from trust.node.data.csv_file import CsvForm
-from trust.node.data.readers import read_in_order, reader_of
+from trust.node.sources.csv_file import CsvForm
+from trust.node.sources.readers import read_in_order, reader_of
 
 LOOKED_AT = 1_000_000
 """Bytes from the beginning of a file that its encoding is guessed from."""

@@ -1,7 +1,7 @@
 """Looking through a holder's own file as it is loaded, and counting what became of each row and value.
 
-The file goes through the same readers as at load (``trust.node.data.sources``), beside the text that stands in it; what
-is counted is all rows, whoever has linked, so that a holder can look before anybody has.
+The file goes through the same readers as at load (``trust.node.sources.source_file``), beside the text that stands in
+it; what is counted is all rows, whoever has linked, so that a holder can look before anybody has.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ from trust.node.check.findings import (
     ViewFindings,
     Why,
 )
-from trust.node.data.csv_file import QuotesDoNotFit
-from trust.node.data.kinds import CARRIED
 from trust.node.data.snapshots import engine_settings, shut_in
-from trust.node.data.sources import POSITION, FileRefused, SourceFile
+from trust.node.sources.csv_file import QuotesDoNotFit
+from trust.node.sources.kinds import CARRIED
+from trust.node.sources.source_file import POSITION, FileRefused, SourceFile
 
 BOUNDS = (1, 2, 5, 10, 20)
 """The rows of a person that a view might keep."""

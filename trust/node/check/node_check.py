@@ -9,8 +9,8 @@ from ledger.errors import Unavailable
 from policies.policy_document import Policy, View
 from trust.node.check.file_check import check_source
 from trust.node.check.findings import SourceFindings
-from trust.node.data.sources import SourceFile
 from trust.node.settings import BOOKS, NodeSettings
+from trust.node.sources.source_file import SourceFile
 
 
 def views_at(policies: Sequence[Policy], holder: str) -> dict[str, list[tuple[str, View]]]:

@@ -2,11 +2,11 @@
 
     file, as it is now  →  typed rows of linked customers  →  a snapshot on the disk, and a report
 
-The file is read as ``trust.node.data.kinds`` says, the columns that a view names and no others. A file that is refused
-leaves the snapshot in use that the last good one made, also across a restart. Refused are a CSV file whose quotes do
-not fit, a Parquet file that is damaged, and a file that lacks a column which the snapshot in use has for a view. No
-value does more than be read, or be null by itself. A file that is still being written, or cannot be opened, is no
-refusal: it is looked at again.
+The file is read as ``trust.node.sources.kinds`` says, the columns that a view names and no others. A file that is
+refused leaves the snapshot in use that the last good one made, also across a restart. Refused are a CSV file whose
+quotes do not fit, a Parquet file that is damaged, and a file that lacks a column which the snapshot in use has for a
+view. No value does more than be read, or be null by itself. A file that is still being written, or cannot be opened, is
+no refusal: it is looked at again.
 
 It is done in an engine of its own, so that whatever a file brings about there ends with it. Nothing about what is in a
 file is logged: the report is for the holder alone (``trust.node.data.load_report``).
@@ -23,8 +23,6 @@ from msgspec import Struct
 
 from ledger.errors import Unavailable
 from policies.policy_document import Category, Measure, Range, View
-from trust.node.data.csv_file import QuotesDoNotFit
-from trust.node.data.kinds import CARRIED
 from trust.node.data.load_report import (
     ColumnReport,
     FitReport,
@@ -42,7 +40,9 @@ from trust.node.data.snapshots import (
     scan,
     typed,
 )
-from trust.node.data.sources import DAMAGED, POSITION, FileRefused, SourceFile
+from trust.node.sources.csv_file import QuotesDoNotFit
+from trust.node.sources.kinds import CARRIED
+from trust.node.sources.source_file import DAMAGED, POSITION, FileRefused, SourceFile
 
 MOST_PARTS = 16
 """A snapshot of more parts is loaded as a whole again."""

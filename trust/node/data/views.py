@@ -41,9 +41,9 @@ from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
 from trust.node.data.link_table import link_digest, link_table
 from trust.node.data.load import FileLoader, Links
-from trust.node.data.mapping import SourceMapping
 from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, engine_settings, scan, shut_in, typed
-from trust.node.data.sources import SourceFile
+from trust.node.sources.mapping import SourceMapping
+from trust.node.sources.source_file import SourceFile
 
 _LINKS = "links"
 _SNAPSHOT = "snapshot"

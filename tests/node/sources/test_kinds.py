@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.kit.amounts import LONG, amount
 from tests.kit.odd_columns import COLUMNS
-from trust.node.data.kinds import CARRIED, KINDS, UUID, carry, rule_of_type
+from trust.node.sources.kinds import CARRIED, KINDS, UUID, carry, rule_of_type
 
 ENGINE = duckdb.connect()
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "source-files.md"

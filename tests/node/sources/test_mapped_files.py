@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ledger.errors import Malformed
-from trust.node.data.mapping import SourceMapping, mapping_of
-from trust.node.data.sources import SourceFile
+from trust.node.sources.mapping import SourceMapping, mapping_of
+from trust.node.sources.source_file import SourceFile
 
 Row = tuple[str, str, int, datetime]
 RIDES: list[Row] = [

@@ -29,14 +29,14 @@ from ledger import canonical
 from ledger.entries import Hex32
 from ledger.errors import Malformed
 from policies.time_zones import time_zone_of
-from trust.node.data.csv_file import CsvForm, Encoding
-from trust.node.data.readers import ColumnReader, reader_of
+from trust.node.sources.csv_file import CsvForm, Encoding
+from trust.node.sources.readers import ColumnReader, reader_of
 
 Kind = Literal["csv", "parquet"]
 
 
 class ColumnMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one column is in the file, and by which ``trust.node.data.readers`` it is read, in their order."""
+    """Where one column is in the file, and by which ``trust.node.sources.readers`` it is read, in their order."""
 
     from_: str = field(default="", name="from")
     read: list[str] = []

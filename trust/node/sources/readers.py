@@ -36,7 +36,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from ledger.errors import Malformed
-from trust.node.data.moments import moments_of, texts_of_days
+from trust.node.sources.moments import moments_of, texts_of_days
 
 BLANKS = " \t\u3000"
 MOST_DIGITS = 64

@@ -1,12 +1,12 @@
 """A holder's raw data: one Parquet or CSV file per source, read in place and never written.
 
 Which column of the file is which of the policies', and by which readers it is read, its mapping says
-(``trust.node.data.mapping``); names here are the policies'.
+(``trust.node.sources.mapping``); names here are the policies'.
 
 A file is read in one way only, whatever is in it: in parts, the wanted columns alone, each value by
-``trust.node.data.kinds``. A row's ``position`` is its place in the file; it only ever orders the rows of *one* resident
-among themselves, so that other people's rows, coming or going, change nothing about which of a resident's rows are
-kept.
+``trust.node.sources.kinds``. A row's ``position`` is its place in the file; it only ever orders the rows of *one*
+resident among themselves, so that other people's rows, coming or going, change nothing about which of a resident's rows
+are kept.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from ledger.errors import Unavailable
 from trust.files.regular import open_regular
-from trust.node.data.csv_file import header_of, read_columns
-from trust.node.data.kinds import ReadRule, carry, rule_of_type, text_of
-from trust.node.data.mapping import SourceMapping, mapping_of
-from trust.node.data.readers import ColumnReader, read_in_order
+from trust.node.sources.csv_file import header_of, read_columns
+from trust.node.sources.kinds import ReadRule, carry, rule_of_type, text_of
+from trust.node.sources.mapping import SourceMapping, mapping_of
+from trust.node.sources.readers import ColumnReader, read_in_order
 
 POSITION = "position"
 ROWS_AT_ONCE = 131_072
@@ -93,7 +93,7 @@ class SourceFile:
             raise FileRefused(DAMAGED) from None
 
     def kinds(self, wanted: Sequence[str]) -> dict[str, str]:
-        """Return what each wanted column is carried as (``trust.node.data.kinds``): what is read by readers as text."""
+        """Return what each wanted column is carried as (see ``kinds``): what is read by readers as text."""
         if self.mapping.is_csv:
             return dict.fromkeys(wanted, "text")
         with pq.ParquetFile(self.path) as file:

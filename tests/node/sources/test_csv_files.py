@@ -16,8 +16,8 @@ from msgspec import structs
 from ledger.errors import NotReady, Unavailable
 from tests.kit.amounts import amount
 from tests.kit.node_tables import SECRET, hourly_plan, take_in
-from trust.node.data.csv_file import QuotesDoNotFit, header_of, read_columns
 from trust.node.data.views import ViewStore
+from trust.node.sources.csv_file import QuotesDoNotFit, header_of, read_columns
 
 POLICY = "ab" * 32
 ALL = np.ones(2_000, dtype=bool)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ledger.errors import Malformed
 from policies.time_zones import time_zone_of
 from trust.node.data import readers
-from trust.node.data.readers import read_in_order, reader_of
+from trust.node.sources.readers import read_in_order, reader_of
 
 TOKYO, BERLIN = time_zone_of("Asia/Tokyo"), time_zone_of("Europe/Berlin")
 ALL = ["nfkc", "strip", "excel", "number", "whole", "zero-pad 3", "times 100", "date", "time", "hour", "day", "month"]
@@ -24,7 +24,7 @@ def read(words: str, *values: str | None, zone: Any = TOKYO) -> list[str | None]
     return found
 
 
-FORMS = {
+FORMS: dict[str, dict[str, str | None]] = {
     "number": {
         "1,200": "1200", "210円": "210", "¥210": "210", "\\210": "210", "▲100": "-100", "△1,000": "-1000", "(100)": "-100",
         "-100": "-100", "￥１，２００": "1200", "－５": "-5", "1,200.50": "1200.50", "　2,100　": "2100", "▲¥300": "-300",
