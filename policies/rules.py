@@ -28,6 +28,7 @@ number  what is judged otherwise than before
         question's tightest account and what the ledger says is left in it, for any other rule none, and 0
 3       an ``erase`` is of a ``grant`` or a ``revoke``; for ``retention`` the consent has ended; for ``authority`` it
         bears the quorum's ``approvals`` of the order, or comes right behind one that does
+4       a policy may have columns of time, and a question measures of what bounding left out
 ======  ================================================================================================================
 """
 
@@ -54,7 +55,9 @@ LOST_ROUNDS = 2
 """From these rules on a round that nobody can finish is closed, and a holder without its role can end what it began."""
 LIES_SEEN = 3
 """From these rules on noise, refusals and erasures are held against what the ledger and the signed question say."""
-NEWEST_RULES = 3
+WIDER_QUESTIONS = 4
+"""From these rules on a policy may have columns of time, and a question may ask what bounding left out."""
+NEWEST_RULES = 4
 """The newest rules that this software reads."""
 
 

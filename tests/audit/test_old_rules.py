@@ -56,6 +56,30 @@ ENTRIES = {
         "release": 10,
         "refuse": 1,
     },
+    "logs_by_rules_3/built": {
+        "genesis": 1,
+        "member": 4,
+        "policy": 1,
+        "log-key": 1,
+        "grant": 22,
+        "revoke": 2,
+        "erase": 1,
+        "admit": 4,
+        "release": 1,
+        "refund": 1,
+        "lost": 1,
+        "refuse": 2,
+    },
+    "logs_by_rules_3/served": {
+        "genesis": 1,
+        "member": 9,
+        "policy": 5,
+        "grant": 32,
+        "revoke": 10,
+        "admit": 10,
+        "release": 10,
+        "refuse": 1,
+    },
 }
 """By hand, with every kind of entry; and by a service with its nodes (the demo, 12 residents).
 

@@ -58,6 +58,8 @@ ON_A_TERMINAL = CLI + "test_on_a_terminal_the_notice_is_shown_and_each_choice_is
 NO_PLACE = CLI + "test_who_names_no_place_is_told_which_option_is_missing"
 NO_FOLDER = CLI + "test_a_place_that_cannot_be_written_ends_in_one_sentence"
 SQL = "tests/queries/test_queries_sql.py::"
+MAPPED = "tests/node/sources/test_mapped_files.py::test_a_csv_file_is_read_as_what_it_means"
+FORM = "tests/node/sources/test_readers.py::test_each_form_is_read_as_what_it_is_and_others_are_null"
 
 DECIDED: dict[tuple[str, str], Decision] = {
     # The engine of a holder's node
@@ -103,6 +105,11 @@ DECIDED: dict[tuple[str, str], Decision] = {
         "Columns are named by their place, whatever the header has twice.",
         "tests/node/sources/test_parquet_files.py::test_an_odd_value_or_column_takes_out_no_more_than_itself",
     ),
+    ("csv.reader", "delimiter"): Decision("As the holder's mapping says; one of four.", MAPPED),
+    ("csv.reader", "quotechar"): Decision("As the holder's mapping says; one of two.", MAPPED),
+    ("pyarrow.compute.utf8_normalize", "form"): Decision("Full-width digits are digits (NFKC).", FORM),
+    ("pyarrow.compute.utf8_trim", "characters"): Decision("The ideographic space is a blank too.", FORM),
+    ("pyarrow.compute.utf8_lpad", "padding"): Decision("What software took off were zeros.", FORM),
     # Whom we call
     ("httpx.Client", "base_url"): Decision(
         "Paths are ours; the host is the place's.",

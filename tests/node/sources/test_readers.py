@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import Malformed
 from policies.time_zones import time_zone_of
-from trust.node.data import readers
+from trust.node.sources import readers
 from trust.node.sources.readers import read_in_order, reader_of
 
 TOKYO, BERLIN = time_zone_of("Asia/Tokyo"), time_zone_of("Europe/Berlin")

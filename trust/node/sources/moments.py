@@ -48,10 +48,10 @@ def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
     plain = pc.utf8_trim(pc.utf8_normalize(column, form="NFKC"), characters=" \t\u3000")
     for pattern in (_WITH_DAY, _ALONE, _COMPACT):
         found = pc.extract_regex(plain, pattern)
-        rows = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(np.asarray(found.is_valid()))
         if not rows.size:
             continue
-        named = _Named(found.take(pa.array(rows)))
+        named = _Parts(found.take(pa.array(rows)))
         if "d" in named:
             day, is_day = _days(named)
         else:
@@ -65,7 +65,7 @@ def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
     return Moments(days, seconds, has_day, has_time)
 
 
-class _Named:
+class _Parts:
     """The parts of rows that a pattern fits, by name; a part that is not there is empty."""
 
     def __init__(self, found: Any) -> None:
@@ -81,14 +81,14 @@ class _Named:
         return pc.fill_null(self._found.field(name), "")
 
     def has(self, name: str) -> Any:
-        return pc.not_equal(self.texts(name), "").to_numpy(zero_copy_only=False)
+        return np.asarray(pc.not_equal(self.texts(name), ""))
 
     def numbers(self, name: str) -> Any:
         texts = self.texts(name)
         return pc.if_else(pc.equal(texts, ""), "0", texts).cast(pa.int64()).to_numpy()
 
 
-def _days(named: _Named) -> tuple[Any, Any]:
+def _days(named: _Parts) -> tuple[Any, Any]:
     """Return days since 1970, and whether a calendar has them."""
     years = named.numbers("y")
     if "e" in named:
@@ -108,14 +108,14 @@ def _days(named: _Named) -> tuple[Any, Any]:
     return start + days - 1, is_day & (days <= after - start)
 
 
-def _seconds(named: _Named) -> tuple[Any, Any]:
+def _seconds(named: _Parts) -> tuple[Any, Any]:
     """Return seconds since midnight, and whether a clock shows them."""
     hours, minutes, seconds = named.numbers("h"), named.numbers("i"), named.numbers("s")
     is_time = named.has("h") & (hours < 24) & (minutes < 60) & (seconds < 60)
     return np.where(is_time, hours * 3_600 + minutes * 60 + seconds, 0), is_time
 
 
-def _in_zone(named: _Named, days: Any, seconds: Any, zone: ZoneInfo | None) -> tuple[Any, Any]:
+def _in_zone(named: _Parts, days: Any, seconds: Any, zone: ZoneInfo | None) -> tuple[Any, Any]:
     """Return seconds since 1970 in the zone's local time, and whether that is known."""
     local = days * _DAY_SECONDS + seconds
     says = named.has("z")
