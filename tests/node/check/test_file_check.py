@@ -106,7 +106,7 @@ def test_what_a_mapping_reads_is_no_longer_unread(tmp_path: Path) -> None:
         (b"", "no header line"),
         (b"\xff\xfe\x00", "no header line"),
         (b'customer,ward\n007,"east\n', "quote"),
-        (b"name,age\nx,1\n", "No view"),
+        (b"name,age\nx,1\n", "No column of this file"),
     ],
 )
 def test_a_file_that_is_refused_says_the_sentence_that_helps(tmp_path: Path, data: bytes, said: str) -> None:

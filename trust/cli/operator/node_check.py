@@ -7,15 +7,16 @@ import click
 import msgspec
 
 from ledger import canonical
-from ledger.errors import Malformed
+from ledger.errors import Malformed, NotFound
 from policies.policy_document import Policy, check_document
 from trust.cli.options import File, Folder, JsonOption
-from trust.cli.terminal import Sheet, say, say_json, show_table
+from trust.cli.terminal import Sheet, say, say_foreign, say_json, show_table
 from trust.client import paths
 from trust.client.http import call
 from trust.client.wire import PublishedPolicy
 from trust.node.check.findings import SourceFindings, ViewFindings
-from trust.node.check.node_check import check_files
+from trust.node.check.node_check import check_files, suggest_mapping
+from trust.node.check.suggestion import Draft
 from trust.node.settings import NodeSettings, load_node_settings
 from trust.runtime.http_clients import open_http
 
@@ -27,8 +28,13 @@ SECONDS = 15
 @click.option(
     "--policy", "files", type=File, multiple=True, help="A policy to look by, in place of those that the service shows."
 )
+@click.option("--suggest", "suggested", type=File, help="Draft the table of node.toml for this file instead.")
+@click.option("--source", help="With --suggest: which source the file is; the one that fits it best otherwise.")
+@click.option("--zone", default="Asia/Tokyo", show_default=True, help="With --suggest: the town's time zone.")
 @JsonOption
-def check(folder: Path, files: tuple[Path, ...], as_json: bool) -> None:
+def check(
+    folder: Path, files: tuple[Path, ...], suggested: Path | None, source: str | None, zone: str, as_json: bool
+) -> None:
     """Show what a node makes of its files: rows, customers, and each value that is not read.
 
     It is for the holder alone. Nothing that it finds leaves this machine, and it changes nothing; the node may run.
@@ -36,15 +42,23 @@ def check(folder: Path, files: tuple[Path, ...], as_json: bool) -> None:
     \b
     Example:  musubi node check --dir .town/momijidai/nodes/bus_co
               musubi node check --dir node --policy mobility_demand.toml
+              musubi node check --dir node --suggest data/乗車実績.csv
     """
     settings = load_node_settings(folder)
     policies = [_read(path) for path in files] if files else _published(folder, settings)
+    if suggested is not None:
+        draft = suggest_mapping(folder, settings, policies, suggested, source, zone)
+        if as_json:
+            say_json(msgspec.to_builtins(draft))
+        else:
+            _show_draft(draft)
+        return
     found = check_files(folder, settings, policies)
     if as_json:
         say_json(msgspec.to_builtins(found))
         return
-    for source in found:
-        _show(source)
+    for each in found:
+        _show(each)
 
 
 def _read(path: Path) -> Policy:
@@ -60,7 +74,20 @@ def _published(folder: Path, settings: NodeSettings) -> list[Policy]:
     ca_file = None if settings.ca_file is None else folder / settings.ca_file
     with open_http(settings.service, seconds=SECONDS, ca_file=ca_file, proxy=settings.proxy) as http:
         said = canonical.decode(call(http, "GET", paths.POLICIES).content, list[PublishedPolicy], "answer")
-    return [canonical.decode(bytes(each.policy), Policy, "policy") for each in said]
+    policies = [canonical.decode(bytes(each.policy), Policy, "policy") for each in said]
+    if not policies:
+        raise NotFound("The service shows no policy yet; give one with --policy.")
+    return policies
+
+
+def _show_draft(draft: Draft) -> None:
+    say("[bold]What was guessed[/] for the source {}:", draft.source)
+    for sentence in draft.says:
+        say("  {}", sentence)
+    say("")
+    say("[bold]For node.toml[/], in place of what it says of {} now; then look with `musubi node check`:", draft.source)
+    say("")
+    say_foreign(draft.toml)
 
 
 def _show(source: SourceFindings) -> None:
@@ -68,6 +95,8 @@ def _show(source: SourceFindings) -> None:
     if source.refused:
         where = f" (line {source.line:,})" if source.line is not None else ""
         say("  [red]It is not taken in.[/] {}{}", source.refused, where)
+        for sentence in source.advice:
+            say("  [yellow]{}[/]", sentence)
         return
     say("  {:,} rows of {:,} customers.", source.rows, source.customers)
     say("  {:,} of {:,} linked customers are in this file.", source.linked_here, source.linked)

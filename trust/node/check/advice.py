@@ -1,82 +1,69 @@
-"""What looks wrong in a holder's file, and what to write in node.toml about it: guesses, and what each rests on.
+"""What looks wrong in a holder's file, and what to write in ``node.toml`` about it: sentences for the holder.
 
-A guess is tried on the file's own values: what a reader turns into a linked customer, a category's value or a number
-that was none before is worth a sentence. Nothing is changed by itself.
+Each rests on the file's own values (``trust.node.check.fitting``) or bytes (``trust.node.check.written_form``). Nothing
+is changed by itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from zoneinfo import ZoneInfo
 
-import pyarrow as pa
+from policies.policy_document import Column
+from trust.node.check.fitting import best_fit, chains_for, fits_column, widths_of
+from trust.node.check.written_form import advise_on_form, beginning_of, kind_by_signs
+from trust.node.sources.mapping import SourceMapping
 
-from trust.node.sources.csv_file import CsvForm
-from trust.node.sources.readers import read_in_order, reader_of
-
-LOOKED_AT = 1_000_000
-"""Bytes from the beginning of a file that its encoding is guessed from."""
-CHAINS: tuple[tuple[str, ...], ...] = (
-    ("strip",),
-    ("nfkc", "strip"),
-    ("excel",),
-    ("whole",),
-    ("number",),
-    ("hour",),
-)
-"""What is tried for a column, the plainest first."""
+FEW = 0.01
+"""The part of the rows from which on readers that would help are worth a sentence."""
+_SHOWN = 12
 
 
-def guess_form(path: Path, said: CsvForm) -> list[str]:
-    """Return what to write where a CSV file seems to be written otherwise than is said of it."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LOOKED_AT)
-    except OSError:
-        return []
-    advice = []
-    encoding = _encoding(data)
-    if encoding is not None and encoding != said.encoding:
-        advice.append(
-            f'The file looks like {encoding.upper()}, and is read as {said.encoding.upper()}: encoding = "{encoding}".'
-        )
-    header = data.decode(encoding or "utf-8", "replace").splitlines()[said.skip : said.skip + 1]
-    for sign, written in (("\t", "\\t"), (";", ";"), ("|", "|")):
-        if header and said.delimiter not in header[0] and sign in header[0]:
-            advice.append(f'The header has no "{said.delimiter}", but "{written}": delimiter = "{written}".')
-    return advice
+def advise_on_file(path: Path, mapping: SourceMapping) -> list[str]:
+    """Return what a file seems to be, where it is not what its mapping says."""
+    data = beginning_of(path)
+    kind = kind_by_signs(data)
+    if not mapping.is_csv:
+        return [kind] if kind not in ("", "It is Parquet.") else [] if kind else ["It is not Parquet; it may be CSV."]
+    return [kind] if kind else advise_on_form(data, mapping.csv)
 
 
-def _encoding(data: bytes) -> str | None:
-    """Return the encoding that all of the data is of; None where it is of none of ours."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    for name in ("utf-8", "cp932"):
-        try:
-            data[: data.rfind(b"\n") + 1 or len(data)].decode(name)
-        except UnicodeDecodeError:
-            continue
-        return name
-    return None
+def advise_on_missing(source: str, name: str, in_file: str, there: Sequence[str]) -> str:
+    """Return what to write for a column that the file has not, by the name that was looked for."""
+    near = get_close_matches(in_file, there, n=1, cutoff=0.6) or [
+        each for each in there if each.strip(" \u3000").casefold() == in_file.strip(" \u3000").casefold()
+    ]
+    if near:
+        return f'{name}: the file has no "{in_file}", but "{near[0]}". In [sources.{source}.columns]: {name} = "{near[0]}".'
+    shown = ", ".join(f'"{each}"' for each in there[:_SHOWN])
+    more = f" and {len(there) - _SHOWN:,} more" if len(there) > _SHOWN else ""
+    return (
+        f'{name}: the file has no "{in_file}"; it has {shown}{more}. Say which it is in [sources.{source}.columns]: '
+        f'{name} = "…".'
+    )
 
 
-def guess_readers(
-    values: Sequence[str | None], is_good: Callable[[str], bool], widths: Sequence[int] = ()
-) -> tuple[tuple[str, ...], int] | None:
-    """Return the readers that make the most of a column's values good, and how many more they make good than none do.
+def advise_on_readers(
+    name: str,
+    in_file: str,
+    column: Column | None,
+    rows: Mapping[str, int],
+    fitting_now: int,
+    linked: Sequence[str],
+    zone: ZoneInfo | None,
+) -> str | None:
+    """Return which readers would make more rows fit a column, None where none would; None as column: the customer's.
 
-    ``widths`` are lengths to which digits may have had zeros before them. None where no readers help.
+    ``rows`` has each text as it stands in the file with its rows, ``fitting_now`` how many of all rows fit.
     """
-    column = pa.array(values, pa.large_string())
-    before = _count(column, is_good)
-    padded = [(*chain, f"zero-pad {width}") for width in widths if width for chain in ((), ("whole",))]
-    best: tuple[tuple[str, ...], int] | None = None
-    for chain in (*CHAINS, *padded):
-        read = read_in_order(column, [reader_of(words, None) for words in chain])
-        more = _count(read, is_good) - before
-        if more > (best[1] if best else 0):
-            best = chain, more
-    return best
-
-
-def _count(column: Any, is_good: Callable[[str], bool]) -> int:
-    return sum(value is not None and is_good(value) for value in column.to_pylist())
+    known = set(linked)
+    fits = known.__contains__ if column is None else fits_column(column)
+    widths = widths_of(list(linked) if column is None else list(getattr(column, "values", [])))
+    best = best_fit(rows, fits, chains_for(column, widths), zone)
+    more = best.rows - fitting_now
+    if not best.read or more < max(1, FEW * best.of):
+        return None
+    said = ", ".join(f'"{words}"' for words in best.read)
+    what = "would be of customers who have linked" if column is None else "would be read"
+    given = f'from = "{in_file}", ' if in_file != name else ""
+    return f"{name}: {more:,} more rows {what} with {name} = {{ {given}read = [{said}] }}."

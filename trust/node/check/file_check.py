@@ -10,8 +10,11 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from msgspec import structs
 
 from policies.policy_document import Category, Column, Measure, View
+from policies.time_zones import time_zone_of
+from trust.node.check.advice import advise_on_file, advise_on_missing, advise_on_readers
 from trust.node.check.findings import (
     ColumnFindings,
     Kept,
@@ -24,12 +27,14 @@ from trust.node.check.findings import (
 from trust.node.data.snapshots import engine_settings, shut_in
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import CARRIED
-from trust.node.sources.source_file import POSITION, FileRefused, SourceFile
+from trust.node.sources.source_file import DAMAGED, POSITION, FileRefused, SourceFile
 
 BOUNDS = (1, 2, 5, 10, 20)
 """The rows of a person that a view might keep."""
 MOST_EXAMPLES = 5
 MOST_LINES = 5
+MOST_DISTINCT = 20_000
+"""Different values of a column that readers are tried on, the commonest."""
 LONGEST = 60
 """Characters of a value that are shown."""
 _CUSTOMERS = "linked_customers"
@@ -47,27 +52,81 @@ def check_source(
     ``linked`` are the customers who have linked; ``spill`` is a folder of this check's own.
     """
     found = SourceFindings(source=name, file=file.path.name, linked=len(linked))
+    advice = advise_on_file(file.path, file.mapping)
     try:
         there = file.columns()
         wanted = _wanted(views, there)
         if not wanted:
-            return _refused(found, FileRefused("No view of the policies names a column of this file."))
+            missing = [
+                advise_on_missing(name, each, file.mapping.name_in_file(each), there) for each in _named_by(views)
+            ]
+            reason = "No column of this file is one that a view of the policies names."
+            return structs.replace(found, refused=reason, advice=[*advice, *missing])
         with duckdb.connect(config=engine_settings(spill)) as engine:
             shut_in(engine, spill)
             kinds = _take(engine, file, wanted, linked)
-            return _count(engine, found, views, wanted, kinds, file)
+            counted = _count(engine, found, views, wanted, kinds, file)
+            more = _advise(engine, file, views, wanted, counted, linked, there)
+            return structs.replace(counted, advice=[*advice, *more])
     except (FileRefused, QuotesDoNotFit) as error:
-        return _refused(found, error)
+        reason = error.message if isinstance(error, QuotesDoNotFit) else error.reason
+        return structs.replace(found, refused=reason, line=error.line, advice=advice)
+    except (pa.ArrowException, OSError):
+        return structs.replace(found, refused=DAMAGED, advice=advice)
 
 
-def _refused(found: SourceFindings, error: FileRefused | QuotesDoNotFit) -> SourceFindings:
-    reason = error.message if isinstance(error, QuotesDoNotFit) else error.reason
-    return SourceFindings(source=found.source, file=found.file, linked=found.linked, refused=reason, line=error.line)
+def _advise(
+    engine: Any,
+    file: SourceFile,
+    views: Sequence[tuple[str, View]],
+    wanted: list[str],
+    counted: SourceFindings,
+    linked: Sequence[str],
+    there: Sequence[str],
+) -> list[str]:
+    """Return what to write for columns that are not there, or are read otherwise than their values say."""
+    found = []
+    zone = time_zone_of(file.mapping.zone) if file.mapping.zone else None
+    resident = views[0][1].resident
+    columns: dict[str, Column | None] = {resident: None}
+    columns.update({column.name: column for _, view in views for column in view.columns})
+    fitting = {
+        each.column: counted.rows - each.null - each.unread - each.outside
+        for view in counted.views
+        for each in view.columns
+    }
+    for name, column in columns.items():
+        in_file = file.mapping.name_in_file(name)
+        if name not in wanted:
+            found.append(advise_on_missing(counted.source, name, in_file, there))
+            continue
+        if column is None and not linked:
+            continue
+        raw = f"r{wanted.index(name)}"
+        rows = dict(
+            engine.execute(
+                f"SELECT {raw}, count(*) AS n FROM held WHERE {raw} IS NOT NULL GROUP BY {raw} ORDER BY n DESC, {raw} "
+                f"LIMIT {MOST_DISTINCT}"
+            ).fetchall()
+        )
+        if column is None:
+            (now,) = _row(engine, f"SELECT count(*) FROM held WHERE who IN (FROM {_CUSTOMERS})")
+        else:
+            now = fitting[name]
+        sentence = advise_on_readers(name, in_file, column, rows, now, linked, zone)
+        if sentence is not None:
+            found.append(sentence)
+    return found
+
+
+def _named_by(views: Sequence[tuple[str, View]]) -> list[str]:
+    """Return the columns that views name, the customer's first, each once."""
+    names = [name for _, view in views for name in (view.resident, *(column.name for column in view.columns))]
+    return list(dict.fromkeys(names))
 
 
 def _wanted(views: Sequence[tuple[str, View]], there: Sequence[str]) -> list[str]:
-    names = [name for _, view in views for name in (view.resident, *(column.name for column in view.columns))]
-    return [name for name in dict.fromkeys(names) if name in there]
+    return [name for name in _named_by(views) if name in there]
 
 
 def _take(engine: Any, file: SourceFile, wanted: list[str], linked: Sequence[str]) -> dict[str, str]:

@@ -5,12 +5,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ledger.errors import Unavailable
+from ledger.errors import Malformed, NotFound, Unavailable
 from policies.policy_document import Policy, View
 from trust.node.check.file_check import check_source
 from trust.node.check.findings import SourceFindings
+from trust.node.check.suggestion import Draft, best_source, draft_mapping
 from trust.node.settings import BOOKS, NodeSettings
-from trust.node.sources.source_file import SourceFile
+from trust.node.sources.source_file import FileRefused, SourceFile
 
 
 def views_at(policies: Sequence[Policy], holder: str) -> dict[str, list[tuple[str, View]]]:
@@ -48,3 +49,24 @@ def linked_customers(folder: Path) -> list[str]:
             return [customer for (customer,) in books.execute("SELECT customer FROM links ORDER BY slot")]
     except sqlite3.Error:
         raise Unavailable("The node's books cannot be read; look at the folder and its permissions.") from None
+
+
+def suggest_mapping(
+    folder: Path, settings: NodeSettings, policies: Sequence[Policy], path: Path, source: str | None, zone: str
+) -> Draft:
+    """Draft what ``node.toml`` may say of a file; ``source`` is which one it is, or None for the one that fits best;
+    ``zone`` is the town's, for times that say their distance from UTC.
+
+    Raises NotFound where no policy has a view of that source at this holder, Malformed for a file that cannot be read.
+    """
+    views = views_at(policies, settings.alias)
+    if not views or (source is not None and source not in views):
+        known = ", ".join(views) or "none"
+        raise NotFound(f"No policy has a view at {settings.alias} over that source; they have: {known}.")
+    place = path.resolve()
+    shown = place.relative_to(folder.resolve()) if place.is_relative_to(folder.resolve()) else place
+    try:
+        chosen = source or best_source(path, views)
+        return draft_mapping(chosen, path, str(shown), views[chosen], linked_customers(folder), zone)
+    except FileRefused as error:
+        raise Malformed(f"{path.name}: {error.reason}") from None

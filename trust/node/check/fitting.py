@@ -1,0 +1,79 @@
+"""Which readers would make a file's values fit a policy's column: tried on the values themselves.
+
+What a chain of readers turns into a category's value, a number within bounds, or a customer who has linked, and was
+none before, speaks for that chain. It is a guess, for the holder to judge.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+from msgspec import Struct
+
+from policies.policy_document import Category, Column, Measure
+from trust.node.sources.readers import read_in_order, reader_of
+
+Fits = Callable[[str], bool]
+Readers = tuple[str, ...]
+
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,18}(?:\.[0-9]+)?\s*", re.ASCII)
+_TEXT_CHAINS: tuple[Readers, ...] = ((), ("strip",), ("nfkc", "strip"), ("excel",), ("excel", "strip"), ("whole",))
+_NUMBER_CHAINS: tuple[Readers, ...] = ((), ("number",), ("whole",))
+_TIME_CHAINS: tuple[Readers, ...] = (("hour",), ("weekday",), ("date",), ("month",), ("week",))
+
+
+class Fit(Struct, frozen=True, kw_only=True):
+    """A chain of readers, and how many of so many rows it makes fit."""
+
+    read: Readers
+    rows: int
+    of: int
+
+    @property
+    def share(self) -> float:
+        """The part of the rows that fits."""
+        return self.rows / self.of if self.of else 0.0
+
+
+def fits_column(column: Column) -> Fits:
+    """Return what tells whether a text, as read, is a value of a column: within its bounds, where it has any."""
+    if isinstance(column, Category):
+        return set(column.values).__contains__
+    lo, hi = column.lo, column.hi
+    return lambda text: _WHOLE.fullmatch(text) is not None and lo <= float(text) <= hi
+
+
+def chains_for(column: Column | None, widths: Sequence[int] = ()) -> list[Readers]:
+    """Return what is tried for a column, the plainest first; None is the customer's.
+
+    ``widths`` are lengths to which digits may have had zeros before them.
+    """
+    if isinstance(column, Measure):
+        return list(_NUMBER_CHAINS)
+    padded = [(*chain, f"zero-pad {width}") for width in widths for chain in ((), ("nfkc", "strip"), ("whole",))]
+    if column is None:
+        return [*_TEXT_CHAINS, *padded]
+    if isinstance(column, Category):
+        return [*_TEXT_CHAINS, *padded, *_TIME_CHAINS]
+    return [*_NUMBER_CHAINS, *_TIME_CHAINS]
+
+
+def widths_of(values: Sequence[str]) -> list[int]:
+    """Return the lengths of those values that are digits alone, the commonest first."""
+    lengths = [len(value) for value in values if value.isascii() and value.isdigit()]
+    return sorted(set(lengths), key=lambda each: -lengths.count(each))[:3]
+
+
+def best_fit(rows: Mapping[str, int], is_good: Fits, chains: Sequence[Readers], zone: ZoneInfo | None = None) -> Fit:
+    """Return the plainest of the chains that makes most rows fit; ``rows`` has each distinct text with its rows."""
+    texts, of = pa.array(list(rows), pa.large_string()), sum(rows.values())
+    best = Fit(read=(), rows=-1, of=of)
+    for chain in chains:
+        read = read_in_order(texts, [reader_of(words, zone) for words in chain]).to_pylist()
+        good = sum(
+            many for value, many in zip(read, rows.values(), strict=True) if value is not None and is_good(value)
+        )
+        if good > best.rows:
+            best = Fit(read=chain, rows=good, of=of)
+    return best

@@ -1,0 +1,226 @@
+"""Drafting a source's mapping from a file: which of its columns is which of the policies', and how each is read.
+
+What it rests on are names and values. Everything that was guessed is said, and the holder decides.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from msgspec import Struct
+
+from policies.languages import TITLE_LANGUAGES
+from policies.policy_document import Column, View
+from policies.time_zones import time_zone_of
+from trust.node.check.fitting import Fit, best_fit, chains_for, fits_column, widths_of
+from trust.node.check.written_form import beginning_of, guess_form, kind_by_signs
+from trust.node.sources.csv_file import CsvForm, QuotesDoNotFit
+from trust.node.sources.mapping import SourceMapping
+from trust.node.sources.source_file import FileRefused, SourceFile
+
+ROWS = 20_000
+"""Rows that a draft looks at."""
+ENOUGH = 0.5
+"""The part of a column's rows that must fit where names say nothing."""
+_OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$", re.ASCII)
+_PLAIN = CsvForm()
+
+
+class Chosen(Struct, frozen=True, kw_only=True):
+    """A column of the policies, the file's column that it is taken from, and what that rests on."""
+
+    column: str
+    in_file: str
+    fit: Fit
+    by_name: bool
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """A source's table for ``node.toml`` as text, and a sentence for each thing that was guessed or not found."""
+
+    source: str
+    toml: str
+    says: list[str]
+
+
+def draft_mapping(
+    source: str,
+    path: Path,
+    shown_path: str,
+    views: Sequence[tuple[str, View]],
+    linked: Sequence[str],
+    zone: str,
+) -> Draft:
+    """Draft the mapping of one source from a file; ``zone`` is the trust's, for times that say their distance from UTC.
+
+    Raises FileRefused where the file cannot be read at all, with what is wrong.
+    """
+    says: list[str] = []
+    form = _form_of(path, says)
+    columns = _sample(path, form)
+    resident = views[0][1].resident
+    wanted: dict[str, Column | None] = {resident: None}
+    wanted.update({column.name: column for _, view in views for column in view.columns})
+    has_offsets = any(_OFFSET.search(text) for rows in columns.values() for text in list(rows)[:50] if ":" in text)
+    time_zone = time_zone_of(zone) if zone and has_offsets else None
+    chosen: list[Chosen] = []
+    for name, column in wanted.items():
+        taken = {each.in_file for each in chosen if each.by_name}
+        found = _choose(name, column, columns, taken, set(linked), time_zone)
+        if found is None:
+            says.append(f"{name}: no column of the file looks like it; say which it is, in [sources.{source}.columns].")
+            continue
+        chosen.append(found)
+        says.append(_said(found, is_customer=column is None, has_links=bool(linked)))
+    if time_zone is not None:
+        says.append(f"zone: some times say their distance from UTC; they are turned to {zone}.")
+    toml = _toml(source, shown_path, form, chosen, zone if time_zone is not None else "")
+    return Draft(source=source, toml=toml, says=says)
+
+
+def best_source(path: Path, views: Mapping[str, Sequence[tuple[str, View]]]) -> str:
+    """Return the source whose columns the file's names fit best; the first of several that fit alike.
+
+    Raises FileRefused as ``draft_mapping``.
+    """
+    there = {_plain(name) for name in _sample(path, _form_of(path, []))}
+
+    def named(source: str) -> int:
+        columns = {column.name: column for _, view in views[source] for column in view.columns}
+        return sum(bool(_names_of(name, column) & there) for name, column in columns.items())
+
+    return max(views, key=named)
+
+
+def _form_of(path: Path, says: list[str]) -> CsvForm | None:
+    """Return how a CSV file is written; None for a file of another kind that can be read."""
+    data = beginning_of(path)
+    kind = kind_by_signs(data)
+    if kind == "It is Parquet.":
+        return None
+    if kind:
+        raise FileRefused(kind)
+    form = guess_form(data)
+    if form is None:
+        raise FileRefused("It is text in none of the encodings that can be read, or no text.")
+    if form.encoding != "utf-8":
+        says.append(f"encoding: its bytes are those of {form.encoding.upper()}.")
+    if form.delimiter != ",":
+        says.append(f"delimiter: most lines are parted by {form.delimiter!r}.")
+    if form.skip:
+        says.append(f"skip: the first {form.skip} lines look like titles.")
+    if form.names:
+        says.append("names: its first line looks like data. The names are made up: write better ones.")
+    return form
+
+
+def _sample(path: Path, form: CsvForm | None) -> dict[str, Counter[str]]:
+    """Return by column the texts of the first rows, each with its number of rows."""
+    mapping = SourceMapping(file=path.name, kind="parquet")
+    if form is not None:
+        mapping = SourceMapping(
+            file=path.name,
+            kind="csv",
+            encoding=form.encoding,
+            delimiter=form.delimiter,
+            quote=form.quote,
+            skip=form.skip,
+            names=form.names,
+        )
+    file = SourceFile(path, mapping)
+    names = list(dict.fromkeys(file.columns()))
+    found: dict[str, Counter[str]] = {name: Counter() for name in names}
+    try:
+        part = next(file.read_as_it_stands(names)).slice(0, ROWS)
+    except QuotesDoNotFit as error:
+        raise FileRefused(error.message, error.line) from None
+    for number, name in enumerate(names):
+        found[name].update(value for value in part.column(number).to_pylist() if value is not None)
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s\u3000_.\-()]+", "", unicodedata.normalize("NFKC", name)).casefold()
+
+
+def _names_of(name: str, column: Column | None) -> set[str]:
+    names = {_plain(name)}
+    if column is not None:
+        names |= {_plain(getattr(column.title, language)) for language in TITLE_LANGUAGES}
+    return names
+
+
+def _choose(
+    name: str,
+    column: Column | None,
+    columns: Mapping[str, Counter[str]],
+    taken: set[str],
+    linked: set[str],
+    zone: Any,
+) -> Chosen | None:
+    """Return the best column of the file: one of its name or title where there is one, otherwise one that fits."""
+    names = _names_of(name, column) | (_CUSTOMER_NAMES if column is None else set())
+    widths = widths_of(sorted(linked) if column is None else getattr(column, "values", []))
+    fits = linked.__contains__ if column is None else fits_column(column)
+    best: tuple[tuple[bool, float, int], Chosen] | None = None
+    for place, (in_file, rows) in enumerate(columns.items()):
+        chains = chains_for(column, widths)
+        fit = best_fit(rows, fits, chains, zone)
+        is_named = any(_plain(in_file) == each for each in names)
+        is_like = is_named or (len(_plain(in_file)) > 1 and any(_plain(in_file) in each for each in names))
+        if not is_named and (in_file in taken or fit.share < ENOUGH or (column is None and not linked)):
+            continue
+        rank = (is_named or is_like, fit.share, -place)
+        if best is None or rank > best[0]:
+            best = rank, Chosen(column=name, in_file=in_file, fit=fit, by_name=is_named)
+    return None if best is None else best[1]
+
+
+_CUSTOMER_NAMES = {
+    _plain(name)
+    for name in (
+        "customer", "customer_id", "customer_no", "member", "member_id", "card_no", "user_id", "resident_id",
+        "会員番号", "会員ID", "会員No", "顧客番号", "顧客ID", "顧客コード", "お客様番号", "カード番号", "利用者番号", "住民番号",
+    )
+}  # fmt: skip
+
+
+def _said(chosen: Chosen, *, is_customer: bool, has_links: bool) -> str:
+    why = "by its name" if chosen.by_name else "by its values"
+    how = f", read by {', '.join(chosen.fit.read)}" if chosen.fit.read else ""
+    if is_customer and not has_links:
+        return f'{chosen.column}: "{chosen.in_file}", {why}. Nobody has linked yet, so how it is written is not known.'
+    what = "are of customers who have linked" if is_customer else "fit"
+    return f'{chosen.column}: "{chosen.in_file}", {why}{how}; {chosen.fit.share:.1%} of the rows looked at {what}.'
+
+
+def _toml(source: str, file: str, form: CsvForm | None, chosen: Sequence[Chosen], zone: str) -> str:
+    table = tomlkit.table()
+    table["file"] = file
+    said = _PLAIN if form is None else form
+    for name in ("encoding", "delimiter", "quote", "skip", "names"):
+        if getattr(said, name) != getattr(_PLAIN, name):
+            table[name] = getattr(said, name)
+    if zone:
+        table["zone"] = zone
+    columns = tomlkit.table()
+    for each in chosen:
+        if each.fit.read:
+            row = tomlkit.inline_table()
+            if each.in_file != each.column:
+                row["from"] = each.in_file
+            row["read"] = list(each.fit.read)
+            columns[each.column] = row
+        elif each.in_file != each.column:
+            columns[each.column] = each.in_file
+    if columns:
+        table["columns"] = columns
+    document = tomlkit.document()
+    sources = tomlkit.table(is_super_table=True)
+    sources[source] = table
+    document["sources"] = sources
+    return tomlkit.dumps(document)

@@ -1,0 +1,163 @@
+"""How a file seems to be written: by its first bytes, what kind of file it is; for CSV, its encoding, signs and header.
+
+All of it is a guess. It is shown to the holder, with what to write in ``node.toml``; nothing is read by it unsaid.
+"""
+
+import csv
+import re
+from collections import Counter
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+
+from trust.files.regular import open_regular
+from trust.node.sources.csv_file import CsvForm, Encoding
+
+LOOKED_AT = 1_000_000
+"""Bytes from the beginning of a file that its form is guessed from."""
+MOST_TITLE_LINES = 20
+LINES = 200
+_DELIMITERS = (",", "\t", ";", "|")
+_NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
+_ENCODINGS: tuple[Encoding, ...] = ("utf-8", "cp932", "utf-16")
+_SHOWN = {"utf-8": "UTF-8", "cp932": "CP932 (Shift_JIS)", "utf-16": "UTF-16"}
+_SIGNS = (
+    (b"\x1f\x8b", "It is gzip: unpack it first."),
+    (b"BZh", "It is bzip2: unpack it first."),
+    (b"\x28\xb5\x2f\xfd", "It is Zstandard: unpack it first."),
+    (b"PK\x03\x04", "It is a ZIP file, or a workbook of a spreadsheet (XLSX)."),
+    (b"\xd0\xcf\x11\xe0", "It is a workbook of an old spreadsheet (XLS): save it as CSV or XLSX."),
+    (b"PAR1", "It is Parquet."),
+    (b"SQLite format 3\x00", "It is an SQLite database."),
+    (b"ARROW1", "It is an Arrow file (Feather): write it as Parquet."),
+    (b"FEA1", "It is an old Feather file: write it as Parquet."),
+    (b"%PDF", "It is a PDF: ask for the data itself, as CSV."),
+    (b"\xff\xd8\xff", "It is a picture."),
+    (b"\x89PNG", "It is a picture."),
+)
+_LIKE_A_VALUE = re.compile(r"[-+¥▲△]?[0-9０-９][0-9０-９,.:/年月日時分円\- ]*")
+
+
+def beginning_of(path: Path) -> bytes:
+    """Return a file's first bytes; none where it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return file.read(LOOKED_AT)
+    except OSError:
+        return b""
+
+
+def kind_by_signs(data: bytes) -> str:
+    """Return a sentence on what a file is by its first bytes; "" where it may be text."""
+    if not data:
+        return "It is empty, or cannot be read."
+    for sign, says in _SIGNS:
+        if data.startswith(sign):
+            return says
+    if data[8:12] == b"DUCK":
+        return "It is a DuckDB database."
+    if data.lstrip()[:1] in (b"{", b"["):
+        return "It is JSON: write it as CSV or Parquet."
+    if data.lstrip()[:1] == b"<":
+        return "It is HTML or XML, whatever its name says: save it as CSV."
+    return ""
+
+
+def guess_encoding(data: bytes) -> Encoding | None:
+    """Return the encoding that all of the data is of; None where it is of none of ours."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if data.count(b"\x00") > len(data) // 8:
+        return None
+    whole_lines = data[: data.rfind(b"\n") + 1 or len(data)] if len(data) >= LOOKED_AT else data
+    for name in ("utf-8", "cp932"):
+        try:
+            whole_lines.decode(name)
+        except UnicodeDecodeError:
+            continue
+        return "utf-8" if name == "utf-8" else "cp932"
+    return None
+
+
+def guess_form(data: bytes) -> CsvForm | None:
+    """Return how a CSV file seems to be written; None where it is no text of ours.
+
+    The sign between fields is the one that most lines have equally many of; lines that have fewer, at the beginning,
+    are titles. A header is a line without anything that looks like a number or a date, where lines below have such.
+    """
+    encoding = guess_encoding(data)
+    if encoding is None:
+        return None
+    lines = data.decode("utf-8-sig" if encoding == "utf-8" else encoding, "replace").splitlines()[:LINES]
+    delimiter, fields = max(
+        ((sign, _fields(lines, sign)) for sign in _DELIMITERS), key=lambda each: (each[1][0], each[1][1])
+    )
+    width, _ = fields
+    form = CsvForm(encoding=encoding, delimiter=delimiter, quote=_quote(lines, delimiter))  # type: ignore[arg-type] # one of _DELIMITERS
+    records = [_split(line, form) for line in lines]
+    skip = next((at for at, record in enumerate(records[:MOST_TITLE_LINES]) if len(record) >= width), 0)
+    header, below = records[skip] if records else [], [each for each in records[skip + 1 :] if any(each)]
+    is_data = any(map(_is_like_a_value, header)) and below and not _is_named(header)
+    names = [f"column_{number}" for number in range(1, len(header) + 1)] if is_data else []
+    return CsvForm(encoding=encoding, delimiter=form.delimiter, quote=form.quote, skip=skip, names=names)
+
+
+def advise_on_form(data: bytes, said: CsvForm) -> list[str]:
+    """Return a sentence for each thing in which a CSV file seems to be written otherwise than is said of it."""
+    form = guess_form(data)
+    if form is None:
+        return [f"It is text in none of the encodings {', '.join(_SHOWN[name] for name in _ENCODINGS)}."]
+    found = []
+    if form.encoding != said.encoding and not (form.encoding == "utf-8" and data.isascii()):
+        found.append(
+            f'It looks like {_SHOWN[form.encoding]}, and is read as {_SHOWN[said.encoding]}: encoding = "{form.encoding}".'
+        )
+    if form.delimiter != said.delimiter:
+        written = "\\t" if form.delimiter == "\t" else form.delimiter
+        found.append(
+            f"Its fields seem to be parted by {_NAMES[form.delimiter]}, not {_NAMES[said.delimiter]}: "
+            f'delimiter = "{written}".'
+        )
+    if form.skip != said.skip:
+        found.append(f"Its header seems to come after {form.skip} lines: skip = {form.skip}.")
+    if form.names and not said.names:
+        found.append("Its first line looks like data, and not like a header: name the columns with names = [ … ].")
+    if form.quote != said.quote:
+        found.append(f"Its fields seem to stand within {form.quote}: quote = {_toml(form.quote)}.")
+    return found
+
+
+def _toml(sign: str) -> str:
+    return "'\"'" if sign == '"' else f'"{sign}"'
+
+
+def _fields(lines: list[str], sign: str) -> tuple[int, int]:
+    """Return how many fields most lines have by this sign (1 where it parts nothing), and how many lines that are."""
+    counts = Counter(len(_split(line, CsvForm(delimiter=sign))) for line in lines if line.strip())  # type: ignore[arg-type] # as above
+    wide = {fields: many for fields, many in counts.items() if fields > 1}
+    if not wide or sum(wide.values()) * 2 < sum(counts.values()):
+        return 1, 0
+    many, fields = max((many, fields) for fields, many in wide.items())
+    return fields, many
+
+
+def _split(line: str, form: CsvForm) -> list[str]:
+    try:
+        return next(csv.reader(islice(StringIO(line), 1), delimiter=form.delimiter, quotechar=form.quote), [])
+    except csv.Error:
+        return line.split(form.delimiter)
+
+
+def _quote(lines: list[str], delimiter: str) -> str:
+    single = sum(f"{delimiter}'" in line or line.startswith("'") for line in lines)
+    double = sum(f'{delimiter}"' in line or line.startswith('"') for line in lines)
+    return "'" if single > double and single * 2 > len(lines) else '"'
+
+
+def _is_like_a_value(cell: str) -> bool:
+    return _LIKE_A_VALUE.fullmatch(cell.strip(" \u3000=\"'")) is not None
+
+
+def _is_named(header: list[str]) -> bool:
+    """Whether most of it is names: a header may have a year among them."""
+    return sum(map(_is_like_a_value, header)) * 3 < len(header)
