@@ -58,7 +58,7 @@ def check(
         say_json(msgspec.to_builtins(found))
         return
     for each in found:
-        _show(each)
+        show_source(each)
 
 
 def _read(path: Path) -> Policy:
@@ -90,7 +90,8 @@ def _show_draft(draft: Draft) -> None:
     say_foreign(draft.toml)
 
 
-def _show(source: SourceFindings) -> None:
+def show_source(source: SourceFindings) -> None:
+    """Print what was found in one source's file."""
     say("[bold]{}[/]: {}", source.source, source.file)
     if source.refused:
         where = f" (line {source.line:,})" if source.line is not None else ""

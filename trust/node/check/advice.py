@@ -4,6 +4,7 @@ Each rests on the file's own values (``trust.node.check.fitting``) or bytes (``t
 is changed by itself.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,7 @@ from trust.node.sources.mapping import SourceMapping
 FEW = 0.01
 """The part of the rows from which on readers that would help are worth a sentence."""
 _SHOWN = 12
+_WITH_PART = re.compile(r"\s*[+-]?[0-9]+\.[0-9]*[1-9][0-9]*\s*", re.ASCII)
 
 
 def advise_on_file(path: Path, mapping: SourceMapping) -> list[str]:
@@ -67,3 +69,18 @@ def advise_on_readers(
     what = "would be of customers who have linked" if column is None else "would be read"
     given = f'from = "{in_file}", ' if in_file != name else ""
     return f"{name}: {more:,} more rows {what} with {name} = {{ {given}read = [{said}] }}."
+
+
+def advise_on_decimals(name: str, in_file: str, rows: Mapping[str, int]) -> list[str]:
+    """Return what to write where a whole number is asked for and some rows have a part of one, which is rounded."""
+    parts = {text: many for text, many in rows.items() if _WITH_PART.fullmatch(text)}
+    if not parts:
+        return []
+    digits = max(len(text.rpartition(".")[2].rstrip("0")) for text in parts)
+    given = f'from = "{in_file}", ' if in_file != name else ""
+    factor = 10 ** min(digits, 8)
+    sentence = (
+        f"{name}: {sum(parts.values()):,} rows have decimals, and are rounded. If it is in another unit, have it "
+        f'multiplied: {name} = {{ {given}read = ["times {factor}"] }}.'
+    )
+    return [sentence]

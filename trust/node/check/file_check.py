@@ -14,7 +14,7 @@ from msgspec import structs
 
 from policies.policy_document import Category, Column, Measure, View
 from policies.time_zones import time_zone_of
-from trust.node.check.advice import advise_on_file, advise_on_missing, advise_on_readers
+from trust.node.check.advice import advise_on_decimals, advise_on_file, advise_on_missing, advise_on_readers
 from trust.node.check.findings import (
     ColumnFindings,
     Kept,
@@ -37,6 +37,7 @@ MOST_DISTINCT = 20_000
 """Different values of a column that readers are tried on, the commonest."""
 LONGEST = 60
 """Characters of a value that are shown."""
+NO_ROWS = "There are no rows in it."
 _CUSTOMERS = "linked_customers"
 
 
@@ -66,7 +67,7 @@ def check_source(
             shut_in(engine, spill)
             kinds = _take(engine, file, wanted, linked)
             counted = _count(engine, found, views, wanted, kinds, file)
-            more = _advise(engine, file, views, wanted, counted, linked, there)
+            more = _advise(engine, file, views, wanted, counted, linked, there) if counted.rows else [NO_ROWS]
             return structs.replace(counted, advice=[*advice, *more])
     except (FileRefused, QuotesDoNotFit) as error:
         reason = error.message if isinstance(error, QuotesDoNotFit) else error.reason
@@ -116,6 +117,8 @@ def _advise(
         sentence = advise_on_readers(name, in_file, column, rows, now, linked, zone)
         if sentence is not None:
             found.append(sentence)
+        elif column is not None and not isinstance(column, Category) and not file.mapping.readers(name):
+            found += advise_on_decimals(name, in_file, rows)
     return found
 
 

@@ -54,8 +54,10 @@ def linked_customers(folder: Path) -> list[str]:
 def suggest_mapping(
     folder: Path, settings: NodeSettings, policies: Sequence[Policy], path: Path, source: str | None, zone: str
 ) -> Draft:
-    """Draft what ``node.toml`` may say of a file; ``source`` is which one it is, or None for the one that fits best;
-    ``zone`` is the town's, for times that say their distance from UTC.
+    """Draft what ``node.toml`` may say of a file.
+
+    ``source`` is which one it is, None for the one that fits best; ``zone`` the town's, for times that say their
+    distance from UTC.
 
     Raises NotFound where no policy has a view of that source at this holder, Malformed for a file that cannot be read.
     """

@@ -14,7 +14,7 @@ import tomlkit
 from msgspec import Struct
 
 from policies.languages import TITLE_LANGUAGES
-from policies.policy_document import Column, View
+from policies.policy_document import Category, Column, Measure, View
 from policies.time_zones import time_zone_of
 from trust.node.check.fitting import Fit, best_fit, chains_for, fits_column, widths_of
 from trust.node.check.written_form import beginning_of, guess_form, kind_by_signs
@@ -68,14 +68,16 @@ def draft_mapping(
     has_offsets = any(_OFFSET.search(text) for rows in columns.values() for text in list(rows)[:50] if ":" in text)
     time_zone = time_zone_of(zone) if zone and has_offsets else None
     chosen: list[Chosen] = []
+    for name in sorted(wanted, key=lambda each: _breadth(wanted[each])):
+        found = _choose(name, wanted[name], columns, chosen, set(linked), time_zone)
+        chosen += [found] if found is not None else []
+    by_name = {each.column: each for each in chosen}
     for name, column in wanted.items():
-        taken = {each.in_file for each in chosen if each.by_name}
-        found = _choose(name, column, columns, taken, set(linked), time_zone)
-        if found is None:
+        if name in by_name:
+            says.append(_said(by_name[name], is_customer=column is None, has_links=bool(linked)))
+        else:
             says.append(f"{name}: no column of the file looks like it; say which it is, in [sources.{source}.columns].")
-            continue
-        chosen.append(found)
-        says.append(_said(found, is_customer=column is None, has_links=bool(linked)))
+    chosen = [by_name[name] for name in wanted if name in by_name]
     if time_zone is not None:
         says.append(f"zone: some times say their distance from UTC; they are turned to {zone}.")
     toml = _toml(source, shown_path, form, chosen, zone if time_zone is not None else "")
@@ -150,19 +152,32 @@ def _plain(name: str) -> str:
 def _names_of(name: str, column: Column | None) -> set[str]:
     names = {_plain(name)}
     if column is not None:
-        names |= {_plain(getattr(column.title, language)) for language in TITLE_LANGUAGES}
+        names |= {_plain(column.title[language]) for language in TITLE_LANGUAGES if language in column.title}
     return names
+
+
+def _breadth(column: Column | None) -> tuple[int, int]:
+    """Return how much fits a column: what little fits is chosen first, for it is the surest."""
+    if column is None:
+        return (0, 0)
+    if isinstance(column, Category):
+        return (1, len(column.values))
+    return (3 if isinstance(column, Measure) else 2, column.hi - column.lo)
 
 
 def _choose(
     name: str,
     column: Column | None,
     columns: Mapping[str, Counter[str]],
-    taken: set[str],
+    chosen: Sequence[Chosen],
     linked: set[str],
     zone: Any,
 ) -> Chosen | None:
-    """Return the best column of the file: one of its name or title where there is one, otherwise one that fits."""
+    """Return the best column of the file: one of its name or title where there is one, otherwise one that fits.
+
+    A column is taken twice only where it is read otherwise, as the hour and the weekday of one time are.
+    """
+    taken = {(each.in_file, each.fit.read) for each in chosen} | {(each.in_file, ()) for each in chosen}
     names = _names_of(name, column) | (_CUSTOMER_NAMES if column is None else set())
     widths = widths_of(sorted(linked) if column is None else getattr(column, "values", []))
     fits = linked.__contains__ if column is None else fits_column(column)
@@ -171,13 +186,17 @@ def _choose(
         chains = chains_for(column, widths)
         fit = best_fit(rows, fits, chains, zone)
         is_named = any(_plain(in_file) == each for each in names)
-        is_like = is_named or (len(_plain(in_file)) > 1 and any(_plain(in_file) in each for each in names))
-        if not is_named and (in_file in taken or fit.share < ENOUGH or (column is None and not linked)):
+        is_like = is_named or any(_is_part(_plain(in_file), each) for each in names)
+        if not is_named and ((in_file, fit.read) in taken or fit.share < ENOUGH or (column is None and not linked)):
             continue
         rank = (is_named or is_like, fit.share, -place)
         if best is None or rank > best[0]:
             best = rank, Chosen(column=name, in_file=in_file, fit=fit, by_name=is_named)
     return None if best is None else best[1]
+
+
+def _is_part(one: str, other: str) -> bool:
+    return min(len(one), len(other)) > 1 and (one in other or other in one)
 
 
 _CUSTOMER_NAMES = {
@@ -201,6 +220,8 @@ def _said(chosen: Chosen, *, is_customer: bool, has_links: bool) -> str:
 def _toml(source: str, file: str, form: CsvForm | None, chosen: Sequence[Chosen], zone: str) -> str:
     table = tomlkit.table()
     table["file"] = file
+    if SourceMapping(file=file).is_csv != (form is not None):
+        table["kind"] = "parquet" if form is None else "csv"
     said = _PLAIN if form is None else form
     for name in ("encoding", "delimiter", "quote", "skip", "names"):
         if getattr(said, name) != getattr(_PLAIN, name):

@@ -122,6 +122,15 @@ def advise_on_form(data: bytes, said: CsvForm) -> list[str]:
         found.append(f"Its header seems to come after {form.skip} lines: skip = {form.skip}.")
     if form.names and not said.names:
         found.append("Its first line looks like data, and not like a header: name the columns with names = [ … ].")
+    ends = [line for line in data[-10_000:].splitlines() if line.strip()][-2:]
+    sign = said.delimiter.encode()
+    if (
+        len(data) < LOOKED_AT
+        and len(ends) == 2
+        and not data.endswith((b"\n", b"\r", b"\n\x00"))
+        and ends[1].count(sign) < ends[0].count(sign)
+    ):
+        found.append("Its last line ends before its time: the file seems to be half written.")
     if form.quote != said.quote:
         found.append(f"Its fields seem to stand within {form.quote}: quote = {_toml(form.quote)}.")
     return found

@@ -33,6 +33,7 @@ from trust.node.sources.csv_file import CsvForm, Encoding
 from trust.node.sources.readers import ColumnReader, reader_of
 
 Kind = Literal["csv", "parquet"]
+CSV_ENDINGS = (".csv", ".tsv", ".txt")
 
 
 class ColumnMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +66,7 @@ class SourceMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def is_csv(self) -> bool:
         """Whether the file is CSV."""
-        return (self.kind or ("csv" if self.file.lower().endswith(".csv") else "parquet")) == "csv"
+        return (self.kind or ("csv" if self.file.lower().endswith(CSV_ENDINGS) else "parquet")) == "csv"
 
     def name_in_file(self, column: str) -> str:
         """Return what a column of a policy is called in the file."""
