@@ -39,6 +39,8 @@ from policies.consents.bundle import DisclosedLeaf
 _NAMES = {"for_": "for", "from_": "from"}
 SAYS_NOT_READY = 2
 """From these rules on a node's poll says which views it has no data for: a service that reads them reads that, too."""
+SAYS_MAPPING = 4
+"""From these rules on a countersignature says by which mapping the data was read: who reads them reads that, too."""
 
 ViewName = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}/[a-z][a-z0-9_]{0,31}\Z")]
 """A view of a policy version: ``<the policy's SHA-256>/<view>``."""
@@ -106,7 +108,11 @@ class LeavesWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Countersign(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):
-    """A node takes part: it checked the ``admit`` against the ledger and wrote the charge to its own books."""
+    """A node takes part: it checked the ``admit`` against the ledger and wrote the charge to its own books.
+
+    ``mapping_sha256`` is how it reads the file behind its answer, as its ``node.toml`` says (a hash of that, not of any
+    data): whoever sees the countersignature sees when it was changed. It is said from ``SAYS_MAPPING`` on.
+    """
 
     v: Literal[1] = 1
     for_: Literal["countersign"] = "countersign"
@@ -115,6 +121,7 @@ class Countersign(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     admit: Index
     admit_sha256: Hex32
     nonce: Hex32
+    mapping_sha256: Hex32 | UnsetType = UNSET
 
 
 class Go(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):

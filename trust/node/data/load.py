@@ -128,6 +128,7 @@ class FileLoader:
             first=first,
             below=links.below,
             links=links.digest(links.below),
+            mapping=self._file.mapping.sha256(),
             make=secrets.token_hex(8),
         )
         names = [self.key.resident, *dict.fromkeys(column.name for column in columns)]

@@ -66,7 +66,8 @@ class Contents(Struct, frozen=True, kw_only=True):
     """What a part is made of: a file's bytes, the columns (as stored), the slots from ``first`` to below ``below``.
 
     ``links`` tells the links below ``below`` from any others: where they change, all is loaded again.
-    ``make`` is random: a view that was made of this part knows it by that.
+    ``make`` is random: a view that was made of this part knows it by that. ``mapping`` is the hash of how the file was
+    read (``trust.node.sources.mapping``), "" in a part of before it was kept.
     """
 
     file_sha256: str
@@ -74,6 +75,7 @@ class Contents(Struct, frozen=True, kw_only=True):
     first: int
     below: int
     links: str = ""
+    mapping: str = ""
     make: str
 
 

@@ -200,6 +200,11 @@ class ViewStore:
         needed = {typed(column).stored for column in view.columns}
         return parts if parts and needed <= set(parts[0].contents.columns) else []
 
+    def mapping_of(self, view: View) -> str:
+        """Return the hash of how the file behind a view was read; "" where there is none, or it was not kept yet."""
+        parts = self._parts(view)
+        return parts[0].contents.mapping if parts else ""
+
     def materialise(self, policy_sha256: str, view: View) -> None:
         """Have the bounded view ready, of the snapshot in use. Does nothing when it is.
 

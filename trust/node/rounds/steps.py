@@ -36,7 +36,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
 import structlog
-from msgspec import Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
@@ -55,7 +55,7 @@ from ledger.errors import (
 from policies.admit_expiry import has_expired, is_past_last
 from policies.ledger_state import OpenRound
 from queries.rounds.local import fit
-from queries.rounds.messages import Countersign, Go, Share, Task, Word, transcript_sha256
+from queries.rounds.messages import SAYS_MAPPING, Countersign, Go, Share, Task, Word, transcript_sha256
 from trust.node.books.books import Books
 from trust.node.books.charged_rounds import DataCharge, RoundState
 from trust.node.client import NodeClient
@@ -206,17 +206,20 @@ class NodeRounds:
             raise RoundClosed("The admit says a time before a cosigned checkpoint that it is not in: it is backdated.")
         self._check_not_before_restore(opened)
         self._counted.at(index, opened)  # raises where the leaf of a consent in force is not held
+        view = self._reader.plan(admit).view
         try:
-            self._views.materialise(admit.policy_sha256, self._reader.plan(admit).view)
+            self._views.materialise(admit.policy_sha256, view)
         except NotReady:
             self._give_word(turn)  # the service asks no node that says so; if it does, the charge is freed at once
             raise
+        mapping = self._views.mapping_of(view) if self._reader.state.rules >= SAYS_MAPPING else ""
         message = Countersign(
             from_=self._alias,
             log=self._reader.state.log,
             admit=index,
             admit_sha256=opened.entry_sha256,
             nonce=secrets.token_hex(32),
+            mapping_sha256=mapping or UNSET,
         )
         token = jws.sign(message, self._key)
         try:
