@@ -108,6 +108,8 @@ def advise_on_form(data: bytes, said: CsvForm) -> list[str]:
     if form is None:
         return [f"It is text in none of the encodings {', '.join(_SHOWN[name] for name in _ENCODINGS)}."]
     found = []
+    if _is_parted_by_blanks(data, form):
+        found.append("Its fields seem to be parted by blanks, which cannot be read: write it as CSV.")
     if form.encoding != said.encoding and not (form.encoding == "utf-8" and data.isascii()):
         found.append(
             f'It looks like {_SHOWN[form.encoding]}, and is read as {_SHOWN[said.encoding]}: encoding = "{form.encoding}".'
@@ -134,6 +136,17 @@ def advise_on_form(data: bytes, said: CsvForm) -> list[str]:
     if form.quote != said.quote:
         found.append(f"Its fields seem to stand within {form.quote}: quote = {_toml(form.quote)}.")
     return found
+
+
+def _is_parted_by_blanks(data: bytes, form: CsvForm) -> bool:
+    lines = [line.split() for line in data.decode(form.encoding, "replace").splitlines()[:LINES] if line.strip()]
+    widths = Counter(map(len, lines)).most_common(1)
+    return (
+        bool(widths)
+        and widths[0][0] > 1
+        and widths[0][1] * 10 > len(lines) * 9
+        and not any(form.delimiter in field for line in lines for field in line)
+    )
 
 
 def _toml(sign: str) -> str:
