@@ -89,6 +89,16 @@ def look(path: Path, mapping: SourceMapping) -> SourceFindings:
     return check_source("rides", SourceFile(path, mapping), VIEWS, LINKED, path.parent / "spill")
 
 
+def drafted_for(path: Path) -> tuple[SourceMapping, str]:
+    """Return the mapping that is drafted for a file, as node.toml says it, and what is said of it."""
+    try:
+        draft = draft_mapping("rides", path, path.name, VIEWS, LINKED, "Asia/Tokyo")
+    except FileRefused as error:
+        return SourceMapping(file=path.name), error.reason
+    settings = 'alias = "bus_co"\nservice = "http://127.0.0.1:1"\n' + draft.toml
+    return msgspec.toml.decode(settings, type=NodeSettings).mappings["rides"], " ".join(draft.says)
+
+
 def says_something(found: SourceFindings) -> bool:
     """Whether the holder is told more than that all is well."""
     columns = [column for view in found.views for column in view.columns]
@@ -111,15 +121,7 @@ def test_a_firms_file_is_read_as_what_it_means_or_its_holder_is_told(
     found = look(path, alone)
     if not says_something(found):  # then it is right with nothing said of it
         assert answer(path, alone) == meant()
-    try:
-        draft = draft_mapping("rides", path, file_name, VIEWS, LINKED, "Asia/Tokyo")
-    except FileRefused as error:
-        draft = None
-        drafted, said = alone, error.reason
-    else:
-        settings = 'alias = "bus_co"\nservice = "http://127.0.0.1:1"\n' + draft.toml
-        drafted = msgspec.toml.decode(settings, type=NodeSettings).mappings["rides"]
-        said = " ".join(draft.says)
+    drafted, said = drafted_for(path)
     found = look(path, drafted)
     show_source(found)
     shown = " ".join(f"{capsys.readouterr().out} {said}".split())
