@@ -32,7 +32,9 @@ VIEW = View(
     rows_per_resident=100,
     holders_per_resident=1,
     columns=[
-        Category(name="ward", title=TITLE, values=list(WARDS)),
+        Category(
+            name="ward", title=TITLE, values=list(WARDS), labels={ward: {"ja": f"{ward}（札幌）"} for ward in WARDS}
+        ),
         Category(name="zone", title=TITLE, values=["01", "02", "11"]),
         Measure(name="fare", title={**TITLE, "ja": "運賃"}, lo=0, hi=2000),
         Range(name="hour", title=TITLE, lo=0, hi=23),

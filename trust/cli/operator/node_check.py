@@ -10,17 +10,25 @@ from ledger import canonical
 from ledger.errors import Malformed, NotFound
 from policies.policy_document import Policy, check_document
 from trust.cli.options import File, Folder, JsonOption
-from trust.cli.terminal import Sheet, say, say_foreign, say_json, show_table
+from trust.cli.terminal import Sheet, say, say_json, sentence, show_table
 from trust.client import paths
 from trust.client.http import call
 from trust.client.wire import PublishedPolicy
-from trust.node.check.findings import SourceFindings, ViewFindings
+from trust.node.check.findings import SourceFindings, ViewFindings, Why
 from trust.node.check.node_check import check_files, suggest_mapping
 from trust.node.check.suggestion import Draft
 from trust.node.settings import NodeSettings, load_node_settings
 from trust.runtime.http_clients import open_http
 
 SECONDS = 15
+BAR = 30
+"""The longest bar, in characters."""
+
+
+WHY: dict[Why, str] = {
+    "no customer": "they have no customer",
+    "not linked": "their customers have not linked",
+}
 
 
 @click.command("check")
@@ -82,12 +90,13 @@ def _published(folder: Path, settings: NodeSettings) -> list[Policy]:
 
 def _show_draft(draft: Draft) -> None:
     say("[bold]What was guessed[/] for the source {}:", draft.source)
-    for sentence in draft.says:
-        say("  {}", sentence)
+    for guess in draft.says:
+        say("  {}", guess)
     say("")
     say("[bold]For node.toml[/], in place of what it says of {} now; then look with `musubi node check`:", draft.source)
     say("")
-    say_foreign(draft.toml)
+    for line in draft.toml.splitlines():
+        say("{}", line, whole_line=True)  # a line that is broken is no TOML any more
 
 
 def show_source(source: SourceFindings) -> None:
@@ -96,31 +105,55 @@ def show_source(source: SourceFindings) -> None:
     if source.refused:
         where = f" (line {source.line:,})" if source.line is not None else ""
         say("  [red]It is not taken in.[/] {}{}", source.refused, where)
-        for sentence in source.advice:
-            say("  [yellow]{}[/]", sentence)
+        for advice in source.advice:
+            say("  [yellow]{}[/]", advice)
         return
     say("  {:,} rows of {:,} customers.", source.rows, source.customers)
-    say("  {:,} of {:,} linked customers are in this file.", source.linked_here, source.linked)
+    if source.linked:
+        say("  {:,} of {:,} linked customers are in this file.", source.linked_here, source.linked)
+    else:
+        say("  Nobody has linked yet.")
     for left in source.left_out:
-        say("  {:,} rows: {} (lines {} …).", left.rows, left.why, ", ".join(f"{line:,}" for line in left.lines))
-    for sentence in source.advice:
-        say("  [yellow]{}[/]", sentence)
+        lines = ", ".join(f"{line:,}" for line in left.lines)
+        say(
+            "  {:,} rows count for nobody: {}. {}",
+            left.rows,
+            WHY[left.why],
+            f"Lines {lines}{' …' * (left.rows > len(left.lines))}",
+        )
+    for advice in source.advice:
+        say("  [yellow]{}[/]", advice)
     for view in source.views:
-        _show_view(view, source.rows)
+        _show_view(view)
 
 
-def _show_view(view: ViewFindings, rows: int) -> None:
-    say("  View {} of {}: at most {:,} rows of one person.", view.view, view.policy, view.rows_per_resident)
+def _show_view(view: ViewFindings) -> None:
+    say("")
+    say("  [bold]{}[/] of {}: of each person at most {:,} rows count.", view.view, view.policy, view.rows_per_resident)
     table = Sheet()
-    for heading in ("column", "in the file", "empty", "not read", "outside", "clipped", "the commonest of these"):
-        table.add_column(heading)
+    table.add_column("column")
+    table.add_column("in the file")
+    for heading in ("empty", "not read", "outside", "clipped"):
+        table.add_column(heading, justify="right")
+    table.add_column("the commonest that are not read, outside or clipped")
     for column in view.columns:
         if column.missing:
-            table.add_row(column.column, "not there")
+            table.add_row(column.column, sentence("[yellow]not there[/]"))
             continue
         numbers = (column.null, column.unread, column.outside, column.clipped)
         commonest = ", ".join(f"'{each.value}' {each.rows:,} ×" for each in column.examples)
-        table.add_row(column.column, column.in_file, *(f"{number:,}" for number in numbers), commonest)
+        table.add_row(
+            column.column, column.in_file, *(f"{number:,}" if number else "" for number in numbers), commonest
+        )
     show_table(table)
-    kept = ", ".join(f"R = {each.rows_per_resident}: {each.rows / max(rows, 1):.1%}" for each in view.keeps)
-    say("  Of all rows it would keep: {}.", kept)
+    kept = Sheet()
+    kept.add_column("at most", justify="right")
+    kept.add_column("rows kept", justify="right")
+    kept.add_column()
+    most = max((each.rows for each in view.keeps), default=0)
+    for each in view.keeps:
+        share = each.rows / view.rows if view.rows else 0.0
+        bar = "█" * round(BAR * each.rows / most) if most else ""
+        now = " (as it is)" if each.rows_per_resident == view.rows_per_resident else ""
+        kept.add_row(f"{each.rows_per_resident:,}{now}", f"{share:.1%}", bar)
+    show_table(kept)

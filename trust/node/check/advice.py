@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from policies.policy_document import Column
-from trust.node.check.fitting import best_fit, chains_for, fits_column, widths_of
+from trust.node.check.fitting import best_fit, chains_for, fits_column, labels_of, widths_of
 from trust.node.check.written_form import advise_on_form, beginning_of, kind_by_signs
 from trust.node.sources.mapping import SourceMapping
 
@@ -61,14 +61,16 @@ def advise_on_readers(
     known = set(linked)
     fits = known.__contains__ if column is None else fits_column(column)
     widths = widths_of(list(linked) if column is None else list(getattr(column, "values", [])))
-    best = best_fit(rows, fits, chains_for(column, widths), zone)
+    best = best_fit(rows, fits, chains_for(column, widths), zone, labels_of(column))
     more = best.rows - fitting_now
-    if not best.read or more < max(1, FEW * best.of):
+    if not (best.read or best.values) or more < max(1, FEW * best.of):
         return None
-    said = ", ".join(f'"{words}"' for words in best.read)
     what = "would be of customers who have linked" if column is None else "would be read"
     given = f'from = "{in_file}", ' if in_file != name else ""
-    return f"{name}: {more:,} more rows {what} with {name} = {{ {given}read = [{said}] }}."
+    readers = ", ".join(f'"{words}"' for words in best.read)
+    values = ", ".join(f'"{text}" = "{value}"' for text, value in best.values.items())
+    said = ", ".join([*([f"read = [{readers}]"] if readers else []), *([f"values = {{ {values} }}"] if values else [])])
+    return f"{name}: {more:,} more rows {what} with {name} = {{ {given}{said} }}."
 
 
 def advise_on_decimals(name: str, in_file: str, rows: Mapping[str, int]) -> list[str]:

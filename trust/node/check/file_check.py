@@ -170,9 +170,9 @@ def _count(
     resident = views[0][1].resident
     who = as_text(resident) if resident in wanted else "NULL"
     engine.execute(f"ALTER TABLE held ADD COLUMN who VARCHAR; UPDATE held SET who = {who}")
-    rows, customers, here = _row(
+    rows, with_customer, customers, here = _row(
         engine,
-        f"SELECT count(*), count(DISTINCT who), count(DISTINCT who) FILTER (WHERE who IN (FROM {_CUSTOMERS})) FROM held",
+        f"SELECT count(*), count(who), count(DISTINCT who), count(DISTINCT who) FILTER (WHERE who IN (FROM {_CUSTOMERS})) FROM held",
     )
     left_out = [
         _left_out(engine, "no customer", "who IS NULL", first_line),
@@ -183,6 +183,7 @@ def _count(
             policy=policy,
             view=view.name,
             rows_per_resident=view.rows_per_resident,
+            rows=with_customer,
             columns=[
                 _column(engine, column, file, column.name in wanted, as_text, as_whole, wanted)
                 for column in view.columns

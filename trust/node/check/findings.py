@@ -53,11 +53,12 @@ class Kept(Struct, frozen=True, kw_only=True):
 
 
 class ViewFindings(Struct, frozen=True, kw_only=True):
-    """One view of one policy, over its source's file."""
+    """One view of one policy, over its source's file; ``rows`` are those that have a customer."""
 
     policy: str
     view: str
     rows_per_resident: int
+    rows: int
     columns: list[ColumnFindings]
     keeps: list[Kept]
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 from msgspec import Struct
 
+from policies.languages import TITLE_LANGUAGES
 from policies.policy_document import Category, Column, Measure
 from trust.node.sources.readers import read_in_order, reader_of
 
@@ -20,6 +21,7 @@ Readers = tuple[str, ...]
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,18}(?:\.[0-9]+)?\s*", re.ASCII)
 _TEXT_CHAINS: tuple[Readers, ...] = ((), ("strip",), ("nfkc", "strip"), ("excel",), ("excel", "strip"), ("whole",))
 _NUMBER_CHAINS: tuple[Readers, ...] = ((), ("number",), ("whole",))
+_WEEKDAY = ("weekday",)
 _TIME_CHAINS: tuple[Readers, ...] = (("hour",), ("weekday",), ("date",), ("month",), ("week",))
 
 
@@ -29,6 +31,8 @@ class Fit(Struct, frozen=True, kw_only=True):
     read: Readers
     rows: int
     of: int
+    values: dict[str, str] = {}
+    """The labels of a category's values, as read, where the file has those in place of values."""
 
     @property
     def share(self) -> float:
@@ -65,15 +69,43 @@ def widths_of(values: Sequence[str]) -> list[int]:
     return sorted(set(lengths), key=lambda each: -lengths.count(each))[:3]
 
 
-def best_fit(rows: Mapping[str, int], is_good: Fits, chains: Sequence[Readers], zone: ZoneInfo | None = None) -> Fit:
-    """Return the plainest of the chains that makes most rows fit; ``rows`` has each distinct text with its rows."""
+def best_fit(
+    rows: Mapping[str, int],
+    is_good: Fits,
+    chains: Sequence[Readers],
+    zone: ZoneInfo | None = None,
+    labels: Sequence[Mapping[str, str]] = (),
+) -> Fit:
+    """Return the plainest of the chains that makes most rows fit; ``rows`` has each distinct text with its rows.
+
+    ``labels`` are what people read in place of values, as ``labels_of`` has them: such a text fits, too.
+    """
     texts, of = pa.array(list(rows), pa.large_string()), sum(rows.values())
     best = Fit(read=(), rows=-1, of=of)
     for chain in chains:
         read = read_in_order(texts, [reader_of(words, zone) for words in chain]).to_pylist()
-        good = sum(
-            many for value, many in zip(read, rows.values(), strict=True) if value is not None and is_good(value)
-        )
-        if good > best.rows:
-            best = Fit(read=chain, rows=good, of=of)
+        for values in ({}, *(_by_weekday(each) if chain == _WEEKDAY else dict(each) for each in labels)):
+            good = sum(
+                many
+                for text, many in zip(read, rows.values(), strict=True)
+                if text is not None and is_good(values.get(text, text))
+            )
+            if good > best.rows:
+                best = Fit(read=chain, rows=good, of=of, values=values)
     return best
+
+
+def _by_weekday(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels that are a day of the week, each by its number, as the reader ``weekday`` gives it."""
+    return {str(number): labels[day] for number, day in enumerate("月火水木金土日", 1) if day in labels}
+
+
+def labels_of(column: Column | None) -> list[dict[str, str]]:
+    """Return by language each label of a category's values with its value; a label of several values is of none."""
+    if not isinstance(column, Category):
+        return []
+    found = []
+    for language in TITLE_LANGUAGES:
+        said = [(labels[language], value) for value, labels in column.labels.items() if language in labels]
+        found.append({label: value for label, value in said if sum(each == label for each, _ in said) == 1})
+    return [each for each in found if each]

@@ -16,7 +16,7 @@ from msgspec import Struct
 from policies.languages import TITLE_LANGUAGES
 from policies.policy_document import Category, Column, Measure, View
 from policies.time_zones import time_zone_of
-from trust.node.check.fitting import Fit, best_fit, chains_for, fits_column, widths_of
+from trust.node.check.fitting import Fit, best_fit, chains_for, fits_column, labels_of, widths_of
 from trust.node.check.written_form import beginning_of, guess_form, kind_by_signs
 from trust.node.sources.csv_file import CsvForm, QuotesDoNotFit
 from trust.node.sources.mapping import SourceMapping
@@ -114,7 +114,7 @@ def _form_of(path: Path, says: list[str]) -> CsvForm | None:
     if form.delimiter != ",":
         says.append(f"delimiter: most lines are parted by {form.delimiter!r}.")
     if form.skip:
-        says.append(f"skip: the first {form.skip} lines look like titles.")
+        says.append(f"skip: what stands in the lines above the header ({form.skip:,}) looks like titles.")
     if form.names:
         says.append("names: its first line looks like data. The names are made up: write better ones.")
     return form
@@ -181,10 +181,11 @@ def _choose(
     names = _names_of(name, column) | (_CUSTOMER_NAMES if column is None else set())
     widths = widths_of(sorted(linked) if column is None else getattr(column, "values", []))
     fits = linked.__contains__ if column is None else fits_column(column)
+    labels = labels_of(column)
     best: tuple[tuple[bool, float, int], Chosen] | None = None
     for place, (in_file, rows) in enumerate(columns.items()):
         chains = chains_for(column, widths)
-        fit = best_fit(rows, fits, chains, zone)
+        fit = best_fit(rows, fits, chains, zone, labels)
         is_named = any(_plain(in_file) == each for each in names)
         is_like = is_named or any(_is_part(_plain(in_file), each) for each in names)
         if not is_named and ((in_file, fit.read) in taken or fit.share < ENOUGH or (column is None and not linked)):
@@ -211,6 +212,7 @@ _CUSTOMER_NAMES = {
 def _said(chosen: Chosen, *, is_customer: bool, has_links: bool) -> str:
     why = "by its name" if chosen.by_name else "by its values"
     how = f", read by {', '.join(chosen.fit.read)}" if chosen.fit.read else ""
+    how += ", by the policy's labels" if chosen.fit.values else ""
     if is_customer and not has_links:
         return f'{chosen.column}: "{chosen.in_file}", {why}. Nobody has linked yet, so how it is written is not known.'
     what = "are of customers who have linked" if is_customer else "fit"
@@ -230,11 +232,16 @@ def _toml(source: str, file: str, form: CsvForm | None, chosen: Sequence[Chosen]
         table["zone"] = zone
     columns = tomlkit.table()
     for each in chosen:
-        if each.fit.read:
+        if each.fit.read or each.fit.values:
             row = tomlkit.inline_table()
             if each.in_file != each.column:
                 row["from"] = each.in_file
-            row["read"] = list(each.fit.read)
+            if each.fit.read:
+                row["read"] = list(each.fit.read)
+            if each.fit.values:
+                values = tomlkit.inline_table()
+                values.update(each.fit.values)
+                row["values"] = values
             columns[each.column] = row
         elif each.in_file != each.column:
             columns[each.column] = each.in_file

@@ -82,8 +82,9 @@ def guess_encoding(data: bytes) -> Encoding | None:
 def guess_form(data: bytes) -> CsvForm | None:
     """Return how a CSV file seems to be written; None where it is no text of ours.
 
-    The sign between fields is the one that most lines have equally many of; lines that have fewer, at the beginning,
-    are titles. A header is a line without anything that looks like a number or a date, where lines below have such.
+    The sign between fields is the one that most lines have equally many of; lines at the beginning that have fewer, or
+    little in them, are titles. A header is a line without anything that looks like a number or a date, where lines below
+    have such.
     """
     encoding = guess_encoding(data)
     if encoding is None:
@@ -95,7 +96,7 @@ def guess_form(data: bytes) -> CsvForm | None:
     width, _ = fields
     form = CsvForm(encoding=encoding, delimiter=delimiter, quote=_quote(lines, delimiter))  # type: ignore[arg-type] # one of _DELIMITERS
     records = [_split(line, form) for line in lines]
-    skip = next((at for at, record in enumerate(records[:MOST_TITLE_LINES]) if len(record) >= width), 0)
+    skip = next((at for at, record in enumerate(records[:MOST_TITLE_LINES]) if _is_full(record, width)), 0)
     header, below = records[skip] if records else [], [each for each in records[skip + 1 :] if any(each)]
     is_data = any(map(_is_like_a_value, header)) and below and not _is_named(header)
     names = [f"column_{number}" for number in range(1, len(header) + 1)] if is_data else []
@@ -136,6 +137,11 @@ def advise_on_form(data: bytes, said: CsvForm) -> list[str]:
     if form.quote != said.quote:
         found.append(f"Its fields seem to stand within {form.quote}: quote = {_toml(form.quote)}.")
     return found
+
+
+def _is_full(record: list[str], width: int) -> bool:
+    """Whether a record has all fields, and something in most of them: a spreadsheet fills titles up with empty ones."""
+    return len(record) >= width and sum(map(bool, record)) * 5 >= width * 3
 
 
 def _is_parted_by_blanks(data: bytes, form: CsvForm) -> bool:

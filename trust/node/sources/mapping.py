@@ -14,6 +14,7 @@
     fare = { from = "運賃", read = ["number"] }
     hour = { from = "乗車時刻", read = ["hour"] }
     weekday = { from = "乗車日", read = ["weekday"] }
+    ticket = { from = "券種名", values = { "ICカード" = "card", "こども" = "child" } }
     kind = "券種"
 
 What is not named is taken as it is called in the file. ``rides = "data/rides.parquet"`` says the file alone.
@@ -21,26 +22,30 @@ What is not named is taken as it is called in the file. ``rides = "data/rides.pa
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from ledger import canonical
 from ledger.entries import Hex32
 from ledger.errors import Malformed
 from policies.time_zones import time_zone_of
 from trust.node.sources.csv_file import CsvForm, Encoding
-from trust.node.sources.readers import ColumnReader, reader_of
+from trust.node.sources.readers import ColumnReader, reader_by_values, reader_of
 
 Kind = Literal["csv", "parquet"]
 CSV_ENDINGS = (".csv", ".tsv", ".txt")
 
 
 class ColumnMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one column is in the file, and by which ``trust.node.sources.readers`` it is read, in their order."""
+    """Where one column is in the file, and by which ``trust.node.sources.readers`` it is read, in their order.
+
+    What comes of that and is among ``values`` is taken for what stands there; everything else stays as it is.
+    """
 
     from_: str = field(default="", name="from")
     read: list[str] = []
+    values: Annotated[dict[str, str], Meta(max_length=4_096)] = {}
 
 
 class SourceMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,7 +82,10 @@ class SourceMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return the readers of a column, in their order; raise Malformed where one is none."""
         said = self.columns.get(column)
         zone = time_zone_of(self.zone) if self.zone else None
-        return [reader_of(words, zone) for words in said.read] if isinstance(said, ColumnMapping) else []
+        if not isinstance(said, ColumnMapping):
+            return []
+        read = [reader_of(words, zone) for words in said.read]
+        return [*read, *([reader_by_values(said.values)] if said.values else [])]
 
     def sha256(self) -> Hex32:
         """Return the hash of what it says, but for the file's name: it tells nothing of what is in the file."""

@@ -24,7 +24,7 @@ their order.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
@@ -70,6 +70,13 @@ def reader_of(words: str, zone: ZoneInfo | None) -> ColumnReader:
         return ColumnReader(words, lambda column: read(column, int(number)))
     known = ", ".join([*_PLAIN, *(f"{each} N" for each in _OF_NUMBER), *_OF_TIME])
     raise Malformed(f"There is no reader '{words}'; there are: {known}.")
+
+
+def reader_by_values(values: Mapping[str, str]) -> ColumnReader:
+    """Return the reader that takes each of some texts for another one, and leaves all else as it is."""
+    return ColumnReader(
+        "values", lambda column: pa.array([values.get(each, each) for each in column.to_pylist()], pa.large_string())
+    )
 
 
 def read_in_order(column: Any, readers: Sequence[ColumnReader]) -> Any:
