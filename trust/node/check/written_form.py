@@ -83,8 +83,8 @@ def guess_form(data: bytes) -> CsvForm | None:
     """Return how a CSV file seems to be written; None where it is no text of ours.
 
     The sign between fields is the one that most lines have equally many of; lines at the beginning that have fewer, or
-    little in them, are titles. A header is a line without anything that looks like a number or a date, where lines below
-    have such.
+    little in them, are titles. A header is a line without anything that looks like a number or a date, where lines
+    below have such.
     """
     encoding = guess_encoding(data)
     if encoding is None:
