@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NEWEST := .venv-newest
 STAY ?= 1
 TOWN ?= towns/momijidai
-WORKERS ?= 3
+WORKERS ?= 4
 unexport VIRTUAL_ENV
 # Each process start would compile everything that it imports anew: seconds, hundreds of times in the tests.
 unexport PYTHONDONTWRITEBYTECODE

@@ -123,6 +123,19 @@ def test_an_answer_during_which_the_machine_slept_does_not_make_a_right_clock_wr
     assert machine.held.stamp(NOW) == machine.true
 
 
+@pytest.mark.parametrize("wrong", [65, -65])
+@pytest.mark.parametrize("said", [0, 5, 10], ids="said after {} of 10 s".format)
+def test_a_slow_answer_never_confirms_a_clock_that_is_off_by_more_than_a_minute(wrong: int, said: int) -> None:
+    machine = Machine(policy())
+    machine.wrong = wrong
+    asked, time = machine.passed, machine.true + said
+    machine.passed += 10
+    machine.held.learn(dict.fromkeys(NAMES, time), asked)
+    assert machine.reasons() != []
+    machine.hear(a=0, b=0, c=0)
+    assert machine.reasons() == ["clock-ahead" if wrong > 0 else "clock-behind"]
+
+
 @pytest.mark.parametrize("lie", [HOUR, -HOUR])
 def test_no_lie_of_all_witnesses_about_the_time_is_what_their_cosignatures_are_held_against(lie: int) -> None:
     machine = Machine(policy())

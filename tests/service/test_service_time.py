@@ -243,10 +243,11 @@ async def test_one_failed_state_hides_no_other(town: Town) -> None:
         running.clock.wrong = -HOUR
         problem = refused(await running.client.get("/readyz"), "read-only")
         assert problem["reasons"] == ["clock-behind", "log-ahead"]
-        state, running.service.store._state = running.service.store._state, None
-        problem = refused(await running.client.get("/readyz"), "unavailable", "")
-        assert problem["reasons"] == ["starting"]
-        running.service.store._state = state
+        async with running.service.store._writing:  # nobody builds the state anew meanwhile
+            state, running.service.store._state = running.service.store._state, None
+            problem = refused(await running.client.get("/readyz"), "unavailable", "")
+            assert problem["reasons"] == ["starting"]
+            running.service.store._state = state
         running.service.store.halt(HistoryForked("The history would fork."))
         problem = refused(await running.client.get("/readyz"), "history-forked")
         assert problem["reasons"] == ["history-forked", "clock-behind", "log-ahead"]

@@ -19,7 +19,7 @@ from tests.service.openapi.signing_hooks import COUNTS, SEED, write_opened
 from trust.service.routes.openapi.document import template_of
 from trust.service.routes.openapi.operations import OPERATIONS
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 EXAMPLES = amount(1, 120)
 """How many cases of each kind are drawn for each operation, besides those that the schemas' limits give."""
 

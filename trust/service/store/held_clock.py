@@ -104,19 +104,22 @@ class HeldClock:
     def learn(self, times: dict[str, int], asked: float) -> None:
         """Take in what witnesses, by their names in the policy, say that the time is; ``asked`` is the tick before.
 
-        An answer that took longer than ``MAX_SKEW_SECONDS`` (the machine slept meanwhile) says nothing: how much of
-        that had passed when it was given, nobody knows.
+        When between asking and hearing it was said, nobody knows: only a time that agrees with our clock whenever that
+        was, or never does, says anything. And nothing does that took longer than ``MAX_SKEW_SECONDS`` (the machine
+        slept meanwhile).
         """
         heard = self.ticks()
         if self._witnesses is None or heard - asked > MAX_SKEW_SECONDS:
             return
         now = self._clock()
-        agree = {name for name, time in times.items() if abs(time - now) <= MAX_SKEW_SECONDS}
-        others = times.keys() - agree
+        then = now - int(heard - asked)
+        latest, earliest = then + MAX_SKEW_SECONDS, now - MAX_SKEW_SECONDS
+        agree = {name for name, time in times.items() if earliest <= time <= latest}
+        others = {name for name, time in times.items() if not then - MAX_SKEW_SECONDS <= time <= now + MAX_SKEW_SECONDS}
         if self._is_word_of(agree, others):
             word = self._witnesses.median_of({name: times[name] for name in agree})
         elif self._is_word_of(others, agree):
-            word = self._witnesses.median_of(times)
+            word = self._witnesses.median_of({name: times[name] for name in agree | others})
         else:
             return
         if word is not None:
