@@ -110,7 +110,7 @@ def _instead(column: Measure, low: int | None, high: int | None) -> QueryInvalid
         what = f"write {' AND '.join(ends)}" if ends else "leave the condition out, for every value meets it"
     return QueryInvalid(
         f"The column '{name}' is cut to {lo}..{hi} before any question: what was below counts as {lo}, what was above as "
-        f"{hi}. So this condition would not say what it says: {what}.",
+        f"{hi}. So that would decide this condition, and not the data: {what}.",
         lo=lo,
         hi=hi,
     )
