@@ -13,7 +13,7 @@ from datetime import date
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from ledger import canonical
 from ledger.entries import Alias, Day, Decimal, Hex32, NanoRho, Text
@@ -78,6 +78,9 @@ class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     At each holder at most ``rows_per_resident`` rows of a resident are kept, chosen as by a keyed draw, the same every
     time. ``holders_per_resident`` is at how many of the view's holders one resident may count; nothing but the number
     of the view's holders can be enforced by every node alone, so that is the only value taken.
+
+    ``bounding_measures`` allows the measures of what bounding left out: residents with more rows, values that were
+    clipped. It is true or left out (so that older documents keep their bytes), and from rules number 4 on.
     """
 
     name: Name
@@ -88,6 +91,7 @@ class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rows_per_resident: Annotated[int, Meta(ge=1, le=1_000)]
     holders_per_resident: Annotated[int, Meta(ge=1, le=32)]
     columns: Annotated[list[Column], Meta(min_length=1, max_length=64)]
+    bounding_measures: Literal[True] | UnsetType = UNSET
 
     def column(self, name: str) -> Column | None:
         """Return the column of that name, if the view has it."""
@@ -145,6 +149,11 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def view(self, name: str) -> View | None:
         """Return the view of that name, if the policy has it."""
         return next((view for view in self.views if view.name == name), None)
+
+    @property
+    def allows_bounding_measures(self) -> bool:
+        """Whether a view does, which no rules before number 4 know (``policies.rules``)."""
+        return any(view.bounding_measures is not UNSET for view in self.views)
 
 
 def check_document(policy: Policy) -> None:

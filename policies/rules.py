@@ -29,6 +29,7 @@ number  what is judged otherwise than before
 3       an ``erase`` is of a ``grant`` or a ``revoke``; for ``retention`` the consent has ended; for ``authority`` it
         bears the quorum's ``approvals`` of the order, or comes right behind one that does
 4       a policy may have columns of time, and a question measures of what bounding left out
+4       a filter on a measure is one that clipping does not decide (``queries.question.faithful``)
 ======  ================================================================================================================
 """
 

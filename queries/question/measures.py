@@ -13,6 +13,10 @@ sum         the sum of the clipped column            ``sum:<column>``
 values      the number of rows with a value there    ``values:<column>``
 bins        the number of rows whose clipped value   ``bins:<column>:<edge>,<edge>,…``
             falls in the bin
+over_limit  the number of distinct residents who     ``over_limit``
+            had more rows than the view keeps
+clipped     the number of rows whose value was       ``clipped:<column>``
+            outside the bounds
 ==========  =======================================  ============================================
 """
 
@@ -49,6 +53,8 @@ class MeasureAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     mean: Name | UnsetType = UNSET
     histogram: Name | UnsetType = UNSET
     edges: Annotated[list[Int], Meta(min_length=2, max_length=101)] | UnsetType = UNSET
+    over_limit: Literal["residents"] | UnsetType = UNSET
+    clipped: Name | UnsetType = UNSET
 
 
 class Block(Struct, frozen=True):
@@ -64,6 +70,33 @@ class Finished(Struct, frozen=True):
     name: str
     value: str
     half_width: str
+
+
+Truth = Literal["exact", "at-least", "at-most", "either"]
+Provided = Literal["none-below", "none-above"]
+
+
+class Direction(Struct, frozen=True):
+    """How the number without noise stands to the true one: what the question gives with all rows and no value clipped.
+
+    The ``truth`` is exactly that number, at least, at most, or either; ``provided`` that the column has no value below
+    its lower bound, or above its upper one.
+    """
+
+    truth: Truth
+    provided: tuple[Provided, ...] = ()
+
+
+class Seen(Struct, frozen=True):
+    """What a question says of its rows.
+
+    Whether they are ``all`` rows of the view, in one cell; and between which numbers its filters say that all values of
+    a measure's column are, before clipping. None where they say nothing.
+    """
+
+    all: bool
+    low: int | None = None
+    high: int | None = None
 
 
 class Call(Protocol):
@@ -114,6 +147,10 @@ class AnyMeasure(ABC):
     @abstractmethod
     def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
         """Return what people read of one cell; ``blocks`` are those of ``primitives``, in their order."""
+
+    def direction(self, view: View, seen: Seen) -> Direction:
+        """Return which way bounding moves it, by the policy and the question alone."""
+        return Direction("either")
 
     @abstractmethod
     def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
@@ -167,6 +204,10 @@ class CountMeasure(AnyMeasure):
         """Return the count as it was released."""
         return [_as_released(self.name, blocks[0], cell)]
 
+    def direction(self, view: View, seen: Seen) -> Direction:
+        """Rows are only left out; each resident with a row keeps one, in some cell."""
+        return Direction("exact" if self.counted == "residents" and seen.all else "at-least")
+
     def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
         """Say what is counted."""
         if self.counted == "rows":
@@ -202,6 +243,24 @@ class SumMeasure(AnyMeasure):
     def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
         """Return the sum as it was released."""
         return [_as_released(self.name, blocks[0], cell)]
+
+    def direction(self, view: View, seen: Seen) -> Direction:
+        """Say what a row left out adds, and what clipping one takes away.
+
+        A row left out adds its value. A row that is kept adds what clipping took away: something above 0 where the
+        value was above hi, and below 0 where it was below lo. If no value is below 0 nor below lo, all that is missing
+        is 0 or more; and the other way round.
+        """
+        column = _summed_column(self.column, view)
+        if seen.low is not None and seen.low >= 0:
+            return Direction("at-least")
+        if seen.high is not None and seen.high <= 0:
+            return Direction("at-most")
+        if seen.low is None and column.lo >= 0:
+            return Direction("at-least", ("none-below",))
+        if seen.high is None and column.hi <= 0:
+            return Direction("at-most", ("none-above",))
+        return Direction("either")
 
     def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
         """Say what is summed."""
@@ -327,13 +386,130 @@ class HistogramMeasure(AnyMeasure):
             for place, (low, high) in enumerate(pairwise(self.edges))
         ]
 
+    def direction(self, view: View, seen: Seen) -> Direction:
+        """Rows are only left out, but a bin that begins or ends at a bound also has what was moved to it."""
+        column = column_of(self.column, view)
+        if not isinstance(column, Measure):
+            return Direction("at-least")
+        below: tuple[Provided, ...] = ("none-below",) if self.edges[0] == column.lo and seen.low is None else ()
+        above: tuple[Provided, ...] = ("none-above",) if self.edges[-1] == column.hi and seen.high is None else ()
+        return Direction("at-least", below + above)
+
     def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
         """Say what is spread out."""
         return gettext("spread of %(column)s") % {"column": title}, gettext("records")
 
 
+@dataclass(frozen=True)
+class OverLimitMeasure(AnyMeasure):
+    """How many distinct residents of the cell had more rows than the view keeps of one, at that holder.
+
+    Whether a resident had more is one bit, known before bounding, of all their rows there: neither filters nor groups
+    change it. Filters and groups decide where it is counted, by the rows that were kept.
+
+    Sensitivity: as ``residents``, of which it counts those whose bit is set: a 1 in each cell that holds a kept row of
+    the resident, so at most min(R, cells) of them, and 1 without groups. The bit of everybody else follows from their
+    own rows alone, so it is the same in both data sets.
+    """
+
+    form = frozenset({"over_limit"})
+    listed = "over_limit"
+    function = "RESIDENTS_OVER_LIMIT"
+    name: str
+    column: str = ""
+
+    @classmethod
+    def of(cls, asked: MeasureAsked) -> Self | None:
+        """Read ``over_limit``."""
+        return cls(asked.as_) if asked.over_limit is not UNSET else None
+
+    @classmethod
+    def from_sql(cls, call: Call, label: str) -> MeasureAsked:
+        """Read ``RESIDENTS_OVER_LIMIT()``."""
+        if call.arguments:
+            raise QueryInvalid("RESIDENTS_OVER_LIMIT takes nothing in its brackets.")
+        return MeasureAsked(as_=label or "residents_over_limit", over_limit="residents")
+
+    def primitives(self, view: View, cells: int) -> list[Primitive]:
+        """Return ``over_limit``."""
+        _check_allowed(self.function, view)
+        return [Primitive(kind="over_limit", squared_sensitivity=squared_by_cells(view.rows_per_resident, cells))]
+
+    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
+        """Return the count as it was released."""
+        return [_as_released(self.name, blocks[0], cell)]
+
+    def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
+        """Say what is counted."""
+        return gettext("number of people with more records than are used"), ""
+
+    def direction(self, view: View, seen: Seen) -> Direction:
+        """Rows are only left out; each resident with a row keeps one, in some cell."""
+        return Direction("exact" if seen.all else "at-least")
+
+
+@dataclass(frozen=True)
+class ClippedMeasure(AnyMeasure):
+    """How many kept rows stand at a bound of the column because their value was outside, and so was moved to it.
+
+    Sensitivity: each row adds 1, or 0 where its value was inside or there was none.
+    """
+
+    form = frozenset({"clipped"})
+    listed = "clipped"
+    function = "CLIPPED"
+    name: str
+    column: str
+
+    @classmethod
+    def of(cls, asked: MeasureAsked) -> Self | None:
+        """Read ``clipped``."""
+        return cls(asked.as_, asked.clipped) if asked.clipped is not UNSET else None
+
+    @classmethod
+    def from_sql(cls, call: Call, label: str) -> MeasureAsked:
+        """Read ``CLIPPED(column)``."""
+        name = call.column("CLIPPED takes one column")
+        return MeasureAsked(as_=label or f"clipped_{name}", clipped=name)
+
+    def primitives(self, view: View, cells: int) -> list[Primitive]:
+        """Return ``clipped``."""
+        _check_allowed(self.function, view)
+        if not isinstance(column_of(self.column, view), Measure):
+            raise QueryInvalid(f"The column '{self.column}' is not a measure, so no value of it is clipped.")
+        squared = squared_by_rows(view.rows_per_resident)
+        return [Primitive(kind="clipped", column=self.column, squared_sensitivity=squared)]
+
+    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
+        """Return the count as it was released."""
+        return [_as_released(self.name, blocks[0], cell)]
+
+    def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
+        """Say what is counted."""
+        return gettext("number of records with %(column)s moved to a bound") % {"column": title}, ""
+
+    def direction(self, view: View, seen: Seen) -> Direction:
+        """Rows are only left out."""
+        return Direction("at-least")
+
+
+def _check_allowed(function: str, view: View) -> None:
+    if view.bounding_measures is UNSET:
+        raise QueryInvalid(
+            f"The view '{view.name}' does not allow {function}: only a policy whose view says bounding_measures = true "
+            "lets questions ask what bounding left out."
+        )
+
+
 _form_values = attrgetter(*(name for name in MeasureAsked.__struct_fields__ if name != "as_"))
-MEASURES: tuple[type[AnyMeasure], ...] = (CountMeasure, SumMeasure, MeanMeasure, HistogramMeasure)
+MEASURES: tuple[type[AnyMeasure], ...] = (
+    CountMeasure,
+    SumMeasure,
+    MeanMeasure,
+    HistogramMeasure,
+    OverLimitMeasure,
+    ClippedMeasure,
+)
 """Every measure, in the order in which refusals list them."""
 
 

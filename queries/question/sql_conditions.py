@@ -11,6 +11,7 @@ from sqlglot import exp
 from ledger.errors import QueryInvalid
 from policies.policy_document import Category, Column, View
 from queries.question.columns import column_of
+from queries.question.faithful import check_comparison
 from queries.question.tree import Filter
 
 _INTEGER = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -93,9 +94,9 @@ def _filter(node: object, view: View) -> Filter:
         only_parts(node, "this", "low", "high")
         column = read_column(node.this, view, _OTHERWISE)
         ends = f"BETWEEN on '{column.name}' takes two whole numbers"
-        return Filter(
-            column=column.name, between=(read_integer(node.args["low"], ends), read_integer(node.args["high"], ends))
-        )
+        low, high = read_integer(node.args["low"], ends), read_integer(node.args["high"], ends)
+        check_comparison(column, low, high)
+        return Filter(column=column.name, between=(low, high))
     if type(node) is exp.In:
         only_parts(node, "this", "expressions")
         column = read_column(node.this, view, _OTHERWISE)
@@ -127,8 +128,10 @@ def _comparison(node: exp.Binary, view: View) -> Filter:
     end = read_integer(right, f"The comparison of '{column.name}' takes a whole number")
     if sign in ("<", "<="):
         end -= sign == "<"
+        check_comparison(column, None, end)
         return Filter(column=column.name, between=(min(column.lo, end), end))
     end += sign == ">"
+    check_comparison(column, end, None)
     return Filter(column=column.name, between=(end, max(column.hi, end)))
 
 

@@ -14,11 +14,12 @@ from policies.accounts import budgets
 from policies.admit_expiry import expires_at
 from policies.ledger_state import PolicyRecord, State
 from policies.replay import QUESTION_SECONDS
-from policies.rules import LIES_SEEN
+from policies.rules import LIES_SEEN, WIDER_QUESTIONS
 from queries.price.cost import epsilon_of
 from queries.price.pricing import Price, check_charge, check_spend, price
 from queries.price.signed_spend import check_signed_spend
 from queries.question.check import make_plan
+from queries.question.faithful import check_faithful
 from queries.question.plan import Plan
 from queries.question.tree import Query, decode_query, query_sha256
 from queries.rounds.messages import Question, token_sha256
@@ -86,6 +87,7 @@ def offer(state: State, asked: Asked, at: int) -> Offer:
     if max(policy.until) < state.day(at):
         raise PolicyNotCurrent("The policy has ended.")
     plan = make_plan(asked.query, policy)
+    check_faithful(plan)  # by whichever rules: replay takes either from a service
     if not _all_here(state, plan):
         raise PolicyNotCurrent("A holder of this view has left the town, so nobody could answer; ask the stewards.")
     cost = price(plan, asked.query.spend, policy.budget)
@@ -167,6 +169,8 @@ def check_admit(state: State, admit: e.Admit) -> Plan:
         raise ProofInvalid("The entry's participants are not the holders of the question's view.")
     if not _all_here(state, plan):
         raise ProofInvalid("A participant of the question is no active holder.")
+    if state.rules >= WIDER_QUESTIONS:
+        check_faithful(plan)
     policy = state.versions[admit.policy_sha256].document
     if state.rules < LIES_SEEN:
         check_charge(plan, admit.noise, admit.charge)

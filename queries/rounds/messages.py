@@ -35,6 +35,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from ledger import canonical
 from ledger.entries import Alias, Decimal, Hex32, Index, NanoRho, Noise, Seconds, Token, Whole
 from policies.consents.bundle import DisclosedLeaf
+from policies.policy_document import Name as ColumnName
+from queries.question.measures import Provided, Truth
 
 _NAMES = {"for_": "for", "from_": "from"}
 SAYS_NOT_READY = 2
@@ -215,8 +217,43 @@ class Mine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
     nonce: Hex32
 
 
+class ColumnBounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A measure's column that a question reads: values below ``lo`` count as that, values above ``hi`` as that."""
+
+    column: ColumnName
+    lo: int
+    hi: int
+
+
+class MeasureTruth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which way bounding moves one measure (``queries.question.measures.Direction``).
+
+    ``column`` is the one that ``provided`` speaks of, "" for none.
+    """
+
+    measure: str
+    column: str
+    truth: Truth
+    provided: list[Provided]
+
+
+class Bounding(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an answer leaves out besides the noise (``queries.answers.bounding``).
+
+    At each of ``holders`` holders at most ``rows_per_resident`` rows of one resident are used, and columns are clipped.
+    """
+
+    rows_per_resident: int
+    holders: int
+    columns: list[ColumnBounds]
+    measures: list[MeasureTruth]
+
+
 class OfferAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):
-    """What a question would cost, signed by the service; nothing was charged and no data was touched."""
+    """What a question would cost, signed by the service; nothing was charged and no data was touched.
+
+    An answer counts at most ``in_force`` consents. ``bounding`` is there from rules number 4 on.
+    """
 
     v: Literal[1] = 1
     for_: Literal["offer"] = "offer"
@@ -229,10 +266,14 @@ class OfferAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     participants: list[Alias]
     accounts: list[dict[str, str | int]]
     in_force: int
+    bounding: Bounding | UnsetType = UNSET
 
 
 class AskAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):
-    """Where the question stands in the ledger. ``reused`` says that an earlier answer serves, at no charge."""
+    """Where the question stands in the ledger. ``reused`` says that an earlier answer serves, at no charge.
+
+    ``bounding`` is there from rules number 4 on.
+    """
 
     v: Literal[1] = 1
     for_: Literal["admitted"] = "admitted"
@@ -241,6 +282,7 @@ class AskAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
     query_sha256: Hex32
     admit: Index
     reused: bool
+    bounding: Bounding | UnsetType = UNSET
 
 
 def transcript_sha256(transcript: list[str]) -> Hex32:

@@ -93,6 +93,7 @@ def views(draw: st.DrawFn) -> View:
             Range(name="hour", title=TITLE, lo=lo, hi=lo + draw(st.integers(0, 7))),
             Measure(name="fare", title=TITLE, lo=least, hi=least + draw(st.sampled_from([0, 9, 2000, 2**29]))),
         ],
+        bounding_measures=draw(st.sampled_from([True, UNSET])),
     )
 
 
@@ -123,6 +124,11 @@ def plans(draw: st.DrawFn, view: View) -> Plan:
         MeasureAsked(as_="hours", histogram="hour", edges=[hour.lo, hour.hi])
         if hour.lo < hour.hi
         else MeasureAsked(as_="again", sum="fare"),
+        *(
+            [MeasureAsked(as_="regulars", over_limit="residents"), MeasureAsked(as_="dear", clipped="fare")]
+            if view.bounding_measures is not UNSET
+            else []
+        ),
     ]
     filters = [
         Filter(column="ward", in_=[*draw(st.lists(st.sampled_from(WARDS), min_size=1, max_size=3))]),
@@ -178,7 +184,8 @@ def naive_vector(
         salt = int.from_bytes(hmac.digest(SECRET, b"musubi/v1/salt\n" + customer.encode(), "sha256")[:16]) % PRIME
         own_key = (a * salt + b) % PRIME
         places = sorted(range(len(theirs)), key=lambda place: priority(place, a, own_key))
-        kept += [(slot, _coded(theirs[place], view)) for place in places[: view.rows_per_resident]]
+        more = {"over_limit": len(theirs) > view.rows_per_resident}
+        kept += [(slot, _coded(theirs[place], view) | more) for place in places[: view.rows_per_resident]]
     chosen = [(slot, row) for slot, row in kept if all(_matches(row[f.column], f) for f in plan.filters)]
     vector = []
     for primitive in plan.primitives:
@@ -191,7 +198,7 @@ def naive_vector(
                     break
                 cell = cell * len(key.values) + key.values.index(row[key.column])
             else:
-                if primitive.kind == "residents" and (cell, slot) in seen:
+                if primitive.kind in {"residents", "over_limit"} and (cell, slot) in seen:
                     continue
                 seen.add((cell, slot))
                 _add(block, cell, row, primitive)
@@ -211,6 +218,7 @@ def _coded(row: Row, view: View) -> Row:
         "ward": row["ward"] if row["ward"] in ward.values else ward.other or None,
         "hour": hour if hour is not None and hours.lo <= hour <= hours.hi else None,
         "fare": None if fare is None else min(max(fare, fares.lo), fares.hi),
+        "was_clipped": fare is not None and not fares.lo <= fare <= fares.hi,
     }
 
 
@@ -226,6 +234,10 @@ def _add(block: list[int], cell: int, row: Row, primitive: Primitive) -> None:
     value = row.get(primitive.column)
     if primitive.kind in {"rows", "residents"}:
         block[cell] += 1
+    elif primitive.kind == "over_limit":
+        block[cell] += row["over_limit"]
+    elif primitive.kind == "clipped":
+        block[cell] += row["was_clipped"]
     elif value is None:
         return
     elif primitive.kind == "sum":

@@ -34,6 +34,7 @@ def make_policy(*, rows: int = 10, walks_rows: int = 1, holders: int = 1, **limi
         rows_per_resident=rows,
         holders_per_resident=holders,
         columns=columns,
+        bounding_measures=True,
     )
     walks = View(
         name="walks",
@@ -78,6 +79,8 @@ ALL_MEASURES = [
     MeasureAsked(as_="change", mean="change"),
     MeasureAsked(as_="fares", histogram="fare", edges=[0, 200, 400]),
     MeasureAsked(as_="hours", histogram="hour", edges=[1, 2, 4]),
+    MeasureAsked(as_="regulars", over_limit="residents"),
+    MeasureAsked(as_="dear", clipped="fare"),
 ]
 
 

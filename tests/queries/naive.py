@@ -2,10 +2,10 @@
 
 A row is a dict: the view's resident column, and raw column values (text, whole numbers or None) that have not been
 clipped, mapped to ``other`` or checked against a range yet. At most ``rows_per_resident`` rows of each resident must
-be there already: which rows bounding keeps is not this module's matter.
+be there already: which rows bounding keeps is not this module's matter, nor is who had more: ``over`` says that.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from itertools import product
 from typing import Any
 
@@ -19,8 +19,14 @@ from queries.question.tree import Filter
 Row = dict[str, Any]
 
 
+CLIPPED = "clipped "
+
+
 def bounded(row: Row, view: View) -> Row:
-    """Return the row as the view sees it: other for unlisted values, null outside a range, measures clipped."""
+    """Return the row as the view sees it: other for unlisted values, null outside a range, measures clipped.
+
+    Under ``"clipped "`` and a measure's name stands whether its value was outside the bounds.
+    """
     seen: Row = {view.resident: row[view.resident]}
     for column in view.columns:
         value = row.get(column.name)
@@ -30,6 +36,7 @@ def bounded(row: Row, view: View) -> Row:
             seen[column.name] = None
         elif isinstance(column, Measure):
             seen[column.name] = min(max(value, column.lo), column.hi)
+            seen[CLIPPED + column.name] = value < column.lo or value > column.hi
         else:
             seen[column.name] = value if column.lo <= value <= column.hi else None
     return seen
@@ -46,7 +53,9 @@ def matches(row: Row, condition: Filter) -> bool:
     return bool(value == condition.equals)
 
 
-def naive_vector(plan: Plan, rows: Iterable[Row], counted: set[Hashable]) -> list[int]:
+def naive_vector(
+    plan: Plan, rows: Iterable[Row], counted: set[Hashable], over: Collection[Hashable] = frozenset()
+) -> list[int]:
     """Return the exact vector of ``plan`` over the rows of the residents in ``counted``."""
     view = plan.view
     kept = [bounded(row, view) for row in rows if row[view.resident] in counted]
@@ -57,15 +66,18 @@ def naive_vector(plan: Plan, rows: Iterable[Row], counted: set[Hashable]) -> lis
             inside = [
                 row for row in kept if all(row[key.column] == value for key, value in zip(plan.keys, cell, strict=True))
             ]
-            vector += _cell(primitive, inside, view)
+            vector += _cell(primitive, inside, view, over)
     return vector
 
 
-def _cell(primitive: Primitive, rows: list[Row], view: View) -> list[int]:
+def _cell(primitive: Primitive, rows: list[Row], view: View, over: Collection[Hashable]) -> list[int]:
     if primitive.kind == "rows":
         return [len(rows)]
-    if primitive.kind == "residents":
-        return [len({row[view.resident] for row in rows})]
+    if primitive.kind in ("residents", "over_limit"):
+        people = {row[view.resident] for row in rows}
+        return [len(people if primitive.kind == "residents" else people & set(over))]
+    if primitive.kind == "clipped":
+        return [sum(row.get(CLIPPED + primitive.column, False) for row in rows)]
     values = [row[primitive.column] for row in rows if row[primitive.column] is not None]
     if primitive.kind == "values":
         return [len(values)]

@@ -31,17 +31,19 @@ def squared_distances(plan: Plan, left: list[int], right: list[int]) -> list[int
 @given(
     query=queries,
     rows_per_resident=st.integers(1, 4),
-    data=st.lists(st.lists(values, max_size=4), min_size=1, max_size=4),
+    data=st.lists(st.lists(values, max_size=5), min_size=1, max_size=4),
 )
 def test_with_and_without_any_resident_no_block_moves_further_than_declared(
     query: Any, rows_per_resident: int, data: list[list[dict[str, Any]]]
 ) -> None:
+    """Who has more rows than are kept stands for itself, whoever else is there."""
     plan = make_plan(query, make_policy(rows=rows_per_resident))
     rows = [{"card": who, **row} for who, own in enumerate(data) for row in own[:rows_per_resident]]
     everybody: set[Any] = set(range(len(data)))
-    whole = naive_vector(plan, rows, everybody)
+    over = {who for who, own in enumerate(data) if len(own) > rows_per_resident}
+    whole = naive_vector(plan, rows, everybody, over)
     for who in everybody:
-        without = naive_vector(plan, rows, everybody - {who})
+        without = naive_vector(plan, rows, everybody - {who}, over)
         for primitive, distance in zip(plan.primitives, squared_distances(plan, whole, without), strict=True):
             assert distance <= primitive.squared_sensitivity, primitive.name
 
@@ -50,14 +52,14 @@ def test_each_bound_is_reached_by_some_resident() -> None:
     """A bound that nobody can reach would waste budget; rows may repeat in a cell, so these are what they must be."""
     policy = make_policy(rows=3)
     plan = plan_of(policy, *ALL_MEASURES, group_by=["ward"])
-    in_one_cell = [{"card": 1, "ward": "east", "ticket": "cash", "hour": 1, "fare": 400, "change": -7}] * 3
+    in_one_cell = [{"card": 1, "ward": "east", "ticket": "cash", "hour": 1, "fare": 900, "change": -7}] * 3
     spread = [{**in_one_cell[0], "ward": ward} for ward in ("east", "west", "north")]
     nobody = naive_vector(plan, [], set())
     reached = [
         max(pair)
         for pair in zip(
-            squared_distances(plan, naive_vector(plan, in_one_cell, {1}), nobody),
-            squared_distances(plan, naive_vector(plan, spread, {1}), nobody),
+            squared_distances(plan, naive_vector(plan, in_one_cell, {1}, {1}), nobody),
+            squared_distances(plan, naive_vector(plan, spread, {1}, {1}), nobody),
             strict=True,
         )
     ]
@@ -68,6 +70,8 @@ def test_a_resident_counts_once_in_a_cell_however_many_rows_they_have() -> None:
     assert (
         plan_of(make_policy(rows=10), MeasureAsked(as_="n", count="residents")).primitives[0].squared_sensitivity == 1
     )
+    (over_limit,) = plan_of(make_policy(rows=10), MeasureAsked(as_="n", over_limit="residents")).primitives
+    assert over_limit.squared_sensitivity == 1
     assert squared_by_cells(10, 7) == 7
     assert squared_by_cells(3, 7) == 3
 

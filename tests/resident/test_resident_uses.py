@@ -11,20 +11,27 @@ from msgspec import structs
 
 from ledger import entries as e
 from ledger.errors import ProofInvalid
+from policies.consents.bundle import commitment
 from policies.ledger_state import State
 from policies.replay import MemoryConsents
 from queries.answers.uses import InForceAt, PossibleUse, Uses
 from queries.replay import replay
 from tests.kit.logs.log_builder import LogBuilder, consent_id
-from tests.kit.towns.toy_town import ORIGIN
+from tests.kit.towns.residents import consent_bundle
+from tests.kit.towns.toy_town import ORIGIN, scarce, trips
+from trust.cli.resident import proofs
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
 from trust.log.source import FolderLog
+from trust.resident.own_copies import OwnCopies
 from trust.resident.uses import AsOfThen, Use, check_as_of, find_uses
 
 Lie = Callable[[InForceAt], InForceAt | None]
 FIRST = 5
 """Where the town's first grant stands."""
+
+
+DEVICE: Any = SimpleNamespace(moment=lambda at: f"2026-09-21 {at}")
 
 
 class Service:
@@ -211,6 +218,80 @@ def test_a_consent_that_the_ledger_does_not_have_there_is_noticed(log: LogBuilde
     for wrong in (structs.replace(mine, consent="00" * 32), structs.replace(mine, index=0)):
         with pytest.raises(ProofInvalid):
             find_uses(Service(log), follower, [wrong])  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> tuple[LogBuilder, LogFollower, OwnCopies, MyConsent]:
+    """A town whose one question is asked of bus_co alone, and a consent that names the clinic alone."""
+    log = LogBuilder()
+    log.found()
+    asked = scarce(2, views=[trips("bus_co", wards=["north", "south"], rows=4, fare=500)])
+    log.policy(asked)
+    bundle = consent_bundle(
+        1, asked, consent=bytes.fromhex(consent_id(1)), holders=["clinic"], until="2028-03-31", yearly_cap=10**9
+    )
+    index = log.grant(1, commitment=commitment(bundle))
+    log.admit(log.ask(version=2))
+    log.publish(tmp_path / "log")
+    follower = LogFollower(
+        FolderLog(tmp_path / "log"), log.trust.log_keys, log.trust.witnesses, clock=lambda: log.at + 5
+    )
+    copies = OwnCopies(tmp_path / "copies")
+    copies.folder.mkdir()
+    copies.keep(bundle, index)
+    mine = structs.replace(consent(log, 1), index=index, version=2, holders=["clinic"])
+    return log, follower, copies, mine
+
+
+def test_a_question_of_holders_that_ones_consent_does_not_name_cannot_have_counted_one(
+    apart: tuple[LogBuilder, LogFollower, OwnCopies, MyConsent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, follower, copies, mine = apart
+    (use,) = find_uses(Service(log), follower, [mine], copies=copies)  # type: ignore[arg-type]
+    assert (use.counted, use.grants, use.unnamed, use.said_unnamed, use.fault) == (False, [], [mine.index], [], "")
+    proofs._print_uses(DEVICE, [use], [use], {})
+    said = capsys.readouterr().out
+    assert (
+        f"Asked of bus_co alone, question {use.admit} cannot have counted you: your consent {mine.index} does not name it.\n"
+        in said
+    )
+    assert "1 could not count you" in said
+
+
+def test_what_a_consent_names_is_the_services_word_only_where_the_device_has_no_copy_that_the_ledger_commits_to(
+    apart: tuple[LogBuilder, LogFollower, OwnCopies, MyConsent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, follower, copies, mine = apart
+    copies.keep(consent_bundle(1, consent=bytes.fromhex(consent_id(1)), holders=["clinic"]), mine.index)  # another one
+    for own in (None, copies):
+        (use,) = find_uses(Service(log), follower, [mine], copies=own)  # type: ignore[arg-type]
+        assert (use.counted, use.grants, use.unnamed, use.said_unnamed) == (True, [mine.index], [], [mine.index])
+    proofs._print_uses(DEVICE, [use], [use], {})
+    said = capsys.readouterr().out
+    assert "no, says the service" in said
+    assert "So the service says; this device has no copy of that consent to check it by." in said
+    assert "0 could not count you" in said
+
+
+def test_a_service_that_names_too_few_holders_takes_no_use_away_from_a_device_with_its_own_copy(
+    tmp_path: Path, apart: tuple[LogBuilder, LogFollower, OwnCopies, MyConsent]
+) -> None:
+    log = LogBuilder()
+    log.found()
+    bundle = consent_bundle(
+        1, consent=bytes.fromhex(consent_id(1)), holders=["bus_co"], until="2028-03-31", yearly_cap=10**9
+    )
+    index = log.grant(1, commitment=commitment(bundle))
+    log.admit()
+    log.publish(tmp_path / "other")
+    follower = LogFollower(
+        FolderLog(tmp_path / "other"), log.trust.log_keys, log.trust.witnesses, clock=lambda: log.at + 5
+    )
+    copies = apart[2]
+    copies.keep(bundle, index)
+    lied = structs.replace(consent(log, 1), index=index, holders=["market"])
+    (use,) = find_uses(Service(log), follower, [lied], copies=copies)  # type: ignore[arg-type]
+    assert (use.counted, use.grants, use.unnamed, use.said_unnamed) == (True, [index], [], [])
 
 
 def as_of(log: LogBuilder, follower: LogFollower, size: int, lie: Lie = lambda answer: answer) -> AsOfThen:

@@ -4,15 +4,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+import msgspec
 
 from ledger.errors import MusubiError
+from policies.policy_document import View
+from queries.answers.bounding import bounding_of
+from queries.question.check import make_plan
+from queries.rounds.messages import Bounding
 from trust.cli.options import JsonOption, PlaceOption
-from trust.cli.tables import accounts_of, answer_table, budget_table
+from trust.cli.tables import accounts_of, answer_table, bounding_lines, budget_table
 from trust.cli.terminal import nano, say, say_json, show_table
 from trust.client.last_view import view_of
 from trust.client.place import Place
 from trust.log.freshness import check_fresh
-from trust.partner.asking import Answered, preview, spend_of, to_query
+from trust.partner.asking import Answered, preview, spend_of, to_query, with_bounding
 from trust.partner.asking import ask as ask_service
 
 
@@ -50,10 +55,13 @@ def ask(
         query, policy = to_query(sql, client.policies(), spend)
         offer = preview(client, query, partner, key)
         if only_price:
+            view = make_plan(query, policy).view
             if as_json:
-                say_json(offer)
+                say_json(with_bounding(offer, query, view))
             else:
                 say("It would cost {} (ε {} at δ {}).", nano(offer.charge), offer.epsilon, policy.budget.delta)
+                say_in_force(offer.in_force)
+                say_left_out(bounding_of(query, view), view)
                 show_table(budget_table(offer, policy.budget.delta))
                 short = [f"'{account}'" for account, left, _ in accounts_of(offer) if left < offer.charge]
                 if short:
@@ -61,6 +69,7 @@ def ask(
             return
         if not as_json:
             say("Price: {} (ε {} at δ {}).", nano(offer.charge), offer.epsilon, policy.budget.delta)
+            say_in_force(offer.in_force)
         answered = ask_service(
             client,
             query,
@@ -96,6 +105,18 @@ def check_view(place: Place, answered: Answered, *, quiet: bool) -> None:
     check_fresh(seen)
 
 
+def say_in_force(in_force: int) -> None:
+    """Say how many consents an answer counts: no more is known, as nobody sees which of them a holder links."""
+    say("It counts at most {:,} consents to this policy.", in_force)
+
+
+def say_left_out(bounding: Bounding, view: View) -> None:
+    """Say what an answer leaves out on purpose."""
+    say("What the policy leaves out on purpose:")
+    for line in bounding_lines(bounding, view):
+        say("  {}", line, whole_line=True)
+
+
 def show_answer(answered: Answered) -> None:
     """Print an answer with what proves it."""
     if answered.status == "refunded":
@@ -110,11 +131,11 @@ def show_answer(answered: Answered) -> None:
         )
         return
     show_table(answer_table(answered.query, answered.cells))
+    say_left_out(answered.bounding, answered.view)
     if answered.reused:
         say("This answer was out already: no charge. (--fresh pays for a new one.)")
     say(
-        "± holds for all numbers at once with 95% confidence; it covers the noise, not the "
-        "clipping.\nReceipt: question at ledger index {}, answer at {}; both checked against the log's key "
+        "± holds for all numbers at once with 95% confidence. It covers the noise, not what is left out.\nReceipt: question at ledger index {}, answer at {}; both checked against the log's key "
         "and its witnesses.",
         answered.admit.index,
         answered.closing.index,
@@ -136,6 +157,7 @@ def answer_document(sql: str, answered: Answered) -> dict[str, Any]:
         "epsilon_charged": float(answered.epsilon),
         "admit": answered.admit.index,
         "closed_by": answered.closing.index,
+        "bounding": msgspec.to_builtins(answered.bounding),
         "cells": [
             {
                 "key": list(cell.key),

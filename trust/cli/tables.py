@@ -1,10 +1,13 @@
 """Answers, prices and budgets as tables for people."""
 
 from ledger.errors import Malformed
+from policies.languages import SOURCE_LANGUAGE
+from policies.policy_document import View
+from queries.answers.bounding import bounding_sentences
 from queries.answers.finish import Cell
 from queries.price.cost import epsilon_of
 from queries.question.tree import Query
-from queries.rounds.messages import OfferAnswer
+from queries.rounds.messages import Bounding, OfferAnswer
 from trust.cli.terminal import Sentence, Sheet, rho, sentence
 
 
@@ -25,6 +28,18 @@ def answer_table(query: Query, cells: list[Cell], most_rows: int = 40) -> Sheet:
             break
         table.add_row(*map(str, group), *(_number(numbers.get(measure)) for measure in measures))
     return table
+
+
+def bounding_lines(bounding: Bounding, view: View) -> list[str]:
+    """Return what an answer leaves out on purpose, in sentences; measures have the names that the question gives."""
+    return bounding_sentences(
+        bounding,
+        view,
+        {},
+        gettext=lambda message: message,
+        plain=lambda text: text[SOURCE_LANGUAGE],
+        number=lambda number: f"{number:,}",
+    )
 
 
 def _number(cell: Cell | None) -> Sentence:

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from policies.policy_document import Category, Column, View
 from policies.policy_document import Measure as MeasureColumn
+from queries.answers.bounding import bounding_of, bounding_sentences
 from queries.question.measures import MeasureAsked, measure_of
 from queries.question.tree import Filter, Query
 from trust.pages.translations import Language
@@ -84,6 +85,18 @@ def question(language: Language, query: Query, views: Sequence[View]) -> Questio
         keys=tuple(_title(language, name, views) for name in query.group_by),
         measures=tuple(_measure(language, item, views) for item in query.measures),
         names=tuple(_names(language, name, views) for name in query.group_by),
+    )
+
+
+def left_out(language: Language, query: Query, view: View, words: QuestionWords) -> list[str]:
+    """Say what the answer to a question leaves out besides the noise."""
+    return bounding_sentences(
+        bounding_of(query, view),
+        view,
+        {measure.name: measure.label for measure in words.measures},
+        gettext=language.gettext,
+        plain=language.plain,
+        number=language.number,
     )
 
 

@@ -4,21 +4,22 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from nacl.signing import SigningKey
 
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import Malformed, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
-from policies.policy_document import Policy
+from policies.policy_document import Policy, View
 from policies.replay import QUESTION_SECONDS
+from queries.answers.bounding import bounding_of
 from queries.answers.finish import Cell, finish
 from queries.price.cost import epsilon_of
 from queries.price.signed_spend import check_signed_spend
 from queries.question.check import make_plan
 from queries.question.sql import parse_sql
 from queries.question.tree import Query, Spend, Within, decode_query, encode_query, query_sha256
-from queries.rounds.messages import OfferAnswer, Question
+from queries.rounds.messages import Bounding, OfferAnswer, Question
 from trust.client.service import Proven, ServiceClient
 from trust.partner.answer_sum import check_sum
 
@@ -30,9 +31,11 @@ _ENDED: dict[type[e.Closing], Ended] = {e.Release: "released", e.Refund: "refund
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """An answer with everything that proves it."""
+    """An answer with everything that proves it; ``bounding`` says what it leaves out of the ``view``."""
 
     query: Query
+    view: View
+    bounding: Bounding
     admit: Proven
     closing: Proven
     status: Ended
@@ -91,6 +94,11 @@ def spend_of(epsilon: str | None, within: str | None, confidence: str = "0.95") 
 def preview(client: ServiceClient, query: Query, partner: str, key: SigningKey) -> OfferAnswer:
     """Return the price; nothing is charged."""
     return client.preview(client.question(query, partner, key, fresh=False))
+
+
+def with_bounding(offer: OfferAnswer, query: Query, view: View) -> OfferAnswer:
+    """Return a price with what the answer would leave out: by the policy itself, whatever the service says of it."""
+    return structs.replace(offer, bounding=bounding_of(query, view))
 
 
 def ask(
@@ -176,6 +184,8 @@ def check_answer(query: Query, policy: Policy, admit: Proven, closing: Proven, *
     cells = finish(plan, admit.entry.noise, closing.entry.vector) if isinstance(closing.entry, e.Release) else []
     return Answered(
         query=query,
+        view=plan.view,
+        bounding=bounding_of(query, plan.view),
         admit=admit,
         closing=closing,
         status=_ENDED[type(closing.entry)],

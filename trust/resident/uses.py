@@ -5,6 +5,10 @@ checkpoint: so no question is left out. For each question under a policy version
 proof, in pages, and checks it against the root in the question's own entry. A proof that is missing or wrong, or that
 counts a consent after its end, is a fault, said in plain words beside the question. Where an end has come to is checked
 in ``trust.resident.stopped``.
+
+A consent in force counts for nothing where it names none of the question's holders. Which it names is not public; this
+device's own copy says it, where the ledger's entry commits to that very copy. Without one there is only what the
+service says, and it is told apart.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +17,10 @@ from typing import Literal
 from msgspec import Struct
 
 from ledger import entries as e
+from ledger import jws
 from ledger.errors import Malformed, NotFound, NotPermitted, ProofInvalid, SignatureInvalid
+from policies.consents.bundle import NONE, commitment
+from policies.consents.consent import SubGrant
 from policies.ledger_state import State
 from policies.replay import MemoryConsents
 from queries.answers.uses import (
@@ -27,6 +34,7 @@ from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.client.wire import MyConsent
 from trust.log.follower import LogFollower
+from trust.resident.own_copies import OwnCopies
 
 Ended = Literal["open", "answered", "refunded", "lost"]
 _ENDED: dict[type[e.Closing], Ended] = {e.Release: "answered", e.Refund: "refunded", e.Lost: "lost"}
@@ -42,15 +50,20 @@ class Use(Struct, kw_only=True):
     """One question under a policy version that the resident agreed to.
 
     ``counted`` says whether any of the resident's grants could be counted, ``grants`` which ones; both are proven.
-    ``fault`` says what is wrong, or is empty.
+    ``unnamed`` are those that were in force and name none of the ``holders`` that were asked, so that they cannot have
+    been counted. ``said_unnamed`` are those of ``grants`` of which only the service says that. ``fault`` says what is
+    wrong, or is empty.
     """
 
     admit: int
     at: int
     by: str
     policy: str
+    holders: list[str] = []
     counted: bool = False
     grants: list[int] = []
+    unnamed: list[int] = []
+    said_unnamed: list[int] = []
     ended: Ended = "open"
     closed_by: int | None = None
     fault: str = ""
@@ -59,10 +72,15 @@ class Use(Struct, kw_only=True):
 
 
 class _OwnConsent(Struct, kw_only=True):
-    """One of the resident's grants as the log has it, and the entry that ended it."""
+    """One of the resident's grants as the log has it, and the entry that ended it.
+
+    ``named`` are the holders that it names, by the device's own copy; None without one. ``said`` is the service's word.
+    """
 
     index: int
     policy_sha256: str
+    said: frozenset[str]
+    named: frozenset[str] | None = None
     ended_by: int | None = None
 
 
@@ -75,15 +93,20 @@ class _Reading(Struct, kw_only=True):
 
 
 def find_uses(
-    client: ServiceClient, follower: LogFollower, mine: Sequence[MyConsent], progress: Progress | None = None
+    client: ServiceClient,
+    follower: LogFollower,
+    mine: Sequence[MyConsent],
+    progress: Progress | None = None,
+    copies: OwnCopies | None = None,
 ) -> list[Use]:
     """Return every question since one's consents, in the order of the log, each with its proofs checked.
 
+    ``copies`` are the device's own, which say what holders a consent names.
     Raises what reading the log raises, and Unavailable where the proofs cannot be had now.
     """
     if not mine:
         return []
-    reading = _read(follower, mine, progress)
+    reading = _read(follower, mine, progress, copies)
     for consent in reading.own.values():
         wanted = {
             place: admit
@@ -98,8 +121,13 @@ def find_uses(
     return list(reading.uses.values())
 
 
-def _read(follower: LogFollower, mine: Sequence[MyConsent], progress: Progress | None) -> _Reading:
-    own = {consent.index: _OwnConsent(index=consent.index, policy_sha256="") for consent in mine}
+def _read(
+    follower: LogFollower, mine: Sequence[MyConsent], progress: Progress | None, copies: OwnCopies | None
+) -> _Reading:
+    own = {
+        consent.index: _OwnConsent(index=consent.index, policy_sha256="", said=frozenset(consent.holders))
+        for consent in mine
+    }
     consents = {consent.index: consent.consent for consent in mine}
     reading = _Reading(own=own)
     for index, entry in follower.entries_from(min(own), _OF_QUESTIONS, progress):
@@ -108,13 +136,16 @@ def _read(follower: LogFollower, mine: Sequence[MyConsent], progress: Progress |
                 if entry.consent != consents[index]:
                     raise ProofInvalid("The ledger has another consent there than the service says; tell the stewards.")
                 own[index].policy_sha256 = entry.policy_sha256
+                own[index].named = _named_holders(entry, copies)
             case e.Revoke() if entry.grant in own:
                 own[entry.grant].ended_by = index
             case e.Erase() if entry.index in own and own[entry.index].ended_by is None:
                 own[entry.index].ended_by = index
             case e.Admit() if any(each.policy_sha256 == entry.policy_sha256 for each in own.values()):
                 reading.admits[index] = entry
-                reading.uses[index] = Use(admit=index, at=entry.at, by=entry.by, policy=entry.policy)
+                reading.uses[index] = Use(
+                    admit=index, at=entry.at, by=entry.by, policy=entry.policy, holders=entry.participants
+                )
             case e.Release() | e.Refund() | e.Lost() if entry.admit in reading.uses:
                 use = reading.uses[entry.admit]
                 use.ended, use.closed_by = _ENDED[type(entry)], index
@@ -123,6 +154,21 @@ def _read(follower: LogFollower, mine: Sequence[MyConsent], progress: Progress |
     if any(not each.policy_sha256 for each in own.values()):
         raise ProofInvalid("The ledger has no consent where the service says that one of yours is; tell the stewards.")
     return reading
+
+
+def _named_holders(grant: e.Grant, copies: OwnCopies | None) -> frozenset[str] | None:
+    """Return which holders a consent names, by the copy of it that the entry commits to; None without one."""
+    copy = None if copies is None else copies.find(grant.consent)
+    if copy is None or commitment(copy.bundle) != grant.commitment:
+        return None
+    try:
+        return frozenset(
+            jws.read_unverified(leaf.body, SubGrant, "sub-grant").holder
+            for leaf in copy.bundle.leaves[1:]
+            if leaf.body != NONE
+        )
+    except Malformed:
+        return None
 
 
 def _fetch_good(client: ServiceClient, consent: _OwnConsent, wanted: dict[int, e.Admit]) -> dict[int, InForceAt]:
@@ -170,11 +216,15 @@ def _check(use: Use, admit: e.Admit, consent: _OwnConsent, answer: InForceAt | N
     except BAD_PROOFS as error:
         use.fault = f"The proof for your consent {consent.index} is wrong: {error.message}"
         return
-    if counted:
+    if counted and consent.named is not None and consent.named.isdisjoint(admit.participants):
+        use.unnamed.append(consent.index)
+    elif counted:
+        if consent.named is None and consent.said.isdisjoint(admit.participants):
+            use.said_unnamed.append(consent.index)
         use.counted = True
         use.grants.append(consent.index)
-        if consent.ended_by is not None and consent.ended_by < use.admit:
-            use.fault = f"It could count your consent {consent.index}, which had ended at {consent.ended_by}."
+    if counted and consent.ended_by is not None and consent.ended_by < use.admit:
+        use.fault = f"It could count your consent {consent.index}, which had ended at {consent.ended_by}."
 
 
 class AsOfThen(Struct, frozen=True, kw_only=True):

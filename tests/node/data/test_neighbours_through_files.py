@@ -76,6 +76,7 @@ def plans(draw: st.DrawFn) -> Plan:
             Range(name="b", title=TITLE, lo=lo, hi=lo + draw(st.integers(1, 9))),
             Measure(name="c", title=TITLE, lo=draw(st.sampled_from([-8, 0, 2])), hi=draw(st.sampled_from([7, 2**30]))),
         ],
+        bounding_measures=True,
     )  # fmt: skip
     query = Query(
         policy="mobility", version=1, from_=["odd"], where=[], spend=Spend(epsilon="1"),
@@ -83,6 +84,7 @@ def plans(draw: st.DrawFn) -> Plan:
         measures=[
             MeasureAsked(as_="n", count="rows"), MeasureAsked(as_="people", count="residents"),
             MeasureAsked(as_="each", mean="c"), MeasureAsked(as_="bins", histogram="c", edges=[2, 5, 7]),
+            MeasureAsked(as_="more", over_limit="residents"), MeasureAsked(as_="cut", clipped="c"),
         ],
     )  # fmt: skip
     return make_plan(query, policy_of(view))

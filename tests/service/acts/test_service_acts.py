@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from msgspec import structs
+from msgspec import structs, to_builtins
 from sqlalchemy import update
 
 from ledger import canonical, jws
@@ -413,6 +413,20 @@ async def test_a_preview_names_the_price_that_is_charged_and_what_is_left(runnin
     assert [int(a["cap"]) - int(a["left"]) for a in second.accounts] == [first.charge] * 3
     await running.done("/v1/revocations", resident.revocation(bundle, index))
     assert (await offer(running, question(running.town, query()))).in_force == 0
+
+
+async def test_a_preview_and_an_admitted_question_say_what_the_answer_leaves_out(running: Running) -> None:
+    asked = query(measures=[{"as": "paid", "sum": "fare"}])
+    said = to_builtins((await offer(running, question(running.town, asked))).bounding)
+    assert said == {
+        "rows_per_resident": 2,
+        "holders": 2,
+        "columns": [{"column": "fare", "lo": 0, "hi": 1_000}],
+        "measures": [{"measure": "paid", "column": "fare", "truth": "at-least", "provided": ["none-below"]}],
+    }
+    token = question(running.town, asked)
+    assert to_builtins((await running.ask(token)).bounding) == said
+    assert to_builtins((await running.ask(token)).bounding) == said  # the same question, sent again
 
 
 # Time

@@ -1,16 +1,18 @@
 """The service takes holders' words on rules and, with the quorum's signatures, has the ledger go on by other ones."""
 
+import json
 from typing import Any
 
 import pytest
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from ledger import entries as e
+from ledger import jws
 from ledger.errors import UpgradeNeeded
 from policies import rules as policies_rules
 from policies.rules import NEWEST_RULES, make_rules_word
-from tests.kit.towns.running import Running, Town, refused, replay_log, run
-from tests.kit.towns.toy_town import HOLDERS, ORIGIN, PARTNERS
+from tests.kit.towns.running import Running, Town, query, question, refused, replay_log, run
+from tests.kit.towns.toy_town import HOLDERS, MOBILITY, ORIGIN, PARTNERS
 from trust.service.acts import change_rules as acts_rules
 from trust.service.service import Service
 from trust.service.settings import load_settings
@@ -58,6 +60,18 @@ async def test_other_rules_wait_for_every_holder_and_are_there_once(running: Run
     await running.settle()
     state, _ = replay_log(running.town)
     assert (state.rules, state.rules_entry) == (2, before)
+
+
+async def test_by_older_rules_no_policy_allows_what_they_do_not_know_and_answers_are_what_older_partners_read(
+    running: Running,
+) -> None:
+    view = structs.replace(MOBILITY.views[0], bounding_measures=True)
+    wider = structs.replace(MOBILITY, version=2, views=[view])
+    async with running.unchanged():
+        answer = await running.post("/v1/policies", running.town.approved("policy", wider))
+        refused(answer, "not-permitted", "takes rules number 4")
+        offered = await running.done("/v1/questions/preview", question(running.town, query()))
+    assert "bounding" not in json.loads(jws.parts(offered)[1])
 
 
 async def test_a_word_on_rules_is_an_active_holders_own(running: Running) -> None:

@@ -47,6 +47,26 @@ REFUSED_QUESTIONS: dict[str, tuple[Make, str, str]] = {
         "query-invalid",
         "category",
     ),
+    "a filter beyond where values are cut": (
+        lambda s: question(s.town, query(where=[{"column": "fare", "between": [1_001, 2_000]}])),
+        "query-invalid",
+        "write fare >= 1000",
+    ),
+    "a filter at the value that others are moved to": (
+        lambda s: question(s.town, query(where=[{"column": "fare", "equals": 0}])),
+        "query-invalid",
+        "write fare <= 0",
+    ),
+    "a filter that no row can match": (
+        lambda s: question(s.town, query(where=[{"column": "hour", "between": [24, 30]}])),
+        "query-invalid",
+        "goes from 0 to 23",
+    ),
+    "a measure of what bounding left out, which the policy does not allow": (
+        lambda s: question(s.town, query(measures=[{"as": "x", "over_limit": "residents"}])),
+        "query-invalid",
+        "bounding_measures = true",
+    ),
     "a sum of a category": (
         lambda s: question(s.town, query(measures=[{"as": "x", "sum": "ward"}])),
         "query-invalid",

@@ -138,7 +138,7 @@ class Story:
             narrate("  {} asks. What for: {}", self._partner(question), question.title[SOURCE_LANGUAGE])
             narrate("  [cyan]{}[/]", question.sql)
             narrate(
-                "  Price: {} (ε {} at δ {}), {:,} consents in force.",
+                "  Price: {} (ε {} at δ {}), for at most {:,} consents to this policy.",
                 nano(offer.charge),
                 offer.epsilon,
                 policy.budget.delta,
@@ -184,7 +184,8 @@ class Story:
             len(stopped.holders),
         )
         narrate(
-            "  The same question again, freshly computed at index {}: {:,} consents counted before, {:,} now. "
+            "  The same question again, freshly computed at index {}: it counted at most {:,} consents to this policy before, "
+            "and counts at most {:,} now. "
             "None of the {} is among them; the ledger alone proves it.",
             answered.admit.index,
             len(before),

@@ -102,7 +102,7 @@ def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
         device.follower() as follower,
         progress_bar("entries read", hidden=as_json) as progress,
     ):
-        found = find_uses(client, follower, device.consents(client), progress)
+        found = find_uses(client, follower, device.consents(client), progress, device.copies)
         seen = follower.seen
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
     faults = [use for use in found if use.fault]
@@ -130,18 +130,44 @@ def _print_uses(device: Device, found: list[Use], shown: list[Use], titles: dict
     for column in ("who asked", "what for", "you in it?", "ended"):
         table.add_column(column, overflow="fold")
     for use in shown:
-        counted = "not proven" if use.fault and not use.counted else "yes" if use.counted else "no"
         ended = use.ended if use.closed_by is None else f"{use.ended} at {use.closed_by}"
         when = device.moment(use.at)[:-3]
-        table.add_row(str(use.admit), when, use.by, titles.get(use.policy, use.policy), counted, ended)
+        table.add_row(str(use.admit), when, use.by, titles.get(use.policy, use.policy), _in_it(use), ended)
     if shown:
         show_table(table)
     good = [use for use in found if not use.fault]
     others = sum(not use.counted for use in good)
     say("Proofs checked: {} of {} questions. {} could not count you.", len(good), len(found), others, whole_line=True)
+    _say_unnamed(found)
     for use in found:
         if use.fault:
             say("[bold]Warning[/], question {}: {}", use.admit, use.fault, whole_line=True)
+
+
+def _in_it(use: Use) -> str:
+    if use.fault and not use.counted:
+        return "not proven"
+    if use.counted and use.grants == use.said_unnamed:
+        return "no, says the service"
+    return "yes" if use.counted else "no"
+
+
+def _say_unnamed(found: list[Use]) -> None:
+    """Say, once for each consent and set of holders, which questions cannot have counted the resident for that."""
+    together: dict[tuple[int, str, bool], list[int]] = {}
+    for use in found:
+        for grants, is_proven in ((use.unnamed, True), (use.said_unnamed, False)):
+            for grant in grants:
+                together.setdefault((grant, ", ".join(use.holders), is_proven), []).append(use.admit)
+    for (grant, holders, is_proven), questions in together.items():
+        words = "Asked of {} alone, question {} cannot have counted you: your consent {} does not name it."
+        if len(questions) > 1:
+            words = "Asked of {} alone, questions {} cannot have counted you: your consent {} does not name it."
+        if "," in holders:
+            words = words.replace("does not name it", "names none of them")
+        if not is_proven:
+            words += " So the service says; this device has no copy of that consent to check it by."
+        say(words, holders, listed(questions), grant, whole_line=True)
 
 
 @click.command("in-force")

@@ -29,6 +29,7 @@ from typing import Any
 
 import ibis
 import pyarrow as pa
+from msgspec import UNSET
 
 from policies.policy_document import Category, Measure, Range, View
 from trust.node.data.snapshots import typed
@@ -49,20 +50,51 @@ def stored(name: str) -> str:
     return f"column_{name}"
 
 
+OVER_LIMIT = "over_limit"
+"""Whether the row's resident had more rows than the view keeps; there only where the policy lets questions ask it."""
+
+
+def clipped(name: str) -> str:
+    """Return the name of the bit that says whether a row's value of that column was outside its bounds; as above."""
+    return f"clipped_{name}"
+
+
 def bounded(rows: Any, links: Any, view: View, key: tuple[int, int]) -> Any:
     """Return the bounded view as an Ibis table: ``slot`` (int32), then each column.
 
     ``rows`` is a snapshot: ``slot``, ``salt``, ``number`` and the typed columns. ``links`` has ``slot`` (unique) and
     ``salt``: a row whose slot has another salt is nobody's. ``key`` is (a, b). A category is a code, its place in the
-    list of values or -1; a range or measure is a whole number, or null.
+    list of values or -1; a range or measure is a whole number, or null. Behind them stand the bits of what was left
+    out, where the view has ``bounding_measures``.
     """
     columns = [stored(column.name) for column in view.columns]
+    said = [] if view.bounding_measures is UNSET else [OVER_LIMIT, *(clipped(name) for name in _measures(view))]
     people = links.select(SLOT, link_salt=links[SALT].cast("int32"))
     rows = rows.inner_join(people, [rows[SLOT] == people[SLOT], rows[SALT] == people["link_salt"]])
-    ranked = _coded(_with_priority(rows, key), view).select(SLOT, "priority", *columns)
+    rows = _coded(_with_priority(rows, key), view)
+    if said:
+        rows = _with_left_out(rows, view)
+    ranked = rows.select(SLOT, "priority", *columns, *said)
     window = ibis.window(group_by=SLOT, order_by="priority")
     ranked = ranked.mutate(rank=ibis.row_number().over(window))
-    return ranked.filter(ranked["rank"] < view.rows_per_resident).select(SLOT, *columns)
+    return ranked.filter(ranked["rank"] < view.rows_per_resident).select(SLOT, *columns, *said)
+
+
+def _with_left_out(rows: Any, view: View) -> Any:
+    """Return the rows with what bounding is about to leave out, a bit for each: of the resident, and of each measure.
+
+    Whether a resident has more than R rows follows from theirs alone, like the draw.
+    """
+    theirs = rows.count().over(ibis.window(group_by=SLOT))
+    bits = {OVER_LIMIT: theirs > view.rows_per_resident}
+    for name, column in _measures(view).items():
+        value = rows[typed(column).stored]
+        bits[clipped(name)] = (~value.between(column.lo, column.hi)).fill_null(ibis.literal(value=False))
+    return rows.mutate(**bits)
+
+
+def _measures(view: View) -> dict[str, Measure]:
+    return {column.name: column for column in view.columns if isinstance(column, Measure)}
 
 
 def _with_priority(rows: Any, key: tuple[int, int]) -> Any:

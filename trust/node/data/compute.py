@@ -20,7 +20,7 @@ from policies.policy_document import Category, Column, View
 from queries.question.plan import Key, Plan
 from queries.question.primitives import Primitive
 from queries.question.tree import Filter
-from trust.node.data.bounding import SLOT, stored
+from trust.node.data.bounding import OVER_LIMIT, SLOT, clipped, stored
 
 LARGEST = 2**62
 """No number of a vector is larger in size; noise is added on top, still inside 64 bits."""
@@ -90,6 +90,8 @@ _TOTALS: dict[str, Callable[[Any, Primitive, View], Any]] = {
     "residents": lambda rows, _primitive, _view: rows[SLOT].nunique(),
     "sum": lambda rows, primitive, view: _values(rows, primitive, view).sum(),
     "values": lambda rows, primitive, view: _values(rows, primitive, view).count(),
+    "over_limit": lambda rows, _primitive, _view: rows[SLOT].nunique(where=rows[OVER_LIMIT]),
+    "clipped": lambda rows, primitive, _view: rows[clipped(primitive.column)].sum(),
 }
 """Each kind of primitive without bins (``queries.question.measures``), as the total of one group's rows."""
 

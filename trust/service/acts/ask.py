@@ -7,7 +7,7 @@ nothing is computed anew, so repeating a question teaches nothing. ``fresh`` ask
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType, structs
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,8 +20,10 @@ from ledger.errors import (
     QueryInvalid,
     RateLimited,
 )
+from queries.answers.bounding import bounding_by_rules
+from queries.question.tree import decode_query
 from queries.rounds.admission import Asked, Offer, make_admit, offer, read_question
-from queries.rounds.messages import OfferAnswer, Question
+from queries.rounds.messages import Bounding, OfferAnswer, Question
 from trust.runtime.callers.per_minute import PerMinute
 from trust.runtime.problems import error_of, problem
 from trust.service import metrics
@@ -41,6 +43,7 @@ class Admitted(Struct, frozen=True, kw_only=True):
     admit: int
     reused: bool
     query_sha256: str
+    bounding: Bounding | UnsetType = UNSET
 
 
 class Refused(Struct, frozen=True, kw_only=True):
@@ -83,6 +86,7 @@ async def preview(store: Store, token: str, operator: str, accounts: PerMinute |
         participants=list(offered.plan.participants),
         accounts=[{"account": each.account, "cap": each.account_cap, "left": each.left} for each in offered.accounts],
         in_force=state.count_eligible(offered.policy.sha256, now, offered.price.charge),
+        bounding=bounding_by_rules(state, asked.query),
     )
 
 
@@ -147,7 +151,7 @@ async def ask(
         raise outcome.error
     if not outcome.reused:
         metrics.admitted.inc()
-    return outcome
+    return structs.replace(outcome, bounding=bounding_by_rules(store.state, decode_query(bytes(signed.query))))
 
 
 async def _check_ready(connection: AsyncConnection, offered: Offer) -> None:

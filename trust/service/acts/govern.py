@@ -13,6 +13,7 @@ from policies.governance import check_quorum
 from policies.log_key_changes import change_log_keys, make_log_key_body
 from policies.policy_document import decode_document
 from policies.replay import entry_sha256
+from policies.rules import WIDER_QUESTIONS
 from trust.client.wire import LogKeyRequest, MemberRequest, PolicyRequest
 from trust.service.keys.own_keys import LogSigner
 from trust.service.store.store import Store, Transaction
@@ -85,6 +86,11 @@ async def publish_policy(store: Store, request: PolicyRequest) -> int:
         before = transaction.state.versions.get(entry_sha256(bytes(request.policy)))
         if before is not None:
             return before.index
+        if document.allows_bounding_measures and transaction.state.rules < WIDER_QUESTIONS:
+            raise NotPermitted(
+                f"The policy allows bounding_measures, which takes rules number {WIDER_QUESTIONS}; publish those first, "
+                "with `musubi rules`."
+            )
         if max(document.until) < transaction.state.day(transaction.at):
             raise Malformed("All of the policy's last days are past.")
         return transaction.append(e.PolicyEntry(at=0, policy=request.policy, signatures=request.signatures))

@@ -30,6 +30,7 @@ async def questions(request: ApiRequest) -> Response[str]:
         query_sha256=admitted.query_sha256,
         admit=admitted.admit,
         reused=admitted.reused,
+        bounding=admitted.bounding,
     )
     return signed_answer(service, answer)
 
