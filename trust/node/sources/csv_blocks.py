@@ -168,6 +168,7 @@ def _fields_of_first(block: bytes, form: BlockForm) -> int:
 
 def _read(block: bytes, there: list[int], count: int, type_: Any, form: BlockForm) -> Any:
     has_quotes = form.quote in block
+    block = _MARK + block if block.startswith(_MARK) else block  # it takes one off, which is a value's own here
     return pa_csv.read_csv(
         pa.BufferReader(block),
         pa_csv.ReadOptions(
