@@ -81,6 +81,35 @@ def test_each_value_is_read_by_itself_and_none_raises(words: str, values: list[s
     assert read(words, *values) == [each for value in values for each in read(words, value)]
 
 
+@pytest.mark.parametrize("words", ALL)
+@given(values=st.lists(TEXTS, max_size=6), others=st.lists(TEXTS, max_size=6), often=st.sampled_from([3, 700]))
+def test_few_values_that_stand_in_many_rows_are_read_as_each_is(
+    words: str, values: list[str | None], others: list[str | None], often: int
+) -> None:
+    assert read(words, *values * often, *others) == [*read(words, *values) * often, *read(words, *others)]
+
+
+@given(
+    st.lists(
+        st.from_regex(
+            r"(20|19)[0-9]{2}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}|[0-9]{8}|R[0-9]年[0-9]月[0-9]{1,2}日", fullmatch=True
+        )
+    )
+)
+def test_texts_of_one_shape_are_read_as_each_is(values: list[str]) -> None:
+    for words in ("time", "date", "hour"):
+        assert read(words, *values) == [each for value in values for each in read(words, value)]
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+09:00", "9999-12-31T23:59:59-10:00", "9999-12-31 23:59:59-01:00"]
+)
+def test_a_moment_in_no_year_of_the_calendar_is_nothing_and_its_neighbours_are_read(text: str) -> None:
+    for words in ("date", "time", "hour", "week"):
+        assert read(words, text, "2024-04-01T07:05:00+09:00")[0] is None
+        assert read(words, text, "2024-04-01T07:05:00+09:00")[1] is not None
+
+
 @given(
     st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)),  # noqa: DTZ001 - local times are what is drawn
     st.integers(-23 * 60, 23 * 60),

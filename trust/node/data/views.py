@@ -127,15 +127,15 @@ class ViewStore:
         Each customer has one slot and each slot one customer, for ever: a pair that is there already changes nothing.
         Raises ConsentMismatch for a second slot of a customer, or a slot that was used (also one since erased).
         """
-        given = set(pairs)
+        given = list(pairs)
         fresh = dict(given)
         slots = set(fresh.values())
-        if not len(given) == len(fresh) == len(slots):
+        if len(slots) < len(fresh) or (len(fresh) < len(given) and len(fresh) < len(set(given))):
             raise ConsentMismatch("A customer or a slot is linked twice; each has exactly one of the other.")
-        if not all(0 <= slot < _MAX_SLOTS for slot in slots):
+        if slots and not 0 <= min(slots) <= max(slots) < _MAX_SLOTS:
             raise ConsentMismatch("A slot is a whole number from 0.")
         with self._working():
-            for customer, slot in self._touching(fresh) if fresh else ():
+            for customer, slot in self._touching(fresh) if fresh and self._linked else ():
                 if customer is None or fresh.pop(customer, None) != slot:
                     raise ConsentMismatch("A customer or a slot is linked already, to another one.")
             if fresh:

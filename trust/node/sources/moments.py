@@ -4,9 +4,15 @@ A day is ``2024-04-01``, ``2024/4/1``, ``2024.4.1``, ``20240401``, ``2024年4月
 with ``(月)``
 behind it or not; 元年 is the first year. A time of a day is ``8:05``, ``08:05:30`` or ``8時5分``, behind a day with a
 blank or ``T`` between, and may say its distance from UTC (ISO 8601). Full-width forms count as their plain ones
-(Unicode NFKC). What is none of it, or is on no calendar or clock, is nothing, by itself.
+(Unicode NFKC). What is none of it, or is on no calendar or clock, or in no year from 1 to 9999, is nothing, by itself.
+
+**How a column is read.** No form tells one digit from another. So texts that differ in nothing but their digits (of
+one *shape*: ``2024/04/01 07:05`` is of ``0000/00/00 00:00``) are of one form, with each part at the same place. A
+column has few shapes, and each is looked at once; then the digits of all its rows are read at once.
 """
 
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -23,12 +29,17 @@ _DAY = (
     rf"(?:(?P<e>{_ERA}) ?(?P<n>元|[0-9]{{1,3}})|(?P<y>[0-9]{{4}}))[-/.年] ?(?P<m>[0-9]{{1,2}})[-/.月] ?(?P<d>[0-9]{{1,2}})日?"
     r"(?: ?\([月火水木金土日]\))?"
 )
-_WITH_DAY = rf"^{_DAY}(?:(?:T| +){_CLOCK} ?(?P<z>Z|[+-][0-9]{{2}}:?[0-9]{{2}})?)?$"
-_ALONE = rf"^{_CLOCK}$"
-_COMPACT = r"^(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})$"
+_FORMS = [
+    re.compile(rf"{_DAY}(?:(?:T| +){_CLOCK} ?(?P<z>Z|[+-][0-9]{{2}}:?[0-9]{{2}})?)?"),
+    re.compile(_CLOCK),
+    re.compile(r"(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})"),
+]
+_EPOCH = date(1970, 1, 1).toordinal()
 _QUARTER = 900
 """Seconds within which a zone's distance from UTC does not change."""
 _DAY_SECONDS = 86_400
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+"""The years 1 to 9999, in days since 1970."""
 
 
 class Moments(NamedTuple):
@@ -46,59 +57,88 @@ def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
     days, seconds = np.zeros(count, np.int64), np.zeros(count, np.int64)
     has_day, has_time = np.zeros(count, bool), np.zeros(count, bool)
     plain = pc.utf8_trim(pc.utf8_normalize(column, form="NFKC"), characters=" \t\u3000")
-    for pattern in (_WITH_DAY, _ALONE, _COMPACT):
-        found = pc.extract_regex(plain, pattern)
-        rows = np.flatnonzero(np.asarray(found.is_valid()))
-        if not rows.size:
-            continue
-        named = _Parts(found.take(pa.array(rows)))
+    for rows, named in _forms(plain.cast(pa.large_string())):
+        clock, is_time = _seconds(named)
         if "d" in named:
             day, is_day = _days(named)
+            good = is_day if "h" not in named else is_day & is_time
         else:
             day, is_day = np.zeros(rows.size, np.int64), np.zeros(rows.size, bool)
-        clock, is_time = _seconds(named)
+            good = is_time
         moved, is_known = _in_zone(named, day, clock, zone)
-        good = is_known & (is_day if "d" in named else is_time)
-        good &= is_time | ~named.has("h")
         days[rows], seconds[rows] = moved // _DAY_SECONDS, moved % _DAY_SECONDS
+        good &= is_known & (days[rows] >= _FIRST_DAY) & (days[rows] <= _LAST_DAY)
         has_day[rows], has_time[rows] = is_day & good, is_time & good
     return Moments(days, seconds, has_day, has_time)
 
 
-class _Parts:
-    """The parts of rows that a pattern fits, by name; a part that is not there is empty."""
+def _forms(texts: Any) -> Iterator[tuple[Any, "_Parts"]]:
+    """Yield for each shape that is of a form: its rows, and their parts."""
+    begins = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    if not len(texts) or begins[0] == begins[-1]:
+        return
+    data = np.frombuffer(texts.buffers()[2], np.uint8)
+    masked = np.where((data >= ord("0")) & (data <= ord("9")), np.uint8(ord("0")), data)
+    buffers = [texts.buffers()[0], texts.buffers()[1], pa.py_buffer(masked)]
+    shapes = pa.Array.from_buffers(texts.type, len(texts), buffers, -1, texts.offset).dictionary_encode()
+    places = pc.fill_null(shapes.indices, -1).to_numpy()
+    of_form = [(place, _match(shape)) for place, shape in enumerate(shapes.dictionary.to_pylist())]
+    if len(of_form) == 1 and places.min() == 0:
+        order, ends = np.arange(len(texts)), np.array([0, len(texts)])
+    else:
+        order = np.argsort(places, kind="stable")
+        ends = np.searchsorted(places[order], np.arange(len(of_form) + 1))
+    for place, match in of_form:
+        if match is not None:
+            rows = order[ends[place] : ends[place + 1]]
+            yield rows, _Parts(match, data, begins[rows])
 
-    def __init__(self, found: Any) -> None:
-        self._found = found
-        self._names = {field.name for field in found.type}
+
+def _match(shape: str) -> re.Match[str] | None:
+    return next((found for form in _FORMS if (found := form.fullmatch(shape)) is not None), None)
+
+
+class _Parts:
+    """The parts of rows of one shape, by name: those that it has."""
+
+    def __init__(self, match: re.Match[str], data: Any, begins: Any) -> None:
+        self._match = match
+        self._data = data
+        self._begins = begins
+        self.count = len(begins)
+        apart = int(begins[-1] - begins[0]) // max(1, self.count - 1)
+        self._apart = apart if apart and (np.diff(begins) == apart).all() else 0
+        """How many bytes each row is behind the one before, where that is the same: no row has to be looked for."""
 
     def __contains__(self, name: str) -> bool:
-        return name in self._names
+        return bool(self.text(name))
 
-    def texts(self, name: str) -> Any:
-        if name not in self:
-            return pa.array([""] * len(self._found))
-        return pc.fill_null(self._found.field(name), "")
+    def text(self, name: str) -> str:
+        """Return a part as its shape has it: what is no digit there is what every row has."""
+        return self._match.groupdict().get(name) or ""
 
-    def has(self, name: str) -> Any:
-        return np.asarray(pc.not_equal(self.texts(name), ""))
+    def numbers(self, name: str, first: int = 0, last: int | None = None) -> Any:
+        """Return the number that a part is, or some of its characters are; 0 where it is not there."""
+        found = np.zeros(self.count, np.int64)
+        if name in self:
+            before = len(self._match.string[: self._match.start(name)].encode())
+            for place in range(len(self.text(name)))[first:last]:
+                found = found * 10 + (self._characters(before + place) - ord("0"))
+        return found
 
-    def numbers(self, name: str) -> Any:
-        texts = self.texts(name)
-        return pc.if_else(pc.equal(texts, ""), "0", texts).cast(pa.int64()).to_numpy()
+    def _characters(self, place: int) -> Any:
+        if self._apart:
+            return self._data[self._begins[0] + place :: self._apart][: self.count]
+        return self._data[self._begins + place]
 
 
 def _days(named: _Parts) -> tuple[Any, Any]:
     """Return days since 1970, and whether a calendar has them."""
-    years = named.numbers("y")
     if "e" in named:
-        eras = named.texts("e").to_pylist()
-        numbers = [1 if text == "元" else int(text or 0) for text in named.texts("n").to_pylist()]
-        first = np.array([_FIRST_YEARS.get(era, 0) for era in eras], np.int64)
-        counted = np.array(numbers, np.int64)
-        years = np.where(first > 0, first + counted - 1, years)
-        is_year = np.where(first > 0, counted > 0, years > 0)
+        counted = np.ones(named.count, np.int64) if named.text("n") == "元" else named.numbers("n")
+        years, is_year = _FIRST_YEARS[named.text("e")] + counted - 1, counted > 0
     else:
+        years = named.numbers("y")
         is_year = years > 0
     months, days = named.numbers("m"), named.numbers("d")
     is_day = is_year & (months >= 1) & (months <= 12) & (days >= 1)
@@ -110,31 +150,27 @@ def _days(named: _Parts) -> tuple[Any, Any]:
 
 def _seconds(named: _Parts) -> tuple[Any, Any]:
     """Return seconds since midnight, and whether a clock shows them."""
+    if "h" not in named:
+        return np.zeros(named.count, np.int64), np.zeros(named.count, bool)
     hours, minutes, seconds = named.numbers("h"), named.numbers("i"), named.numbers("s")
-    is_time = named.has("h") & (hours < 24) & (minutes < 60) & (seconds < 60)
+    is_time = (hours < 24) & (minutes < 60) & (seconds < 60)
     return np.where(is_time, hours * 3_600 + minutes * 60 + seconds, 0), is_time
 
 
 def _in_zone(named: _Parts, days: Any, seconds: Any, zone: ZoneInfo | None) -> tuple[Any, Any]:
     """Return seconds since 1970 in the zone's local time, and whether that is known."""
     local = days * _DAY_SECONDS + seconds
-    says = named.has("z")
-    if not says.any():
-        return local, np.ones(len(local), bool)
+    if "z" not in named:
+        return local, np.ones(named.count, bool)
     if zone is None:
-        return local, ~says
-    offsets = np.array([_offset(text) for text in named.texts("z").to_pylist()], np.int64)
-    utc = local - offsets
+        return local, np.zeros(named.count, bool)
+    offsets = np.zeros(named.count, np.int64)
+    if named.text("z") != "Z":
+        offsets = named.numbers("z", 1, 3) * 3_600 + named.numbers("z", -2) * 60
+    utc = local + (offsets if named.text("z")[0] == "-" else -offsets)
     quarters, places = np.unique(utc // _QUARTER, return_inverse=True)
     ahead = np.array([_ahead(int(quarter) * _QUARTER, zone) for quarter in quarters], np.int64)[places]
-    return np.where(says, utc + ahead, local), np.abs(offsets) < _DAY_SECONDS
-
-
-def _offset(text: str) -> int:
-    if text in {"", "Z"}:
-        return 0
-    seconds = int(text[1:3]) * 3_600 + int(text[-2:]) * 60
-    return -seconds if text[0] == "-" else seconds
+    return utc + ahead, offsets < _DAY_SECONDS
 
 
 def _ahead(at: int, zone: ZoneInfo) -> int:
@@ -145,8 +181,22 @@ def _ahead(at: int, zone: ZoneInfo) -> int:
     return 0 if offset is None else round(offset.total_seconds())
 
 
-def texts_of_days(days: Any, say: Any) -> Any:
-    """Return for each day (since 1970) the text that ``say`` gives of its ``date``, each date asked once."""
-    found, places = np.unique(days, return_inverse=True)
-    epoch = date(1970, 1, 1).toordinal()
-    return np.array([say(date.fromordinal(epoch + int(day))) for day in found], object)[places]
+def texts_of(numbers: Any, is_there: Any, say: Callable[[int], str]) -> Any:
+    """Return for each number the text that ``say`` gives of it, null where none is there; each number is said once."""
+    if not is_there.any():
+        return pa.nulls(len(numbers), pa.large_string())
+    first, last = int(numbers[is_there].min()), int(numbers[is_there].max())
+    if last - first < len(numbers):  # then a table is quicker than an order
+        shifted = np.where(is_there, numbers - first, 0)
+        used = np.zeros(last - first + 1, bool)
+        used[shifted[is_there]] = True
+        found, places = np.flatnonzero(used) + first, (np.cumsum(used) - 1)[shifted]
+    else:
+        found, places = np.unique(np.where(is_there, numbers, first), return_inverse=True)
+    texts = pa.array([say(int(number)) for number in found], pa.large_string())
+    return texts.take(pa.array(places, mask=~is_there))
+
+
+def day_of(number: int) -> date:
+    """Return the day that is so many days after 1970-01-01."""
+    return date.fromordinal(_EPOCH + number)

@@ -30,16 +30,17 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
 from ledger.errors import Malformed
-from trust.node.sources.moments import moments_of, texts_of_days
+from trust.node.sources.moments import day_of, moments_of, texts_of
 
 BLANKS = " \t\u3000"
 MOST_DIGITS = 64
+_SAMPLE = 4_096
+"""Values that are looked at to tell whether a column has few."""
 _MINUS = "[-−▲△]"
 _NUMBER = rf"^(?P<a>\()?(?P<b>{_MINUS})?[¥\\]?(?P<c>{_MINUS})?(?P<n>[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?P<f>\.[0-9]+)?円?(?P<z>\))?$"
 _EXCEL = r'^="(?P<n>[^"]*)"$'
@@ -80,7 +81,17 @@ def reader_by_values(values: Mapping[str, str]) -> ColumnReader:
 
 
 def read_in_order(column: Any, readers: Sequence[ColumnReader]) -> Any:
-    """Return a column of text as the readers read it, one after another."""
+    """Return a column of text as the readers read it, one after another.
+
+    They read value by value, so of a column with few values each is read once.
+    """
+    if not readers or len(column.slice(0, _SAMPLE).unique()) * 2 > min(len(column), _SAMPLE):
+        return _in_order(column, readers)
+    encoded = column.dictionary_encode()
+    return _in_order(encoded.dictionary, readers).take(encoded.indices)
+
+
+def _in_order(column: Any, readers: Sequence[ColumnReader]) -> Any:
     for reader in readers:
         column = reader.read(column)
     return column
@@ -95,6 +106,8 @@ def _strip(column: Any) -> Any:
 
 
 def _excel(column: Any) -> Any:
+    if not pc.any(pc.starts_with(column, '="')).as_py():
+        return column
     return pc.coalesce(pc.struct_field(pc.extract_regex(column, _EXCEL), "n"), column)
 
 
@@ -139,24 +152,20 @@ def _product(value: str | None, factor: int) -> str | None:
 
 def _day(column: Any, zone: ZoneInfo | None, say: Callable[[date], str] = date.isoformat) -> Any:
     found = moments_of(column, zone)
-    texts = texts_of_days(np.where(found.has_day, found.days, 0), say)
-    return pa.array(np.where(found.has_day, texts, None), pa.large_string())
+    return texts_of(found.days, found.has_day, lambda number: say(day_of(number)))
 
 
 def _time(column: Any, zone: ZoneInfo | None) -> Any:
     found = moments_of(column, zone)
-    days = texts_of_days(np.where(found.has_day, found.days, 0), date.isoformat)
-    clocks = [f"{at // 3_600:02}:{at // 60 % 60:02}:{at % 60:02}" for at in found.seconds.tolist()]
-    values = [
-        (f"{day}T{clock}" if has_day else clock) if has_time else None
-        for day, clock, has_day, has_time in zip(days, clocks, found.has_day, found.has_time, strict=True)
-    ]
-    return pa.array(values, pa.large_string())
+    clocks = texts_of(found.seconds, found.has_time, lambda at: f"{at // 3_600:02}:{at // 60 % 60:02}:{at % 60:02}")
+    days = texts_of(found.days, found.has_day, lambda number: f"{day_of(number).isoformat()}T")
+    nothing = pa.scalar("", clocks.type)
+    return pc.binary_join_element_wise(pc.fill_null(days, nothing), clocks, nothing)
 
 
 def _hour(column: Any, zone: ZoneInfo | None) -> Any:
     found = moments_of(column, zone)
-    return pa.array(np.where(found.has_time, (found.seconds // 3_600).astype(str), None), pa.large_string())
+    return texts_of(found.seconds // 3_600, found.has_time, str)
 
 
 def _of_day(say: Callable[[date], str]) -> Callable[[Any, ZoneInfo | None], Any]:
