@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from ledger import canonical, jws
 from ledger import entries as e
@@ -24,6 +24,7 @@ from tests.kit.towns.toy_town import ASKED, ORIGIN, key_of
 from tests.resident.test_resident_stopped import FIRST, answer_of, signed
 from tests.resident.test_resident_uses import Service, consent
 from trust.audit.auditor import audit
+from trust.client import paths
 from trust.client.service import ServiceClient
 from trust.client.service_shares import ServiceShares
 from trust.client.wire import ErasureAnswer, PublishedPolicy, SignedShares
@@ -109,6 +110,8 @@ class Town:
             answer = self.stopped
         elif plain.startswith("/v1/erasures"):
             answer = ErasureAnswer(index=FIRST + 4, entry=self.erased, holders=self.words(), approvals=[])
+        elif plain == paths.OWN_CONSENTS:
+            answer = [consent(self.log, 1)]
         elif plain == "/v1/log-keys":
             answer = ProvenLogKeys(genesis=Raw(self.log.entries[0]), changes=[])
         return None if answer is None else canonical.encode(answer)
@@ -145,6 +148,8 @@ class Town:
         """Return an older checkpoint, or what is true of another entry."""
         if path == "/log/checkpoint":
             return (self.older / "checkpoint").read_bytes()
+        if path == paths.OWN_CONSENTS:
+            return canonical.encode([structs.replace(consent(self.log, 1), consent=consent(self.log, 2).consent)])
         return self._good(re.sub(r"(\d+)(?=(/shares)?$)", lambda found: str(max(0, int(found[1]) - 1)), path))
 
 
@@ -204,7 +209,11 @@ READERS: dict[str, tuple[str, Callable[[Reading], object]]] = {
     "the log's keys": ("/v1/log-keys", lambda here: here.client.log_keys()),
     "all policies": ("/v1/policies", lambda here: here.client.policies()),
     "a policy": ("/v1/policies/", lambda here: here.client.policy(here.town.sha256)),
-    "uses": ("/v1/log/uses", lambda here: find_uses(here.client, here.follower(), [consent(here.town.log, 1)])),
+    "uses": ("/v1/log/uses", lambda here: find_uses(here.client, here.follower(), lambda: [consent(here.town.log, 1)])),
+    "one's own consents": (
+        paths.OWN_CONSENTS,
+        lambda here: find_uses(here.client, here.follower(), lambda: here.client.my_consents(bytes(32))),
+    ),
     "in force at a question": (
         "/v1/log/in-force",
         lambda here: check_as_of(here.client, here.follower(), here.town.sha256, FIRST, here.town.admits[0]),
@@ -239,6 +248,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, st
 
     class Handler(BaseHTTPRequestHandler):
         """Answers as the town does."""
+
+        def do_POST(self) -> None:
+            """Answer; what was asked is read, and nobody's to judge here."""
+            self.rfile.read(int(self.headers["content-length"]))
+            self.do_GET()
 
         def do_GET(self) -> None:
             """Answer."""

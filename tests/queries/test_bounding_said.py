@@ -1,5 +1,6 @@
 """What is said of bounding is true of any rows: the direction of each number, the bounds, and the words for it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ MEASURES = [
     MeasureAsked(as_="losses", sum="loss"),
     MeasureAsked(as_="middle", histogram="fare", edges=[10, 20]),
 ]
-TRUTHS = {
+TRUTHS: dict[str, Callable[[int, int], bool]] = {
     "exact": lambda true, without_noise: true == without_noise,
     "at-least": lambda true, without_noise: true >= without_noise,
     "at-most": lambda true, without_noise: true <= without_noise,

@@ -123,7 +123,7 @@ def follower(log: LogBuilder, tmp_path: Path) -> LogFollower:
 
 def find(log: LogBuilder, follower: LogFollower, numbers: list[int], lie: Lie = lambda answer: answer) -> list[Use]:
     """Find the uses of some of the town's consents."""
-    return find_uses(Service(log, lie), follower, [consent(log, number) for number in numbers])  # type: ignore[arg-type]
+    return find_uses(Service(log, lie), follower, lambda: [consent(log, number) for number in numbers])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_log_that_would_count_a_consent_after_its_end_is_named(tmp_path: Path)
             early = super().at(sha256, revoked, index)
             return structs.replace(early, size=place, at=at, charge=charge)
 
-    found = find_uses(Lying(log, lie), follower, [consent(log, 1)])  # type: ignore[arg-type]
+    found = find_uses(Lying(log, lie), follower, lambda: [consent(log, 1)])  # type: ignore[arg-type]
     assert [use.fault for use in found[:-1]] == [""] * 3
     assert found[-1].fault == f"It could count your consent {FIRST + 1}, which had ended at {revoked}."
 
@@ -217,7 +217,7 @@ def test_a_consent_that_the_ledger_does_not_have_there_is_noticed(log: LogBuilde
     mine = consent(log, 1)
     for wrong in (structs.replace(mine, consent="00" * 32), structs.replace(mine, index=0)):
         with pytest.raises(ProofInvalid):
-            find_uses(Service(log), follower, [wrong])  # type: ignore[arg-type]
+            find_uses(Service(log), follower, lambda wrong=wrong: [wrong])  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_a_question_of_holders_that_ones_consent_does_not_name_cannot_have_count
     apart: tuple[LogBuilder, LogFollower, OwnCopies, MyConsent], capsys: pytest.CaptureFixture[str]
 ) -> None:
     log, follower, copies, mine = apart
-    (use,) = find_uses(Service(log), follower, [mine], copies=copies)  # type: ignore[arg-type]
+    (use,) = find_uses(Service(log), follower, lambda: [mine], copies=copies)  # type: ignore[arg-type]
     assert (use.counted, use.grants, use.unnamed, use.said_unnamed, use.fault) == (False, [], [mine.index], [], "")
     proofs._print_uses(DEVICE, [use], [use], {})
     said = capsys.readouterr().out
@@ -264,7 +264,7 @@ def test_what_a_consent_names_is_the_services_word_only_where_the_device_has_no_
     log, follower, copies, mine = apart
     copies.keep(consent_bundle(1, consent=bytes.fromhex(consent_id(1)), holders=["clinic"]), mine.index)  # another one
     for own in (None, copies):
-        (use,) = find_uses(Service(log), follower, [mine], copies=own)  # type: ignore[arg-type]
+        (use,) = find_uses(Service(log), follower, lambda: [mine], copies=own)  # type: ignore[arg-type]
         assert (use.counted, use.grants, use.unnamed, use.said_unnamed) == (True, [mine.index], [], [mine.index])
     proofs._print_uses(DEVICE, [use], [use], {})
     said = capsys.readouterr().out
@@ -290,7 +290,7 @@ def test_a_service_that_names_too_few_holders_takes_no_use_away_from_a_device_wi
     copies = apart[2]
     copies.keep(bundle, index)
     lied = structs.replace(consent(log, 1), index=index, holders=["market"])
-    (use,) = find_uses(Service(log), follower, [lied], copies=copies)  # type: ignore[arg-type]
+    (use,) = find_uses(Service(log), follower, lambda: [lied], copies=copies)  # type: ignore[arg-type]
     assert (use.counted, use.grants, use.unnamed, use.said_unnamed) == (True, [index], [], [])
 
 

@@ -95,18 +95,17 @@ class _Reading(Struct, kw_only=True):
 def find_uses(
     client: ServiceClient,
     follower: LogFollower,
-    mine: Sequence[MyConsent],
+    ask: Callable[[], Sequence[MyConsent]],
     progress: Progress | None = None,
     copies: OwnCopies | None = None,
 ) -> list[Use]:
     """Return every question since one's consents, in the order of the log, each with its proofs checked.
 
-    ``copies`` are the device's own, which say what holders a consent names.
+    ``ask`` gets the list of one's consents from the service: again, where the log does not fit it. ``copies`` are the
+    device's own, which say what holders a consent names.
     Raises what reading the log raises, and Unavailable where the proofs cannot be had now.
     """
-    if not mine:
-        return []
-    reading = _read(follower, mine, progress, copies)
+    reading = client.checked(lambda: _read(follower, ask(), progress, copies))
     for consent in reading.own.values():
         wanted = {
             place: admit
@@ -124,6 +123,8 @@ def find_uses(
 def _read(
     follower: LogFollower, mine: Sequence[MyConsent], progress: Progress | None, copies: OwnCopies | None
 ) -> _Reading:
+    if not mine:
+        return _Reading(own={})
     own = {
         consent.index: _OwnConsent(index=consent.index, policy_sha256="", said=frozenset(consent.holders))
         for consent in mine

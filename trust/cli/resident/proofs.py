@@ -102,7 +102,7 @@ def uses(device: Device, *, show_all: bool, as_json: bool) -> None:
         device.follower() as follower,
         progress_bar("entries read", hidden=as_json) as progress,
     ):
-        found = find_uses(client, follower, device.consents(client), progress, device.copies)
+        found = find_uses(client, follower, lambda: device.consents(client), progress, device.copies)
         seen = follower.seen
         titles = {policy.id: policy.title.get(SOURCE_LANGUAGE, policy.id) for policy in client.policies().values()}
     faults = [use for use in found if use.fault]
