@@ -215,9 +215,10 @@ def test_a_log_that_would_count_a_consent_after_its_end_is_named(tmp_path: Path)
 
 def test_a_consent_that_the_ledger_does_not_have_there_is_noticed(log: LogBuilder, follower: LogFollower) -> None:
     mine = consent(log, 1)
-    for wrong in (structs.replace(mine, consent="00" * 32), structs.replace(mine, index=0)):
+    wrong = [structs.replace(mine, consent="00" * 32), structs.replace(mine, index=0)]
+    for said in ([each] for each in wrong):
         with pytest.raises(ProofInvalid):
-            find_uses(Service(log), follower, lambda wrong=wrong: [wrong])  # type: ignore[arg-type]
+            find_uses(Service(log), follower, said.copy)  # type: ignore[arg-type]
 
 
 @pytest.fixture
