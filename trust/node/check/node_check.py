@@ -33,7 +33,7 @@ def check_files(folder: Path, settings: NodeSettings, policies: Sequence[Policy]
     found = []
     with tempfile.TemporaryDirectory(prefix="musubi-check-") as spill:  # 0700
         for name, mapping in settings.mappings.items():
-            file = SourceFile(folder / mapping.file, mapping)
+            file = SourceFile(folder / mapping.place, mapping)
             found.append(check_source(name, file, views.get(name, []), linked, Path(spill)))
     return found
 
