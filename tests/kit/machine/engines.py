@@ -1,4 +1,4 @@
-"""The engines that a bounded view is computed by, each real: the same Ibis expression, compiled for each and run there."""
+"""The engines that a bounded view is computed by, each real: one Ibis expression, compiled for each and run there."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -64,6 +64,7 @@ class Spark:
         )
 
     def run(self, expression: Any, tables: Mapping[str, pa.Table]) -> Rows:
+        """Return what it comes to over these tables."""
         from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, StringType, StructField, StructType
 
         types = {"int8": ByteType, "int16": ShortType, "int32": IntegerType, "int64": LongType, "string": StringType}
@@ -74,4 +75,5 @@ class Spark:
         return in_order(self._session.sql(str(ibis.to_sql(expression, dialect="pyspark"))).collect())
 
     def close(self) -> None:
+        """End it, and its Java."""
         self._session.stop()

@@ -14,12 +14,14 @@ not stored are not there, for the same reason.
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
 
+from trust.files.regular import open_regular
 from trust.node.sources.tables.one_table import AT_ONCE, DAMAGED, FileRefused
 from trust.node.sources.tables.values import parts_of_values
 
@@ -76,15 +78,30 @@ class SqliteTable:
             beside = self._path.with_name(self._path.name + sign)
             if beside.exists() and beside.stat().st_size > 0:
                 raise FileRefused(BUSY)
+        if not _is_all_there(self._path):
+            raise FileRefused(DAMAGED)
         address = f"file:{quote(str(self._path.absolute()))}?mode=ro&immutable=1"
         try:
-            with closing(sqlite3.connect(address, uri=True)) as engine:
+            # The rows are asked for by whichever thread of the loading engine wants them next, one at a time.
+            with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as engine:
                 engine.execute("PRAGMA trusted_schema = OFF")
                 engine.execute("PRAGMA query_only = ON")
                 engine.execute("PRAGMA cell_size_check = ON")
                 yield engine
         except sqlite3.Error:
             raise FileRefused(DAMAGED) from None
+
+
+def _is_all_there(path: Path) -> bool:
+    """Tell whether a file has all pages that its header says (SQLite takes what is cut off the last one for zeros)."""
+    with open_regular(path) as file:
+        header = file.read(100)
+        size = file.seek(0, SEEK_END)
+    if len(header) < 100:
+        return False
+    page = int.from_bytes(header[16:18]) if header[16:18] != b"\x00\x01" else 65_536
+    pages = int.from_bytes(header[28:32]) if header[24:28] == header[92:96] else 0
+    return page >= 512 and size % page == 0 and size >= pages * page
 
 
 def _named(name: str) -> str:

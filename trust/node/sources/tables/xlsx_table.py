@@ -25,6 +25,7 @@ import pyarrow as pa
 from openpyxl import load_workbook
 from openpyxl.styles.numbers import is_datetime
 
+from trust.files.regular import open_regular
 from trust.node.sources.tables.one_table import FileRefused
 from trust.node.sources.tables.values import parts_of_values, text_of_value
 
@@ -81,7 +82,10 @@ class XlsxTable:
         with zipfile.ZipFile(self._path) as packed:
             if sum(each.file_size for each in packed.infolist()) > MOST_UNPACKED:
                 raise FileRefused("It is too large for a spreadsheet (2 GiB unpacked); write it as CSV.")
-        with closing(load_workbook(self._path, read_only=True, data_only=True, keep_links=False)) as book:
+        with (
+            open_regular(self._path) as file,  # by its name openpyxl would go by its ending
+            closing(load_workbook(file, read_only=True, data_only=True, keep_links=False)) as book,
+        ):
             there = [sheet.title for sheet in book.worksheets]
             if not self._sheet and len(there) > 1:
                 raise FileRefused(
