@@ -59,7 +59,7 @@ class Node:
         trust = load_trust(folder / TRUST_FILE)
         key = read_key(folder / "keys" / "node.key")
         mappings = settings.mappings
-        sources = {name: folder / mapping.file for name, mapping in mappings.items()}
+        sources = {name: folder / mapping.place for name, mapping in mappings.items()}
         self.settings = settings
         self._folder = folder
         self._stopping = threading.Event()

@@ -213,7 +213,7 @@ FILES: dict[str, tuple[str, bytes | str, str]] = {
     "JSON lines": ("rides.jsonl", "".join(json.dumps({"customer": r.customer}) + "\n" for r in RIDES), "JSON"),
     "Feather": ("rides.feather", feather(), "Feather"),
     "HTML": ("rides.csv", "<html><table><tr><td>customer</td></tr></table></html>", "HTML"),
-    "an old workbook": ("rides.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), "XLS"),
+    "an old workbook": ("rides.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), "old Excel"),
     "single quotes": ("rides.csv", csv(*[lambda r, of=of: f"'{of(r)}'" for of in PLAIN]), RIGHT),
     "quotes around all": ("rides.csv", csv(*[lambda r, of=of: f'"{of(r)}"' for of in PLAIN]), RIGHT),
     "a header with blanks": ("rides.csv", csv(names=(" customer", " ward", " zone", " fare", " hour")), RIGHT),

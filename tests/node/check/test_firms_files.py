@@ -21,7 +21,8 @@ from trust.node.check.suggestion import draft_mapping
 from trust.node.data.views import ViewStore
 from trust.node.settings import NodeSettings
 from trust.node.sources.mapping import SourceMapping
-from trust.node.sources.source_file import FileRefused, SourceFile
+from trust.node.sources.source_file import SourceFile
+from trust.node.sources.tables.one_table import FileRefused
 
 VIEW = View(
     name="rides",

@@ -23,7 +23,8 @@ from trust.node.check.suggestion import draft_mapping
 from trust.node.data.views import ViewStore
 from trust.node.settings import NodeSettings
 from trust.node.sources.mapping import SourceMapping
-from trust.node.sources.source_file import FileRefused, SourceFile
+from trust.node.sources.source_file import SourceFile
+from trust.node.sources.tables.one_table import FileRefused
 
 PACKAGES = ("lifetimes==0.11.3", "linearmodels==7.1", "lifelines==0.30.3")
 R = 400

@@ -38,10 +38,17 @@ WHY: dict[Why, str] = {
 )
 @click.option("--suggest", "suggested", type=File, help="Draft the table of node.toml for this file instead.")
 @click.option("--source", help="With --suggest: which source the file is; the one that fits it best otherwise.")
+@click.option("--table", default="", help="With --suggest: which table of a database.")
 @click.option("--zone", default="Asia/Tokyo", show_default=True, help="With --suggest: the town's time zone.")
 @JsonOption
 def check(
-    folder: Path, files: tuple[Path, ...], suggested: Path | None, source: str | None, zone: str, as_json: bool
+    folder: Path,
+    files: tuple[Path, ...],
+    suggested: Path | None,
+    source: str | None,
+    table: str,
+    zone: str,
+    as_json: bool,
 ) -> None:
     """Show what a node makes of its files: rows, customers, and each value that is not read.
 
@@ -55,7 +62,7 @@ def check(
     settings = load_node_settings(folder)
     policies = [_read(path) for path in files] if files else _published(folder, settings)
     if suggested is not None:
-        draft = suggest_mapping(folder, settings, policies, suggested, source, zone)
+        draft = suggest_mapping(folder, settings, policies, suggested, source, zone, table)
         if as_json:
             say_json(msgspec.to_builtins(draft))
         else:

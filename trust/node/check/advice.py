@@ -7,13 +7,12 @@ is changed by itself.
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from policies.policy_document import Column
 from trust.node.check.fitting import best_fit, chains_for, fits_column, labels_of, widths_of
-from trust.node.check.written_form import advise_on_form, beginning_of, kind_by_signs
-from trust.node.sources.mapping import SourceMapping
+from trust.node.check.written_form import advise_on_form, beginning_of, seems_text
+from trust.node.sources.source_file import SourceFile
 
 FEW = 0.01
 """The part of the rows from which on readers that would help are worth a sentence."""
@@ -21,13 +20,16 @@ _SHOWN = 12
 _WITH_PART = re.compile(r"\s*[+-]?[0-9]+\.[0-9]*[1-9][0-9]*\s*", re.ASCII)
 
 
-def advise_on_file(path: Path, mapping: SourceMapping) -> list[str]:
-    """Return what a file seems to be, where it is not what its mapping says."""
-    data = beginning_of(path)
-    kind = kind_by_signs(data)
-    if not mapping.is_csv:
-        return [kind] if kind not in ("", "It is Parquet.") else [] if kind else ["It is not Parquet; it may be CSV."]
-    return [kind] if kind else advise_on_form(data, mapping.csv)
+def advise_on_form_of(file: SourceFile) -> list[str]:
+    """Return how CSV files seem to be written otherwise than their mapping says, of several the first such one's."""
+    if not file.mapping.is_csv:
+        return []
+    for path in file.paths():
+        data = beginning_of(path)
+        found = advise_on_form(data, file.mapping.csv) if data and seems_text(data) else []
+        if found:
+            return [f"{path.name}: {each}" for each in found] if file.mapping.is_many else found
+    return []
 
 
 def advise_on_missing(source: str, name: str, in_file: str, there: Sequence[str]) -> str:

@@ -12,9 +12,10 @@ import duckdb
 import pyarrow as pa
 from msgspec import structs
 
+from ledger.errors import Unavailable
 from policies.policy_document import Category, Column, Measure, View
 from policies.time_zones import time_zone_of
-from trust.node.check.advice import advise_on_decimals, advise_on_file, advise_on_missing, advise_on_readers
+from trust.node.check.advice import advise_on_decimals, advise_on_form_of, advise_on_missing, advise_on_readers
 from trust.node.check.findings import (
     ColumnFindings,
     Kept,
@@ -27,7 +28,8 @@ from trust.node.check.findings import (
 from trust.node.data.snapshots import engine_settings, shut_in
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import CARRIED
-from trust.node.sources.source_file import DAMAGED, POSITION, FileRefused, SourceFile
+from trust.node.sources.source_file import SourceFile
+from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused
 
 BOUNDS = (1, 2, 5, 10, 20)
 """The rows of a person that a view might keep."""
@@ -52,8 +54,8 @@ def check_source(
 
     ``linked`` are the customers who have linked; ``spill`` is a folder of this check's own.
     """
-    found = SourceFindings(source=name, file=file.path.name, linked=len(linked))
-    advice = advise_on_file(file.path, file.mapping)
+    found = SourceFindings(source=name, file=file.title, linked=len(linked))
+    advice = advise_on_form_of(file)
     try:
         there = file.columns()
         wanted = _wanted(views, there)
@@ -70,8 +72,10 @@ def check_source(
             more = _advise(engine, file, views, wanted, counted, linked, there) if counted.rows else [NO_ROWS]
             return structs.replace(counted, advice=[*advice, *more])
     except (FileRefused, QuotesDoNotFit) as error:
-        reason = error.message if isinstance(error, QuotesDoNotFit) else error.reason
+        reason = error.message if isinstance(error, QuotesDoNotFit) else error.in_full
         return structs.replace(found, refused=reason, line=error.line, advice=advice)
+    except Unavailable as error:
+        return structs.replace(found, refused=error.message, advice=advice)
     except (pa.ArrowException, OSError):
         return structs.replace(found, refused=DAMAGED, advice=advice)
 
@@ -135,21 +139,15 @@ def _wanted(views: Sequence[tuple[str, View]], there: Sequence[str]) -> list[str
 def _take(engine: Any, file: SourceFile, wanted: list[str], linked: Sequence[str]) -> dict[str, str]:
     """Have each row in the engine: ``c0`` … as read, ``r0`` … as it stands in the file, and its position."""
     kinds = file.kinds(wanted)
-    read, raw = file.read(wanted), file.read_as_it_stands(wanted)
     made = False
-    for left, right in zip(read, raw, strict=True):
-        columns = {**_named(left, "c", len(wanted)), **_named(right, "r", len(wanted))}
-        engine.register("part", pa.table({**columns, POSITION: left.column(POSITION)}))
+    for part in file.read_beside(wanted):
+        engine.register("part", part)
         engine.execute("INSERT INTO held SELECT * FROM part" if made else "CREATE TABLE held AS SELECT * FROM part")
         engine.unregister("part")
         made = True
     engine.register("given", pa.table({"customer": pa.array(linked, pa.string())}))
     engine.execute(f"CREATE TABLE {_CUSTOMERS} AS SELECT DISTINCT customer FROM given")
     return kinds
-
-
-def _named(part: pa.Table, sign: str, count: int) -> dict[str, Any]:
-    return {f"{sign}{number}": part.column(number) for number in range(count)}
 
 
 def _count(
@@ -166,7 +164,8 @@ def _count(
     def as_whole(name: str) -> str:
         return CARRIED[kinds[name]].as_whole.format(f"c{wanted.index(name)}")
 
-    first_line = file.mapping.skip + (1 if file.mapping.names else 2) if file.mapping.is_csv else 1
+    has_lines = file.mapping.kind_of_file in {"csv", "xlsx"} and not file.mapping.is_many
+    first_line = file.mapping.skip + (1 if file.mapping.names else 2) if has_lines else 1
     resident = views[0][1].resident
     who = as_text(resident) if resident in wanted else "NULL"
     engine.execute(f"ALTER TABLE held ADD COLUMN who VARCHAR; UPDATE held SET who = {who}")

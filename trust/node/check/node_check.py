@@ -11,7 +11,8 @@ from trust.node.check.file_check import check_source
 from trust.node.check.findings import SourceFindings
 from trust.node.check.suggestion import Draft, best_source, draft_mapping
 from trust.node.settings import BOOKS, NodeSettings
-from trust.node.sources.source_file import FileRefused, SourceFile
+from trust.node.sources.source_file import SourceFile
+from trust.node.sources.tables.one_table import FileRefused
 
 
 def views_at(policies: Sequence[Policy], holder: str) -> dict[str, list[tuple[str, View]]]:
@@ -34,7 +35,7 @@ def check_files(folder: Path, settings: NodeSettings, policies: Sequence[Policy]
     found = []
     with tempfile.TemporaryDirectory(prefix="musubi-check-") as spill:  # 0700
         for name, mapping in settings.mappings.items():
-            file = SourceFile(folder / mapping.file, mapping)
+            file = SourceFile(folder / mapping.place, mapping)
             found.append(check_source(name, file, views.get(name, []), linked, Path(spill)))
     return found
 
@@ -52,12 +53,18 @@ def linked_customers(folder: Path) -> list[str]:
 
 
 def suggest_mapping(
-    folder: Path, settings: NodeSettings, policies: Sequence[Policy], path: Path, source: str | None, zone: str
+    folder: Path,
+    settings: NodeSettings,
+    policies: Sequence[Policy],
+    path: Path,
+    source: str | None,
+    zone: str,
+    table: str,
 ) -> Draft:
     """Draft what ``node.toml`` may say of a file.
 
     ``source`` is which one it is, None for the one that fits best; ``zone`` the town's, for times that say their
-    distance from UTC.
+    distance from UTC, and ``table`` which one of a database's.
 
     Raises NotFound where no policy has a view of that source at this holder, Malformed for a file that cannot be read.
     """
@@ -68,7 +75,7 @@ def suggest_mapping(
     place = path.resolve()
     shown = place.relative_to(folder.resolve()) if place.is_relative_to(folder.resolve()) else place
     try:
-        chosen = source or best_source(path, views)
-        return draft_mapping(chosen, path, str(shown), views[chosen], linked_customers(folder), zone)
+        chosen = source or best_source(path, views, table)
+        return draft_mapping(chosen, path, str(shown), views[chosen], linked_customers(folder), zone, table)
     except FileRefused as error:
-        raise Malformed(f"{path.name}: {error.reason}") from None
+        raise Malformed(f"{path.name}: {error.in_full}") from None

@@ -11,23 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from policies.languages import TITLE_LANGUAGES
 from policies.policy_document import Category, Column, Measure, View
 from policies.time_zones import time_zone_of
 from trust.node.check.fitting import Fit, best_fit, chains_for, fits_column, labels_of, widths_of
-from trust.node.check.written_form import beginning_of, guess_form, kind_by_signs
-from trust.node.sources.csv_file import CsvForm, QuotesDoNotFit
-from trust.node.sources.mapping import SourceMapping
-from trust.node.sources.source_file import FileRefused, SourceFile
+from trust.node.check.written_form import beginning_of, guess_form, guess_kind
+from trust.node.sources.csv_file import QuotesDoNotFit
+from trust.node.sources.mapping import WITH_TABLES, SourceMapping
+from trust.node.sources.source_file import SourceFile
+from trust.node.sources.tables.one_table import FileRefused
 
 ROWS = 20_000
 """Rows that a draft looks at."""
 ENOUGH = 0.5
 """The part of a column's rows that must fit where names say nothing."""
 _OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$", re.ASCII)
-_PLAIN = CsvForm()
+_PLAIN = SourceMapping()
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
@@ -54,14 +55,17 @@ def draft_mapping(
     views: Sequence[tuple[str, View]],
     linked: Sequence[str],
     zone: str,
+    table: str = "",
 ) -> Draft:
     """Draft the mapping of one source from a file; ``zone`` is the trust's, for times that say their distance from UTC.
+
+    ``table`` is which one of a database's.
 
     Raises FileRefused where the file cannot be read at all, with what is wrong.
     """
     says: list[str] = []
-    form = _form_of(path, says)
-    columns = _sample(path, form)
+    written = _mapping_of(path, table, says)
+    columns = _sample(path, written)
     resident = views[0][1].resident
     wanted: dict[str, Column | None] = {resident: None}
     wanted.update({column.name: column for _, view in views for column in view.columns})
@@ -80,16 +84,16 @@ def draft_mapping(
     chosen = [by_name[name] for name in wanted if name in by_name]
     if time_zone is not None:
         says.append(f"zone: some times say their distance from UTC; they are turned to {zone}.")
-    toml = _toml(source, shown_path, form, chosen, zone if time_zone is not None else "")
+    toml = _toml(source, structs.replace(written, file=shown_path), chosen, zone if time_zone is not None else "")
     return Draft(source=source, toml=toml, says=says)
 
 
-def best_source(path: Path, views: Mapping[str, Sequence[tuple[str, View]]]) -> str:
+def best_source(path: Path, views: Mapping[str, Sequence[tuple[str, View]]], table: str = "") -> str:
     """Return the source whose columns the file's names fit best; the first of several that fit alike.
 
     Raises FileRefused as ``draft_mapping``.
     """
-    there = {_plain(name) for name in _sample(path, _form_of(path, []))}
+    there = {_plain(name) for name in _sample(path, _mapping_of(path, table, []))}
 
     def named(source: str) -> int:
         columns = {column.name: column for _, view in views[source] for column in view.columns}
@@ -98,14 +102,14 @@ def best_source(path: Path, views: Mapping[str, Sequence[tuple[str, View]]]) -> 
     return max(views, key=named)
 
 
-def _form_of(path: Path, says: list[str]) -> CsvForm | None:
-    """Return how a CSV file is written; None for a file of another kind that can be read."""
+def _mapping_of(path: Path, table: str, says: list[str]) -> SourceMapping:
+    """Return how a file is written, without its columns."""
     data = beginning_of(path)
-    kind = kind_by_signs(data)
-    if kind == "It is Parquet.":
-        return None
-    if kind:
-        raise FileRefused(kind)
+    kind = guess_kind(data)
+    if kind in WITH_TABLES and not table:
+        raise FileRefused("It is a database: say which table of it, with --table.")
+    if kind != "csv":
+        return SourceMapping(file=path.name, kind=kind, table=table)
     form = guess_form(data)
     if form is None:
         raise FileRefused("It is text in none of the encodings that can be read, or no text.")
@@ -117,22 +121,19 @@ def _form_of(path: Path, says: list[str]) -> CsvForm | None:
         says.append(f"skip: what stands in the lines above the header ({form.skip:,}) looks like titles.")
     if form.names:
         says.append("names: its first line looks like data. The names are made up: write better ones.")
-    return form
+    return SourceMapping(
+        file=path.name,
+        kind="csv",
+        encoding=form.encoding,
+        delimiter=form.delimiter,
+        quote=form.quote,
+        skip=form.skip,
+        names=form.names,
+    )
 
 
-def _sample(path: Path, form: CsvForm | None) -> dict[str, Counter[str]]:
+def _sample(path: Path, mapping: SourceMapping) -> dict[str, Counter[str]]:
     """Return by column the texts of the first rows, each with its number of rows."""
-    mapping = SourceMapping(file=path.name, kind="parquet")
-    if form is not None:
-        mapping = SourceMapping(
-            file=path.name,
-            kind="csv",
-            encoding=form.encoding,
-            delimiter=form.delimiter,
-            quote=form.quote,
-            skip=form.skip,
-            names=form.names,
-        )
     file = SourceFile(path, mapping)
     names = list(dict.fromkeys(file.columns()))
     found: dict[str, Counter[str]] = {name: Counter() for name in names}
@@ -219,15 +220,14 @@ def _said(chosen: Chosen, *, is_customer: bool, has_links: bool) -> str:
     return f'{chosen.column}: "{chosen.in_file}", {why}{how}; {chosen.fit.share:.1%} of the rows looked at {what}.'
 
 
-def _toml(source: str, file: str, form: CsvForm | None, chosen: Sequence[Chosen], zone: str) -> str:
+def _toml(source: str, written: SourceMapping, chosen: Sequence[Chosen], zone: str) -> str:
     table = tomlkit.table()
-    table["file"] = file
-    if SourceMapping(file=file).is_csv != (form is not None):
-        table["kind"] = "parquet" if form is None else "csv"
-    said = _PLAIN if form is None else form
-    for name in ("encoding", "delimiter", "quote", "skip", "names"):
-        if getattr(said, name) != getattr(_PLAIN, name):
-            table[name] = getattr(said, name)
+    table["file"] = written.file
+    if SourceMapping(file=written.file).kind_of_file != written.kind_of_file:
+        table["kind"] = written.kind_of_file
+    for name in ("table", "encoding", "delimiter", "quote", "skip", "names"):
+        if getattr(written, name) != getattr(_PLAIN, name):
+            table[name] = getattr(written, name)
     if zone:
         table["zone"] = zone
     columns = tomlkit.table()

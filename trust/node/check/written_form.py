@@ -12,6 +12,9 @@ from pathlib import Path
 
 from trust.files.regular import open_regular
 from trust.node.sources.csv_file import CsvForm, Encoding
+from trust.node.sources.mapping import Kind
+from trust.node.sources.tables.one_table import FileRefused
+from trust.node.sources.tables.opening import KIND_SIGNS, refuse_others
 
 LOOKED_AT = 1_000_000
 """Bytes from the beginning of a file that its form is guessed from."""
@@ -21,20 +24,6 @@ _DELIMITERS = (",", "\t", ";", "|")
 _NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _ENCODINGS: tuple[Encoding, ...] = ("utf-8", "cp932", "utf-16")
 _SHOWN = {"utf-8": "UTF-8", "cp932": "CP932 (Shift_JIS)", "utf-16": "UTF-16"}
-_SIGNS = (
-    (b"\x1f\x8b", "It is gzip: unpack it first."),
-    (b"BZh", "It is bzip2: unpack it first."),
-    (b"\x28\xb5\x2f\xfd", "It is Zstandard: unpack it first."),
-    (b"PK\x03\x04", "It is a ZIP file, or a workbook of a spreadsheet (XLSX)."),
-    (b"\xd0\xcf\x11\xe0", "It is a workbook of an old spreadsheet (XLS): save it as CSV or XLSX."),
-    (b"PAR1", "It is Parquet."),
-    (b"SQLite format 3\x00", "It is an SQLite database."),
-    (b"ARROW1", "It is an Arrow file (Feather): write it as Parquet."),
-    (b"FEA1", "It is an old Feather file: write it as Parquet."),
-    (b"%PDF", "It is a PDF: ask for the data itself, as CSV."),
-    (b"\xff\xd8\xff", "It is a picture."),
-    (b"\x89PNG", "It is a picture."),
-)
 _LIKE_A_VALUE = re.compile(r"[-+¥▲△]?[0-9０-９][0-9０-９,.:/年月日時分円\- ]*")
 
 
@@ -47,20 +36,21 @@ def beginning_of(path: Path) -> bytes:
         return b""
 
 
-def kind_by_signs(data: bytes) -> str:
-    """Return a sentence on what a file is by its first bytes; "" where it may be text."""
+def guess_kind(data: bytes) -> Kind:
+    """Return what kind of file begins so; raise FileRefused for one that is read as nothing, with what to do."""
+    kind: Kind = next((kind for kind, sign in KIND_SIGNS.items() if sign.match(data)), "csv")
+    refuse_others(data, kind)
     if not data:
-        return "It is empty, or cannot be read."
-    for sign, says in _SIGNS:
-        if data.startswith(sign):
-            return says
-    if data[8:12] == b"DUCK":
-        return "It is a DuckDB database."
-    if data.lstrip()[:1] in (b"{", b"["):
-        return "It is JSON: write it as CSV or Parquet."
-    if data.lstrip()[:1] == b"<":
-        return "It is HTML or XML, whatever its name says: save it as CSV."
-    return ""
+        raise FileRefused("The file is empty.")
+    return kind
+
+
+def seems_text(data: bytes) -> bool:
+    """Tell whether a file that begins so may be CSV."""
+    try:
+        return guess_kind(data) == "csv"
+    except FileRefused:
+        return False
 
 
 def guess_encoding(data: bytes) -> Encoding | None:

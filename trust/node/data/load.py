@@ -4,19 +4,26 @@
 
 The file is read as ``trust.node.sources.kinds`` says, the columns that a view names and no others. A file that is
 refused leaves the snapshot in use that the last good one made, also across a restart. Refused are a CSV file whose
-quotes do not fit, a Parquet file that is damaged, and a file that lacks a column which the snapshot in use has for a
-view. No value does more than be read, or be null by itself. A file that is still being written, or cannot be opened, is
-no refusal: it is looked at again.
+quotes do not fit, a file that is damaged, and one that lacks a column which the snapshot in use has for a view. No
+value does more than be read, or be null by itself. A file that is still being written, or cannot be opened, is no
+refusal: it is looked at again.
+
+**A source that only grows** (``append_only``, a folder or a glob) is read as far as it is new: files behind those that
+were taken in. Their rows are numbered on from those of the same resident, so that the snapshot, and each view bounded
+from it, is that of a load of everything. A file that came between the others, or whose columns are of other types, has
+everything loaded again. One that was taken in and is changed, or gone, is a refusal: what is counted would change
+behind what its holder said.
 
 It is done in an engine of its own, so that whatever a file brings about there ends with it. Nothing about what is in a
 file is logged: the report is for the holder alone (``trust.node.data.load_report``).
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import structlog
 from msgspec import Struct
@@ -42,10 +49,16 @@ from trust.node.data.snapshots import (
 )
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import CARRIED
-from trust.node.sources.source_file import DAMAGED, POSITION, FileRefused, SourceFile
+from trust.node.sources.source_file import ColumnKind, SourceFile
+from trust.node.sources.source_parts import FileMark, version_of
+from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused
 
 MOST_PARTS = 16
-"""A snapshot of more parts is loaded as a whole again."""
+"""Parts of a snapshot; with the next one they are written as one again."""
+CHANGED = (
+    "A file that was taken in is changed or gone, and append_only in node.toml says that none is. Put it back; or take "
+    "append_only away, and all files are read anew."
+)
 _OUR_OWN = (duckdb.IOException, duckdb.OutOfMemoryException)
 """What an engine raises that is no fault of a file."""
 _RAW = "raw_rows"
@@ -64,6 +77,19 @@ class Links(Struct, frozen=True, kw_only=True):
     below: int
 
 
+class _Step(Struct, frozen=True):
+    """One pass: over the files from ``first_file`` to before ``after_file``, for links from ``first_slot`` on."""
+
+    first_file: int
+    after_file: int
+    first_slot: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all is loaded anew."""
+        return self.first_file == 0 and self.first_slot == 0
+
+
 class FileLoader:
     """Keeps the snapshot of one source and resident column as new as its file allows."""
 
@@ -80,25 +106,26 @@ class FileLoader:
         """Load the file where it, the views' columns or the links are not those that were loaded.
 
         Raises nothing that follows from what is in the file. Raises Unavailable or OSError where the node's own disk or
-        memory does not do its part; what was in use still is.
+        memory does not do its part, or a server ends while it is read; what was in use still is.
         """
         try:
-            sha256 = self._file.sha256()
+            marks = self._file.marks()
         except Unavailable as error:
             self._say("source-unreadable", error.message, why=error.message)
             return
-        parts = self._kept.parts(self.key)
+        sha256 = version_of(marks, self._file.mapping)
         wanted = sorted({typed(column) for view in views for column in view.columns})
         if sha256 == self._refused:
             return
         there = wanted
         try:
-            if not self._is_loaded(parts, sha256, wanted, links):
+            if self._steps(marks, wanted, links):
                 names = self._file.columns()
                 there = [column for column in wanted if column.name in names]
-                if not self._is_loaded(parts, sha256, there, links):
-                    self._check(parts, wanted, names)
-                    self._load(sha256, there, _next_slot(parts, sha256, there, links), links, views)
+                if self._steps(marks, there, links):
+                    self._check(wanted, names)
+                    for step in self._fitting(marks, there, links):
+                        self._load(marks, there, step, links, views)
         except (FileRefused, QuotesDoNotFit) as error:
             self._refuse(sha256, error)
         else:
@@ -106,14 +133,50 @@ class FileLoader:
             if self._say("source-loaded", sha256, *lacking, **({"lacking": lacking} if lacking else {})):
                 self._kept.report_path(self.key, refused=True).unlink(missing_ok=True)
 
-    @staticmethod
-    def _is_loaded(parts: list[Part], sha256: str, columns: list[TypedColumn], links: Links) -> bool:
-        if not parts or not _is_of(parts, sha256, columns):
-            return False
-        return parts[-1].contents.below == links.below == _next_slot(parts, sha256, columns, links)
+    def _steps(self, marks: list[FileMark], columns: list[TypedColumn], links: Links) -> list[_Step]:
+        """Return what is to be read, in this order; nothing where all is there.
 
-    def _check(self, parts: list[Part], wanted: list[TypedColumn], names: list[str]) -> None:
+        Raises FileRefused where a source that only grows did not.
+        """
+        parts = self._kept.parts(self.key)
+        whole = [_Step(0, len(marks), 0)]
+        if not parts or parts[-1].contents.mapping != self._file.mapping.sha256():
+            return whole
+        last = parts[-1].contents
+        if self._file.mapping.append_only:
+            there = set(marks)
+            gone = [mark.name for mark in last.files if mark not in there]
+            if gone:
+                raise FileRefused(CHANGED, detail=gone[0])
+        taken = len(last.files)
+        if last.files != (marks[:taken] if self._file.mapping.append_only else marks) or not taken:
+            return whole
+        stored = {column.stored for column in columns}
+        if any(not stored <= set(part.contents.columns) for part in parts):
+            return whole
+        if last.below > links.below or last.links != links.digest(last.below):  # the books are others, or lost some
+            return whole
+        of_new_links = [_Step(0, taken, last.below)] if last.below < links.below else []
+        of_new_files = [_Step(taken, len(marks), 0)] if taken < len(marks) else []
+        return of_new_links + of_new_files
+
+    def _fitting(self, marks: list[FileMark], columns: list[TypedColumn], links: Links) -> list[_Step]:
+        """Return the steps; one of all where new files have columns of other types than those that were taken in."""
+        steps = self._steps(marks, columns, links)
+        last = steps[-1]
+        if last.first_file:
+            known = self._kept.parts(self.key)[-1].contents.kinds
+            kinds = _said_kinds(self._file.column_kinds(self._names(columns), last.first_file, last.after_file))
+            if any(known.get(name) != kind for name, kind in kinds.items()):
+                return [_Step(0, len(marks), 0)]
+        return steps
+
+    def _names(self, columns: list[TypedColumn]) -> list[str]:
+        return [self.key.resident, *dict.fromkeys(column.name for column in columns)]
+
+    def _check(self, wanted: list[TypedColumn], names: list[str]) -> None:
         """Raise FileRefused for a file that would take data away from a view that has it."""
+        parts = self._kept.parts(self.key)
         in_use = set(parts[0].contents.columns) if parts else set()
         lacking = sorted({column.name for column in wanted if column.stored in in_use and column.name not in names})
         if self.key.resident not in names:
@@ -121,33 +184,54 @@ class FileLoader:
         if lacking:
             raise FileRefused(f"It lacks the columns: {', '.join(lacking)}.")
 
-    def _load(self, sha256: str, columns: list[TypedColumn], first: int, links: Links, views: Sequence[View]) -> None:
+    def _load(
+        self, marks: list[FileMark], columns: list[TypedColumn], step: _Step, links: Links, views: Sequence[View]
+    ) -> None:
+        """Take one step: its rows become a new part, or one part with all that there were."""
+        before = [] if step.is_whole else self._kept.parts(self.key)
+        is_merged = len(before) >= MOST_PARTS
+        names = self._names(columns)
+        reading = _FileReading(self._file, names, step)
         contents = Contents(
-            file_sha256=sha256,
+            file_sha256=version_of(marks[: step.after_file], self._file.mapping),
+            files=marks[: step.after_file],
+            from_file=0 if is_merged else step.first_file,
+            mapping=self._file.mapping.sha256(),
+            kinds=reading.said_kinds,
             columns=[column.stored for column in columns],
-            first=first,
+            first=0 if is_merged else step.first_slot,
             below=links.below,
             links=links.digest(links.below),
-            mapping=self._file.mapping.sha256(),
             make=secrets.token_hex(8),
         )
-        names = [self.key.resident, *dict.fromkeys(column.name for column in columns)]
+        known_rows = self._known_rows() if step.first_file else 0
         with loading_engine(self._kept.folder) as engine:
             engine.execute("SET preserve_insertion_order = false")
-            reading = _FileReading(self._file, names)
             try:
-                sql = _taken(engine, reading, columns, names, links.from_slot(first))
+                sql = _taken(
+                    engine, reading, columns, names, links.from_slot(step.first_slot), before if step.first_file else []
+                )
+                if is_merged:
+                    stored = "".join(f", {column.stored}" for column in columns)
+                    sql = f"SELECT slot, salt, number{stored} FROM {scan(before)} UNION ALL ({sql})"
                 with self._kept.adding(self.key, contents, engine, sql) as part:
-                    if self._file.sha256() != sha256:
+                    if not self._file.is_still(marks):
                         raise Unavailable("A source's file changed while it was read; it is read again.")
-                    before = self._kept.parts(self.key) if first else []
-                    report = _report(engine, self.key, [*before, part], reading.rows, columns, views)
+                    parts = [part] if is_merged else [*before, part]
+                    report = _report(engine, self.key, parts, known_rows + reading.rows, columns, views)
             except duckdb.Error as error:
                 reading.check()
                 if isinstance(error, _OUR_OWN):
                     raise Unavailable("The node's disk or memory did not take a source's rows.") from None
                 raise FileRefused(DAMAGED) from None  # nothing that we know of; but no file is tried for ever
         write_report(self._kept.report_path(self.key), report)
+
+    def _known_rows(self) -> int:
+        """Return the rows of the files that were taken in, by the last report; 0 where it is lost."""
+        try:
+            return msgspec.json.decode(self._kept.report_path(self.key).read_bytes(), type=LoadReport).rows
+        except (OSError, msgspec.DecodeError):
+            return 0
 
     def _refuse(self, sha256: str, error: FileRefused | QuotesDoNotFit) -> None:
         """Keep why, for the holder alone: the log names the reason and where to look, and no number from rows."""
@@ -162,6 +246,7 @@ class FileLoader:
             file_sha256=sha256,
             reason=error.message if isinstance(error, QuotesDoNotFit) else error.reason,
             line=error.line,
+            detail="" if isinstance(error, QuotesDoNotFit) else error.detail,
         )
         if self._say("source-refused", sha256, report.reason, why=report.reason, see=f"{path.parent.name}/{path.name}"):
             write_report(path, report)
@@ -178,17 +263,19 @@ class FileLoader:
 class _FileReading:
     """A file on its way into an engine, and what became of it."""
 
-    def __init__(self, file: SourceFile, names: list[str]) -> None:
-        self._parts = file.read(names)
+    def __init__(self, file: SourceFile, names: list[str], step: _Step) -> None:
+        self._parts = file.read(names, step.first_file, step.after_file)
         self._error: Exception | None = None
         self.rows = 0
         try:
-            self.kinds = file.kinds(names)
+            kinds = file.column_kinds(names, step.first_file, step.after_file)
             self._first = next(self._parts)
-        except QuotesDoNotFit:
+        except (FileRefused, QuotesDoNotFit, Unavailable):
             raise
         except Exception:  # noqa: BLE001 - no library promises what it raises for a file that it was given
             raise FileRefused(DAMAGED) from None
+        self.kinds = {name: kind.carried for name, kind in kinds.items()}
+        self.said_kinds = _said_kinds(kinds)
 
     def reader(self) -> Any:
         """Return it as a reader of batches."""
@@ -207,29 +294,27 @@ class _FileReading:
 
     def check(self) -> None:
         """Raise why reading ended, where it did not end well."""
-        if isinstance(self._error, QuotesDoNotFit):
+        if isinstance(self._error, FileRefused | QuotesDoNotFit | Unavailable):
             raise self._error
         if self._error is not None:
             raise FileRefused(DAMAGED) from None
 
 
-def _is_of(parts: list[Part], sha256: str, columns: list[TypedColumn]) -> bool:
-    stored = {column.stored for column in columns}
-    return all(part.contents.file_sha256 == sha256 and stored <= set(part.contents.columns) for part in parts)
+def _said_kinds(kinds: Mapping[str, ColumnKind]) -> dict[str, str]:
+    return {name: f"{kind.carried} {kind.type_}" for name, kind in kinds.items()}
 
 
-def _next_slot(parts: list[Part], sha256: str, columns: list[TypedColumn], links: Links) -> int:
-    """Return from which slot on rows are to be loaded; 0 where everything is."""
-    if not parts or not _is_of(parts, sha256, columns):
-        return 0
-    last = parts[-1].contents
-    if last.below > links.below or last.links != links.digest(last.below):  # the books are others, or lost some
-        return 0
-    return last.below if last.below == links.below or len(parts) < MOST_PARTS else 0
-
-
-def _taken(engine: Any, reading: _FileReading, columns: list[TypedColumn], names: list[str], links: pa.Table) -> str:
+def _taken(
+    engine: Any,
+    reading: _FileReading,
+    columns: list[TypedColumn],
+    names: list[str],
+    links: pa.Table,
+    before: list[Part],
+) -> str:
     """Return SQL for the typed rows of these links' customers, numbered from 0 in the file's order, each by itself.
+
+    Where there are parts before, whose rows are of the same customers, each customer's numbers go on from theirs.
 
     Customers are the same if their text is. A whole number has one text only ("7", never "07"), so for a column of
     whole numbers the few customers are turned into numbers rather than the many rows into text.
@@ -251,10 +336,14 @@ def _taken(engine: Any, reading: _FileReading, columns: list[TypedColumn], names
         carried = CARRIED[reading.kinds[column.name]]
         sql = carried.as_text if column.read_as == "text" else carried.as_whole
         values.append(f", {sql.format(f'c{names.index(column.name)}')} AS {column.stored}")
+    number, numbered = f"row_number() OVER (PARTITION BY {_KNOWN}.slot ORDER BY {POSITION}) - 1", ""
+    if before:
+        number = f"{number} + coalesce(next_number, 0)"
+        counted = f"SELECT slot AS slot_before, max(number) + 1 AS next_number FROM {scan(before)} GROUP BY slot"
+        numbered = f" LEFT JOIN ({counted}) ON {_KNOWN}.slot = slot_before"
     return (
-        f"SELECT {_KNOWN}.slot, CAST({_KNOWN}.salt AS INTEGER) AS salt,"
-        f" CAST(row_number() OVER (PARTITION BY {_KNOWN}.slot ORDER BY {POSITION}) - 1 AS INTEGER) AS number"
-        f"{''.join(values)} FROM {_RAW} JOIN {_KNOWN} ON {same}"
+        f"SELECT {_KNOWN}.slot, CAST({_KNOWN}.salt AS INTEGER) AS salt, CAST({number} AS INTEGER) AS number"
+        f"{''.join(values)} FROM {_RAW} JOIN {_KNOWN} ON {same}{numbered}"
     )
 
 
@@ -274,7 +363,7 @@ def _report(
     return LoadReport(
         source=key.source,
         resident=key.resident,
-        file_sha256=parts[0].contents.file_sha256,
+        file_sha256=parts[-1].contents.file_sha256,
         rows=rows,
         left_out=rows - taken,
         people=people,

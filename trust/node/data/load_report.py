@@ -49,7 +49,10 @@ class LoadReport(Struct, frozen=True, kw_only=True):
 
 
 class RefusedReport(Struct, frozen=True, kw_only=True):
-    """A file that was not taken in: why, and in which line of it, where that can be said."""
+    """A file that was not taken in: why, and in which line of it, where that can be said.
+
+    ``detail`` is which file of several it was, or what names there are.
+    """
 
     v: int = 1
     source: str
@@ -57,6 +60,7 @@ class RefusedReport(Struct, frozen=True, kw_only=True):
     file_sha256: str
     reason: str
     line: int | None = None
+    detail: str = ""
 
 
 def write_report(path: Path, report: LoadReport | RefusedReport) -> None:

@@ -8,7 +8,8 @@ a list of **parts**, Parquet files in one folder:
 
     <source>.<resident>.<generation>.<part>.parquet
 
-Part 0 is a load of everything; each later part has the rows of customers who were linked after, out of the same bytes.
+Part 0 is a load of everything; each later part has the rows of customers who were linked after, out of the same bytes,
+or the rows of files that came after, where a source only grows (``append_only``).
 A new load writes part 0 of the next generation, and its name is the moment from which it counts: a crash before leaves
 the old generation, one after it leaves both, and the older goes at the next start. What is half written begins with
 ``.new-`` and goes then too.
@@ -33,6 +34,7 @@ from msgspec import Struct
 
 from policies.policy_document import Category, Column
 from trust.files.durable import HALF_WRITTEN, take_place
+from trust.node.sources.source_parts import FileMark
 
 _KEY = "musubi"
 _GIVEN = "given_slots"
@@ -66,17 +68,26 @@ class Contents(Struct, frozen=True, kw_only=True):
     """What a part is made of: a file's bytes, the columns (as stored), the slots from ``first`` to below ``below``.
 
     ``links`` tells the links below ``below`` from any others: where they change, all is loaded again.
-    ``make`` is random: a view that was made of this part knows it by that. ``mapping`` is the hash of how the file was
-    read (``trust.node.sources.mapping``), "" in a part of before it was kept.
+    ``files`` are all files that the parts up to this one are made of, read by the mapping of this hash, and
+    ``from_file`` those of them that the parts before have already; ``kinds`` is what their columns were handed on as.
+    ``make`` is random: a view that was made of this part knows it by that.
     """
 
     file_sha256: str
+    files: list[FileMark] = []
+    from_file: int = 0
+    mapping: str = ""
+    kinds: dict[str, str] = {}
     columns: list[str]
     first: int
     below: int
     links: str = ""
-    mapping: str = ""
     make: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this part takes the place of all that there were."""
+        return self.first == 0 and self.from_file == 0
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -133,11 +144,11 @@ class SnapshotFolder:
     def adding(self, key: PartKey, contents: Contents, engine: Any, sql: str) -> Iterator[Part]:
         """Write what a query gives as a new part, yield it, and put it in use where the block raises nothing.
 
-        A part that begins at slot 0 takes the place of all that there were.
+        A part of all files, from slot 0 on, takes the place of all that there were.
         """
         before = self.parts(key)
         generation = before[-1].generation if before else 0
-        if contents.first == 0:
+        if contents.is_whole:
             before, generation = [], generation + 1
         name = f"{key.source}.{key.resident}.{generation}.{len(before)}.parquet"
         written = self._write(name, contents, engine, sql)

@@ -218,10 +218,13 @@ class ViewStore:
             made = self._made.get((policy_sha256, view.name))
             makes = [part.contents.make for part in parts]
             try:
-                if made is None or made.view != view or made.makes != makes[: len(made.makes)]:
+                fresh = parts[len(made.makes) :] if made is not None else parts
+                # Rows of new files are of residents who have rows already: which of all of them stay is chosen anew.
+                is_more = made is not None and not any(part.contents.from_file for part in fresh)
+                if made is None or not is_more or made.view != view or made.makes != makes[: len(made.makes)]:
                     self._make(policy_sha256, view, parts)
                 elif made.makes != makes:
-                    self._engine.insert(made.table, self._bounded(policy_sha256, view, parts[len(made.makes) :]))
+                    self._engine.insert(made.table, self._bounded(policy_sha256, view, fresh))
                     made.makes = makes
             except duckdb.Error:
                 self._kept.check(PartKey(view.source, view.resident))  # what is damaged is missing, and loaded again

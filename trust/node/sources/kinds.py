@@ -96,7 +96,10 @@ def carry(column: Any) -> Any:
 
 
 def text_of(column: Any) -> Any:
-    """Return a column as text for readers: numbers by their digits, a moment with a zone in UTC, with a Z behind it."""
+    """Return a column as text for readers: numbers by their digits, a moment with a zone in UTC, with a Z behind it.
+
+    No decimal and no second has zeros behind its last digit: 13.00 is 13.
+    """
     carried = carry(column)
     type_ = column.type
     if pa.types.is_floating(carried.type):
@@ -104,6 +107,8 @@ def text_of(column: Any) -> Any:
     if pa.types.is_boolean(carried.type) or pa.types.is_null(carried.type):
         return carried.cast(pa.string()).cast(pa.large_string())
     text = carried.cast(pa.large_string())
+    if pa.types.is_decimal(carried.type) or pa.types.is_temporal(carried.type):
+        text = pc.replace_substring_regex(text, r"\.0*$|(\.[0-9]*[1-9])0+$", r"\1")
     if pa.types.is_timestamp(type_) and type_.tz is not None:
         return pc.binary_join_element_wise(text, pa.scalar("Z", text.type), pa.scalar("", text.type))
     return text

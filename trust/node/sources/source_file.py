@@ -1,131 +1,246 @@
-"""A holder's raw data: one Parquet or CSV file per source, read in place and never written.
+"""A holder's raw data: one table per source, read in place and never written.
 
-Which column of the file is which of the policies', and by which readers it is read, its mapping says
-(``trust.node.sources.mapping``); names here are the policies'.
+Which column of it is which of the policies', and by which readers it is read, its mapping says
+(``trust.node.sources.mapping``); names here are the policies'. What forms a table can have is in
+``trust.node.sources.tables``, and which files it is made of in ``trust.node.sources.source_parts``.
 
-A file is read in one way only, whatever is in it: in parts, the wanted columns alone, each value by
-``trust.node.sources.kinds``. A row's ``position`` is its place in the file; it only ever orders the rows of *one*
-resident among themselves, so that other people's rows, coming or going, change nothing about which of a resident's rows
-are kept.
+A table is read in one way only, whatever is in it: in parts, the wanted columns alone, each value by
+``trust.node.sources.kinds``. A row's ``position`` is its place in its file, behind those of the files before it; it
+only ever orders the rows of *one* resident among themselves, so that other people's rows, coming or going, change
+nothing about which of a resident's rows are kept.
+
+**Several files** have the columns that are wanted in each of them; a source in which some files have one and others do
+not is refused. Where a column's type differs between them, it is read as text in all: digits are the same customer, or
+number, as text.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
+from msgspec import Struct
 
 from ledger.errors import Unavailable
-from trust.files.regular import open_regular
-from trust.node.sources.csv_file import header_of, read_columns
-from trust.node.sources.kinds import ReadRule, carry, rule_of_type, text_of
+from trust.node.sources.csv_file import QuotesDoNotFit
+from trust.node.sources.kinds import carry, rule_of_type
 from trust.node.sources.mapping import SourceMapping, mapping_of
 from trust.node.sources.readers import ColumnReader, read_in_order
-
-POSITION = "position"
-ROWS_AT_ONCE = 131_072
-"""Rows in one part of a Parquet file."""
-
-
-DAMAGED = "It cannot be read to its end; it is damaged, or no file of its kind."
+from trust.node.sources.source_parts import FileMark, SourceParts, version_of
+from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused, OneTable
+from trust.node.sources.tables.opening import open_table
+from trust.node.sources.tables.postgresql_table import PostgresqlTable
 
 
-class FileRefused(Exception):
-    """A file is not taken in. ``line`` is where its quotes did not fit; it follows from rows: for the holder alone."""
+class ColumnKind(Struct, frozen=True):
+    """What one column is handed on as: a kind of ``kinds.CARRIED``, and its Arrow type.
 
-    def __init__(self, reason: str, line: int | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.line = line
+    ``is_text`` is set where it has to be turned into text first.
+    """
+
+    carried: str
+    type_: Any
+    is_text: bool = False
 
 
 class SourceFile:
-    """One file with its mapping, and which version of it is there. Raises Malformed for a mapping that is none."""
+    """One source with its mapping, and which version of it is there. Raises Malformed for a mapping that is none."""
 
     def __init__(self, path: Path, mapping: SourceMapping | None = None) -> None:
         self.path = path
         self.mapping = mapping_of(path.name if mapping is None else mapping)
-        self._known: tuple[tuple[int, ...], str] | None = None
+        self._parts = SourceParts(path, self.mapping)
+        self._server = PostgresqlTable(path, self.mapping) if self.mapping.is_database else None
+        self._names_of: dict[FileMark, list[str]] = {}
+
+    @property
+    def title(self) -> str:
+        """What it is called before its holder."""
+        return self.mapping.table if self._server is not None else self.path.name
+
+    def paths(self) -> list[Path]:
+        """Return the files that it is made of; none for a table of a server, and where they are not there."""
+        try:
+            return [] if self._server is not None else self._parts.paths()
+        except Unavailable:
+            return []
+
+    def marks(self) -> list[FileMark]:
+        """Return the files that it is made of, each as it is. A table of a server is one, by its version.
+
+        Raises Unavailable when one cannot be read, or changes meanwhile, or the server cannot be asked.
+        """
+        if self._server is not None:
+            return [FileMark("", self._server.version())]
+        return self._parts.marks()
 
     def sha256(self) -> str:
-        """Return a SHA-256 (hex) of the file's bytes and its mapping. It is read again only when it was changed.
+        """Return a SHA-256 (hex) of all its files and its mapping. Raises Unavailable as ``marks`` does."""
+        return version_of(self.marks(), self.mapping)
 
-        Raises Unavailable when the file cannot be read, or changes meanwhile.
-        """
-        state = self._state()
-        if self._known is None or self._known[0] != state:
-            try:
-                with open_regular(self.path) as file:
-                    digest = hashlib.file_digest(file, "sha256")
-                digest.update(bytes.fromhex(self.mapping.sha256()))
-            except OSError:
-                raise Unavailable("A source's file cannot be read; look at its path and permissions.") from None
-            if self._state() != state:
-                raise Unavailable("A source's file is being written; replace it in one step, by renaming.")
-            self._known = (state, digest.hexdigest())
-        return self._known[1]
-
-    def _state(self) -> tuple[int, ...]:
-        try:
-            stat = self.path.stat()
-        except OSError:
-            raise Unavailable("A source's file is not there; look at its path and permissions.") from None
-        return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    def is_still(self, marks: Sequence[FileMark]) -> bool:
+        """Tell whether it is still what was read. A server gives one moment's rows, whatever has come since."""
+        return self._server is not None or self.marks() == list(marks)
 
     def columns(self) -> list[str]:
         """Return which columns there are, each by its name in a policy; raise FileRefused where none can be read."""
-        there = self._names()
+        there = dict.fromkeys(name for table in self._tables() for name in table.names())
         mapped = [name for name in self.mapping.columns if self.mapping.name_in_file(name) in there]
-        return [*mapped, *(name for name in there if name not in self.mapping.columns)]
+        return [*mapped, *(name for name in there if name and name not in self.mapping.columns)]
 
-    def _names(self) -> list[str]:
-        try:
-            if self.mapping.is_csv:
-                return header_of(self.path, self.mapping.csv)
-            with pq.ParquetFile(self.path) as file:
-                return list(file.schema_arrow.names)
-        except Unavailable as error:
-            raise FileRefused(error.message) from None
-        except Exception:  # noqa: BLE001 - no library promises what it raises for a file that it was given
-            raise FileRefused(DAMAGED) from None
+    def _tables(self, first: int = 0, after: int | None = None) -> list["_NamedTable"]:
+        """Open the files of a stretch, in their order."""
+        if self._server is not None:
+            return [_NamedTable("", self._server)]
+        tables = []
+        for path in self._parts.paths()[first:after]:
+            told = path.name.encode("utf-8", "replace").decode() if self.mapping.is_many else ""
+            with _refusing(told):
+                tables.append(_NamedTable(told, open_table(path, self.mapping)))
+        return tables
 
-    def kinds(self, wanted: Sequence[str]) -> dict[str, str]:
+    def kinds(self, wanted: Sequence[str], first: int = 0, after: int | None = None) -> dict[str, str]:
         """Return what each wanted column is carried as (see ``kinds``): what is read by readers as text."""
-        if self.mapping.is_csv:
-            return dict.fromkeys(wanted, "text")
-        with pq.ParquetFile(self.path) as file:
-            return {name: "text" if self.mapping.readers(name) else self._rule(file, name).carried for name in wanted}
+        return {name: kind.carried for name, kind in self.column_kinds(wanted, first, after).items()}
 
-    def _rule(self, file: pq.ParquetFile, name: str) -> ReadRule:
-        return rule_of_type(_field(file.schema_arrow, self.mapping.name_in_file(name)).type)
+    def column_kinds(self, wanted: Sequence[str], first: int = 0, after: int | None = None) -> dict[str, ColumnKind]:
+        """Return what each wanted column is handed on as, from a stretch of the files.
 
-    def read(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
+        Raises FileRefused where a file lacks one of them.
+        """
+        return _kinds_in(self._tables(first, after), wanted, self.mapping)
+
+    def read(self, wanted: Sequence[str], first: int = 0, after: int | None = None) -> Iterator[pa.Table]:
         """Yield the wanted columns in parts under the names ``c0``, ``c1`` …, and the row's ``position``, from 0.
 
-        There is at least one part. A name that repeats in the file counts where it stands first. Raises QuotesDoNotFit
-        for a CSV file that is not to be trusted, and what pyarrow does for a damaged Parquet file.
+        ``first`` and ``after`` are a stretch of the files. There is at least one part. A name that repeats in a file
+        counts where it stands first. Raises QuotesDoNotFit for a CSV file that is not to be trusted, FileRefused for
+        one that is damaged or lacks a column.
         """
-        in_file = [self.mapping.name_in_file(name) for name in wanted]
         readers = [self.mapping.readers(name) for name in wanted]
-        if self.mapping.is_csv:
-            header = header_of(self.path, self.mapping.csv)
-            for part in read_columns(self.path, [header.index(name) for name in in_file], self.mapping.csv):
-                yield _as_read(part, readers)
-        else:
-            for part in _read_parquet(self.path, in_file, [bool(each) for each in readers]):
-                yield _as_read(part, readers)
+        for part in self._read(wanted, readers, first, after):
+            yield _as_read(part, readers)
 
     def read_as_it_stands(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the same parts as ``read``, each value as text, as it stands in the file: for the holder's own eyes."""
+        yield from self._read(wanted, [_ANY_READER] * len(wanted), 0, None)
+
+    def read_beside(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield both at once: ``c0`` … as read, then ``r0`` … as it stands, and the position."""
+        readers = [self.mapping.readers(name) for name in wanted]
+        names = [*(f"{sign}{number}" for sign in "cr" for number in range(len(wanted))), POSITION]
+        for part in self._read([*wanted, *wanted], [*readers, *[_ANY_READER] * len(wanted)], 0, None):
+            yield _as_read(part, readers).rename_columns(names)
+
+    def _read(
+        self, wanted: Sequence[str], readers: Sequence[Sequence[object]], first: int, after: int | None
+    ) -> Iterator[pa.Table]:
+        tables = self._tables(first, after)
         in_file = [self.mapping.name_in_file(name) for name in wanted]
-        if self.mapping.is_csv:
-            header = header_of(self.path, self.mapping.csv)
-            yield from read_columns(self.path, [header.index(name) for name in in_file], self.mapping.csv)
+        merged = _kinds_in(tables, wanted, self.mapping)
+        kinds = [
+            ColumnKind("text", None, is_text=True) if each else merged[name]
+            for name, each in zip(wanted, readers, strict=True)
+        ]
+        begin = 0
+        for table in tables:
+            last = begin - 1
+            with _refusing(table.told):
+                for part in table.read(in_file, [kind.is_text for kind in kinds]):
+                    placed = _placed(part, kinds, begin)
+                    if placed.num_rows:
+                        last = placed.column(POSITION)[-1].as_py()
+                    yield placed
+            begin = last + 1
+
+
+class _NamedTable:
+    """A table, and what its file is called where there are several."""
+
+    def __init__(self, told: str, table: OneTable) -> None:
+        self.told = told
+        self.read = table.read
+        self._table = table
+
+    def names(self) -> list[str]:
+        with _refusing(self.told):
+            return self._table.names()
+
+    def types(self, columns: Sequence[str]) -> list[Any]:
+        with _refusing(self.told):
+            there = self._table.names()
+            lacking = [name for name in columns if name not in there]
+            if lacking:
+                raise FileRefused(f"It lacks the columns: {', '.join(lacking)}. Other files of the source have them.")
+            return self._table.types(columns)
+
+
+class _refusing:  # noqa: N801 - a context manager, called like a function
+    """Turn what a library raises for a file into a refusal, and say which file of several it was."""
+
+    def __init__(self, told: str) -> None:
+        self._told = told
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, QuotesDoNotFit | Unavailable | GeneratorExit | KeyboardInterrupt):
+            return
+        if isinstance(error, FileRefused):
+            detail = "; ".join(each for each in (self._told, error.detail) if each)
+            raise FileRefused(error.reason, error.line, detail) from None
+        if isinstance(error, Exception):  # no library promises what it raises for a file that it was given
+            raise FileRefused(DAMAGED, detail=self._told) from None
+
+
+_ANY_READER: list[object] = [None]
+
+
+def _kinds_in(tables: Sequence[_NamedTable], wanted: Sequence[str], mapping: SourceMapping) -> dict[str, ColumnKind]:
+    names = list(dict.fromkeys(wanted))
+    in_file = [mapping.name_in_file(name) for name in names]
+    types = [table.types(in_file) for table in tables]
+    kinds = {}
+    for number, name in enumerate(names):
+        if mapping.readers(name):
+            kinds[name] = ColumnKind("text", None, is_text=True)
         else:
-            yield from _read_parquet(self.path, in_file, [True] * len(in_file))
+            kinds[name] = _common([row[number] for row in types])
+    return kinds
+
+
+def _common(types: Sequence[Any]) -> ColumnKind:
+    """Return what columns of these types are all handed on as."""
+    found = {}
+    for type_ in types:
+        carried = rule_of_type(type_).carried
+        if carried != "nothing":
+            found[str(type_)] = (carried, carry(pa.schema([pa.field("v", type_)]).empty_table().column(0)).type)
+    if not found:
+        return ColumnKind("nothing", pa.string())
+    kinds = {carried for carried, _ in found.values()}
+    made = [type_ for _, type_ in found.values()]
+    if kinds == {"text"}:
+        return ColumnKind("text", pa.string() if all(type_ == pa.string() for type_ in made) else pa.large_string())
+    if kinds == {"whole number"}:
+        return ColumnKind("whole number", made[0] if len(set(map(str, made))) == 1 else pa.int64())
+    if len(kinds) == 1 and len(set(map(str, made))) == 1:
+        return ColumnKind(next(iter(kinds)), made[0])
+    return ColumnKind("text", pa.large_string(), is_text=True)
+
+
+def _placed(part: pa.Table, kinds: Sequence[ColumnKind], begin: int) -> pa.Table:
+    """Return a part with its columns of the common types, and its rows behind those of the files before."""
+    for number, kind in enumerate(kinds):
+        column = part.column(number)
+        if kind.type_ is not None and column.type != kind.type_:
+            part = part.set_column(number, part.column_names[number], column.cast(kind.type_))
+    if begin:
+        place = part.schema.get_field_index(POSITION)
+        part = part.set_column(place, POSITION, pc.add(part.column(place), begin))
+    return part
 
 
 def _as_read(part: pa.Table, readers: Sequence[Sequence[ColumnReader]]) -> pa.Table:
@@ -134,26 +249,3 @@ def _as_read(part: pa.Table, readers: Sequence[Sequence[ColumnReader]]) -> pa.Ta
             text = part.column(number).combine_chunks().cast(pa.large_string())
             part = part.set_column(number, part.column_names[number], read_in_order(text, each))
     return part
-
-
-def _field(schema: Any, name: str) -> Any:
-    return schema.field(schema.names.index(name))
-
-
-def _read_parquet(path: Path, wanted: Sequence[str], as_text: Sequence[bool]) -> Iterator[pa.Table]:
-    names = [*(f"c{number}" for number in range(len(wanted))), POSITION]
-    with pq.ParquetFile(path) as file:
-        first = 0
-        for batch in file.iter_batches(columns=list(dict.fromkeys(wanted)), batch_size=ROWS_AT_ONCE):
-            yield _part(batch, wanted, as_text, names, first)
-            first += batch.num_rows
-        if not first:
-            yield _part(file.schema_arrow.empty_table().combine_chunks(), wanted, as_text, names, 0)
-
-
-def _part(rows: Any, wanted: Sequence[str], as_text: Sequence[bool], names: list[str], first: int) -> pa.Table:
-    columns = []
-    for name, is_text in zip(wanted, as_text, strict=True):
-        column = rows.column(rows.schema.names.index(name))
-        columns.append(text_of(column) if is_text else carry(column))
-    return pa.table([*columns, pa.array(np.arange(first, first + rows.num_rows))], names=names)

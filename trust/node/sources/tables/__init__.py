@@ -1,0 +1,1 @@
+"""The forms that a holder's table can have, one module each, and how one is opened."""

@@ -1,0 +1,331 @@
+"""A table of a holder's PostgreSQL, read in one moment's state, by a transaction that only reads.
+
+**What each type is read as** stands in ``TYPES``, by its name in ``pg_type``; a domain is read as the type below it, an
+enum as text. A column of any other type is null. Nothing is asked of the server that can fail for a value.
+
+**Order.** A table has none, and a row that is written again moves. So rows are put in the order of the columns that
+``order`` names, then of the primary key, and where there is none, of all that is in them (byte by byte). Rows that are
+alike in all of it are alike for every view.
+
+**When it is read.** Every ``every`` seconds the server's own counters of rows written, changed and removed are looked
+at (``pg_stat_all_tables``); they, the table's columns and the server's start are its version. A new one has it read
+anew.
+
+The address may hold a password: it is in a file of mode 0600, or in the environment, and never in a message from here.
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import pyarrow as pa
+from msgspec import Struct
+
+from ledger.errors import Unavailable
+from trust.node.sources.kinds import carry, text_of
+from trust.node.sources.mapping import SourceMapping
+from trust.node.sources.tables.one_table import AT_ONCE, LONGEST, POSITION, FileRefused
+from trust.runtime.clock import system_ticks
+
+CONNECT_SECONDS = 10
+LOOK_AGAIN_SECONDS = 60
+"""After which a server that could not be asked is asked again, at the latest."""
+HERE = {"", "localhost", "127.0.0.1", "::1"}
+NO_SERVER = "A source's database cannot be asked; look at its address, its user and whether it runs."
+IN_THE_CLEAR = (
+    "A source's database is on another machine, and its address does not say how it is known: add sslmode=verify-full."
+)
+
+
+class ReadType(Struct, frozen=True):
+    """How one type is asked for, the Arrow type that comes of it, and what a text has to look like to be one."""
+
+    sql: str
+    type_: Any
+    form: str = ""
+    in_utc: bool = False
+
+
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+TYPES: dict[str, ReadType] = {
+    **dict.fromkeys(("int2", "int4", "int8"), ReadType("{}::int8", pa.int64())),
+    "bool": ReadType("{}", pa.bool_()),
+    "float4": ReadType("{}", pa.float32()),
+    "float8": ReadType("{}", pa.float64()),
+    "numeric": ReadType("{}::text", pa.string(), r"-?[0-9]+(\.[0-9]+)?"),
+    **dict.fromkeys(("text", "varchar", "bpchar", "name", "uuid"), ReadType("{}::text", pa.string())),
+    "date": ReadType("{}::text", pa.string(), _DAY),
+    "timestamp": ReadType("{}::text", pa.string(), f"{_DAY} {_CLOCK}"),
+    "timestamptz": ReadType("({} AT TIME ZONE 'UTC')::text", pa.string(), f"{_DAY} {_CLOCK}", in_utc=True),
+    "time": ReadType("{}::text", pa.string(), _CLOCK),
+}
+"""What is read of each type."""
+NOTHING = ReadType("NULL::text", pa.null())
+
+_TABLE = """
+SELECT c.oid, c.relkind::text, current_setting('server_encoding'), current_setting('track_counts'),
+  (SELECT string_agg(concat_ws(' ', s.relid, s.n_tup_ins, s.n_tup_upd, s.n_tup_del, pg_relation_filenode(s.relid)), ';'
+     ORDER BY s.relid) FROM pg_stat_all_tables s
+     WHERE s.relid = c.oid OR s.relid IN (SELECT relid FROM pg_partition_tree(c.oid))),
+  pg_postmaster_start_time()::text
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'm')
+"""
+_COLUMNS = """
+WITH RECURSIVE below AS (
+  SELECT a.attname, a.attnum, a.atttypid AS typid FROM pg_attribute a
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT b.attname, b.attnum, t.typbasetype FROM below b JOIN pg_type t ON t.oid = b.typid WHERE t.typtype = 'd'
+)
+SELECT b.attname::text, CASE WHEN t.typtype = 'e' THEN 'text' ELSE t.typname::text END
+FROM below b JOIN pg_type t ON t.oid = b.typid JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE t.typtype <> 'd' AND (n.nspname = 'pg_catalog' OR t.typtype = 'e') OR t.typtype NOT IN ('d', 'b', 'e')
+ORDER BY b.attnum
+"""
+_KEY = """
+SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = $1 AND i.indisprimary ORDER BY array_position(i.indkey::int2[], a.attnum)
+"""
+
+
+class _There(Struct, frozen=True):
+    """A table as the server describes it."""
+
+    kind: str
+    columns: dict[str, str]
+    key: list[str]
+    version: str
+
+
+class PostgresqlTable:
+    """One table of a server. ``path`` is the file with its address, where it is in one."""
+
+    def __init__(self, path: Path, mapping: SourceMapping) -> None:
+        self._path = path
+        self._mapping = mapping
+        self._schema = mapping.schema or "public"
+        self._looked: tuple[float, str | Unavailable] | None = None
+
+    def version(self) -> str:
+        """Return what tells this state of the table from others (hex); raise Unavailable where it cannot be asked.
+
+        The server is asked once in so many seconds. What it refuses is its version too: it is said when it is read.
+        """
+        now = system_ticks()
+        if self._looked is None or now >= self._looked[0]:
+            try:
+                with self._session() as session:
+                    found: str | Unavailable = session.run(self._describe(session)).version
+                again = self._mapping.every
+            except FileRefused as error:
+                found, again = (
+                    hashlib.sha256(error.reason.encode()).hexdigest(),
+                    min(self._mapping.every, LOOK_AGAIN_SECONDS),
+                )
+            except Unavailable as error:
+                found, again = error, min(self._mapping.every, LOOK_AGAIN_SECONDS)
+            self._looked = (now + again, found)
+        if isinstance(self._looked[1], Unavailable):
+            raise self._looked[1]
+        return self._looked[1]
+
+    def names(self) -> list[str]:
+        """Return the names of its columns; raise FileRefused where there is no such table, or it may not be read."""
+        with self._session() as session:
+            return list(session.run(self._describe(session)).columns)
+
+    def types(self, columns: Sequence[str]) -> list[Any]:
+        """Return the Arrow types that come of some columns."""
+        with self._session() as session:
+            there = session.run(self._describe(session))
+        return [_read_as(there.columns[name]).type_ for name in columns]
+
+    def read(self, columns: Sequence[str], as_text: Sequence[bool]) -> Iterator[pa.Table]:
+        """Yield some columns of one moment's rows, in their order, each as it is carried, or as text."""
+        with self._session() as session:
+            there = session.run(self._describe(session))
+            wanted = [_read_as(there.columns[name]) for name in columns]
+            cursor = session.run(session.connection.cursor(self._query(there, columns)))
+            first = 0
+            while rows := session.run(cursor.fetch(AT_ONCE)):
+                yield _part(rows, wanted, as_text, first)
+                first += len(rows)
+            if not first:
+                yield _part([], wanted, as_text, 0)
+
+    def _query(self, there: _There, columns: Sequence[str]) -> str:
+        lacking = [name for name in self._mapping.order if name not in there.columns]
+        if lacking:
+            raise FileRefused("It lacks a column that its order in node.toml names.", detail=", ".join(lacking))
+        order = [*self._mapping.order, *there.key]
+        by = [_named(name) for name in order if _read_as(there.columns[name]) is not NOTHING]
+        if not there.key:
+            by += [
+                f'{_named(name)}::text COLLATE "C"'
+                for name, type_ in there.columns.items()
+                if name not in order and _read_as(type_) is not NOTHING
+            ]
+        asked = [_read_as(there.columns[name]).sql.format(_named(name)) for name in columns]
+        only = "ONLY " if there.kind == "r" else ""
+        return (
+            f"SELECT {', '.join(asked)} FROM {only}{_named(self._schema)}.{_named(self._mapping.table)}"
+            f"{' ORDER BY ' + ', '.join(by) if by else ''}"
+        )
+
+    async def _describe(self, session: "_Session") -> _There:
+        found = await session.connection.fetchrow(_TABLE, self._schema, self._mapping.table)
+        if found is None:
+            raise FileRefused(
+                "The database has no table of that name (a view is none); look at schema and table in node.toml."
+            )
+        oid, kind, encoding, counts, written, started = found
+        if encoding != "UTF8":
+            raise FileRefused(
+                "The database is not in UTF-8; the node reads one that is, or a CSV file with its encoding."
+            )
+        if counts != "on":
+            raise FileRefused(
+                "The database counts no changes (track_counts is off); the node would not see what is new."
+            )
+        columns = dict(map(tuple, await session.connection.fetch(_COLUMNS, oid)))
+        key = [name for (name,) in await session.connection.fetch(_KEY, oid)]
+        told = repr((oid, written, started, columns, key)).encode()
+        return _There(kind=kind, columns=columns, key=key, version=hashlib.sha256(told).hexdigest())
+
+    def _address(self) -> str:
+        if self._mapping.dsn_env:
+            address = os.environ.get(self._mapping.dsn_env, "")
+            if not address:
+                raise Unavailable(
+                    "A source's dsn_env names no variable of the node's environment; set it before the start."
+                )
+        elif self._mapping.dsn_file:
+            address = _secret_line(self._path)
+        else:
+            address = self._mapping.dsn
+        try:
+            parts = urlsplit(address)
+            asked = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+            host = asked.get("host", parts.hostname or "")
+        except ValueError:
+            raise Unavailable("A source's dsn is no address; write postgresql://user@host/database.") from None
+        if parts.scheme not in {"postgresql", "postgres"}:
+            raise Unavailable("A source's dsn is no address; write postgresql://user@host/database.")
+        if (
+            host not in HERE
+            and not host.startswith("/")
+            and asked.get("sslmode") not in {"verify-full", "verify-ca", "require"}
+        ):
+            raise Unavailable(IN_THE_CLEAR)
+        return address
+
+    @contextmanager
+    def _session(self) -> Iterator["_Session"]:
+        session = _Session()
+        try:
+            try:
+                session.run(session.open(self._address()))
+            except Unavailable:
+                raise
+            except Exception:  # noqa: BLE001 - what a driver raises for an address may repeat its password
+                raise Unavailable(NO_SERVER) from None
+            try:
+                yield session
+            except asyncpg.InsufficientPrivilegeError:
+                raise FileRefused(
+                    "The node's user may not read all rows of the table: GRANT SELECT ON it to that user."
+                ) from None
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                raise Unavailable(NO_SERVER) from None
+        finally:
+            session.close()
+
+
+class _Session:
+    """One connection, and the event loop that it needs, in a thread of its own: another may be running in ours."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql-source", daemon=True)
+        self._thread.start()
+        self.connection: Any = None
+
+    def run(self, work: Any) -> Any:
+        """Return what an awaitable comes to."""
+
+        async def wait() -> Any:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
+
+    async def open(self, address: str) -> None:
+        """Begin a transaction that reads one moment's state, of all rows or none."""
+        self.connection = await asyncpg.connect(
+            address,
+            timeout=CONNECT_SECONDS,
+            server_settings={
+                "application_name": "musubi node",
+                "datestyle": "ISO",
+                "timezone": "UTC",
+                "row_security": "off",  # a policy that hides rows is an error, and not fewer rows
+                "search_path": "pg_catalog",
+            },
+        )
+        await self.connection.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def close(self) -> None:
+        """End the connection and its thread, whatever state they are in."""
+        if self.connection is not None:
+            with suppress(Exception):  # past the time it is broken off
+                self.run(self.connection.close(timeout=CONNECT_SECONDS))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def _read_as(type_: str) -> ReadType:
+    return TYPES.get(type_, NOTHING)
+
+
+def _part(rows: Sequence[Any], wanted: Sequence[ReadType], as_text: Sequence[bool], first: int) -> pa.Table:
+    columns = []
+    for number, (read, is_text) in enumerate(zip(wanted, as_text, strict=True)):
+        values = [row[number] for row in rows]
+        if read.type_ == pa.string():
+            columns.append(pa.array([_kept(value, read, is_text) for value in values], pa.string()))
+        else:
+            column = pa.array(values, read.type_)
+            columns.append(text_of(column) if is_text else carry(column))
+    names = [*(f"c{number}" for number in range(len(wanted))), POSITION]
+    return pa.table([*columns, pa.array(range(first, first + len(rows)), pa.int64())], names=names)
+
+
+def _kept(value: str | None, read: ReadType, is_text: bool) -> str | None:
+    if not value or len(value) > LONGEST or (read.form and not re.fullmatch(read.form, value)):
+        return None
+    if read.form.startswith("-?"):
+        value = value.rstrip("0").rstrip(".") if "." in value else value
+    return f"{value}Z" if read.in_utc and is_text else value
+
+
+def _secret_line(path: Path) -> str:
+    try:
+        if path.stat().st_mode & 0o077:
+            raise Unavailable("A source's dsn_file is open to others; let nobody but the node read it: chmod 600.")
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise Unavailable("A source's dsn_file cannot be read; look at its path and permissions.") from None
+
+
+def _named(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

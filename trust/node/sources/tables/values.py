@@ -1,0 +1,96 @@
+"""Values that have no column's type, as cells of a spreadsheet and fields of SQLite have none: each becomes text.
+
+========================  ============================================================================
+whole number              its digits
+decimal, double           a whole number's digits (13, not 13.0); else the shortest decimal that is it; null for
+                          NaN and infinities
+text                      itself
+bytes                     the text that they are in UTF-8; else null
+true, false               ``true``, ``false``
+day; day and time; time   ``2026-11-30``; ``2026-11-30 07:00:00``; ``07:00:00``
+a length of time          ``30:00:00``: hours, minutes, seconds
+nothing, and all else     null
+========================  ============================================================================
+
+A text of no characters, or of more than 131,072, is null. No value raises, and none changes how another one is read.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime, time, timedelta
+
+import pyarrow as pa
+
+from trust.node.sources.tables.one_table import AT_ONCE, LONGEST, POSITION
+
+
+def text_of_value(value: object) -> str | None:
+    """Return a value as text, or None."""
+    text = _said(value)
+    return text if text and len(text) <= LONGEST else None
+
+
+def _said(value: object) -> str | None:
+    if isinstance(value, str):
+        return value if _is_unicode(value) else None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value) if abs(value) < 2**127 else None  # nothing longer is a number here; some would raise
+    if isinstance(value, float):
+        return _of_double(value)
+    if isinstance(value, bytes):
+        return _decoded(value)
+    return _of_moment(value)
+
+
+def _of_double(value: float) -> str | None:
+    if not math.isfinite(value):
+        return None
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _of_moment(value: object) -> str | None:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat(sep=" ")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta) and value >= timedelta(0):
+        seconds = value.days * 86_400 + value.seconds
+        return f"{seconds // 3_600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return None
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _decoded(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def parts_of_values(rows: Iterable[tuple[int, Sequence[object]]], count: int) -> Iterator[pa.Table]:
+    """Yield rows, each with its position and ``count`` values, as parts of a table of text. There is at least one."""
+    names = [*(f"c{number}" for number in range(count)), POSITION]
+    columns: list[list[str | None]] = [[] for _ in range(count)]
+    positions: list[int] = []
+    for position, values in rows:
+        positions.append(position)
+        for column, value in zip(columns, values, strict=True):
+            column.append(text_of_value(value))
+        if len(positions) == AT_ONCE:
+            yield _part(columns, positions, names)
+            columns, positions = [[] for _ in range(count)], []
+    yield _part(columns, positions, names)
+
+
+def _part(columns: list[list[str | None]], positions: list[int], names: list[str]) -> pa.Table:
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    return pa.table([*arrays, pa.array(positions, pa.int64())], names=names)
