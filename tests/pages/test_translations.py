@@ -12,7 +12,8 @@ from policies.languages import BY_TAG, PAGE_LANGUAGES, SOURCE_LANGUAGE
 from trust.pages.translations import LOCALES, choose_language, load_language
 
 PAGES = LOCALES.parent
-FOLDERS = [PAGES, *sorted(PAGES.parent.glob("*/pages")), PAGES.parent.parent / "queries" / "question"]
+OF_PROCESSES = [*sorted(PAGES.parent.glob("*/pages")), PAGES.parent / "node" / "local"]
+FOLDERS = [PAGES, *OF_PROCESSES, PAGES.parent.parent / "queries" / "question"]
 """What every process with pages shares, each process's own pages, and the measures, which bring their own words."""
 
 

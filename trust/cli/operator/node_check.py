@@ -9,6 +9,7 @@ import msgspec
 from ledger import canonical
 from ledger.errors import Malformed
 from policies.policy_document import Policy, check_document
+from trust.cli.operator.node_record import checked_as_json, show_own_record
 from trust.cli.options import File, Folder, JsonOption
 from trust.cli.terminal import Sheet, say, say_json, show_table
 from trust.client import paths
@@ -41,10 +42,11 @@ def check(folder: Path, files: tuple[Path, ...], as_json: bool) -> None:
     policies = [_read(path) for path in files] if files else _published(folder, settings)
     found = check_files(folder, settings, policies)
     if as_json:
-        say_json(msgspec.to_builtins(found))
+        say_json(checked_as_json(folder, settings, found))
         return
     for source in found:
         _show(source)
+    show_own_record(folder, settings, found)
 
 
 def _read(path: Path) -> Policy:
