@@ -17,6 +17,8 @@ from trust.pages.csp import page_policy, security_headers
 from trust.pages.shared_routes import in_language, static_routes
 
 NOT_KEPT = {"Cache-Control": "no-store"}
+PAGE_HEADERS = {**security_headers(page_policy()), "Referrer-Policy": "same-origin"}
+"""By ``no-referrer`` a browser sends the page's own forms with ``Origin: null``, which the door refuses."""
 
 
 def holder_routes(door: Door, looking: Looking, holder: str, town: str) -> Router:
@@ -62,7 +64,7 @@ def holder_routes(door: Door, looking: Looking, holder: str, town: str) -> Route
     return Router(
         path="/",
         route_handlers=[enter, page, look, leave, *static_routes()],
-        response_headers=security_headers(page_policy()),
+        response_headers=PAGE_HEADERS,
     )
 
 
