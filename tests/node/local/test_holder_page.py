@@ -1,15 +1,23 @@
 """The holder's page in a browser: what node check shows, by keyboard, at every size, and nowhere but there."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
 from playwright.sync_api import Browser, Page
 
+from ledger import entries as e
 from tests.kit.machine.chromium import launch, new_context, violations
 from tests.kit.towns.town_of_two import TownOfTwo, town_of_two
 from tests.kit.waiting import until
 from tests.node.local.conftest import Interface, interface_of
+from trust.cli import main
+from trust.node.check.own_record import look_up_questions, read_own_books
+from trust.node.settings import load_node_settings
+from trust.pages.cards import QuestionCard
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +43,8 @@ def browser() -> Iterator[Browser]:
 def look(page: Page, button: str) -> None:
     """Have the files looked through, by keyboard, and wait until that is done."""
     page.get_by_role("button", name=button).focus()
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
 
     def is_done() -> bool:
         page.goto(page.url.partition("#")[0])
@@ -115,6 +124,36 @@ def test_whoever_closes_the_page_has_closed_it(interface: Interface, browser: Br
         page.goto(interface.link())
         page.get_by_role("button", name="Close this page").click()
         assert "holder of the data" in page.locator("h1").inner_text()
+
+
+def test_node_check_shows_the_same_and_what_it_took_part_in(interface: Interface, town: TownOfTwo) -> None:
+    node = ["node", "check", "--dir", str(interface.folder)]
+    found = json.loads(CliRunner().invoke(main, [*node, "--json"]).stdout)
+    (question,) = found["questions"]
+    assert (question["part"], question["status"], found["unread"], found["shrunk"]) == ("sent", "answered", "", [])
+    released = town.client.prove(question["release"]).entry
+    assert isinstance(released, e.Release)
+    assert released.admit == question["admit"]
+    assert len(question["cells"]) > 1
+    (account,) = found["accounts"]
+    assert account["account"].startswith("data/")
+    assert account["spent"] > 0
+    assert account["left"] == account["cap"] - account["spent"]
+    assert found["links"] == found["sources"][0]["linked"] > 0
+    said = CliRunner().invoke(main, node).output
+    for words in ("customers have linked", account["account"], "sent", " ± "):
+        assert words in said
+
+
+def test_where_the_ledger_cannot_be_read_the_books_are_shown_all_the_same(interface: Interface, tmp_path: Path) -> None:
+    settings = load_node_settings(interface.folder)
+    cards: dict[int, QuestionCard] = {}
+    unread = look_up_questions(interface.folder, replace(settings, service="http://127.0.0.1:1"), cards)
+    record = read_own_books(interface.folder, cards, unread)
+    assert record.unread.endswith(".")
+    assert [question.card for question in record.questions] == [None]
+    assert record.accounts[0].spent > 0
+    assert read_own_books(tmp_path, {}).questions == []
 
 
 def test_none_of_its_numbers_is_in_a_log_line(interface: Interface, town: TownOfTwo) -> None:

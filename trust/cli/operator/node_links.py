@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 NodeFolder = click.option("--dir", "folder", type=Folder, required=True, help="The node's folder, with node.toml.")
 CustomerFile = click.option(
     "--customer-file",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-    default="-",
-    show_default="standard input",
-    help="The customer number, in a file of one line: on a command line everybody on the machine could read it.",
+    type=File,
+    help="The customer number, in a file of one line; standard input otherwise, for a command line everybody can read.",
 )
 
 
@@ -35,7 +33,7 @@ def link() -> None:
 @NodeFolder
 @CustomerFile
 @JsonOption
-def challenge(folder: Path, customer_file: Path, *, as_json: bool) -> None:
+def challenge(folder: Path, customer_file: Path | None, *, as_json: bool) -> None:
     """Make a challenge for a customer who stands before you, or is logged in.
 
     The customer's device answers it with `musubi resident link`. It is good for 15 minutes.
@@ -56,7 +54,7 @@ def challenge(folder: Path, customer_file: Path, *, as_json: bool) -> None:
 @NodeFolder
 @CustomerFile
 @JsonOption
-def take(answer: Path, folder: Path, customer_file: Path, *, as_json: bool) -> None:
+def take(answer: Path, folder: Path, customer_file: Path | None, *, as_json: bool) -> None:
     """Take what a customer's device answered: the file ANSWER.
 
     \b
@@ -76,7 +74,7 @@ def take(answer: Path, folder: Path, customer_file: Path, *, as_json: bool) -> N
 @NodeFolder
 @CustomerFile
 @JsonOption
-def status(folder: Path, customer_file: Path, *, as_json: bool) -> None:
+def status(folder: Path, customer_file: Path | None, *, as_json: bool) -> None:
     """Say whether a customer is linked.
 
     \b
@@ -115,9 +113,12 @@ def _links(folder: Path) -> "SiteLinks":
     return SiteLinks(folder, load_node_settings(folder).alias)
 
 
-def _customer(path: Path) -> str:
-    with click.open_file(str(path), encoding="utf-8") as file:
-        customer = str(file.read()).strip("\r\n")
+def _customer(path: Path | None) -> str:
+    said = click.get_binary_stream("stdin").read() if path is None else path.read_bytes()
+    try:
+        customer = said.decode("utf-8").strip("\r\n")
+    except UnicodeDecodeError:
+        raise click.UsageError("The customer number has to be in UTF-8.") from None
     if not customer or "\n" in customer:
         raise click.UsageError("Say which customer: one line, with the customer number alone.")
     return customer
@@ -126,5 +127,7 @@ def _customer(path: Path) -> str:
 def _say_standing(*, is_linked: bool, as_json: bool) -> None:
     if as_json:
         say_json({"linked": is_linked})
+    elif is_linked:
+        say("Linked.")
     else:
-        say("Linked." if is_linked else "Not linked.")
+        say("Not linked.")

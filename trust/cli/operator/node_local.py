@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import structlog
 
 from ledger.errors import NotPermitted
 from trust.cli.options import PRIVATE, Folder
@@ -18,6 +19,7 @@ from trust.runtime.json_lines import log_to_stderr
 if TYPE_CHECKING:
     from trust.node.settings import LocalInterface, NodeSettings
 
+logger = structlog.get_logger()
 NICE = 10
 """How much it stands back where the node itself has work to do."""
 
@@ -25,7 +27,7 @@ NICE = 10
 @click.command("node local")
 @click.option("--dir", "folder", type=Folder, required=True, help="The node's folder, with node.toml.")
 @click.option("--port", type=int, help="The port to listen at, where it is not the one of node.toml.")
-@click.option("--with-node", is_flag=True, hidden=True, help="End when standard input does.")
+@click.option("--with-node", is_flag=True, help="End when standard input does, as where a node has started it.")
 def local(folder: Path, port: int | None, *, with_node: bool) -> None:
     """Offer the holder's page, and linking for the holder's own site, on this machine alone.
 
@@ -48,6 +50,7 @@ def local(folder: Path, port: int | None, *, with_node: bool) -> None:
         threading.Thread(target=_end_with_input, daemon=True).start()
     if sys.stdout is not None and sys.stdout.isatty():  # elsewhere it would stay in a file, or in a journal
         _say_link(page_link(listens, app.door.new_ticket()))
+    logger.info("local-opened", port=listens.port, page="musubi node page")
     run_local(app, listens)
 
 
