@@ -135,7 +135,8 @@ def test_node_check_shows_the_same_and_what_it_took_part_in(interface: Interface
     assert isinstance(released, e.Release)
     assert released.admit == question["admit"]
     assert len(question["cells"]) > 1
-    (account,) = found["accounts"]
+    account, of_source = found["accounts"]
+    assert of_source["account"].startswith(f"data/{found['sources'][0]['source']}/")
     assert account["account"].startswith("data/")
     assert account["spent"] > 0
     assert account["left"] == account["cap"] - account["spent"]

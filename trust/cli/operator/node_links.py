@@ -1,5 +1,6 @@
 """``node link``: linking a customer by hand, or from a program of the holder's own."""
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +115,7 @@ def _links(folder: Path) -> "SiteLinks":
 
 
 def _customer(path: Path | None) -> str:
-    said = click.get_binary_stream("stdin").read() if path is None else path.read_bytes()
+    said = sys.stdin.buffer.read() if path is None else path.read_bytes()
     try:
         customer = said.decode("utf-8").strip("\r\n")
     except UnicodeDecodeError:

@@ -78,8 +78,11 @@ class Looking:
         threading.Thread(target=self._run, name="look", daemon=True).start()
 
     def record(self) -> OwnRecord:
-        """Return what the node's books say now, and what is public as of the last look. Raises Unavailable."""
-        return read_own_books(self._folder, dict(self._cards), self._unread)
+        """Return what the node's books say now, and what is public as of the last look; or why they cannot be read."""
+        try:
+            return read_own_books(self._folder, dict(self._cards), self._unread)
+        except MusubiError as error:
+            return OwnRecord(unread=error.message)
 
     def _run(self) -> None:
         at = self.since or 0
