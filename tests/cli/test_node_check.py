@@ -29,7 +29,7 @@ def run(*words: object, code: int = 0) -> str:
 
 
 def found(town: TownOfTwo, holder: str) -> dict[str, Any]:
-    (source,) = json.loads(run("node", "check", "--dir", town.layout.node(holder), "--json"))
+    (source,) = json.loads(run("node", "check", "--dir", town.layout.node(holder), "--json"))["sources"]
     shown: dict[str, Any] = source
     return shown
 

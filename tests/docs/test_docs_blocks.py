@@ -53,7 +53,7 @@ pytestmark = pytest.mark.slow
 
 RESIDENTS = 120
 """Enough for a log of more than one whole bundle of entries."""
-STAYS = re.compile(r"musubi (node|witness) ")
+STAYS = re.compile(r"musubi (node --|witness )")
 SAID = {
     "docs/tutorial/first-town.md": ["exit code 20", "exit code 2[34]"],
     "docs/how-to/audit-a-town-offline.md": ["ok [0-9]+"],
@@ -110,7 +110,7 @@ class Reader:
         self.folder = folder
         self.said = ""
         self.witness_port = free_port()
-        self._replaced = {"--port 8711": f"--port {self.witness_port}"}
+        self._replaced = {"--port 8711": f"--port {self.witness_port}", "8790": str(free_port())}
         if database is not None:
             self._replaced["postgresql+asyncpg://musubi:secret@localhost/musubi"] = database
         self.names: dict[str, Any] = {"__name__": "page"}

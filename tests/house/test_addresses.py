@@ -49,7 +49,11 @@ MODULES = [path for room in ("ledger", "policies", "queries", "trust") for path 
             r"\bhttpx\.(Client|AsyncClient|get|post|put|request|stream|create_ssl_context)\(",
             {"trust/runtime/http_clients.py", "trust/runtime/authorities.py"},
         ),
-        ("a path of the HTTP interface", r"""["'](/v1/|/log/)""", {"trust/client/paths.py"}),
+        (
+            "a path of the HTTP interface",
+            r"""["'](/v1/|/log/)""",
+            {"trust/client/paths.py", "trust/node/local/local_paths.py"},
+        ),
         (
             "an entry by its index",
             r"select\(t\.entries\.c\.data\)\.where\(t\.entries\.c\.index ==",

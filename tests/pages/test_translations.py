@@ -12,9 +12,10 @@ from policies.languages import BY_TAG, PAGE_LANGUAGES, SOURCE_LANGUAGE
 from trust.pages.translations import LOCALES, choose_language, load_language
 
 PAGES = LOCALES.parent
+OF_PROCESSES = [*sorted(PAGES.parent.glob("*/pages")), PAGES.parent / "node" / "local"]
 FOLDERS = [
     PAGES,
-    *sorted(PAGES.parent.glob("*/pages")),
+    *OF_PROCESSES,
     *(PAGES.parent.parent / "queries" / room for room in ("question", "answers")),
 ]
 """What every process with pages shares, each process's own pages, and the measures, which bring their own words."""

@@ -46,6 +46,15 @@ COMMANDS = {
         "trust.cli.operator.node_check:check",
         "Show what a node makes of its files: rows, customers, and each value that is not read.",
     ),
+    "node link": (
+        "trust.cli.operator.node_links:link",
+        "Link a customer of the holder's with a resident's device.",
+    ),
+    "node local": (
+        "trust.cli.operator.node_local:local",
+        "Offer the holder's page, and linking for the holder's own site, on this machine alone.",
+    ),
+    "node page": ("trust.cli.operator.node_local:page", "Print a link to the holder's page, good once."),
     "place": (
         "trust.cli.places:place",
         "Make your place: a folder with the service's address, what you pin, and your own key.",

@@ -1,11 +1,13 @@
 """Links between this holder's customers and residents' pairwise keys, taken in from the holder's own website.
 
-The website, where the customer is logged in, gives a challenge (``policies.consents.attestation.make_challenge`` with
-``keys/link.key``) and drops the resident's answer as a line of canonical JSON into a file ``links/<name>.jsonl``:
-``{"customer":"…","link":"<JWS>"}``. It writes under another ending first and renames, so that a file here is whole.
-Files are taken in and removed; lines that do not check are counted and dropped. Nothing of this leaves the holder.
+The website, where the customer is logged in, gives a challenge (made with ``keys/link.key``), and what the resident's
+device answers comes as a line of canonical JSON in a file ``links/<name>.jsonl``: ``{"customer":"…","link":"<JWS>"}``.
+It is written under another ending first and renamed, so that a file here is whole. The node's local interface and
+``musubi node link`` do that (``hand_in``). Files are taken in and removed; lines that do not check are counted and
+dropped. Nothing of this leaves the holder.
 """
 
+import hashlib
 import sqlite3
 import threading
 from pathlib import Path
@@ -16,6 +18,7 @@ from msgspec import Struct
 from ledger import canonical
 from ledger.errors import MusubiError, Unavailable
 from policies.consents.attestation import check_link
+from trust.files.durable import write_whole
 from trust.files.regular import open_regular
 from trust.node.books.books import Books
 from trust.node.taken_clock import TakenClock
@@ -32,6 +35,22 @@ class AnsweredChallenge(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     customer: str
     link: str
+
+
+def check_answered(answered: AnsweredChallenge, *, secret: bytes, holder: str, now: int) -> str:
+    """Return the pairwise key that an answered challenge binds to its customer; raises what ``check_link`` does."""
+    return check_link(answered.link, secret=secret, customer=answered.customer, holder=holder, now=now)
+
+
+def hand_in(folder: Path, answered: AnsweredChallenge) -> Path:
+    """Leave an answered challenge where the link desk looks, mode 0600; return the file, which goes once it is taken.
+
+    The same answer has the same name, so that handing it in again is no second one. Raises Unavailable.
+    """
+    line = canonical.encode(answered) + b"\n"
+    path = folder / f"{hashlib.sha256(line).hexdigest()[:32]}.jsonl"
+    write_whole(path, line)
+    return path
 
 
 class LinkDesk:
@@ -90,13 +109,7 @@ class LinkDesk:
         for line in lines:
             try:
                 answered = canonical.decode(line, AnsweredChallenge, "answered challenge")
-                key = check_link(
-                    answered.link,
-                    secret=self._secret,
-                    customer=answered.customer,
-                    holder=self._holder,
-                    now=self._clock(),
-                )
+                key = check_answered(answered, secret=self._secret, holder=self._holder, now=self._clock())
                 good.append((key, answered.customer))
             except MusubiError:
                 bad += 1

@@ -16,6 +16,9 @@
     file = "data/outings.csv"
     encoding = "cp932"
 
+    [local]                                 # if the holder wants its own page, and links from its own site
+    port = 8790                             # on this machine alone (``trust.node.local``)
+
     [split]                                 # if each source is to have its own part of the cap
     rides = 20000000000
 
@@ -23,16 +26,19 @@ A year's cap and its split are kept in the books with the first question that th
 lowered here, and what is raised counts from the next year on.
 
 Beside it: ``trust.json`` (the pins), ``keys/node.key`` (signing), ``keys/sealing.key``, ``keys/rows.key`` (chooses
-rows), ``keys/link.key`` (link challenges), ``links/`` (answered challenges from the holder's own website), and, made
-by the node, ``books.sqlite``, ``snapshots/`` (the last good rows of each source, and reports on them), ``views.tmp/``
-while large views need more room than memory gives, and ``evidence/`` if it is ever shown two histories
-(``trust.files.evidence``).
+rows), ``keys/link.key`` (link challenges), ``keys/site.key`` (what the holder's own site shows at the local interface),
+``links/`` (answered challenges), and, made by the node, ``books.sqlite``, ``snapshots/`` (the last good rows of each
+source, and reports on them), ``views.tmp/`` while large views need more room than memory gives, ``local.tmp/`` while
+the local interface looks through files, ``local.ticket`` (the hash of a link to the page, ``trust.node.local.door``),
+and ``evidence/`` if it is ever shown two histories (``trust.files.evidence``).
 """
 
+import ipaddress
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ledger.entries import Alias
 from ledger.errors import Malformed, NotFound
@@ -41,6 +47,13 @@ from trust.node.sources.mapping import SourceMapping, mapping_of
 SETTINGS = "node.toml"
 BOOKS = "books.sqlite"
 LOCK = "node.lock"
+
+
+class LocalInterface(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a node's local interface listens: an address of this machine's own, which no other can reach."""
+
+    port: Annotated[int, Meta(ge=1, le=65_535)]
+    host: str = "127.0.0.1"
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +69,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ca_file: str | None = None
     proxy: str | None = None
     metrics: str | None = None
+    local: LocalInterface | None = None
     sources: dict[str, str | SourceMapping]
     split: dict[str, int] = {}
 
@@ -78,5 +92,17 @@ def load_node_settings(folder: Path) -> NodeSettings:
         raise Malformed("node.toml splits the data cap, but not among exactly the sources; give each its part.")
     if sum(parts.values()) > settings.data_cap_nano_rho:
         raise Malformed("node.toml splits more than the data cap among the sources; lower a part, or raise the cap.")
+    if settings.local is not None:
+        check_loopback(settings.local.host)
     settings.mappings  # noqa: B018 - a mapping that is none is said before anything begins
     return settings
+
+
+def check_loopback(host: str) -> None:
+    """Raise Malformed for an address that another machine could reach, and for a name, which may come to mean one."""
+    try:
+        is_own = ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        is_own = False
+    if not is_own:
+        raise Malformed('The node\'s local interface listens on this machine alone: write host = "127.0.0.1", or none.')

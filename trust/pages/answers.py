@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from queries.answers.finish import Cell
 from trust.pages.cards import ShownCell
 from trust.pages.charts import Chart, Number, make_chart
 from trust.pages.translations import Language
@@ -51,6 +52,13 @@ class Answer:
 
     panels: tuple[Panel, ...]
     tables: tuple[Table, ...]
+
+
+def shown_cell(cell: Cell) -> ShownCell:
+    """Return a cell for a page, where a histogram's bin is one more key instead of a part of the measure's name."""
+    measure, bracket, bin_ = cell.measure.partition("[")
+    key = (*cell.key, bracket + bin_) if bracket else cell.key
+    return ShownCell(key=key, measure=measure, value=cell.value, half_width=cell.half_width)
 
 
 def make_answer(language: Language, words: QuestionWords, cells: Sequence[ShownCell]) -> Answer:

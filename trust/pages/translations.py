@@ -4,7 +4,7 @@ Translations are gettext catalogs, committed as ``locales/<language>/LC_MESSAGES
 there are no compiled files to go stale. One catalog serves the pages of every process. To take in changed templates::
 
     pybabel extract -F trust/pages/locales/babel.cfg -o messages.pot --no-wrap --no-location \
-        trust/pages trust/*/pages queries/question queries/answers
+        trust/pages trust/*/pages trust/node/local queries/question queries/answers
     pybabel update -i messages.pot -d trust/pages/locales --no-fuzzy-matching --no-wrap --ignore-pot-creation-date
 
 A reader's language is ``?lang=``, else the cookie ``lang``, else ``Accept-Language`` (RFC 9110, section 12.5.4), else

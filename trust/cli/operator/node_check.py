@@ -9,6 +9,7 @@ import msgspec
 from ledger import canonical
 from ledger.errors import Malformed, NotFound
 from policies.policy_document import Policy, check_document
+from trust.cli.operator.node_record import checked_as_json, show_own_record
 from trust.cli.options import File, Folder, JsonOption
 from trust.cli.terminal import Sheet, say, say_json, sentence, show_table
 from trust.client import paths
@@ -70,10 +71,11 @@ def check(
         return
     found = check_files(folder, settings, policies)
     if as_json:
-        say_json(msgspec.to_builtins(found))
+        say_json(checked_as_json(folder, settings, found))
         return
     for each in found:
         show_source(each)
+    show_own_record(folder, settings, found)
 
 
 def _read(path: Path) -> Policy:

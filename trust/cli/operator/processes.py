@@ -36,24 +36,29 @@ def serve(folder: Path, port: int | None) -> None:
 
 @click.command()
 @click.option("--dir", "folder", type=Folder, required=True, help="The node's folder, with node.toml.")
-def node(folder: Path) -> None:
+@click.option("--local-port", type=int, help="Offer the holder's page and linking on this machine, at this port.")
+def node(folder: Path, local_port: int | None) -> None:
     """Run a holder's node, next to its data. It calls the service and opens no port.
+
+    Where node.toml has a table [local], or --local-port is given, `musubi node local` runs beside it, as long as it.
 
     \b
     Example:  musubi node --dir .town/momijidai/nodes/bus_co
     """
     from trust.files.sole_process import sole_process  # noqa: PLC0415
+    from trust.node.local.companion import companion  # noqa: PLC0415
     from trust.node.process import Node  # noqa: PLC0415 - it brings DuckDB, which nothing else needs
     from trust.node.settings import LOCK, load_node_settings  # noqa: PLC0415
 
     os.umask(PRIVATE)
     log_to_stderr()
-    load_node_settings(folder)  # says what is wrong with a folder before a lock is put into it
+    settings = load_node_settings(folder)  # says what is wrong with a folder before a lock is put into it
     with sole_process(folder / LOCK, "node"):  # before its books are opened: that changes them
         running = Node(folder)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: running.stop())
-        running.run()
+        with companion(folder, local_port, wanted=settings.local is not None or local_port is not None):
+            running.run()
 
 
 @click.command()

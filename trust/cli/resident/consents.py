@@ -36,6 +36,7 @@ COMMANDS = {
         "trust.cli.resident.proofs:in_force",
         "Prove whether your consent at INDEX was in force as of then: when the ledger had N entries.",
     ),
+    "link": ("trust.cli.resident.linking:link", "Answer a holder's link challenge, so that your rows there can count."),
     "lost-device": ("trust.cli.resident.lost_device:lost_device", "Put this place in a lost device's place."),
     "receipt": (
         "trust.cli.resident.receipts:receipt",

@@ -27,6 +27,7 @@ import msgspec
 import pyarrow as pa
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ledger.errors import Unavailable
 from policies.policy_document import Category, Measure, Range, View
@@ -35,6 +36,8 @@ from trust.node.data.load_report import (
     FitReport,
     LoadReport,
     RefusedReport,
+    last_report,
+    rows_before,
     write_report,
 )
 from trust.node.data.snapshots import (
@@ -63,6 +66,8 @@ _OUR_OWN = (duckdb.IOException, duckdb.OutOfMemoryException)
 """What an engine raises that is no fault of a file."""
 _RAW = "raw_rows"
 _KNOWN = "known_links"
+LOOKED_ODD = "Something in this file does not fit its views. `musubi node check`, on the node's folder, shows what."
+SHRUNK = "More than half of this file's rows are gone since the last one. `musubi node check`, on the node's folder, shows it."
 logger = structlog.get_logger()
 
 
@@ -101,6 +106,8 @@ class FileLoader:
         """The bytes that were refused last: they are not read again before the next start."""
         self._said: tuple[str, ...] = ()
         """What was last logged: once is enough."""
+        self._odd = ""
+        """The bytes that were last said to look odd."""
 
     def refresh(self, views: Sequence[View], links: Links) -> None:
         """Load the file where it, the views' columns or the links are not those that were loaded.
@@ -224,7 +231,16 @@ class FileLoader:
                 if isinstance(error, _OUR_OWN):
                     raise Unavailable("The node's disk or memory did not take a source's rows.") from None
                 raise FileRefused(DAMAGED) from None  # nothing that we know of; but no file is tried for ever
-        write_report(self._kept.report_path(self.key), report)
+        self._report(report, links)
+
+    def _report(self, report: LoadReport, links: Links) -> None:
+        """Keep the report for the holder; the log says that there is something to look at, and no number of it."""
+        path = self._kept.report_path(self.key)
+        report = replace(report, rows_before=rows_before(last_report(path), report.file_sha256))
+        write_report(path, report)
+        if report.is_odd(links.below) and self._odd != report.file_sha256:
+            self._odd = report.file_sha256
+            logger.warning("file-looked-odd", source=self.key.source, why=SHRUNK if report.has_shrunk else LOOKED_ODD)
 
     def _known_rows(self) -> int:
         """Return the rows of the files that were taken in, by the last report; 0 where it is lost."""

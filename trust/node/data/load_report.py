@@ -3,12 +3,16 @@
 Every number here follows from rows. None of it goes into a log line, a metric, an error or a message.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from trust.files.durable import write_whole
+
+ODD_SHARE = 100
+"""Where one in so many values of a column is none, or does not fit, the file looks odd."""
 
 
 class ColumnReport(Struct, frozen=True, kw_only=True):
@@ -46,6 +50,20 @@ class LoadReport(Struct, frozen=True, kw_only=True):
     """Columns that a view names and the file does not have: such a view has no data, unless it had some before."""
     columns: list[ColumnReport]
     views: list[FitReport]
+    rows_before: int = 0
+    """Rows in the file that was in use before this one; 0 where there was none."""
+
+    @property
+    def has_shrunk(self) -> bool:
+        """Whether more than half of the rows are gone since the file before."""
+        return has_shrunk(self.rows_before, self.rows)
+
+    def is_odd(self, links: int) -> bool:
+        """Whether the holder should look: much is gone, nobody of so many links is here, or much was not read."""
+        taken = self.rows - self.left_out
+        unread = [each.nulls for each in self.columns] + [each.unfit for each in self.views]
+        is_empty = self.people == 0 and (links > 0 or self.rows == 0)
+        return self.has_shrunk or is_empty or any(count * ODD_SHARE > taken for count in unread)
 
 
 class RefusedReport(Struct, frozen=True, kw_only=True):
@@ -66,3 +84,22 @@ class RefusedReport(Struct, frozen=True, kw_only=True):
 def write_report(path: Path, report: LoadReport | RefusedReport) -> None:
     """Keep a report, mode 0600; raise Unavailable where the disk refuses."""
     write_whole(path, msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+
+
+def has_shrunk(before: int, now: int) -> bool:
+    """Whether more than half of the rows are gone."""
+    return 2 * now < before
+
+
+def last_report(path: Path) -> LoadReport | None:
+    """Return the report that is there, or None."""
+    with suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=LoadReport)
+    return None
+
+
+def rows_before(last: LoadReport | None, file_sha256: str) -> int:
+    """Return how many rows the file before this one had, by the last report: it may be of this very file."""
+    if last is None:
+        return 0
+    return last.rows_before if last.file_sha256 == file_sha256 else last.rows

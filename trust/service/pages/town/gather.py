@@ -11,12 +11,12 @@ from policies.accounts import budgets
 from policies.languages import TITLE_LANGUAGES
 from policies.ledger_state import PolicyRecord, State
 from policies.policy_document import Policy
-from queries.answers import finish as answer
 from queries.answers.finish import finish
 from queries.price.cost import epsilon_of
 from queries.question.tree import decode_query
 from queries.rounds.admission import plan_of
 from trust.client import paths
+from trust.pages.answers import shown_cell
 from trust.pages.cards import PolicyCard, QuestionCard, QuestionStatus, RefusalCard, ShownCell, Spending
 from trust.service.pages.town.model import CheckpointCard, Cosigner, HolderCard, TownPage
 from trust.service.rounds.caught_up import LAGGING_SECONDS, has_gone
@@ -151,7 +151,7 @@ def _question_card(state: State, question: LatestQuestion) -> QuestionCard:
     plan = plan_of(state, admit)
     cells: tuple[ShownCell, ...] = ()
     if isinstance(closing, e.Release):
-        cells = tuple(_cell(cell) for cell in finish(plan, admit.noise, closing.vector))
+        cells = tuple(map(shown_cell, finish(plan, admit.noise, closing.vector)))
     return QuestionCard(
         admit_index=question.index,
         release_index=question.closed_by if cells else None,
@@ -165,13 +165,6 @@ def _question_card(state: State, question: LatestQuestion) -> QuestionCard:
         epsilon=epsilon_of(admit.charge, policy.budget.delta),
         cells=cells,
     )
-
-
-def _cell(cell: answer.Cell) -> ShownCell:
-    """Return a cell for the page, where a histogram's bin is one more key instead of a part of the measure's name."""
-    measure, bracket, bin_ = cell.measure.partition("[")
-    key = (*cell.key, bracket + bin_) if bracket else cell.key
-    return ShownCell(key=key, measure=measure, value=cell.value, half_width=cell.half_width)
 
 
 def _refusal_card(state: State, refusal: LatestRefusal) -> RefusalCard:

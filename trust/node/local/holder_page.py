@@ -1,0 +1,67 @@
+"""The holder's page as HTML: what ``musubi node check`` shows, in the holder's language."""
+
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from trust.node.check.own_record import OwnRecord
+from trust.node.local.look import Looked
+from trust.pages import wording
+from trust.pages.answers import make_answer
+from trust.pages.cards import QuestionCard
+from trust.pages.render import Templates
+from trust.pages.translations import Language, load_language
+
+TEMPLATES = Templates(Path(__file__).parent / "templates")
+
+
+class HolderPage(Struct, frozen=True, kw_only=True):
+    """All that the page shows. ``since`` is when the look that is under way was begun, or None."""
+
+    holder: str
+    town: str
+    zone: str
+    looked: Looked | None
+    since: int | None
+    record: OwnRecord
+
+
+def render_holder_page(page: HolderPage, language: str) -> str:
+    """Return the page in one of PAGE_LANGUAGES."""
+    speech = load_language(language).in_zone(page.zone)
+    cards = [question.card for question in page.record.questions if question.card is not None]
+    asked = {card.admit_index: _question(speech, card) for card in cards}
+    return TEMPLATES.render(
+        "holder.html",
+        speech,
+        page=page,
+        asked=asked,
+        whys=_whys(speech),
+        shown_lines=lambda lines: [speech.number(line) for line in lines],
+        tenths_of=_tenths_of,
+        share_of=lambda part, whole: f"{speech.decimal(_tenths_of(part, whole))}%",
+    )
+
+
+def render_shut_door(language: str) -> str:
+    """Return the page for whoever may not come in: nothing of the node is in it."""
+    return TEMPLATES.render("shut_door.html", load_language(language))
+
+
+def _question(language: Language, card: QuestionCard) -> dict[str, Any]:
+    words = wording.question(language, card.query, card.views)
+    return {"words": words, "answer": make_answer(language, words, card.cells)}
+
+
+def _tenths_of(part: int, whole: int) -> str:
+    """Return a percentage to its first decimal place, rounded down."""
+    tenths = 1_000 * part // max(whole, 1)
+    return f"{tenths // 10}.{tenths % 10}"
+
+
+def _whys(language: Language) -> dict[str, str]:
+    return {
+        "no customer": language.gettext("no customer number"),
+        "not linked": language.gettext("a customer who has not linked"),
+    }
