@@ -22,7 +22,7 @@ import structlog
 from msgspec import Struct
 
 from ledger.errors import Unavailable
-from policies.policy_document import Category, Measure, Range, View
+from policies.policy_document import Category, Column, View
 from trust.node.data.load_report import (
     ColumnReport,
     FitReport,
@@ -248,8 +248,7 @@ def _taken(engine: Any, reading: _FileReading, columns: list[TypedColumn], names
     values = []
     for column in columns:
         carried = CARRIED[reading.kinds[column.name]]
-        sql = carried.as_text if column.read_as == "text" else carried.as_whole
-        values.append(f", {sql.format(f'c{names.index(column.name)}')} AS {column.stored}")
+        values.append(f", {carried.sql(column.read_as, f'c{names.index(column.name)}')} AS {column.stored}")
     return (
         f"SELECT {_KNOWN}.slot, CAST({_KNOWN}.salt AS INTEGER) AS salt,"
         f" CAST(row_number() OVER (PARTITION BY {_KNOWN}.slot ORDER BY {POSITION}) - 1 AS INTEGER) AS number"
@@ -289,7 +288,7 @@ def _report(
     )
 
 
-def _unfit(column: Category | Range | Measure) -> str:
+def _unfit(column: Column) -> str:
     stored = typed(column).stored
     if isinstance(column, Category):
         values = ", ".join("'" + value.replace("'", "''") + "'" for value in column.values)
