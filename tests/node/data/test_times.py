@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from policies.calendar.calendar_units import CalendarUnit
 from policies.policy_document import Time, View
+from policies.time_zones import time_zone_of
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan
@@ -71,7 +71,6 @@ SAID: dict[CalendarUnit, dict[str, int]] = {
 }  # fmt: skip
 COLUMNS: dict[str, Any] = {
     **{f"timestamp {unit}": pa.array(NIGHT, pa.timestamp(unit)) for unit in ("ms", "us", "ns")},
-    "as pandas writes it": pd.Series(NIGHT, dtype="datetime64[ns]"),
     "text": pa.array(["2026-09-30T23:59:59", "2026-10-01 07:05", None]),
     "text as a dictionary": pa.array(["2026-09-30 23:59:59.5", "2026-10-01T07", None]).dictionary_encode(),
 }
@@ -80,7 +79,7 @@ COLUMNS: dict[str, Any] = {
 @pytest.mark.parametrize("unit", BOUNDS)
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_day_and_time_is_in_its_hour_day_week_and_month(tmp_path: Path, name: str, unit: CalendarUnit) -> None:
-    pq.write_table(pa.table({"who": ["1"] * 3, "at": pa.array(COLUMNS[name])}), tmp_path / "rides.parquet")
+    pq.write_table(pa.table({"who": ["1"] * 3, "at": COLUMNS[name]}), tmp_path / "rides.parquet")
     assert counted(tmp_path, plan_by(unit)) == (SAID[unit], 1)
 
 
@@ -96,8 +95,8 @@ def test_a_day_is_in_its_week_and_month_and_in_no_hour(tmp_path: Path, type_: An
 def test_a_moment_with_a_zone_is_null_until_a_mapping_names_the_towns(tmp_path: Path, unit: CalendarUnit) -> None:
     """23:59 in Tokyo is 14:59 in UTC: guessing would put rides in another hour, day, week or month."""
     path = tmp_path / "rides.parquet"
-    at = pd.Series(NIGHT).dt.tz_localize("Asia/Tokyo")
-    pq.write_table(pa.table({"who": ["1"] * 3, "at": pa.array(at)}), path)
+    at = [None if each is None else each.replace(tzinfo=time_zone_of("Asia/Tokyo")) for each in NIGHT]
+    pq.write_table(pa.table({"who": ["1"] * 3, "at": pa.array(at, pa.timestamp("us", "Asia/Tokyo"))}), path)
     assert counted(tmp_path, plan_by(unit)) == ({}, 3)
     mapping = SourceMapping(file=str(path), zone="Asia/Tokyo", columns={"at": ColumnMapping(from_="at", read=["time"])})
     assert counted(tmp_path, plan_by(unit), mapping=mapping) == (SAID[unit], 1)
