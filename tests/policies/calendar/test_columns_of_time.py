@@ -18,6 +18,7 @@ from policies.calendar.calendar_units import (
     number_in_calendar,
     text_in_calendar,
 )
+from policies.kept_state import KeptState, decode_kept, encode_kept, keep_state, state_of
 from policies.policy_document import Policy, Range, Time, check_document, decode_document, place_of_time
 from policies.replay import MemoryConsents
 from policies.rules import FIRST_RULES, NEWEST_RULES, WIDER_QUESTIONS
@@ -138,6 +139,8 @@ def test_rules_number_4_have_columns_of_time_and_what_came_before_them_stays_jud
     town.rules(WIDER_QUESTIONS)
     town.policy(next_version(town, MONTH))
     assert MONTH in town.state.policies["mobility"].document.views[0].columns
+    kept = state_of(decode_kept(encode_kept(keep_state(town.state)), KeptState))
+    assert kept.versions == town.state.versions
 
 
 def test_software_of_before_asks_for_an_upgrade_where_the_rules_begin_and_never_comes_to_the_column(
