@@ -19,6 +19,7 @@ from ledger import canonical
 from ledger.entries import Alias, Day, Decimal, Hex32, NanoRho, Text
 from ledger.errors import Malformed
 from policies.admit_expiry import DEFAULT_EXPIRY_SECONDS, ExpirySeconds
+from policies.calendar.calendar_units import EXAMPLES, CalendarUnit, number_in_calendar, text_in_calendar
 from policies.languages import BY_TAG, NOTICE_LANGUAGES, TITLE_LANGUAGES
 from policies.pairwise_keys import SERVICE
 
@@ -69,7 +70,41 @@ class Measure(Struct, frozen=True, kw_only=True, tag_field="type", tag="measure"
     squares: bool = False
 
 
-Column = Category | Range | Measure
+class Time(Struct, frozen=True, kw_only=True, tag_field="type", tag="time", forbid_unknown_fields=True):
+    """A column of time that may be filtered and grouped by: every ``unit`` from ``first`` to ``last`` is a public key.
+
+    It is the local time of the holder's file; the engine turns no zone. Bounds are texts in the unit's form
+    (``policies.calendar.calendar_units``). A null, and what is outside the bounds or no time, falls in no group and
+    matches no filter on this column.
+    """
+
+    name: Name
+    title: Text
+    unit: CalendarUnit
+    first: Annotated[str, Meta(max_length=13)]
+    last: Annotated[str, Meta(max_length=13)]
+
+    @property
+    def lo(self) -> int:
+        """The number of the first unit (of a checked document)."""
+        return number_in_calendar(self.unit, self.first) or 0
+
+    @property
+    def hi(self) -> int:
+        """The number of the last unit (of a checked document)."""
+        return number_in_calendar(self.unit, self.last) or 0
+
+    def place(self, text: str) -> int | None:
+        """Return how many units after the first a text is, negative before it; None where it is not of the unit."""
+        number = number_in_calendar(self.unit, text)
+        return None if number is None else number - self.lo
+
+    def texts(self) -> tuple[str, ...]:
+        """Return every unit from the first to the last."""
+        return tuple(text_in_calendar(self.unit, number) for number in range(self.lo, self.hi + 1))
+
+
+Column = Category | Range | Measure | Time
 
 
 class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -202,10 +237,24 @@ def _check_view(policy: Policy, view: View) -> None:
             if any(not label.get(language) for label in column.labels.values() for language in TITLE_LANGUAGES):
                 asked = " or ".join(f"'{language}'" for language in TITLE_LANGUAGES)
                 raise Malformed(f"The column '{column.name}' has a label that lacks {asked}.")
-        elif column.lo > column.hi:
-            raise Malformed(f"The column '{column.name}' has lo above hi.")
-        elif isinstance(column, Measure) and column.squares:
+            continue
+        if isinstance(column, Time):
+            _check_time(column)
+        if column.lo > column.hi:
+            raise Malformed(f"The column '{column.name}' has {_ENDS[type(column)]}.")
+        if isinstance(column, Measure) and column.squares:
             raise Malformed(f"The column '{column.name}' asks for squares, which this version does not compute.")
+
+
+_ENDS = {Range: "lo above hi", Measure: "lo above hi", Time: "its last before its first"}
+
+
+def _check_time(column: Time) -> None:
+    for end in (column.first, column.last):
+        if number_in_calendar(column.unit, end) is None:
+            raise Malformed(
+                f"The column '{column.name}' has a bound that is no {column.unit}, as '{EXAMPLES[column.unit]}' is."
+            )
 
 
 def _check_distinct(what: str, names: list[str]) -> None:
@@ -227,6 +276,27 @@ def decode_document(data: bytes) -> Policy:
     policy = canonical.decode(data, Policy, "policy")
     check_document(policy)
     return policy
+
+
+def decode_without_time(data: bytes) -> Policy:
+    """Read a policy as ``decode_document`` does, and as software did that knew no column of time: raise Malformed."""
+    policy = canonical.decode(data, Policy, "policy")
+    place = place_of_time(policy)
+    if place is not None:
+        raise Malformed(f"The policy is not of its format at `{place}.type`.")
+    check_document(policy)
+    return policy
+
+
+def place_of_time(policy: Policy) -> str | None:
+    """Return where the document's first column of time is (``$.views[0].columns[2]``), if it has one."""
+    places = (
+        f"$.views[{view_place}].columns[{place}]"
+        for view_place, view in enumerate(policy.views)
+        for place, column in enumerate(view.columns)
+        if isinstance(column, Time)
+    )
+    return next(places, None)
 
 
 def document_sha256(policy: Policy) -> Hex32:

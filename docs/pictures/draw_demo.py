@@ -18,8 +18,8 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 WIDTH = 100
-LEFT_OUT = (r"^  Momijidai Town Hall asks", r"^  … and \d+ more questions")
-"""The second question looks like the first: from its first line to before the line that ends the questions."""
+LEFT_OUT = (r"^± holds for all numbers", r"^  … and \d+ more questions")
+"""What follows the second answer looks like what follows the first: up to the line that ends the questions."""
 THEME = TerminalTheme(
     (23, 24, 27),
     (241, 236, 226),
@@ -68,7 +68,9 @@ def run_demo() -> list[str]:
 def draw(lines: list[str]) -> str:
     """Return the picture of a terminal with these lines (ANSI colours)."""
     plain = [Text.from_ansi(line).plain for line in lines]
-    first, last = (next(n for n, line in enumerate(plain) if re.search(mark, line)) for mark in LEFT_OUT)
+    begins, ends = LEFT_OUT
+    last = next(n for n, line in enumerate(plain) if re.search(ends, line))
+    first = max(n for n, line in enumerate(plain[:last]) if re.search(begins, line))
     console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="truecolor")
     for line in lines[:first]:
         console.print(Text.from_ansi(line))

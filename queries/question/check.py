@@ -11,8 +11,8 @@ from decimal import Decimal
 from msgspec import UNSET
 
 from ledger.errors import PolicyNotCurrent, QueryInvalid
-from policies.policy_document import Category, Measure, Policy, Range, View
-from queries.question.columns import column_of, first_names, is_int, is_label
+from policies.policy_document import Category, Column, Measure, Policy, Range, Time, View
+from queries.question.columns import column_of, first_names, is_int, is_label, place_in_time
 from queries.question.measures import MeasureAsked, measure_of
 from queries.question.plan import Key, Plan
 from queries.question.primitives import Primitive
@@ -98,10 +98,8 @@ def _check_filter(condition: Filter, view: View) -> None:
     if condition.between is not UNSET:
         if isinstance(column, Category):
             raise QueryInvalid(f"The column '{column.name}' is a category: filter it with 'in' or 'equals'.")
-        ends = condition.between
-        if not all(map(is_int, ends)):
-            raise QueryInvalid(f"The filter on '{column.name}' is between two whole numbers.")
-        if ends[0] > ends[1]:
+        low, high = (_in_order(end, column) for end in condition.between)
+        if low > high:
             raise QueryInvalid(f"The filter on '{column.name}' has its lower end above its upper end.")
         return
     values: list[str | int] = []
@@ -111,6 +109,11 @@ def _check_filter(condition: Filter, view: View) -> None:
         values = [condition.equals]
     if not 1 <= len(values) <= 512:
         raise QueryInvalid(f"The filter on '{column.name}' lists from 1 to 512 values.")
+    _check_values(column, values)
+
+
+def _check_values(column: Column, values: list[str | int]) -> None:
+    """Raise QueryInvalid unless each is a value that the column may have."""
     if isinstance(column, Category):
         if not all(isinstance(value, str) for value in values):
             raise QueryInvalid(f"The column '{column.name}' is a category: its values are text.")
@@ -119,8 +122,20 @@ def _check_filter(condition: Filter, view: View) -> None:
                 f"The filter on '{column.name}' names a value that the policy does not list; it lists: "
                 f"{first_names(column.values)}."
             )
+    elif isinstance(column, Time):
+        for value in values:
+            place_in_time(column, value)
     elif not all(map(is_int, values)):
         raise QueryInvalid(f"The column '{column.name}' holds whole numbers; compare it with whole numbers.")
+
+
+def _in_order(end: str | int, column: Column) -> int:
+    """Return where an end of a ``between`` stands in the column's order."""
+    if isinstance(column, Time):
+        return place_in_time(column, end)
+    if not isinstance(end, int) or not is_int(end):
+        raise QueryInvalid(f"The filter on '{column.name}' is between two whole numbers.")
+    return end
 
 
 def _keys(names: list[str], view: View) -> tuple[Key, ...]:
@@ -133,13 +148,18 @@ def _keys(names: list[str], view: View) -> tuple[Key, ...]:
         column = column_of(name, view)
         if isinstance(column, Measure):
             raise QueryInvalid(f"The column '{name}' is a measure: it can be summed, not grouped by.")
-        if isinstance(column, Range) and column.hi - column.lo >= MAX_VECTOR:
+        if not isinstance(column, Category) and column.hi - column.lo >= MAX_VECTOR:
             raise QueryInvalid(
                 f"The column '{name}' has more than {MAX_VECTOR} keys: too many groups; filter it instead."
             )
-        values = tuple(range(column.lo, column.hi + 1)) if isinstance(column, Range) else tuple(column.values)
-        keys.append(Key(column=name, values=values))
+        keys.append(Key(column=name, values=_domain(column)))
     return tuple(keys)
+
+
+def _domain(column: Category | Range | Time) -> tuple[str | int, ...]:
+    if isinstance(column, Category):
+        return tuple(column.values)
+    return column.texts() if isinstance(column, Time) else tuple(range(column.lo, column.hi + 1))
 
 
 def _primitives(asked: list[MeasureAsked], view: View, cells: int, limit: int) -> tuple[Primitive, ...]:

@@ -7,7 +7,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from ledger.errors import QueryInvalid
-from policies.policy_document import Column, View
+from policies.calendar.calendar_units import EXAMPLES
+from policies.policy_document import Column, Time, View
 
 INT_BOUND = 2**31
 Int = Annotated[int, Meta(ge=-INT_BOUND, le=INT_BOUND)]
@@ -51,3 +52,14 @@ def first_names(names: Sequence[str], most: int = 20) -> str:
 def shown(name: str) -> str:
     """Return a name for an error message: quoted when it has the form of a name, else only described."""
     return f"'{name}'" if is_label(name) else "of that name"
+
+
+def place_in_time(column: Time, value: object) -> int:
+    """Return how many units after the column's first a text is; raise QueryInvalid where it is not of its unit."""
+    place = column.place(value) if isinstance(value, str) else None
+    if place is None:
+        raise QueryInvalid(
+            f"The column '{column.name}' is time by the {column.unit}: its values are text such as "
+            f"'{EXAMPLES[column.unit]}'."
+        )
+    return place

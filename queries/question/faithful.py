@@ -51,7 +51,7 @@ def check_faithful(plan: Plan) -> None:
 def is_faithful(condition: Filter, column: Measure) -> bool:
     """Return whether a filter matches a clipped value exactly where it matches the value itself."""
     if condition.between is not UNSET:
-        low, high = condition.between
+        low, high = _between(condition)
         return column.lo <= low and high <= column.hi
     return all(column.lo < value < column.hi for value in _listed(condition))
 
@@ -78,6 +78,14 @@ def check_comparison(column: Column, low: int | None, high: int | None) -> None:
         raise _instead(column, low, high)
 
 
+def _between(condition: Filter) -> tuple[int, int]:
+    """Return a filter's two ends; on a measure or range they are whole numbers."""
+    low, high = condition.between or ("", "")
+    if isinstance(low, str) or isinstance(high, str):
+        raise QueryInvalid(f"The column '{condition.column}' is of whole numbers.")
+    return low, high
+
+
 def _listed(condition: Filter) -> list[int]:
     values = condition.in_ if condition.in_ is not UNSET else [condition.equals]
     return [value for value in values if isinstance(value, int)]
@@ -86,7 +94,7 @@ def _listed(condition: Filter) -> list[int]:
 def _ends(condition: Filter, column: Measure) -> tuple[int | None, int | None]:
     """Return the comparison of a filter that is not faithful."""
     if condition.between is not UNSET:
-        low, high = condition.between
+        low, high = _between(condition)
         return (low if low != column.lo else None), (high if high != column.hi else None)
     wrong = next(value for value in _listed(condition) if not column.lo < value < column.hi)
     return wrong, wrong
@@ -118,6 +126,6 @@ def _instead(column: Measure, low: int | None, high: int | None) -> QueryInvalid
 
 def _can_match(condition: Filter, column: Range) -> bool:
     if condition.between is not UNSET:
-        low, high = condition.between
+        low, high = _between(condition)
         return low <= column.hi and column.lo <= high
     return all(column.lo <= value <= column.hi for value in _listed(condition))

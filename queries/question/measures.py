@@ -33,7 +33,7 @@ from typing import Annotated, ClassVar, Literal, Protocol, Self
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from ledger.errors import QueryInvalid
-from policies.policy_document import Category, Measure, Name, View
+from policies.policy_document import Category, Measure, Name, Time, View
 from queries.question.columns import Int, Label, column_of, is_int
 from queries.question.primitives import Primitive
 from queries.question.sensitivity import squared_by_cells, squared_by_rows
@@ -363,10 +363,9 @@ class HistogramMeasure(AnyMeasure):
     def primitives(self, view: View, cells: int) -> list[Primitive]:
         """Return ``bins``."""
         column, edges = column_of(self.column, view), self.edges
-        if isinstance(column, Category):
-            raise QueryInvalid(
-                f"The column '{self.column}' is a category: group by it instead of asking for a histogram."
-            )
+        if isinstance(column, Category | Time):
+            what = "a category" if isinstance(column, Category) else "time"
+            raise QueryInvalid(f"The column '{self.column}' is {what}: group by it instead of asking for a histogram.")
         if not 2 <= len(edges) <= 101 or not all(map(is_int, edges)):
             raise QueryInvalid(f"The histogram of '{self.column}' has from 2 to 101 whole edges.")
         if any(low >= high for low, high in pairwise(edges)):

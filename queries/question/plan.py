@@ -12,7 +12,7 @@ from queries.question.tree import Filter
 
 
 class Key(Struct, frozen=True):
-    """One group key and its public domain, in order: category values, or every integer of a range."""
+    """One group key and its public domain, in order: values of a category, integers of a range, texts of a time."""
 
     column: str
     values: tuple[str | int, ...]

@@ -8,9 +8,10 @@ import re
 
 from sqlglot import exp
 
-from ledger.errors import QueryInvalid
-from policies.policy_document import Category, Column, View
-from queries.question.columns import column_of
+from ledger.errors import Malformed, QueryInvalid
+from policies.calendar.calendar_units import text_in_calendar
+from policies.policy_document import Category, Column, Time, View
+from queries.question.columns import column_of, place_in_time
 from queries.question.faithful import check_comparison
 from queries.question.tree import Filter
 
@@ -93,6 +94,10 @@ def _filter(node: object, view: View) -> Filter:
     if type(node) is exp.Between:
         only_parts(node, "this", "low", "high")
         column = read_column(node.this, view, _OTHERWISE)
+        if isinstance(column, Time):
+            return Filter(
+                column=column.name, between=(_text(node.args["low"], column), _text(node.args["high"], column))
+            )
         ends = f"BETWEEN on '{column.name}' takes two whole numbers"
         low, high = read_integer(node.args["low"], ends), read_integer(node.args["high"], ends)
         check_comparison(column, low, high)
@@ -125,6 +130,8 @@ def _comparison(node: exp.Binary, view: View) -> Filter:
         return Filter(column=column.name, equals=_literal(right))
     if isinstance(column, Category):
         raise QueryInvalid(f"The column '{column.name}' is a category: it has no order; use = or IN.")
+    if isinstance(column, Time):
+        return _time_comparison(column, sign, place_in_time(column, _text(right, column)))
     end = read_integer(right, f"The comparison of '{column.name}' takes a whole number")
     if sign in ("<", "<="):
         end -= sign == "<"
@@ -133,6 +140,28 @@ def _comparison(node: exp.Binary, view: View) -> Filter:
     end += sign == ">"
     check_comparison(column, end, None)
     return Filter(column=column.name, between=(end, max(column.hi, end)))
+
+
+def _time_comparison(column: Time, sign: str, end: int) -> Filter:
+    """Return a comparison as a ``between`` of texts; places count from the column's first."""
+    if sign in ("<", "<="):
+        end -= sign == "<"
+        ends = (min(0, end), end)
+    else:
+        end += sign == ">"
+        ends = (end, max(column.hi - column.lo, end))
+    try:
+        first, last = (text_in_calendar(column.unit, column.lo + place) for place in ends)
+    except Malformed as error:
+        raise QueryInvalid(error.message) from None
+    return Filter(column=column.name, between=(first, last))
+
+
+def _text(node: object, column: Time) -> str:
+    """Return a text in single quotes that is one of the column's units."""
+    text = str(node.this) if isinstance(node, exp.Literal) and node.args.get("is_string") else None
+    place_in_time(column, text)
+    return str(text)
 
 
 def _literal(node: object) -> str | int:

@@ -10,8 +10,9 @@
      "spend":{"epsilon":"0.2"}}
 
 or ``"spend":{"within":{"measure":"rides","plus_minus":50,"confidence":"0.95"}}``. A filter has exactly one of
-``between`` (both ends count), ``in`` and ``equals``; a measure the form of exactly one class in
-``queries.question.measures``. The hash of these bytes is the key for signing, caching and budgets.
+``between`` (both ends count), ``in`` and ``equals``, of whole numbers or, for a category or time, of texts; a measure
+the form of exactly one class in ``queries.question.measures``. The hash of these bytes is the key for signing, caching
+and budgets.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     """A condition on one column of the view; a null matches none."""
 
     column: Name
-    between: tuple[Int, Int] | UnsetType = UNSET
+    between: tuple[str | Int, str | Int] | UnsetType = UNSET
     in_: Annotated[list[str | Int], Meta(min_length=1, max_length=512)] | UnsetType = field(name="in", default=UNSET)
     equals: str | Int | UnsetType = UNSET
 

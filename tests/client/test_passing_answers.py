@@ -13,7 +13,7 @@ from msgspec import Raw, structs
 
 from ledger import canonical, jws
 from ledger import entries as e
-from ledger.errors import MusubiError, OldView
+from ledger.errors import MusubiError, OldView, UpgradeNeeded
 from policies.consents.erasure import ErasedWord
 from policies.replay import entry_sha256
 from queries.answers.uses import InForceAt
@@ -364,3 +364,24 @@ def test_an_audit_that_has_pins_asks_the_logs_keeper_for_none(
     here.town.is_lasting = True
     again = audit(here.url, state_folder=tmp_path / "state", clock=clock)
     assert (first.is_ok, again.is_ok, here.town.spoils) == (True, True, 0)
+
+
+def of_a_form_to_come(data: bytes, _: bytes) -> tuple[int, bytes]:
+    """Return policies with a kind of column that nobody knows yet, each under its own hash."""
+    policies = canonical.decode(data, list[PublishedPolicy], "answer")
+    bodies = [bytes(each.policy).replace(b'"type":"range"', b'"type":"tide"') for each in policies]
+    told = [
+        PublishedPolicy(index=each.index, sha256=entry_sha256(body), policy=Raw(body))
+        for each, body in zip(policies, bodies, strict=True)
+    ]
+    return 200, canonical.encode(told)
+
+
+def test_a_policy_of_a_form_to_come_asks_for_an_upgrade_and_is_nobodys_fault(
+    at: Callable[[str, str], Reading], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FAULTS, "of a form to come", of_a_form_to_come)
+    here = at("/v1/policies", "of a form to come")
+    with pytest.raises(UpgradeNeeded, match="install a newer Musubi"):
+        here.client.policies()
+    assert here.town.spoils == 1

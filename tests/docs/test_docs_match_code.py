@@ -15,7 +15,7 @@ from ledger import entries as e
 from policies.consents.attestation import Attestation, Enrolment, Link
 from policies.consents.consent import General, SubGrant
 from policies.consents.revocation import Revocation
-from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
+from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, Time, View
 from queries.rounds.messages import Mine, Question
 from tests.docs.docs_pages import PAGES, REPO, anchors, blocks, code_words, headings, links, name_of, table_rows
 from tests.kit.commands import commands_of
@@ -214,7 +214,7 @@ def test_the_policy_page_names_every_field(heading: str, kinds: list[type[msgspe
 def test_the_policy_page_names_every_field_of_columns_and_limits() -> None:
     rows = table_rows(REFERENCE / "policy-document.md", "`[[views.columns]]`")
     written = {code_words(row[0])[0]: set(code_words(row[1])) for row in rows}
-    kinds = {str(kind.__struct_config__.tag): kind for kind in (Category, Range, Measure)}
+    kinds = {str(kind.__struct_config__.tag): kind for kind in (Category, Range, Measure, Time)}
     assert written == {tag: set(kind.__struct_fields__) for tag, kind in kinds.items()}
     text = (REFERENCE / "policy-document.md").read_text("utf-8")
     assert all(f"`{field}`" in text for field in Limits.__struct_fields__)

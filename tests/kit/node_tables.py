@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
+from policies.calendar.calendar_units import CalendarUnit
+from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, Time, View
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan
@@ -32,6 +33,31 @@ ODD_TEXTS: dict[str | None, int | None] = {
     "１２": None, "--1": None, "-0": 0, None: None, "100": 100, "0": 0, "true": None, "1,5": None,
 }  # fmt: skip
 """Texts that a measure's column may hold, and the whole number that each stands for."""
+NO_TIMES = [
+        "2026-10-01T07Z", "2026-10-01T07:00+09:00", "2026/10/01", "2026-1-5", " 2026-10-01", "2026-02-30", "2026-W54",
+        "2027-W53", "2026-W00", "2026-13", "", None, "2026-10-01T24:00", "20261001", "２０２６-10-01", "2026-10-01  07:00",
+        "2026-10-01T07:60", "0000-01-01", "October", "2026-10-01\n", "2026", "9999-99-99",
+]  # fmt: skip
+TIMES: dict[str | None, dict[CalendarUnit, str]] = {
+    "2026-10-01": {"day": "2026-10-01", "week": "2026-W40", "month": "2026-10"},
+    "2026-10-01T07": {"hour": "2026-10-01T07", "day": "2026-10-01", "week": "2026-W40", "month": "2026-10"},
+    "2026-10-04 23:59:59.999": {"hour": "2026-10-04T23", "day": "2026-10-04", "week": "2026-W40", "month": "2026-10"},
+    "2026-10-05T00:00": {"hour": "2026-10-05T00", "day": "2026-10-05", "week": "2026-W41", "month": "2026-10"},
+    "2026-09-30 08:05": {"hour": "2026-09-30T08", "day": "2026-09-30", "week": "2026-W40", "month": "2026-09"},
+    "2026-12-31": {"day": "2026-12-31", "week": "2026-W53", "month": "2026-12"},
+    "2027-01-03": {"day": "2027-01-03", "week": "2026-W53", "month": "2027-01"},
+    "2027-01-04T09:30:00": {"hour": "2027-01-04T09", "day": "2027-01-04", "week": "2027-W01", "month": "2027-01"},
+    "2026-W40": {"week": "2026-W40"}, "2026-W53": {"week": "2026-W53"}, "2026-10": {"month": "2026-10"},
+    "1969-12-31": {"day": "1969-12-31", "week": "1970-W01", "month": "1969-12"},
+    **{text: {} for text in NO_TIMES},
+}  # fmt: skip
+"""Texts that a column of time may hold, and which hour, day, week and month each says."""
+BOUNDS: dict[CalendarUnit, list[str]] = {
+    "hour": ["2026-09-30T08", "2026-10-01T06", "2026-10-01T07", "2026-10-05T00"],
+    "day": ["2026-09-30", "2026-10-01", "2026-10-04", "2026-10-05", "2027-01-01"],
+    "week": ["1969-W52", "2026-W39", "2026-W40", "2026-W41", "2026-W53", "2027-W01"],
+    "month": ["1969-12", "2026-09", "2026-10", "2026-12", "2027-01"],
+}
 FLOATS = [0.0, -0.0, 1.5, 2.5, 99.5, -7.25, 1e18, 1e19, -1e300, math.inf, -math.inf, math.nan, 50.0, None]
 
 Row = dict[str, Any]
@@ -50,6 +76,7 @@ def tables(draw: st.DrawFn) -> list[Row]:
             "ward": chance.choice(PLACES),
             "hour": chance.choice(HOURS),
             "fare": chance.choice([*ODD_TEXTS]),
+            "at": chance.choice([*TIMES]),
         }
         for customer in (chance.choice(CUSTOMERS) for _ in range(draw(st.integers(0, 80))))
     ]
@@ -68,6 +95,7 @@ def write_rows(path: Path, rows: Sequence[Row], *, text_customers: bool = False)
             "ward": pa.array([row["ward"] for row in rows], pa.string()),
             "hour": pa.array([row["hour"] for row in rows], pa.float64(), from_pandas=False),
             "fare": pa.array([row["fare"] for row in rows], pa.string()),
+            "at": pa.array([row.get("at") for row in rows], pa.string()),
         }
     )
     fresh = path.with_suffix(".new")
@@ -80,6 +108,8 @@ def views(draw: st.DrawFn) -> View:
     """Any view of that source."""
     lo = draw(st.integers(-3, 5))
     least = draw(st.integers(-50, 60))
+    unit = draw(st.sampled_from([*BOUNDS]))
+    first, last = sorted(draw(st.tuples(st.sampled_from(BOUNDS[unit]), st.sampled_from(BOUNDS[unit]))))
     return View(
         name="rides",
         title=TITLE,
@@ -92,6 +122,7 @@ def views(draw: st.DrawFn) -> View:
             Category(name="ward", title=TITLE, values=WARDS, other=draw(st.sampled_from(["", "south"]))),
             Range(name="hour", title=TITLE, lo=lo, hi=lo + draw(st.integers(0, 7))),
             Measure(name="fare", title=TITLE, lo=least, hi=least + draw(st.sampled_from([0, 9, 2000, 2**29]))),
+            Time(name="at", title=TITLE, unit=unit, first=first, last=last),
         ],
         bounding_measures=draw(st.sampled_from([True, UNSET])),
     )
@@ -110,7 +141,8 @@ def policy_of(view: View) -> Policy:
 @st.composite
 def plans(draw: st.DrawFn, view: View) -> Plan:
     """Any question that fits the view, planned as the service and the node plan it."""
-    _, hour, fare = view.columns
+    _, hour, fare, at = view.columns
+    assert isinstance(at, Time)
     assert isinstance(hour, Range)
     assert isinstance(fare, Measure)
     inner = draw(st.sets(st.integers(fare.lo, fare.hi), max_size=4))
@@ -137,13 +169,23 @@ def plans(draw: st.DrawFn, view: View) -> Plan:
         Filter(column="hour", in_=[*draw(st.lists(st.integers(-5, 15), min_size=1, max_size=5))]),
         Filter(column="fare", between=draw(st.tuples(st.integers(-100, 20), st.integers(20, 2000)))),
         Filter(column="fare", equals=draw(st.integers(-5, 15))),
+        Filter(
+            column="at",
+            between=draw(st.tuples(st.sampled_from(BOUNDS[at.unit][:2]), st.sampled_from(BOUNDS[at.unit][2:]))),
+        ),
+        Filter(column="at", in_=[*draw(st.lists(st.sampled_from(BOUNDS[at.unit]), min_size=1, max_size=3))]),
+        Filter(column="at", equals=draw(st.sampled_from(BOUNDS[at.unit]))),
     ]
     query = Query(
         policy="mobility",
         version=1,
         from_=["rides"],
         where=draw(st.sampled_from([[], [], [draw(st.sampled_from(filters))], draw(st.permutations(filters))[:2]])),
-        group_by=draw(st.sampled_from([[], ["ward"], ["ward"], ["hour"], ["ward", "hour"], ["hour", "ward"]])),
+        group_by=draw(
+            st.sampled_from([[], ["ward"], ["ward"], ["hour"], ["ward", "hour"], ["hour", "ward"]])
+            if at.hi - at.lo > 500
+            else st.sampled_from([[], ["ward"], ["hour"], ["at"], ["ward", "hour"], ["ward", "at"], ["at", "hour"]])
+        ),
         measures=asked if draw(st.booleans()) else draw(st.permutations(asked))[: draw(st.integers(1, len(asked)))],
         spend=Spend(epsilon="0.1"),
     )
@@ -207,11 +249,13 @@ def naive_vector(
 
 
 def _coded(row: Row, view: View) -> Row:
-    ward, hours, fares = view.columns
+    ward, hours, fares, at = view.columns
+    assert isinstance(at, Time)
     assert isinstance(ward, Category)
     assert isinstance(hours, Range)
     assert isinstance(fares, Measure)
     hour, fare = row["hour"], ODD_TEXTS[row["fare"]]
+    moment = TIMES[row["at"]].get(at.unit)  # ISO texts of one unit are in the order of time
     if hour is not None:
         hour = rounded(hour) if math.isfinite(hour) and abs(hour) < 2**63 else None
     return {
@@ -219,6 +263,7 @@ def _coded(row: Row, view: View) -> Row:
         "hour": hour if hour is not None and hours.lo <= hour <= hours.hi else None,
         "fare": None if fare is None else min(max(fare, fares.lo), fares.hi),
         "was_clipped": fare is not None and not fares.lo <= fare <= fares.hi,
+        "at": moment if moment is not None and at.first <= moment <= at.last else None,
     }
 
 
@@ -226,7 +271,9 @@ def _matches(value: str | int | None, condition: Filter) -> bool:
     if value is None:
         return False
     if condition.between is not UNSET:
-        return isinstance(value, int) and condition.between[0] <= value <= condition.between[1]
+        low, high = condition.between
+        ends: tuple[Any, Any, Any] = low, value, high
+        return bool(ends[0] <= ends[1] <= ends[2])
     return value in condition.in_ if condition.in_ is not UNSET else value == condition.equals
 
 

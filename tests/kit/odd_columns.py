@@ -5,6 +5,7 @@ a value is does not depend on the others in the column: so a file without some r
 """
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 TEXTS: list[str | None] = [
     "7", "3", "x", "", None, "2.5", "-2.5", "1e3", "9" * 40, "NaN", "true", '5" pipe', "a,b", "two\nlines", "\r", "\x00",
     "\x07", "é", "１２", "0x10", "1_0", " 7 ", "north", "'", '"', "\\", "\ufeff7", "😀", "-0", "+7", "7.", ".5", "1e400",
-    "2026-11-30", "-9223372036854775808", "9223372036854775808",
+    "2026-11-30", "2026-11-30T07", "2026-W49", "2026-11", "2026-11-30 07:05:00", "-9223372036854775808", "9223372036854775808",
 ]  # fmt: skip
 BYTES: list[bytes | None] = [
     *(text if text is None else text.encode() for text in TEXTS),
@@ -104,6 +105,9 @@ COLUMNS: dict[str, Maker] = {
     "decimal128": _decimals(pa.decimal128(38, 1), [70, 25, -25, None, 10**38 - 1, -(10**38) + 1, 130]),
     "decimal128 past its digits": _decimals(pa.decimal128(5, 1), [70, 25, None, 10**30, -(2**126)]),
     "decimal256": _decimals(pa.decimal256(76, 2), [700, 250, None, 10**70, -(10**75), 1300]),
+    "days": _of([date(2026, 11, 30), date(2026, 11, 29), None, date(1, 1, 1)], pa.date32()),
+    "moments": _of([1_796_022_000_000_000, 1_796_083_140_000_000, None, 253_402_300_799_000_000], pa.timestamp("us")),
+    "moments with a zone": _of([datetime(2026, 11, 30, 7, tzinfo=UTC), None], pa.timestamp("us", "Asia/Tokyo")),
     "date32": _raw(pa.date32(), 32),
     "date64": _raw(pa.date64(), 64),
     **{f"timestamp {unit}": _raw(pa.timestamp(unit), 64) for unit in ("s", "ms", "us", "ns")},

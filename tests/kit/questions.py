@@ -4,7 +4,18 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View, check_document
+from policies.policy_document import (
+    Budget,
+    Category,
+    Column,
+    Limits,
+    Measure,
+    Policy,
+    Range,
+    Time,
+    View,
+    check_document,
+)
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan
@@ -12,18 +23,20 @@ from queries.question.tree import Filter, Query, Spend
 
 BOTH = {"ja": "題", "en": "title"}
 WARDS = ["east", "west", "north"]
+WEEKS = ["2026-W52", "2026-W53", "2027-W01"]
 
 
 def make_policy(*, rows: int = 10, walks_rows: int = 1, holders: int = 1, **limits: int) -> Policy:
     """Return a policy with the views ``rides`` (at the first ``holders`` firms) and ``walks``."""
     names = ["bus_co", "rail_co", "tram_co", "ship_co"]
-    columns: list[Category | Range | Measure] = [
+    columns: list[Column] = [
         Category(name="ward", title=BOTH, values=WARDS),
         Category(name="ticket", title=BOTH, values=["pass", "cash", "rest"], other="rest"),
         Range(name="hour", title=BOTH, lo=0, hi=5),
         Measure(name="fare", title=BOTH, lo=0, hi=400),
         Measure(name="change", title=BOTH, lo=-7, hi=5),
         Measure(name="nothing", title=BOTH, lo=0, hi=0),
+        Time(name="week", title=BOTH, unit="week", first=WEEKS[0], last=WEEKS[-1]),
     ]
     rides = View(
         name="rides",
@@ -113,12 +126,17 @@ filters = st.one_of(
         st.sampled_from(["hour", "fare", "change"]),
         st.tuples(st.integers(-9, 500), st.integers(-9, 500)),
     ),
+    st.builds(
+        lambda ends: Filter(column="week", between=(min(ends), max(ends))),
+        st.tuples(st.sampled_from(["2025-W52", *WEEKS]), st.sampled_from([*WEEKS, "2027-W02"])),
+    ),
+    st.builds(lambda values: Filter(column="week", in_=values), st.lists(st.sampled_from(WEEKS), min_size=1)),
 )
 queries = st.builds(
     lambda measures, where, keys: make_query(*measures, where=where, group_by=keys),
     st.lists(st.sampled_from(ALL_MEASURES), min_size=1, unique_by=lambda asked: asked.as_),
     st.lists(filters, max_size=2),
-    st.lists(st.sampled_from(["ward", "ticket", "hour"]), max_size=2, unique=True),
+    st.lists(st.sampled_from(["ward", "ticket", "hour", "week"]), max_size=2, unique=True),
 )
 values = st.fixed_dictionaries(
     {
@@ -128,5 +146,6 @@ values = st.fixed_dictionaries(
         "fare": st.none() | st.integers(-50, 900),
         "change": st.none() | st.integers(-20, 20),
         "nothing": st.none() | st.integers(-3, 3),
+        "week": st.none() | st.sampled_from(["2026-W51", *WEEKS, "2027-W02"]),
     }
 )

@@ -1,8 +1,9 @@
 """An evaluator of plans that is too simple to be wrong: plain loops over plain rows. An oracle for tests.
 
-A row is a dict: the view's resident column, and raw column values (text, whole numbers or None) that have not been
-clipped, mapped to ``other`` or checked against a range yet. At most ``rows_per_resident`` rows of each resident must
-be there already: which rows bounding keeps is not this module's matter, nor is who had more: ``over`` says that.
+A row is a dict: the view's resident column, and raw column values (text, whole numbers or None; a time in its unit's
+form) that have not been clipped, mapped to ``other`` or checked against bounds yet. At most ``rows_per_resident`` rows
+of each resident must be there already: which rows bounding keeps is not this module's matter, nor is who had more:
+``over`` says that.
 """
 
 from collections.abc import Collection, Hashable, Iterable
@@ -11,7 +12,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from policies.policy_document import Category, Measure, View
+from policies.policy_document import Category, Measure, Time, View
 from queries.question.plan import Plan
 from queries.question.primitives import Primitive
 from queries.question.tree import Filter
@@ -34,6 +35,8 @@ def bounded(row: Row, view: View) -> Row:
             seen[column.name] = value if value in column.values else (column.other or None)
         elif value is None:
             seen[column.name] = None
+        elif isinstance(column, Time):  # ISO texts of one unit are in the order of time
+            seen[column.name] = value if column.first <= value <= column.last else None
         elif isinstance(column, Measure):
             seen[column.name] = min(max(value, column.lo), column.hi)
             seen[CLIPPED + column.name] = value < column.lo or value > column.hi

@@ -122,7 +122,7 @@ def test_a_filter_in_the_tree_is_faithful_where_it_matches_own_and_clipped_value
     def means(condition: Filter, value: int) -> bool:
         if condition.between is UNSET:
             return matches({"fare": value}, condition)
-        low, high = condition.between
+        low, high = ends
         return (low == column.lo or low <= value) and (high == column.hi or value <= high)
 
     for condition in (

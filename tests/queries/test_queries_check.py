@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.errors import PolicyNotCurrent, QueryInvalid
+from policies.policy_document import Time
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked, measure_of
 from queries.question.plan import Plan
 from queries.question.tree import Filter, Query, Spend, Within
-from tests.kit.questions import make_policy, make_query, plan_of
+from tests.kit.questions import WEEKS, make_policy, make_query, plan_of
 
 COUNT = MeasureAsked(as_="n", count="rows")
 POLICY = make_policy()
@@ -76,6 +78,21 @@ REFUSED: dict[str, tuple[Callable[[], Query], str]] = {
     "a number for a category": (lambda: make_query(where=[Filter(column="ward", equals=1)]), "values are text"),
     "between on a category": (lambda: make_query(where=[Filter(column="ward", between=(1, 2))]), "is a category"),
     "text for a range": (lambda: make_query(where=[Filter(column="hour", equals="east")]), "whole numbers"),
+    "text between for a range": (
+        lambda: make_query(where=[Filter(column="hour", between=("2", "3"))]),
+        "between two whole numbers",
+    ),
+    "numbers for a time": (lambda: make_query(where=[Filter(column="week", between=(1, 2))]), "time by the week"),
+    "another unit for a time": (lambda: make_query(where=[Filter(column="week", in_=["2026-10"])]), "time by the week"),
+    "times the wrong way round": (
+        lambda: make_query(where=[Filter(column="week", between=("2027-W01", "2026-W53"))]),
+        "lower end above",
+    ),
+    "the mean of a time": (lambda: make_query(MeasureAsked(as_="x", mean="week")), "not a measure"),
+    "a histogram of a time": (
+        lambda: make_query(MeasureAsked(as_="x", histogram="week", edges=[0, 1])),
+        "is time",
+    ),
     "mixed types": (lambda: make_query(where=[Filter(column="hour", in_=[1, "east"])]), "whole numbers"),
     "a boolean": (lambda: make_query(where=[Filter(column="hour", equals=True)]), "whole numbers"),
     "a number past 32 bits": (lambda: make_query(where=[Filter(column="hour", equals=2**40)]), "whole numbers"),
@@ -136,6 +153,17 @@ def test_a_question_past_the_policys_limits_is_told_which_limit(limits: dict[str
         make_plan(query, make_policy(**limits))
 
 
+def test_a_time_has_every_unit_of_its_bounds_as_a_key_in_order_and_none_too_many() -> None:
+    (key,) = plan_of(POLICY, COUNT, group_by=["week"]).keys
+    assert key.values == tuple(WEEKS)
+    (view, *_) = POLICY.views
+    hours = Time(name="at", title=view.title, unit="hour", first="2026-01-01T00", last="2026-12-31T23")
+    policy = replace(POLICY, views=[replace(view, columns=[hours])])
+    with pytest.raises(QueryInvalid, match="too many groups"):
+        plan_of(policy, COUNT, group_by=["at"])
+    assert plan_of(policy, COUNT, where=[Filter(column="at", equals="2026-02-28T23")]).cells == 1
+
+
 def test_an_answer_never_has_more_than_4096_numbers() -> None:
     edges = list(range(101))
     measures = [MeasureAsked(as_=f"h{start}", histogram="fare", edges=[e + start for e in edges]) for start in range(8)]
@@ -150,14 +178,19 @@ def test_a_sum_that_could_not_stay_exact_is_refused() -> None:
         make_plan(query, make_policy(walks_rows=3))
 
 
-names = st.sampled_from(["ward", "hour", "fare", "age", "card", "", "nothing"])
-anything = st.one_of(st.integers(), st.text(max_size=3), st.booleans(), st.sampled_from(["east", "pass"]))
+names = st.sampled_from(["ward", "hour", "fare", "age", "card", "", "nothing", "week"])
+texts = st.text(max_size=3) | st.sampled_from(["east", "pass", "2026-W53", "2026-W60", "2026-10"])
+anything = st.one_of(st.integers(), texts, st.booleans())
 wild_filters = st.builds(
     lambda column, parts: Filter(column=column, **parts),
     names,
     st.fixed_dictionaries(
         {},
-        optional={"between": st.tuples(st.integers(), st.integers()), "in_": st.lists(anything), "equals": anything},
+        optional={
+            "between": st.tuples(st.integers() | texts, st.integers() | texts),
+            "in_": st.lists(anything),
+            "equals": anything,
+        },
     ),
 )
 wild_measures = st.builds(

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from policies.policy_document import Category
+from policies.policy_document import Category, Time
 from trust.town.document import Town
 from trust.town.loader import generate, load_town, read_residents, source_path
 
@@ -125,6 +126,9 @@ def test_every_view_finds_its_columns_and_most_values_are_in_their_domain(town: 
                     if isinstance(spec, Category):
                         inside = [value in spec.values for value in values]
                         assert set(values) >= {value for value in spec.values if value != spec.other}
+                    elif isinstance(spec, Time):
+                        inside = [value in spec.texts() for value in values]
+                        assert set(values) == set(spec.texts())
                     else:
                         inside = [value is not None and spec.lo <= value <= spec.hi for value in values]
                     assert np.mean(inside) > 0.85, f"{policy.id}.{view.name}.{spec.name}"
@@ -164,4 +168,24 @@ def test_rides_have_a_morning_peak_and_fewer_at_weekends(out: Path) -> None:
     hours, days = column(out, "bus_co", "rides", "hour"), column(out, "bus_co", "rides", "day")
     assert hours.count(7) > 1.3 * hours.count(12) > 2 * hours.count(22)
     assert days.count("wed") > 1.3 * days.count("sun")
-    assert 4.5 < len(hours) / RESIDENTS < 8.5
+    assert 55 < len(hours) / RESIDENTS < 95
+
+
+def test_a_year_of_rides_has_the_seasons_and_the_weather_that_the_readme_says(out: Path) -> None:
+    rides = parquet.read_table(source_path(out, "bus_co", "rides"), columns=["ridden_on", "month", "weather", "day"])
+    on, months, weather = (rides.column(name).to_pylist() for name in ("ridden_on", "month", "weather"))
+    assert all(month == f"{day:%Y-%m}" for day, month in zip(on, months, strict=True))
+    assert [f"{min(on)}", f"{max(on)}"] == ["2025-11-01", "2026-10-31"]
+    assert rides.column("day").to_pylist() == [f"{day:%a}".lower() for day in on]
+    count = Counter(months)
+    assert max(count, key=lambda month: count[month]) in {"2026-10", "2025-11"}
+    assert count["2026-08"] < 0.75 * count["2026-10"]
+    skies = dict(zip(on, weather, strict=True))
+    assert set(zip(on, weather, strict=True)) == set(skies.items()), "a day has one weather"
+    assert {day.month for day, sky in skies.items() if sky == "snow"} <= {12, 1, 2, 3}
+    wet = {month: sum(sky == "rain" and day.month == month for day, sky in skies.items()) for month in (1, 6)}
+    assert wet[6] > 2 * wet[1]
+
+
+def test_a_year_of_rides_is_written_a_week_at_a_time_so_that_a_million_peoples_fit_into_memory(out: Path) -> None:
+    assert parquet.ParquetFile(source_path(out, "bus_co", "rides")).metadata.num_row_groups == 53

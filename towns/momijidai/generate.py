@@ -1,4 +1,4 @@
-"""Make the town of Momijidai: its residents, and one month (October 2026) of records at four holders.
+"""Make the town of Momijidai: its residents, a year of bus rides, and a month (October 2026) of records otherwise.
 
 Run as ``python generate.py OUT --residents N --seed S``. The same N and S give the same files. Nobody in them exists.
 
@@ -11,6 +11,7 @@ modulo a prime, so two holders' numbers, and the order of their rows, have nothi
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +43,37 @@ HOUSEHOLD_SHARE = np.array(  # a row per age band
     ]
 )
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-FIRST_DAY = np.datetime64("2026-10-01")  # a Thursday
+FIRST_MONTH = np.datetime64("2025-11")
+MONTHS = 12
+SEASON = np.array(  # a row per month from November on: how much more or less each age band rides
+    [
+        [1.10, 1.05, 1.10, 1.30, 1.20],  # November: the maples are red
+        [0.95, 1.00, 1.00, 0.90, 0.80],
+        [0.85, 0.90, 0.90, 0.75, 0.60],
+        [0.90, 0.90, 0.90, 0.75, 0.60],
+        [0.90, 0.95, 1.00, 0.95, 0.90],
+        [1.15, 1.10, 1.05, 1.10, 1.10],  # April: schools and firms begin
+        [1.10, 1.05, 1.05, 1.15, 1.15],
+        [1.05, 1.00, 1.00, 0.95, 0.90],
+        [0.90, 1.00, 0.95, 0.85, 0.75],
+        [0.50, 0.80, 0.80, 0.80, 0.65],  # August: no school, and heat
+        [1.05, 0.95, 0.95, 0.95, 0.90],
+        [1.15, 1.10, 1.10, 1.25, 1.20],  # October
+    ]
+)
+WEATHERS = ["clear", "cloudy", "rain", "snow"]
+WEATHER_WEIGHT = np.array(  # a row per month from November on
+    [
+        [6, 3, 2, 0], [6, 3, 1, 0.5], [5, 3, 0.5, 2], [5, 3, 1, 2], [4, 4, 2.5, 0.3], [5, 3, 2.5, 0],
+        [5, 3, 2, 0], [2, 4, 5, 0], [3, 3, 4, 0], [6, 2, 2, 0], [3, 3, 4, 0], [5, 3, 2.5, 0],
+    ],
+    dtype=float,
+)  # fmt: skip
+WEATHER_STAYS = 0.35
+WEATHER_FACTOR = np.array(  # a row per weather, a column per age band
+    [[1.0, 1.0, 1.0, 1.05, 1.05], [1.0, 1.0, 1.0, 1.0, 1.0], [1.1, 1.05, 1.05, 0.8, 0.65], [0.8, 0.85, 0.85, 0.5, 0.35]]
+)
+WEEKEND_RIDES = np.array([0.35, 0.5, 0.5, 0.7, 0.5])
 HOURS = np.arange(5, 24)
 HOUR_WEIGHT = np.array(  # a row per age band, for 5 to 23 o'clock
     [
@@ -65,6 +96,8 @@ PLACE_WEIGHT = np.array(  # a row per age band, on weekdays
     ]
 )
 WEEKEND_FACTOR = np.array([0.6, 0.2, 1.6, 0.1, 5.0, 4.0, 1.5])
+MAPLE_FACTOR = np.array([1, 1, 1, 1, 3.0, 1.5, 1])
+"""In October and November."""
 SIGHTS = ["momiji_park", "hot_spring", "maple_temple", "farm_market", "museum"]
 SIGHT_WEIGHT = np.array(  # a row per age band
     [[5, 1, 0.5, 2, 2], [5, 2, 2, 2, 1.5], [4, 3, 3, 3, 1], [3, 4, 4, 3, 1], [2, 4, 4, 3, 0.5]], dtype=float
@@ -180,36 +213,84 @@ def town_hall(random: np.random.Generator, out: Path, people: People, residents:
     return customers
 
 
+def make_weather(random: np.random.Generator, month: np.ndarray) -> np.ndarray:
+    """Draw the weather of each day, given its month: yesterday's stays now and then, else it is drawn by the month."""
+    weather = draw(random, WEATHER_WEIGHT, month)
+    stays = random.random(len(month)) < WEATHER_STAYS
+    for day in range(1, len(month)):
+        if stays[day] and WEATHER_WEIGHT[month[day], weather[day - 1]] > 0:
+            weather[day] = weather[day - 1]
+    return weather
+
+
+def make_rides(
+    random: np.random.Generator, customers: Customers, people: People, rate: np.ndarray
+) -> Iterator[pa.Table]:
+    """Draw the year's rides, a week at a time (so that a million people's fit), in the order in which they happened.
+
+    ``rate`` is how many a day each customer takes on an ordinary weekday.
+    """
+    bands, districts = people.band[customers.person], people.district[customers.person]
+    dates = np.arange(FIRST_MONTH, FIRST_MONTH + MONTHS, dtype="M8[D]")
+    months = (dates.astype("M8[M]") - FIRST_MONTH).astype(int)
+    weekdays = (dates.astype(int) + 3) % 7  # 1970 began on a Thursday
+    weather = make_weather(random, months)
+    maple = (months == 0) | (months == MONTHS - 1)
+    place_weight = np.concatenate(
+        [each * tree for tree in (1.0, MAPLE_FACTOR) for each in (PLACE_WEIGHT, PLACE_WEIGHT * WEEKEND_FACTOR)]
+    )
+    for first in range(0, len(dates), 7):
+        days = np.arange(first, min(first + 7, len(dates)))
+        riders = []
+        for at in days:
+            factor = SEASON[months[at]] * WEATHER_FACTOR[weather[at]] * (WEEKEND_RIDES if weekdays[at] >= 5 else 1.0)
+            riders.append(np.repeat(np.arange(len(bands), dtype=np.int32), random.poisson(rate * factor[bands])))
+        day = np.repeat(days, [len(rows) for rows in riders])
+        row = np.concatenate(riders)
+        hour = HOURS[draw(random, HOUR_WEIGHT, bands[row])]
+        order = np.lexsort((random.random(len(row)), hour, day))
+        row, day, hour = row[order], day[order], hour[order]
+        band = bands[row]
+        place = draw(random, place_weight, band + 5 * (weekdays[day] >= 5) + 10 * maple[day])
+        elsewhere = draw(random, np.array([[2, 5, 2, 1, 0.5]]), np.zeros(len(row), np.int8))
+        boarded = np.where(random.random(len(row)) < 0.62, districts[row], elsewhere)
+        ticket = np.select([band == 0, band == 4, (band == 3) & (random.random(len(row)) < 0.4)], [1, 2, 2], 0)
+        full = 190 + 30 * random.binomial(8, np.array([0.25, 0.15, 0.3, 0.35, 0.5])[boarded])
+        fare = np.select([ticket == 1, ticket == 2], [full // 20 * 10, 100], full)
+        yield pa.table(
+            {
+                "customer_no": customers.number.take(pa.array(row)),
+                "ridden_on": pa.array(dates[day]),
+                "month": words(random, months[day], [str(FIRST_MONTH + month) for month in range(MONTHS)]),
+                "weather": words(random, weather[day], WEATHERS),
+                "day": words(random, weekdays[day], DAYS),
+                # the firm's day ends after midnight
+                "hour": spoil(random, hour, nulls=0.003, odd=0.002, odd_value=24),
+                "ward": words(random, boarded, DISTRICTS, nulls=0.01, odd="(unknown stop)"),
+                "place": words(random, place, PLACES, nulls=0.015),
+                "ticket": words(random, ticket, ["card", "child", "senior_pass"]),
+                "fare": spoil(random, fare, nulls=0.01, odd=0.002, odd_value=9_999),
+            }
+        )
+
+
 def bus_co(random: np.random.Generator, out: Path, people: People, residents: int) -> Customers:
-    """Write the bus firm: rides by card in the order in which they happened (a card may have none), and outings."""
+    """Write the bus firm: a year of rides by card in the order in which they happened, and a month's outings.
+
+    A card may have no ride: one in sixteen lies in a drawer.
+    """
     joined = join(random, people, residents, np.array([0.35, 0.58, 0.48, 0.66, 0.58]))
     customers = number_customers(random, joined, "MK", 8)
-    rides = count_events(random, np.array([9, 16, 12, 9, 6])[people.band[customers.person]], 1.3)
-    row = np.repeat(np.arange(len(customers.person)), rides)
-    band, district = people.band[customers.person][row], people.district[customers.person][row]
-    # Thirty-one days; on Saturdays and Sundays fewer ride, at every age.
-    weekday = (np.arange(31) + 3) % 7
-    day_weight = np.where(weekday[None, :] >= 5, np.array([0.35, 0.5, 0.5, 0.7, 0.5])[:, None], 1.0)
-    day = draw(random, day_weight, band)
-    hour = HOURS[draw(random, HOUR_WEIGHT, band)]
-    weekend = weekday[day] >= 5
-    place = draw(random, np.concatenate([PLACE_WEIGHT, PLACE_WEIGHT * WEEKEND_FACTOR]), band + 5 * weekend)
-    boarded = np.where(random.random(len(row)) < 0.62, district, draw(random, np.array([[2, 5, 2, 1, 0.5]]), row * 0))
-    ticket = np.select([band == 0, band == 4, (band == 3) & (random.random(len(row)) < 0.4)], [1, 2, 2], 0)
-    full = 190 + 30 * random.binomial(8, np.array([0.25, 0.15, 0.3, 0.35, 0.5])[boarded])
-    fare = np.select([ticket == 1, ticket == 2], [full // 20 * 10, 100], full)
-    order = np.lexsort((random.random(len(row)), hour, day))
-    columns = {
-        "customer_no": customers.number.take(pa.array(row[order])),
-        "ridden_on": pa.array(FIRST_DAY + day[order]),
-        "day": words(random, weekday[day[order]], DAYS),
-        "hour": spoil(random, hour[order], nulls=0.003, odd=0.002, odd_value=24),  # the firm's day ends after midnight
-        "ward": words(random, boarded[order], DISTRICTS, nulls=0.01, odd="(unknown stop)"),
-        "place": words(random, place[order], PLACES, nulls=0.015),
-        "ticket": words(random, ticket[order], ["card", "child", "senior_pass"]),
-        "fare": spoil(random, fare[order], nulls=0.01, odd=0.002, odd_value=9_999),
-    }
-    write(out, "bus_co", "rides", columns)
+    band = people.band[customers.person]
+    a_month = random.gamma(1.3, 1 / 1.3, len(band)) * np.array([9, 16, 12, 9, 6])[band]
+    a_month[random.random(len(band)) < 1 / 16] = 0
+    rides = make_rides(random, customers, people, a_month / 26)
+    (out / "bus_co").mkdir(parents=True, exist_ok=True)
+    first = next(rides)
+    with parquet.ParquetWriter(out / "bus_co" / "rides.parquet", first.schema, compression="zstd") as file:
+        file.write_table(first)
+        for week in rides:
+            file.write_table(week)
     # One-day passes of the maple season, by the place where the party got off first.
     band, district = people.band[customers.person], people.district[customers.person]
     row = np.repeat(np.arange(len(band)), count_events(random, np.array([0.3, 0.5, 0.8, 1.3, 0.7])[band], 2.0))

@@ -1,5 +1,6 @@
 """The service as its clients see it: residents, counters, partners and stewards. Answers are checked, not believed."""
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable
@@ -14,13 +15,13 @@ from nacl.signing import SigningKey
 from ledger import canonical, jws
 from ledger import entries as e
 from ledger.entries import MemberBody
-from ledger.errors import Malformed, NotPermitted, ProofInvalid, SignatureInvalid, TooLarge
+from ledger.errors import Malformed, NotPermitted, ProofInvalid, SignatureInvalid, TooLarge, UpgradeNeeded
 from ledger.notes.log_keys import LogKeyHistory
 from ledger.notes.receipts import Receipt, check_receipt
 from ledger.second_reads import read_in_turn
 from policies.consents.bundle import Bundle
 from policies.pairwise_keys import SERVICE, pairwise_key, public_hex
-from policies.policy_document import Policy, decode_document, document_sha256
+from policies.policy_document import Policy, decode_document
 from policies.rules import NEWEST_RULES, decode_in_ledger, rules_at_first
 from queries.question.tree import Query, encode_query
 from queries.rounds.messages import AskAnswer, Mine, OfferAnswer, Question
@@ -69,6 +70,21 @@ def _asked_again(ask: Callable[[], T]) -> T:
         except ToldLater:
             time.sleep(pause)
     return ask()
+
+
+def _open_policy(data: bytes, sha256: str) -> Policy:
+    """Read a policy document of that hash; raise ProofInvalid for another, UpgradeNeeded where it cannot be read.
+
+    (What nobody could read is in no ledger: newer software can, or an auditor will find the fault.)
+    """
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ProofInvalid("The service's policy does not have the hash that it is named by.")
+    try:
+        return decode_document(data)
+    except Malformed:
+        raise UpgradeNeeded(
+            "The town has a policy of a form that this software does not know: install a newer Musubi, and try again."
+        ) from None
 
 
 class ServiceClient:
@@ -170,9 +186,7 @@ class ServiceClient:
         def check() -> dict[str, Policy]:
             found = {}
             for each in self.get(paths.POLICIES, list[PublishedPolicy]):
-                policy = decode_document(bytes(each.policy))
-                if document_sha256(policy) != each.sha256:
-                    raise ProofInvalid("The service's policy does not have the hash that it names.")
+                policy = _open_policy(bytes(each.policy), each.sha256)
                 found[policy.id] = policy
             return found
 
@@ -182,10 +196,7 @@ class ServiceClient:
         """Return one policy document, of any version, by its hash; what comes is checked against it."""
 
         def check() -> Policy:
-            policy = decode_document(self._got(paths.at(paths.POLICY, sha256=sha256)))
-            if document_sha256(policy) != sha256:
-                raise ProofInvalid("The service's policy does not have the hash that was asked for.")
-            return policy
+            return _open_policy(self._got(paths.at(paths.POLICY, sha256=sha256)), sha256)
 
         return self.checked(check)
 

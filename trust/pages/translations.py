@@ -14,14 +14,14 @@ Japanese.
 import gettext
 import unicodedata
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 
 from babel import Locale
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_skeleton, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_compact_decimal, format_decimal
@@ -121,6 +121,10 @@ class Language:
     def day(self, seconds: int) -> str:
         """Write the date of a time."""
         return format_date(self._moment(seconds).date(), "long", locale=self.locale)
+
+    def calendar(self, day: date, *fields: str) -> str:
+        """Write some fields of a day, such as ``y`` and ``MMMM``, in this language's order (Unicode CLDR skeletons)."""
+        return str(format_skeleton("".join(fields), day, locale=self.locale))
 
     def moment(self, seconds: int) -> str:
         """Write the date and the time to the minute."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from policies.policy_document import Category, Column, View
+from policies.calendar.calendar_units import day_in_calendar
+from policies.policy_document import Category, Column, Time, View
 from policies.policy_document import Measure as MeasureColumn
 from queries.answers.bounding import bounding_of, bounding_sentences
 from queries.question.measures import MeasureAsked, measure_of
@@ -102,9 +103,34 @@ def left_out(language: Language, query: Query, view: View, words: QuestionWords)
 
 def _names(language: Language, name: str, views: Sequence[View]) -> dict[str, str]:
     column = _column(name, views)
+    if isinstance(column, Time):
+        return {text: _time(language, column, text) for text in column.texts()}
     if not isinstance(column, Category):
         return {}
     return {value: language.plain(label) for value, label in column.labels.items()}
+
+
+def _value(language: Language, column: Column | None, value: str | int) -> str | int:
+    if isinstance(column, Time):
+        return _time(language, column, str(value))
+    labels = column.labels if isinstance(column, Category) else {}
+    return language.plain(labels[value]) if isinstance(value, str) and value in labels else value
+
+
+def _time(language: Language, column: Time, text: str) -> str:
+    """Say an hour, day, week or month; with its year only where the column's bounds have more than one, or a month."""
+    place = column.place(text)
+    if place is None:
+        return text
+    day = day_in_calendar(column.unit, column.lo + place)
+    if column.unit == "month":
+        return language.calendar(day, "y", "MMMM")
+    years = {day_in_calendar(column.unit, end).year for end in (column.lo, column.hi)} | {day.year}
+    year = "y" if len(years) > 1 else ""
+    if column.unit == "week":
+        return language.gettext("week of %(day)s") % {"day": language.calendar(day, year, "MMMd")}
+    said = language.calendar(day, year, "MMMEd")
+    return said if column.unit == "day" else f"{said} {text[-2:]}:00–{text[-2:]}:59"
 
 
 def _column(name: str, views: Sequence[View]) -> Column | None:
@@ -122,18 +148,16 @@ def _unit(name: str, views: Sequence[View]) -> str:
 
 
 def _condition(language: Language, item: Filter, views: Sequence[View]) -> str:
-    column = _title(language, item.column, views)
-    names = _names(language, item.column, views)
+    title = _title(language, item.column, views)
+    column = _column(item.column, views)
     if item.between is not UNSET:
-        low, high = item.between
-        return language.gettext("%(column)s from %(low)s to %(high)s") % {"column": column, "low": low, "high": high}
+        low, high = (_value(language, column, end) for end in item.between)
+        return language.gettext("%(column)s from %(low)s to %(high)s") % {"column": title, "low": low, "high": high}
     if item.in_ is not UNSET:
-        values = language.gettext(", ").join(names.get(str(value), str(value)) for value in item.in_)
-        return language.gettext("%(column)s is one of: %(values)s") % {"column": column, "values": values}
-    return language.gettext("%(column)s is %(value)s") % {
-        "column": column,
-        "value": names.get(str(item.equals), item.equals),
-    }
+        values = language.gettext(", ").join(str(_value(language, column, value)) for value in item.in_)
+        return language.gettext("%(column)s is one of: %(values)s") % {"column": title, "values": values}
+    value = _value(language, column, item.equals) if item.equals is not UNSET else ""
+    return language.gettext("%(column)s is %(value)s") % {"column": title, "value": value}
 
 
 def _measure(language: Language, item: MeasureAsked, views: Sequence[View]) -> MeasureWords:

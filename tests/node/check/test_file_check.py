@@ -4,8 +4,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
-from policies.policy_document import Category, Measure, Range, View
+from policies.policy_document import Category, Measure, Range, Time, View
 from tests.kit.towns.toy_town import MOBILITY
 from trust.node.check.file_check import check_source
 from trust.node.check.findings import ColumnFindings, Kept, LeftOut, SourceFindings, ValueCount
@@ -85,6 +86,25 @@ def test_each_row_and_value_is_counted_where_it_went(tmp_path: Path) -> None:
     assert view.keeps == [
         Kept(rows_per_resident=most, rows=rows) for most, rows in [(1, 3), (2, 5), (3, 6), (5, 7)]
     ] + [Kept(rows_per_resident=most, rows=7) for most in (10, 20)]
+
+
+def test_a_time_that_is_none_of_its_unit_or_outside_the_bounds_is_shown_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "rides.csv"
+    path.write_text("customer,on\n1,2026-10-01\n1,2026-10-05 07:05\n1,2026/10/6\n1,2026-W42\n1,\n1,2027-10-01\n")
+    days = Time(name="on", title=TEXT, unit="day", first="2026-10-01", last="2026-10-31")
+    view = structs.replace(VIEW, columns=[days])
+    (seen,) = check_source("rides", SourceFile(path), [("mobility", view)], ["1"], tmp_path / "spill").views
+    assert seen.columns == [
+        ColumnFindings(
+            column="on",
+            in_file="on",
+            kind="time",
+            null=1,
+            unread=2,
+            outside=1,
+            examples=[ValueCount(value=value, rows=1) for value in ("2026-W42", "2026/10/6", "2027-10-01")],
+        )
+    ]
 
 
 def test_what_a_mapping_reads_is_no_longer_unread(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from policies.policy_document import Category, Measure, Range, View
+from policies.policy_document import Category, Measure, Range, Time, View
 from queries.question.check import make_plan
 from queries.question.measures import MeasureAsked
 from queries.question.plan import Plan
@@ -54,6 +54,13 @@ WRITERS: list[dict[str, Any]] = [
     {"store_schema": False}, {"data_page_version": "2.0", "write_statistics": False},
 ]  # fmt: skip
 
+TIMES = [
+    Time(name="b", title=TITLE, unit="hour", first="2026-11-30T06", last="2026-11-30T23"),
+    Time(name="b", title=TITLE, unit="day", first="2026-11-29", last="2026-12-01"),
+    Time(name="b", title=TITLE, unit="week", first="2026-W48", last="2026-W50"),
+    Time(name="b", title=TITLE, unit="month", first="0001-01", last="0001-12"),
+    Time(name="b", title=TITLE, unit="month", first="2026-10", last="2026-12"),
+]
 who = st.sampled_from([*range(PEOPLE), *range(PEOPLE), *STRANGERS])
 small = st.integers(0, 47)
 kinds = st.sampled_from(sorted(COLUMNS.keys() - NOT_WRITTEN))
@@ -67,13 +74,15 @@ exactly_so = settings(
 def plans(draw: st.DrawFn) -> Plan:
     """A view of the three columns, and a question that looks at all of it."""
     lo = draw(st.integers(-3, 5))
+    keys: list[Range | Time] = [Range(name="b", title=TITLE, lo=lo, hi=lo + draw(st.integers(1, 9))), *TIMES]
+    b = draw(st.sampled_from(keys))
     view = View(
         name="odd", title=TITLE, holders=["bus_co"], source="odd", resident="who", holders_per_resident=1,
         rows_per_resident=draw(st.integers(1, 4)),
         columns=[
             Category(name="a", title=TITLE, values=["7", "3", "x", "true", "0", "2.5", "north"],
                      other=draw(st.sampled_from(["", "x"]))),
-            Range(name="b", title=TITLE, lo=lo, hi=lo + draw(st.integers(1, 9))),
+            b,
             Measure(name="c", title=TITLE, lo=draw(st.sampled_from([-8, 0, 2])), hi=draw(st.sampled_from([7, 2**30]))),
         ],
         bounding_measures=True,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.kit.amounts import LONG, amount
 from tests.kit.odd_columns import COLUMNS
-from trust.node.sources.kinds import CARRIED, KINDS, UUID, carry, rule_of_type
+from trust.node.sources.kinds import CARRIED, IN_UTC, KINDS, UUID, carry, rule_of_type
 
 ENGINE = duckdb.connect()
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "source-files.md"
@@ -37,12 +37,13 @@ def test_every_arrow_type_has_its_rule_and_each_is_in_the_reference() -> None:
     ids = {getattr(pa.lib, name): name[5:].lower() for name in dir(pa.lib) if name.startswith("Type_")}
     assert {ids[each] for each in ids.keys() - KINDS.keys()} == {"dictionary", "run_end_encoded"}
     rows = [line.split("|") for line in REFERENCE.read_text().splitlines() if line.startswith("| `")]
-    table = [(row[1].split(","), row[2].strip(), row[3].strip()) for row in rows if len(row) == 5]
-    said = {name.strip(" `"): (text, whole) for names, text, whole in table for name in names}
+    table = [(row[1].split(","), tuple(cell.strip() for cell in row[2:5])) for row in rows if len(row) == 6]
+    said = {name.strip(" `"): words for names, words in table for name in names}
     for id_, kind in KINDS.items():
-        assert said[ids[id_]] == (kind.text, kind.whole), ids[id_]
-    assert said["uuid"] == (UUID.text, UUID.whole)
-    assert said.keys() == set(ids.values()) | {"uuid"}
+        assert said[ids[id_]] == (kind.text, kind.whole, kind.time), ids[id_]
+    assert said["uuid"] == (UUID.text, UUID.whole, UUID.time)
+    assert said["timestamp` with a zone"] == (IN_UTC.text, IN_UTC.whole, IN_UTC.time)
+    assert said.keys() == set(ids.values()) | {"uuid", "timestamp` with a zone"}
 
 
 ROUNDED = {

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from msgspec import UNSET, UnsetType, structs
+from msgspec.structs import replace
 
 from ledger import entries as e
 from ledger import jws
 from ledger.errors import UpgradeNeeded
 from policies import rules as policies_rules
-from policies.rules import NEWEST_RULES, make_rules_word
+from policies.policy_document import Time
+from policies.rules import NEWEST_RULES, WIDER_QUESTIONS, make_rules_word
 from tests.kit.towns.running import Running, Town, query, question, refused, replay_log, run
 from tests.kit.towns.toy_town import HOLDERS, MOBILITY, ORIGIN, PARTNERS
 from trust.service.acts import change_rules as acts_rules
@@ -100,3 +102,20 @@ async def test_an_older_service_does_not_start_on_newer_rules_and_asks_for_an_up
     monkeypatch.setattr(kept_start, "NEWEST_RULES", 1)
     with pytest.raises(UpgradeNeeded, match="install a newer Musubi"):
         await Service(load_settings(town.service)).start()
+
+
+async def test_a_column_of_time_waits_for_rules_number_4_and_the_refusal_says_so(running: Running) -> None:
+    (view,) = MOBILITY.views
+    month = Time(name="month", title=view.title, unit="month", first="2026-01", last="2026-12")
+    policy = replace(MOBILITY, version=2, views=[replace(view, columns=[*view.columns, month])])
+    signed = running.town.approved("policy", policy)
+    before = running.service.store.size
+    refused(await running.post("/v1/policies", signed), "not-permitted", "musubi rules sign 4")
+    assert running.service.store.size == before
+    for holder in HOLDERS:
+        await say(running, holder, number=WIDER_QUESTIONS)
+    await running.done("/v1/rules", wanted(running.town, WIDER_QUESTIONS))
+    await running.done("/v1/policies", signed)
+    await running.settle()
+    state, _ = replay_log(running.town)
+    assert month in state.policies["mobility"].document.views[0].columns

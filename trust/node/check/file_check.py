@@ -4,7 +4,7 @@ The file goes through the same readers as at load (``trust.node.sources.source_f
 it; what is counted is all rows, whoever has linked, so that a holder can look before anybody has.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from trust.node.check.findings import (
     ViewFindings,
     Why,
 )
-from trust.node.data.snapshots import engine_settings, shut_in
+from trust.node.data.snapshots import engine_settings, shut_in, typed
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import CARRIED
 from trust.node.sources.source_file import SourceFile
@@ -158,16 +158,16 @@ def _count(
     kinds: Mapping[str, str],
     file: SourceFile,
 ) -> SourceFindings:
-    def as_text(name: str) -> str:
-        return CARRIED[kinds[name]].as_text.format(f"c{wanted.index(name)}")
+    def as_read(name: str, read_as: str) -> str:
+        return CARRIED[kinds[name]].sql(read_as, f"c{wanted.index(name)}")
 
-    def as_whole(name: str) -> str:
-        return CARRIED[kinds[name]].as_whole.format(f"c{wanted.index(name)}")
+    def read(column: Column) -> str:
+        return as_read(column.name, typed(column).read_as)
 
     has_lines = file.mapping.kind_of_file in {"csv", "xlsx"} and not file.mapping.is_many
     first_line = file.mapping.skip + (1 if file.mapping.names else 2) if has_lines else 1
     resident = views[0][1].resident
-    who = as_text(resident) if resident in wanted else "NULL"
+    who = as_read(resident, "text") if resident in wanted else "NULL"
     engine.execute(f"ALTER TABLE held ADD COLUMN who VARCHAR; UPDATE held SET who = {who}")
     rows, with_customer, customers, here = _row(
         engine,
@@ -183,10 +183,7 @@ def _count(
             view=view.name,
             rows_per_resident=view.rows_per_resident,
             rows=with_customer,
-            columns=[
-                _column(engine, column, file, column.name in wanted, as_text, as_whole, wanted)
-                for column in view.columns
-            ],
+            columns=[_column(engine, column, file, column.name in wanted, read, wanted) for column in view.columns],
             keeps=[_kept(engine, most) for most in sorted({*BOUNDS, view.rows_per_resident})],
         )
         for policy, view in views
@@ -224,14 +221,14 @@ def _kept(engine: Any, most: int) -> Kept:
 
 
 def _column(
-    engine: Any, column: Column, file: SourceFile, is_there: bool, as_text: Any, as_whole: Any, wanted: list[str]
+    engine: Any, column: Column, file: SourceFile, is_there: bool, read: Callable[[Column], str], wanted: list[str]
 ) -> ColumnFindings:
     kind = type(column).__name__.lower()
     in_file = file.mapping.name_in_file(column.name)
     if not is_there:
         return ColumnFindings(column=column.name, in_file=in_file, kind=kind, missing=True)
     raw = f"r{wanted.index(column.name)}"
-    value = as_text(column.name) if isinstance(column, Category) else as_whole(column.name)
+    value = read(column)
     outside = clipped = "FALSE"
     if isinstance(column, Category):
         values = ", ".join("'" + each.replace("'", "''") + "'" for each in column.values)

@@ -31,7 +31,7 @@ import ibis
 import pyarrow as pa
 from msgspec import UNSET
 
-from policies.policy_document import Category, Measure, Range, View
+from policies.policy_document import Category, Measure, Range, Time, View
 from trust.node.data.snapshots import typed
 
 MODULUS = 2**31 - 1
@@ -64,8 +64,8 @@ def bounded(rows: Any, links: Any, view: View, key: tuple[int, int]) -> Any:
 
     ``rows`` is a snapshot: ``slot``, ``salt``, ``number`` and the typed columns. ``links`` has ``slot`` (unique) and
     ``salt``: a row whose slot has another salt is nobody's. ``key`` is (a, b). A category is a code, its place in the
-    list of values or -1; a range or measure is a whole number, or null. Behind them stand the bits of what was left
-    out, where the view has ``bounding_measures``.
+    list of values or -1; a range or measure is a whole number, a time how many units after the first, or null. Behind
+    them stand the bits of what was left out, where the view has ``bounding_measures``.
     """
     columns = [stored(column.name) for column in view.columns]
     said = [] if view.bounding_measures is UNSET else [OVER_LIMIT, *(clipped(name) for name in _measures(view))]
@@ -118,6 +118,8 @@ def _coded(rows: Any, view: View) -> Any:
         source = rows[typed(column).stored]
         if isinstance(column, Category):
             rows = _category(rows, source, column)
+        elif isinstance(column, Time):
+            rows = rows.mutate(**{stored(column.name): _place(source, column)})
         else:
             rows = rows.mutate(**{stored(column.name): _number(source, column)})
     return rows
@@ -143,6 +145,11 @@ def _number(number: Any, column: Range | Measure) -> Any:
     else:
         clipped = ibis.cases((number.between(column.lo, column.hi), number), else_=ibis.null("int64"))
     return clipped.try_cast(_narrowest(column.lo, column.hi))
+
+
+def _place(number: Any, column: Time) -> Any:
+    inside = ibis.cases((number.between(column.lo, column.hi), number - column.lo), else_=ibis.null("int64"))
+    return inside.try_cast(_narrowest(0, column.hi - column.lo))
 
 
 def _narrowest(lo: int, hi: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import UNSET
 
 from ledger.errors import QueryInvalid
-from policies.policy_document import Category, Column, View
+from policies.policy_document import Category, Column, Time, View
 from queries.question.plan import Key, Plan
 from queries.question.primitives import Primitive
 from queries.question.tree import Filter
@@ -66,7 +66,7 @@ def _condition(rows: Any, filter_: Filter, view: View) -> Any:
     if filter_.between is not UNSET:
         if isinstance(column, Category):
             raise QueryInvalid("A category has no order to be between.")
-        return value.between(*filter_.between)
+        return value.between(*(_number(column, end) for end in filter_.between))
     if filter_.in_ is not UNSET:
         asked = filter_.in_
     elif filter_.equals is not UNSET:
@@ -75,13 +75,23 @@ def _condition(rows: Any, filter_: Filter, view: View) -> Any:
         raise QueryInvalid("A filter has exactly one of between, in and equals.")
     if isinstance(column, Category):
         return value.isin([column.values.index(item) for item in asked if item in column.values])
+    if isinstance(column, Time):
+        return value.isin([_number(column, item) for item in asked])
     return value.isin([item for item in asked if isinstance(item, int)])
+
+
+def _number(column: Column, value: str | int) -> int:
+    """Return a value of a filter as it is stored."""
+    number = column.place(str(value)) if isinstance(column, Time) else value
+    if not isinstance(number, int):
+        raise QueryInvalid("A filter has a value of another kind than its column.")
+    return number
 
 
 def _values(rows: Any, primitive: Primitive, view: View) -> Any:
     column = _column(view, primitive.column)
-    if isinstance(column, Category):
-        raise QueryInvalid("A category has no sum.")
+    if isinstance(column, Category | Time):
+        raise QueryInvalid("A key has no sum.")
     return rows[stored(column.name)]
 
 
@@ -98,8 +108,8 @@ _TOTALS: dict[str, Callable[[Any, Primitive, View], Any]] = {
 
 def _add_bins(block: list[int], rows: Any, primitive: Primitive, plan: Plan) -> None:
     column = _column(plan.view, primitive.column)
-    if isinstance(column, Category):
-        raise QueryInvalid("A category has no histogram.")
+    if isinstance(column, Category | Time):
+        raise QueryInvalid("A key has no histogram.")
     # [edge, next edge), the last one closed; what is outside all of them, or null, is in no bin.
     bucket = rows[stored(column.name)].bucket(list(primitive.edges), closed="left", close_extreme=True)
     binned = rows.mutate(bin=bucket)
@@ -133,4 +143,6 @@ def _places(key: Key, view: View) -> dict[int, int]:
     if isinstance(column, Category):
         code = {value: place for place, value in enumerate(column.values)}
         return {code[value]: place for place, value in enumerate(key.values) if isinstance(value, str)}
+    if isinstance(column, Time):
+        return dict(zip(range(column.hi - column.lo + 1), range(len(key.values)), strict=False))
     return {value: place for place, value in enumerate(key.values) if isinstance(value, int)}

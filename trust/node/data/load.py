@@ -30,7 +30,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ledger.errors import Unavailable
-from policies.policy_document import Category, Measure, Range, View
+from policies.policy_document import Category, Column, View
 from trust.node.data.load_report import (
     ColumnReport,
     FitReport,
@@ -350,8 +350,7 @@ def _taken(
     values = []
     for column in columns:
         carried = CARRIED[reading.kinds[column.name]]
-        sql = carried.as_text if column.read_as == "text" else carried.as_whole
-        values.append(f", {sql.format(f'c{names.index(column.name)}')} AS {column.stored}")
+        values.append(f", {carried.sql(column.read_as, f'c{names.index(column.name)}')} AS {column.stored}")
     number, numbered = f"row_number() OVER (PARTITION BY {_KNOWN}.slot ORDER BY {POSITION}) - 1", ""
     if before:
         number = f"{number} + coalesce(next_number, 0)"
@@ -395,7 +394,7 @@ def _report(
     )
 
 
-def _unfit(column: Category | Range | Measure) -> str:
+def _unfit(column: Column) -> str:
     stored = typed(column).stored
     if isinstance(column, Category):
         values = ", ".join("'" + value.replace("'", "''") + "'" for value in column.values)

@@ -20,7 +20,7 @@ class ColumnReport(Struct, frozen=True, kw_only=True):
 
     column: str
     read_as: str
-    """``text`` or ``whole``."""
+    """``text``, ``whole``, ``hour``, ``day``, ``week`` or ``month``."""
     nulls: int
 
 

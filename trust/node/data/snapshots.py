@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from policies.policy_document import Category, Column
+from policies.policy_document import Category, Column, Time
 from trust.files.durable import HALF_WRITTEN, take_place
 from trust.node.sources.source_parts import FileMark
 
@@ -48,7 +48,11 @@ class PartKey(Struct, frozen=True, order=True):
 
 
 class TypedColumn(Struct, frozen=True, order=True):
-    """A column of a file, and what it is read as: ``text`` for a category, ``whole`` for a range or measure."""
+    """A column of a file, and what it is read as: ``text`` for a category, ``whole`` for a range or measure.
+
+    A column of time is read as its unit (``hour``, ``day``, ``week``, ``month``): a whole number
+    (``policies.calendar.calendar_units``), whatever the bounds of the views are that name it.
+    """
 
     name: str
     read_as: str
@@ -61,6 +65,8 @@ class TypedColumn(Struct, frozen=True, order=True):
 
 def typed(column: Column) -> TypedColumn:
     """Return what a view's column needs of a snapshot."""
+    if isinstance(column, Time):
+        return TypedColumn(column.name, column.unit)
     return TypedColumn(column.name, "text" if isinstance(column, Category) else "whole")
 
 

@@ -1,12 +1,14 @@
 """What each type of column is read as: text for a category or a customer number, a whole number for a range or measure.
 
+A column of time is read as the number of its hour, day, week or month (``trust.node.sources.times``).
+
 Every Arrow type, and so every type that a Parquet file can have, is in ``KINDS``; a CSV file's columns are all text.
 Reading has two steps, and both are total: whatever a value is, it is read by its row here or is null by itself, and no
 value changes how another one is read.
 
 1. ``carry`` turns a column into one of the few types of ``CARRIED``, in Arrow. What the engine would raise on, or die
    of, is null from then on: text that is not UTF-8, a moment that no calendar has.
-2. ``as_text`` and ``as_whole`` are SQL expressions over what is carried.
+2. ``as_text``, ``as_whole`` and ``as_time`` are SQL expressions over what is carried.
 
 **Rounding.** .5 is rounded away from zero: 2.5 is 3, and -2.5 is -3, in a double, in a decimal and in text alike. It is
 exact: a double is rounded as the number that it is (0.49999999999999994 is 0), a text by its decimal digits.
@@ -21,6 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from policies.calendar.calendar_units import CalendarUnit
+from trust.node.sources.times import OF_DATE, OF_MOMENT, OF_TEXT
+
 DECIMAL_DIGITS = 38
 _WIDE = Context(prec=2 * DECIMAL_DIGITS)
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
@@ -33,12 +38,20 @@ class Carried(Struct, frozen=True):
 
     as_text: str
     as_whole: str
+    as_time: dict[CalendarUnit, str] = {}
+    """By unit; what is not here is null."""
+
+    def sql(self, read_as: str, column: str) -> str:
+        """Return SQL for a column read as ``text``, ``whole``, or the number of a unit of time."""
+        if read_as in {"text", "whole"}:
+            return (self.as_text if read_as == "text" else self.as_whole).format(column)
+        return next((sql for unit, sql in self.as_time.items() if unit == read_as), NULL_WHOLE).format(column)
 
 
 NULL_TEXT = "CAST(NULL AS VARCHAR)"
 NULL_WHOLE = "CAST(NULL AS BIGINT)"
 CARRIED: dict[str, Carried] = {
-    "text": Carried("{}", "TRY_CAST({} AS BIGINT)"),
+    "text": Carried("{}", "TRY_CAST({} AS BIGINT)", OF_TEXT),
     "whole number": Carried("CAST({} AS VARCHAR)", "TRY_CAST({} AS BIGINT)"),
     "long whole number": Carried("CAST({} AS VARCHAR)", "TRY_CAST({} AS BIGINT)"),
     "truth": Carried("CAST({} AS VARCHAR)", "CAST({} AS BIGINT)"),
@@ -50,7 +63,10 @@ CARRIED: dict[str, Carried] = {
     "decimal": Carried(
         "regexp_replace(CAST({} AS VARCHAR), '[.]0*$|([.][0-9]*[1-9])0+$', '\\1')", "TRY_CAST({} AS BIGINT)"
     ),
-    "calendar": Carried("CAST({} AS VARCHAR)", NULL_WHOLE),
+    "day": Carried("CAST({} AS VARCHAR)", NULL_WHOLE, OF_DATE),
+    "moment": Carried("CAST({} AS VARCHAR)", NULL_WHOLE, OF_MOMENT),
+    "moment in UTC": Carried("CAST({} AS VARCHAR)", NULL_WHOLE),
+    "clock": Carried("CAST({} AS VARCHAR)", NULL_WHOLE),
     "nothing": Carried(NULL_TEXT, NULL_WHOLE),
 }
 """What the columns of a file are handed to the engine as."""
@@ -63,6 +79,7 @@ class ReadRule(Struct, frozen=True):
     carry: Callable[[Any], Any]
     text: str
     whole: str
+    time: str = "null"
 
 
 def rule_of_type(type_: Any) -> ReadRule:
@@ -74,6 +91,8 @@ def rule_of_type(type_: Any) -> ReadRule:
             return UUID
         elif isinstance(type_, pa.BaseExtensionType):
             type_ = type_.storage_type
+        elif pa.types.is_timestamp(type_) and type_.tz is not None:
+            return IN_UTC
         else:
             return KINDS.get(type_.id, _NOTHING)
 
@@ -221,7 +240,13 @@ _NOTHING = ReadRule("nothing", _nothing, "null", "null")
 UUID = ReadRule("text", _uuid, "its 36 characters", "null")
 """The extension type for a UUID; every other extension type is read as what it is stored in."""
 _WHOLE = ReadRule("whole number", _as_it_is, "its digits", "itself, where it fits 64 bits with a sign")
-_TEXT = ReadRule("text", _utf_8, "itself; null where it is not UTF-8", "the decimal number it is, rounded; else null")
+_TEXT = ReadRule(
+    "text",
+    _utf_8,
+    "itself; null where it is not UTF-8",
+    "the decimal number it is, rounded; else null",
+    "what it says in the unit's form, or as `2026-10-01` or `2026-10-01 07:05:00`; else null",
+)
 _DOUBLE = ReadRule(
     "double",
     _double,
@@ -235,6 +260,10 @@ _DECIMAL = ReadRule(
     "rounded; null if too large",
 )
 
+_DATE = ReadRule("day", _day, "2026-11-30; null outside the years 1 to 9999", "null", "its day, week or month; no hour")
+IN_UTC = ReadRule("moment in UTC", _moment, "2026-11-30 07:00:00, in UTC; null outside the years 1 to 9999", "null")
+"""A moment with a zone: whose day is which hangs on the town's zone, and so on a mapping that names it."""
+
 KINDS: dict[int, ReadRule] = {
     **{getattr(pa.lib, f"Type_{sign}INT{bits}"): _WHOLE for sign in ("", "U") for bits in (8, 16, 32)},
     pa.lib.Type_INT64: _WHOLE,
@@ -247,14 +276,14 @@ KINDS: dict[int, ReadRule] = {
     **{getattr(pa.lib, f"Type_{name}"): _DOUBLE for name in ("HALF_FLOAT", "FLOAT", "DOUBLE")},
     **{getattr(pa.lib, f"Type_DECIMAL{bits}"): _DECIMAL for bits in (32, 64, 128, 256)},
     **{
-        getattr(pa.lib, f"Type_DATE{bits}"): ReadRule("calendar", _day, "2026-11-30; null outside the years 1 to 9999", "null")
+        getattr(pa.lib, f"Type_DATE{bits}"): _DATE
         for bits in (32, 64)
     },
     pa.lib.Type_TIMESTAMP: ReadRule(
-        "calendar", _moment, "2026-11-30 07:00:00, in UTC where it has a zone; null outside the years 1 to 9999", "null"
+        "moment", _moment, "2026-11-30 07:00:00; null outside the years 1 to 9999", "null", "its hour, day, week or month"
     ),
     **{
-        getattr(pa.lib, f"Type_TIME{bits}"): ReadRule("calendar", _clock, "07:00:00; null where no clock shows it", "null")
+        getattr(pa.lib, f"Type_TIME{bits}"): ReadRule("clock", _clock, "07:00:00; null where no clock shows it", "null")
         for bits in (32, 64)
     },
     pa.lib.Type_DURATION: ReadRule("whole number", _number, "its number, in the file's unit", "the same"),

@@ -11,7 +11,7 @@ from ledger.canonical import encode
 from ledger.errors import Malformed, NotPermitted, ReadOnly
 from policies.governance import check_quorum
 from policies.log_key_changes import change_log_keys, make_log_key_body
-from policies.policy_document import decode_document
+from policies.policy_document import decode_document, place_of_time
 from policies.replay import entry_sha256
 from policies.rules import WIDER_QUESTIONS
 from trust.client.wire import LogKeyRequest, MemberRequest, PolicyRequest
@@ -78,7 +78,10 @@ async def change_log_key(store: Store, request: LogKeyRequest, signer: LogSigner
 
 
 async def publish_policy(store: Store, request: PolicyRequest) -> int:
-    """Publish a policy version; return the entry's index. Raises as ``register_member``, and Malformed."""
+    """Publish a policy version; return the entry's index.
+
+    Raises as ``register_member``, Malformed, and NotPermitted for what the ledger's rules do not have yet.
+    """
     document = decode_document(bytes(request.policy))
     check_quorum("policy", bytes(request.policy), request.signatures, store.state.trust_root)
 
@@ -90,6 +93,11 @@ async def publish_policy(store: Store, request: PolicyRequest) -> int:
             raise NotPermitted(
                 f"The policy allows bounding_measures, which takes rules number {WIDER_QUESTIONS}; publish those first, "
                 "with `musubi rules`."
+            )
+        if transaction.state.rules < WIDER_QUESTIONS and place_of_time(document) is not None:
+            raise NotPermitted(
+                f"The ledger's rules have no columns of time yet: stewards sign rules number {WIDER_QUESTIONS} first, "
+                f"with `musubi rules sign {WIDER_QUESTIONS}`."
             )
         if max(document.until) < transaction.state.day(transaction.at):
             raise Malformed("All of the policy's last days are past.")

@@ -23,7 +23,7 @@ from trust.service.rounds.caught_up import LAGGING_SECONDS, has_gone
 from trust.service.rounds.latest import LatestQuestion, LatestRefusal, latest_questions, latest_refusals
 from trust.service.service import Service
 
-LATEST_QUESTIONS = 8
+LATEST_QUESTIONS = 12
 LATEST_REFUSALS = 10
 _STATUS: dict[type[e.Closing], QuestionStatus] = {e.Release: "answered", e.Refund: "refunded", e.Lost: "lost"}
 

@@ -1,0 +1,1 @@
+"""Units of time as columns and questions count them."""
