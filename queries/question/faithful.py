@@ -61,7 +61,7 @@ def known_inside(condition: Filter, column: Measure) -> tuple[int | None, int | 
     if condition.between is UNSET:
         values = _listed(condition)
         return min(values), max(values)
-    low, high = condition.between
+    low, high = _between(condition)
     return (low if low > column.lo else None), (high if high < column.hi else None)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from policies.languages import SOURCE_LANGUAGE
 from queries.question.tree import encode_query
 from trust.cli.terminal import Sheet, rho, say, show_table
 from trust.node.check.findings import SourceFindings
@@ -89,4 +90,4 @@ def _cell_words(key: Sequence[str | int], measure: str) -> str:
 
 
 def _words(text: dict[str, str]) -> str:
-    return text.get("en") or next(iter(text.values()), "")
+    return text.get(SOURCE_LANGUAGE) or next(iter(text.values()), "")

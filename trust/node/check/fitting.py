@@ -6,19 +6,29 @@ none before, speaks for that chain. It is a guess, for the holder to judge.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 from msgspec import Struct
 
+from policies.calendar.calendar_units import CalendarUnit
 from policies.languages import TITLE_LANGUAGES
-from policies.policy_document import Category, Column, Measure
+from policies.policy_document import Category, Column, Measure, Time
 from trust.node.sources.readers import read_in_order, reader_of
 
 Fits = Callable[[str], bool]
 Readers = tuple[str, ...]
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,18}(?:\.[0-9]+)?\s*", re.ASCII)
+_DAY = len("2026-10-01")
+_OF_UNIT: dict[CalendarUnit, Callable[[datetime], str]] = {
+    "hour": lambda moment: moment.strftime("%Y-%m-%dT%H"),
+    "day": lambda moment: moment.strftime("%Y-%m-%d"),
+    "week": lambda moment: moment.strftime("%G-W%V"),
+    "month": lambda moment: moment.strftime("%Y-%m"),
+}
 _TEXT_CHAINS: tuple[Readers, ...] = ((), ("strip",), ("nfkc", "strip"), ("excel",), ("excel", "strip"), ("whole",))
 _NUMBER_CHAINS: tuple[Readers, ...] = ((), ("number",), ("whole",))
 _WEEKDAY = ("weekday",)
@@ -44,8 +54,21 @@ def fits_column(column: Column) -> Fits:
     """Return what tells whether a text, as read, is a value of a column: within its bounds, where it has any."""
     if isinstance(column, Category):
         return set(column.values).__contains__
+    if isinstance(column, Time):
+        return lambda text: _fits_time(text, column)
     lo, hi = column.lo, column.hi
     return lambda text: _WHOLE.fullmatch(text) is not None and lo <= float(text) <= hi
+
+
+def _fits_time(text: str, column: Time) -> bool:
+    """Tell whether a text is within a column of time: one of its units, or a day and time in one of them."""
+    place = column.place(text)
+    if place is None:
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(text)
+            if moment.tzinfo is None and (column.unit != "hour" or len(text) > _DAY):
+                place = column.place(_OF_UNIT[column.unit](moment))
+    return place is not None and 0 <= place <= column.hi - column.lo
 
 
 def chains_for(column: Column | None, widths: Sequence[int] = ()) -> list[Readers]:
@@ -55,6 +78,8 @@ def chains_for(column: Column | None, widths: Sequence[int] = ()) -> list[Reader
     """
     if isinstance(column, Measure):
         return list(_NUMBER_CHAINS)
+    if isinstance(column, Time):
+        return [(), ("time",) if column.unit == "hour" else (column.unit,)]
     padded = [(*chain, f"zero-pad {width}") for width in widths for chain in ((), ("nfkc", "strip"), ("whole",))]
     if column is None:
         return [*_TEXT_CHAINS, *padded]
