@@ -176,16 +176,16 @@ def plans(draw: st.DrawFn, view: View) -> Plan:
         Filter(column="at", in_=[*draw(st.lists(st.sampled_from(BOUNDS[at.unit]), min_size=1, max_size=3))]),
         Filter(column="at", equals=draw(st.sampled_from(BOUNDS[at.unit]))),
     ]
+    keys = [[], ["ward"], ["ward"], ["hour"], ["ward", "hour"], ["hour", "ward"]]
+    units = at.hi - at.lo + 1  # no more groups than an answer may have
+    keys += [["at"], ["at"]] if units <= 200 else []
+    keys += [["ward", "at"], ["at", "ward"], ["at", "hour"]] if units <= 40 else []
     query = Query(
         policy="mobility",
         version=1,
         from_=["rides"],
         where=draw(st.sampled_from([[], [], [draw(st.sampled_from(filters))], draw(st.permutations(filters))[:2]])),
-        group_by=draw(
-            st.sampled_from([[], ["ward"], ["ward"], ["hour"], ["ward", "hour"], ["hour", "ward"]])
-            if at.hi - at.lo > 500
-            else st.sampled_from([[], ["ward"], ["hour"], ["at"], ["ward", "hour"], ["ward", "at"], ["at", "hour"]])
-        ),
+        group_by=draw(st.sampled_from(keys)),
         measures=asked if draw(st.booleans()) else draw(st.permutations(asked))[: draw(st.integers(1, len(asked)))],
         spend=Spend(epsilon="0.1"),
     )

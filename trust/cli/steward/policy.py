@@ -10,7 +10,8 @@ from msgspec import Raw
 
 from ledger import canonical
 from ledger.errors import Malformed, NotFound
-from policies.policy_document import Policy, check_document, document_sha256
+from policies.policy_document import Policy, check_document, document_sha256, place_of_time
+from policies.rules import WIDER_QUESTIONS
 from trust.cli.options import File, JsonOption, PlaceOption, read_signature, signer_of, steward_options
 from trust.cli.terminal import say, say_json, say_plain
 from trust.client import paths
@@ -56,6 +57,8 @@ def check(path: Path) -> None:
     for view in document.views:
         places = " and ".join(view.holders)
         say("  view {} at {}: at most {} rows of a resident", view.name, places, view.rows_per_resident)
+    if place_of_time(document) is not None:
+        say("  It has a column of time: the ledger must go by rules number {} or newer.", WIDER_QUESTIONS)
     say_plain(document_sha256(document))
 
 
