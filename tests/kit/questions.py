@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View, check_document
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Filter, Query, Spend
 

@@ -12,7 +12,7 @@ from ledger.errors import Malformed, MusubiError, PolicyNotCurrent, ProofInvalid
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.receipts import Receipt
 from policies.policy_document import Policy
-from queries.answers.bounding import bounding_of
+from queries.answers.left_out import bounding_of
 from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.tree import Query, Spend, Within, encode_query, query_sha256

@@ -160,14 +160,15 @@ def _say_unnamed(found: list[Use]) -> None:
             for grant in grants:
                 together.setdefault((grant, ", ".join(use.holders), is_proven), []).append(use.admit)
     for (grant, holders, is_proven), questions in together.items():
-        words = "Asked of {} alone, question {} cannot have counted you: your consent {} does not name it."
-        if len(questions) > 1:
-            words = "Asked of {} alone, questions {} cannot have counted you: your consent {} does not name it."
-        if "," in holders:
-            words = words.replace("does not name it", "names none of them")
+        say(
+            "Cannot have counted you, as your consent {} names none of the holders that were asked ({}): question {}.",
+            grant,
+            holders,
+            listed(questions),
+            whole_line=True,
+        )
         if not is_proven:
-            words += " So the service says; this device has no copy of that consent to check it by."
-        say(words, holders, listed(questions), grant, whole_line=True)
+            say("So the service says; this device has no copy of that consent to check it by.")
 
 
 @click.command("in-force")

@@ -15,7 +15,8 @@ from policies.ledger_state import State
 from policies.policy_document import Measure, View
 from policies.rules import WIDER_QUESTIONS
 from queries.question.faithful import is_faithful, known_inside
-from queries.question.measures import AnyMeasure, Gettext, Seen, measure_of
+from queries.question.measure_forms import AnyMeasure, Gettext, Seen
+from queries.question.measures import measure_of
 from queries.question.tree import Query
 from queries.rounds.messages import Bounding, ColumnBounds, MeasureTruth
 

@@ -1,5 +1,6 @@
 """What is said of bounding is true of any rows: the direction of each number, the bounds, and the words for it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec import UNSET, structs, to_builtins
 
 from policies.policy_document import Measure, View
-from queries.answers.bounding import bounding_of, bounding_sentences
+from queries.answers.left_out import bounding_of, bounding_sentences
 from queries.question.check import make_plan
 from queries.question.faithful import is_faithful, known_inside
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Filter, Query
 from tests.kit.amounts import amount
@@ -24,7 +25,7 @@ MEASURES = [
     MeasureAsked(as_="losses", sum="loss"),
     MeasureAsked(as_="middle", histogram="fare", edges=[10, 20]),
 ]
-TRUTHS = {
+TRUTHS: dict[str, Callable[[int, int], bool]] = {
     "exact": lambda true, without_noise: true == without_noise,
     "at-least": lambda true, without_noise: true >= without_noise,
     "at-most": lambda true, without_noise: true <= without_noise,
