@@ -2,7 +2,7 @@
 
 Everything here follows from the question and its policy; no data is looked at. The *true* number is what the same
 question would give of the same residents at the same holders with all their rows, and no value clipped. What each
-measure says of it is in its class (``queries.question.measures.AnyMeasure.direction``). A filter that clipping decides
+measure says of it is in its class (``queries.question.measure_forms.AnyMeasure``). A filter that clipping decides
 (``queries.question.faithful``; in ledgers of before rules number 4 there may be some) lets nothing be said.
 """
 
