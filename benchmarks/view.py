@@ -24,7 +24,7 @@ import numpy as np
 from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, View
 from queries.price.pricing import price
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.tree import Query, Spend
 from trust.node.data.views import ViewStore
 from trust.node.rounds.noise import make_measurement

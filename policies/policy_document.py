@@ -185,11 +185,6 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return the view of that name, if the policy has it."""
         return next((view for view in self.views if view.name == name), None)
 
-    @property
-    def allows_bounding_measures(self) -> bool:
-        """Whether a view does, which no rules before number 4 know (``policies.rules``)."""
-        return any(view.bounding_measures is not UNSET for view in self.views)
-
 
 def check_document(policy: Policy) -> None:
     """Raise Malformed, saying where, unless the document's parts fit each other."""
@@ -278,12 +273,13 @@ def decode_document(data: bytes) -> Policy:
     return policy
 
 
-def decode_without_time(data: bytes) -> Policy:
-    """Read a policy as ``decode_document`` does, and as software did that knew no column of time: raise Malformed."""
+def decode_narrow_document(data: bytes) -> Policy:
+    """Read a policy as ``decode_document`` does, and as software did that knew no time and no ``bounding_measures``."""
     policy = canonical.decode(data, Policy, "policy")
-    place = place_of_time(policy)
+    of_time, measures = place_of_time(policy), place_of_bounding_measures(policy)
+    place = f"{of_time}.type" if of_time is not None else measures
     if place is not None:
-        raise Malformed(f"The policy is not of its format at `{place}.type`.")
+        raise Malformed(f"The policy is not of its format at `{place}`.")
     check_document(policy)
     return policy
 
@@ -296,6 +292,12 @@ def place_of_time(policy: Policy) -> str | None:
         for place, column in enumerate(view.columns)
         if isinstance(column, Time)
     )
+    return next(places, None)
+
+
+def place_of_bounding_measures(policy: Policy) -> str | None:
+    """Return where the first view is (``$.views[1]``) that has ``bounding_measures``, if one has."""
+    places = (f"$.views[{n}]" for n, view in enumerate(policy.views) if view.bounding_measures is not UNSET)
     return next(places, None)
 
 

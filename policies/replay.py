@@ -24,7 +24,7 @@ from policies.in_force.chunk_tree import set_bit
 from policies.in_force.sets import InForce
 from policies.ledger_state import MemberKey, OpenRound, PolicyRecord, State
 from policies.log_key_changes import change_log_keys, first_log_keys
-from policies.policy_document import decode_document, decode_without_time
+from policies.policy_document import decode_document, decode_narrow_document
 from policies.rules import LOST_ROUNDS, REPLACING, SOME_HARMLESS, WIDER_QUESTIONS, check_readers, rules_at_first
 
 
@@ -172,9 +172,7 @@ def _member(state: State, index: int, entry: e.Member) -> None:
 
 def _policy(state: State, index: int, entry: e.PolicyEntry) -> None:
     data = bytes(entry.policy)
-    policy = decode_document(data) if state.rules >= WIDER_QUESTIONS else decode_without_time(data)
-    if policy.allows_bounding_measures and state.rules < WIDER_QUESTIONS:
-        raise ProofInvalid("the policy has a view with bounding_measures, which these rules do not know.")
+    policy = decode_document(data) if state.rules >= WIDER_QUESTIONS else decode_narrow_document(data)
     check_quorum("policy", data, entry.signatures, state.trust_root)
     before = state.policies.get(policy.id)
     if policy.version != (before.document.version + 1 if before else 1):

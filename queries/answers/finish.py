@@ -16,7 +16,8 @@ from ledger.entries import Noise
 from ledger.errors import ProofInvalid
 from queries.price.cost import check_scales, half_width
 from queries.price.pricing import check_confidence
-from queries.question.measures import Block, measure_of
+from queries.question.measure_forms import Block
+from queries.question.measures import measure_of
 from queries.question.plan import Plan
 
 

@@ -13,7 +13,8 @@ from msgspec import UNSET
 from ledger.errors import PolicyNotCurrent, QueryInvalid
 from policies.policy_document import Category, Column, Measure, Policy, Range, Time, View
 from queries.question.columns import column_of, first_names, is_int, is_label, place_in_time
-from queries.question.measures import MeasureAsked, measure_of
+from queries.question.measure_forms import MeasureAsked
+from queries.question.measures import measure_of
 from queries.question.plan import Key, Plan
 from queries.question.primitives import Primitive
 from queries.question.tree import Filter, Query, Spend

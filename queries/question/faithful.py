@@ -26,6 +26,8 @@ What is refused follows from question and policy alone. From rules number 4 on n
 (``policies.rules``); those of before stay as they are.
 """
 
+from collections.abc import Iterable
+
 from msgspec import UNSET
 
 from ledger.errors import QueryInvalid
@@ -51,7 +53,7 @@ def check_faithful(plan: Plan) -> None:
 def is_faithful(condition: Filter, column: Measure) -> bool:
     """Return whether a filter matches a clipped value exactly where it matches the value itself."""
     if condition.between is not UNSET:
-        low, high = _between(condition)
+        low, high = _whole(condition.between)
         return column.lo <= low and high <= column.hi
     return all(column.lo < value < column.hi for value in _listed(condition))
 
@@ -61,7 +63,7 @@ def known_inside(condition: Filter, column: Measure) -> tuple[int | None, int | 
     if condition.between is UNSET:
         values = _listed(condition)
         return min(values), max(values)
-    low, high = _between(condition)
+    low, high = _whole(condition.between)
     return (low if low > column.lo else None), (high if high < column.hi else None)
 
 
@@ -78,23 +80,18 @@ def check_comparison(column: Column, low: int | None, high: int | None) -> None:
         raise _instead(column, low, high)
 
 
-def _between(condition: Filter) -> tuple[int, int]:
-    """Return a filter's two ends; on a measure or range they are whole numbers."""
-    low, high = condition.between or ("", "")
-    if isinstance(low, str) or isinstance(high, str):
-        raise QueryInvalid(f"The column '{condition.column}' is of whole numbers.")
-    return low, high
-
-
 def _listed(condition: Filter) -> list[int]:
-    values = condition.in_ if condition.in_ is not UNSET else [condition.equals]
+    return _whole(condition.in_ if condition.in_ is not UNSET else [condition.equals])
+
+
+def _whole(values: Iterable[object]) -> list[int]:
     return [value for value in values if isinstance(value, int)]
 
 
 def _ends(condition: Filter, column: Measure) -> tuple[int | None, int | None]:
     """Return the comparison of a filter that is not faithful."""
     if condition.between is not UNSET:
-        low, high = _between(condition)
+        low, high = _whole(condition.between)
         return (low if low != column.lo else None), (high if high != column.hi else None)
     wrong = next(value for value in _listed(condition) if not column.lo < value < column.hi)
     return wrong, wrong
@@ -126,6 +123,6 @@ def _instead(column: Measure, low: int | None, high: int | None) -> QueryInvalid
 
 def _can_match(condition: Filter, column: Range) -> bool:
     if condition.between is not UNSET:
-        low, high = _between(condition)
+        low, high = _whole(condition.between)
         return low <= column.hi and column.lo <= high
     return all(column.lo <= value <= column.hi for value in _listed(condition))

@@ -2,7 +2,7 @@
 
 A class says its form in the tree and in SQL, the primitives that it is computed from and how far one resident moves
 them, how the released numbers become values with intervals, and what people read. A new measure is one more class in
-``MEASURES`` (and its fields in ``MeasureAsked``); docs/contributing.md lists what else it touches.
+``MEASURES`` (and its fields in ``queries.question.measure_forms``); docs/contributing.md lists what else it touches.
 
 ==========  =======================================  ============================================
 primitive   one cell holds                           name
@@ -21,145 +21,37 @@ clipped     the number of rows whose value was       ``clipped:<column>``
 """
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from operator import attrgetter
-from typing import Annotated, ClassVar, Literal, Protocol, Self
+from typing import Literal, Self
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET
 
 from ledger.errors import QueryInvalid
-from policies.policy_document import Category, Measure, Name, Time, View
-from queries.question.columns import Int, Label, column_of, is_int
+from policies.policy_document import Category, Measure, Time, View
+from queries.question.bounding_measures import ClippedMeasure, OverLimitMeasure
+from queries.question.columns import column_of, is_int
+from queries.question.measure_forms import (
+    AnyMeasure,
+    Block,
+    Call,
+    Direction,
+    Finished,
+    Gettext,
+    MeasureAsked,
+    Provided,
+    Seen,
+    as_released,
+)
 from queries.question.primitives import Primitive
 from queries.question.sensitivity import squared_by_cells, squared_by_rows
 
 MAX_SUM_SENSITIVITY = 2**32
 """The most that one resident may move a sum, so that sums over millions of residents stay exact in JSON."""
-
-Gettext = Callable[[str], str]
-
-
-class MeasureAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A measure in the tree, under the name ``as``: the fields of exactly one class below are set."""
-
-    as_: Label = field(name="as")
-    count: Literal["rows", "residents"] | UnsetType = UNSET
-    sum: Name | UnsetType = UNSET
-    mean: Name | UnsetType = UNSET
-    histogram: Name | UnsetType = UNSET
-    edges: Annotated[list[Int], Meta(min_length=2, max_length=101)] | UnsetType = UNSET
-    over_limit: Literal["residents"] | UnsetType = UNSET
-    clipped: Name | UnsetType = UNSET
-
-
-class Block(Struct, frozen=True):
-    """One primitive's released numbers over all cells, and the half width that they all share."""
-
-    numbers: Sequence[int]
-    half_width: int
-
-
-class Finished(Struct, frozen=True):
-    """One number of an answer: its name, and value ± half width as decimal text."""
-
-    name: str
-    value: str
-    half_width: str
-
-
-Truth = Literal["exact", "at-least", "at-most", "either"]
-Provided = Literal["none-below", "none-above"]
-
-
-class Direction(Struct, frozen=True):
-    """How the number without noise stands to the true one: what the question gives with all rows and no value clipped.
-
-    The ``truth`` is exactly that number, at least, at most, or either; ``provided`` that the column has no value below
-    its lower bound, or above its upper one.
-    """
-
-    truth: Truth
-    provided: tuple[Provided, ...] = ()
-
-
-class Seen(Struct, frozen=True):
-    """What a question says of its rows.
-
-    Whether they are ``all`` rows of the view, in one cell; and between which numbers its filters say that all values of
-    a measure's column are, before clipping. None where they say nothing.
-    """
-
-    all: bool
-    low: int | None = None
-    high: int | None = None
-
-
-class Call(Protocol):
-    """The call of a function in SQL, as ``queries.question.sql`` reads it. Each method raises QueryInvalid."""
-
-    is_star: bool
-    """Whether it is ``F(*)``."""
-    arguments: int
-
-    def column(self, otherwise: str) -> str:
-        """Return the first argument, a column of the view; ``otherwise`` says what belongs there."""
-
-    def distinct(self, otherwise: str) -> str | None:
-        """Return the name in ``F(DISTINCT name)``, known or not, ``resident`` for the view's own; None if none."""
-
-    def integers(self, otherwise: str) -> list[int]:
-        """Return the arguments after the first, all whole numbers; ``otherwise`` says what belongs there."""
-
-
-class AnyMeasure(ABC):
-    """One measure of one question. ``name`` is what the question calls it, ``column`` what it reads ("" for none)."""
-
-    form: ClassVar[frozenset[str]]
-    """The fields of ``MeasureAsked`` that are set, these and no others."""
-    listed: ClassVar[str]
-    """How a refusal lists the form."""
-    function: ClassVar[str]
-    """The function in SQL."""
-    is_average: ClassVar[bool] = False
-    """Whether it is drawn as a point on a scale: bars would say that it starts at 0."""
-    name: str
-    column: str
-
-    @classmethod
-    @abstractmethod
-    def of(cls, asked: MeasureAsked) -> Self | None:
-        """Read the form; return None where one of its fields is not set."""
-
-    @classmethod
-    @abstractmethod
-    def from_sql(cls, call: Call, label: str) -> MeasureAsked:
-        """Read a call of ``function``; ``label`` is the name that it was given, or ""."""
-
-    @abstractmethod
-    def primitives(self, view: View, cells: int) -> list[Primitive]:
-        """Return what it is computed from; raise QueryInvalid where it does not fit the view."""
-
-    @abstractmethod
-    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
-        """Return what people read of one cell; ``blocks`` are those of ``primitives``, in their order."""
-
-    def direction(self, view: View, seen: Seen) -> Direction:
-        """Return which way bounding moves it, by the policy and the question alone."""
-        return Direction("either")
-
-    @abstractmethod
-    def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
-        """Return label and unit in a reader's language; ``title`` and ``unit`` are the column's."""
-
-    def interval(self, view: View, cells: int) -> Primitive:
-        """Return the one primitive whose noise is the whole interval; raise QueryInvalid where data decides it too."""
-        (primitive,) = self.primitives(view, cells)
-        return primitive
 
 
 @dataclass(frozen=True)
@@ -202,7 +94,7 @@ class CountMeasure(AnyMeasure):
 
     def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
         """Return the count as it was released."""
-        return [_as_released(self.name, blocks[0], cell)]
+        return [as_released(self.name, blocks[0], cell)]
 
     def direction(self, view: View, seen: Seen) -> Direction:
         """Rows are only left out; each resident with a row keeps one, in some cell."""
@@ -242,7 +134,7 @@ class SumMeasure(AnyMeasure):
 
     def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
         """Return the sum as it was released."""
-        return [_as_released(self.name, blocks[0], cell)]
+        return [as_released(self.name, blocks[0], cell)]
 
     def direction(self, view: View, seen: Seen) -> Direction:
         """Say what a row left out adds, and what clipping one takes away.
@@ -381,7 +273,7 @@ class HistogramMeasure(AnyMeasure):
         """Return one number for each bin, named like ``fares[0,200)``, the last ``fares[200,400]``."""
         bins = len(self.edges) - 1
         return [
-            _as_released(f"{self.name}[{low},{high}{']' if place == bins - 1 else ')'}", blocks[0], cell * bins + place)
+            as_released(f"{self.name}[{low},{high}{']' if place == bins - 1 else ')'}", blocks[0], cell * bins + place)
             for place, (low, high) in enumerate(pairwise(self.edges))
         ]
 
@@ -397,107 +289,6 @@ class HistogramMeasure(AnyMeasure):
     def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
         """Say what is spread out."""
         return gettext("spread of %(column)s") % {"column": title}, gettext("records")
-
-
-@dataclass(frozen=True)
-class OverLimitMeasure(AnyMeasure):
-    """How many distinct residents of the cell had more rows than the view keeps of one, at that holder.
-
-    Whether a resident had more is one bit, known before bounding, of all their rows there: neither filters nor groups
-    change it. Filters and groups decide where it is counted, by the rows that were kept.
-
-    Sensitivity: as ``residents``, of which it counts those whose bit is set: a 1 in each cell that holds a kept row of
-    the resident, so at most min(R, cells) of them, and 1 without groups. The bit of everybody else follows from their
-    own rows alone, so it is the same in both data sets.
-    """
-
-    form = frozenset({"over_limit"})
-    listed = "over_limit"
-    function = "RESIDENTS_OVER_LIMIT"
-    name: str
-    column: str = ""
-
-    @classmethod
-    def of(cls, asked: MeasureAsked) -> Self | None:
-        """Read ``over_limit``."""
-        return cls(asked.as_) if asked.over_limit is not UNSET else None
-
-    @classmethod
-    def from_sql(cls, call: Call, label: str) -> MeasureAsked:
-        """Read ``RESIDENTS_OVER_LIMIT()``."""
-        if call.arguments:
-            raise QueryInvalid("RESIDENTS_OVER_LIMIT takes nothing in its brackets.")
-        return MeasureAsked(as_=label or "residents_over_limit", over_limit="residents")
-
-    def primitives(self, view: View, cells: int) -> list[Primitive]:
-        """Return ``over_limit``."""
-        _check_allowed(self.function, view)
-        return [Primitive(kind="over_limit", squared_sensitivity=squared_by_cells(view.rows_per_resident, cells))]
-
-    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
-        """Return the count as it was released."""
-        return [_as_released(self.name, blocks[0], cell)]
-
-    def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
-        """Say what is counted."""
-        return gettext("number of people with more records than are used"), ""
-
-    def direction(self, view: View, seen: Seen) -> Direction:
-        """Rows are only left out; each resident with a row keeps one, in some cell."""
-        return Direction("exact" if seen.all else "at-least")
-
-
-@dataclass(frozen=True)
-class ClippedMeasure(AnyMeasure):
-    """How many kept rows stand at a bound of the column because their value was outside, and so was moved to it.
-
-    Sensitivity: each row adds 1, or 0 where its value was inside or there was none.
-    """
-
-    form = frozenset({"clipped"})
-    listed = "clipped"
-    function = "CLIPPED"
-    name: str
-    column: str
-
-    @classmethod
-    def of(cls, asked: MeasureAsked) -> Self | None:
-        """Read ``clipped``."""
-        return cls(asked.as_, asked.clipped) if asked.clipped is not UNSET else None
-
-    @classmethod
-    def from_sql(cls, call: Call, label: str) -> MeasureAsked:
-        """Read ``CLIPPED(column)``."""
-        name = call.column("CLIPPED takes one column")
-        return MeasureAsked(as_=label or f"clipped_{name}", clipped=name)
-
-    def primitives(self, view: View, cells: int) -> list[Primitive]:
-        """Return ``clipped``."""
-        _check_allowed(self.function, view)
-        if not isinstance(column_of(self.column, view), Measure):
-            raise QueryInvalid(f"The column '{self.column}' is not a measure, so no value of it is clipped.")
-        squared = squared_by_rows(view.rows_per_resident)
-        return [Primitive(kind="clipped", column=self.column, squared_sensitivity=squared)]
-
-    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
-        """Return the count as it was released."""
-        return [_as_released(self.name, blocks[0], cell)]
-
-    def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
-        """Say what is counted."""
-        return gettext("number of records with %(column)s moved to a bound") % {"column": title}, ""
-
-    def direction(self, view: View, seen: Seen) -> Direction:
-        """Rows are only left out."""
-        return Direction("at-least")
-
-
-def _check_allowed(function: str, view: View) -> None:
-    if view.bounding_measures is UNSET:
-        raise QueryInvalid(
-            f"The view '{view.name}' does not allow {function}: only a policy whose view says bounding_measures = true "
-            "lets questions ask what bounding left out."
-        )
 
 
 _form_values = attrgetter(*(name for name in MeasureAsked.__struct_fields__ if name != "as_"))
@@ -551,10 +342,6 @@ def _sum(name: str, view: View) -> Primitive:
     if squared > MAX_SUM_SENSITIVITY**2:
         raise QueryInvalid(f"The view's bounds let one resident move a sum of '{name}' too far for an exact answer.")
     return Primitive(kind="sum", column=name, squared_sensitivity=squared)
-
-
-def _as_released(name: str, block: Block, place: int) -> Finished:
-    return Finished(name, str(block.numbers[place]), str(block.half_width))
 
 
 def _into(number: Fraction, lo: Fraction, hi: Fraction) -> Fraction:

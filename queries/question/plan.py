@@ -6,7 +6,7 @@ How the vector is laid out is said in ``queries.question.primitives``.
 from msgspec import Struct
 
 from policies.policy_document import View
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.primitives import Primitive
 from queries.question.tree import Filter
 

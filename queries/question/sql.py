@@ -31,7 +31,8 @@ from sqlglot.tokenizer_core import TokenType
 from ledger.errors import Malformed, QueryInvalid
 from policies.policy_document import Policy, View
 from queries.question.columns import shown
-from queries.question.measures import MeasureAsked, measure_in_sql, sql_functions
+from queries.question.measure_forms import MeasureAsked
+from queries.question.measures import measure_in_sql, sql_functions
 from queries.question.sql_conditions import (
     column_name,
     only_parts,

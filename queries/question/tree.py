@@ -24,7 +24,7 @@ from ledger import canonical
 from ledger.entries import Alias, Decimal, Hex32
 from policies.policy_document import Name
 from queries.question.columns import Int, Label
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 
 
 class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

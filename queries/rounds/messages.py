@@ -36,7 +36,7 @@ from ledger import canonical
 from ledger.entries import Alias, Decimal, Hex32, Index, NanoRho, Noise, Seconds, Token, Whole
 from policies.consents.bundle import DisclosedLeaf
 from policies.policy_document import Name as ColumnName
-from queries.question.measures import Provided, Truth
+from queries.question.measure_forms import Provided, Truth
 
 _NAMES = {"for_": "for", "from_": "from"}
 SAYS_NOT_READY = 2
@@ -238,7 +238,7 @@ class MeasureTruth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Bounding(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an answer leaves out besides the noise (``queries.answers.bounding``).
+    """What an answer leaves out besides the noise (``queries.answers.left_out``).
 
     At each of ``holders`` holders at most ``rows_per_resident`` rows of one resident are used, and columns are clipped.
     """

@@ -321,7 +321,11 @@ def test_a_preview_shows_the_price_and_charges_nothing(town: TownOfTwo) -> None:
     assert float(offer["epsilon"]) <= 0.1
     assert offer["participants"] == town.holders
     assert offer["in_force"] == town.town.residents
-    assert "It would cost" in done_well(*ask(town, SQL, "--epsilon", "0.1", "--preview"))
+    assert offer["bounding"]["rows_per_resident"] == 1
+    said = done_well(*ask(town, SQL, "--epsilon", "0.1", "--preview"))
+    assert "It would cost" in said
+    assert f"It counts at most {town.town.residents:,} consents to this policy." in said
+    assert "People: of each person, one record at each of 2 holders is used." in said
     assert (town.left("everyone"), size(town)) == (before, entries)
 
 
@@ -331,6 +335,7 @@ def test_an_answer_as_json_has_its_cells_and_its_place_in_the_ledger(town: TownO
     assert said["status"] == "released"
     assert not said["reused"]
     (cell,) = said["cells"]
+    assert said["bounding"]["measures"] == [{"measure": "people", "column": "", "truth": "exact", "provided": []}]
     assert (cell["key"], cell["measure"]) == ([], "people")
     assert abs(cell["value"] - 2 * town.town.residents) <= 4 * cell["half_width"]  # each lives at both holders
     admit, release = (town.client.prove(said[name]).entry for name in ("admit", "closed_by"))

@@ -6,7 +6,7 @@ A page's blocks run in their order, in a folder of the page's own where ``.town/
 - ``sh`` blocks run in bash; ``make`` lines only ask make whether it could; processes that stay are run until they work,
   and must end in order when told to;
 - ``python`` blocks run in one namespace;
-- ``json`` blocks are parsed, and read as the entry or question that they show.
+- ``json`` blocks are parsed, and read as the entry, the question or the bounding of an answer that they show.
 
 Addresses are replaced by those of the running town.
 """
@@ -32,6 +32,7 @@ from ledger import canonical
 from ledger import entries as e
 from policies.policy_document import Policy, check_document
 from queries.question.tree import decode_query
+from queries.rounds.messages import Bounding
 from tests.docs.docs_pages import PAGES, REPO, Block, blocks, name_of
 from tests.kit.machine.forks import musubi_for_shells, running_town
 from tests.kit.machine.ports import free_port
@@ -239,6 +240,8 @@ def test_the_data_that_a_page_shows_is_of_its_format(page: Path) -> None:
             data = canonical.encode(shown)
             if "kind" in shown:
                 e.decode(data)
+            elif "rows_per_resident" in shown:
+                canonical.decode(data, Bounding, "bounding")
             else:
                 decode_query(data)
         elif block.language == "toml":

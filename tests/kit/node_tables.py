@@ -16,7 +16,7 @@ from msgspec import UNSET
 from policies.calendar.calendar_units import CalendarUnit
 from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, Time, View
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.primitives import Primitive
 from queries.question.tree import Filter, Query, Spend

@@ -17,7 +17,7 @@ from policies.policy_document import (
     check_document,
 )
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Filter, Query, Spend
 

@@ -5,7 +5,7 @@ from msgspec import UNSET, UnsetType
 
 from policies.calendar.calendar_units import CalendarUnit
 from policies.policy_document import Time, View
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.tree import Filter, Query, Spend
 from trust.pages.answers import make_answer
 from trust.pages.cards import ShownCell

@@ -12,12 +12,15 @@ from ledger.errors import Malformed, MusubiError, PolicyNotCurrent, ProofInvalid
 from ledger.notes.checkpoints import Checkpoint, sign_checkpoint
 from ledger.notes.receipts import Receipt
 from policies.policy_document import Policy
+from queries.answers.left_out import bounding_of
 from queries.price.pricing import price
 from queries.question.check import make_plan
 from queries.question.tree import Query, Spend, Within, encode_query, query_sha256
+from queries.rounds.messages import Bounding, OfferAnswer
 from tests.kit.questions import WARDS, make_policy
+from trust.cli.asking import answer_document, say_in_force, show_answer
 from trust.client.service import Proven
-from trust.partner.asking import check_answer, spend_of, to_query
+from trust.partner.asking import check_answer, spend_of, to_query, with_bounding
 
 POLICY = make_policy(holders=2)
 OTHER = structs.replace(make_policy(), id="walking", views=[POLICY.views[1]])
@@ -97,6 +100,7 @@ class Answer:
             reused=False,
         )
         assert checked.charge == admit.charge
+        assert checked.bounding == bounding_of(self.query, checked.view)
         assert checked.status == ("released" if isinstance(closing, e.Release) else "refunded")
         assert len(checked.cells) == (len(WARDS) if isinstance(closing, e.Release) else 0)
 
@@ -128,6 +132,42 @@ def answer() -> Answer:
 def test_an_answer_and_a_refund_of_the_question_that_was_asked_are_taken(answer: Answer) -> None:
     answer.check()
     answer.check(closing=e.Refund(at=2, admit=7, words={}))
+
+
+def test_what_an_answer_leaves_out_is_told_by_the_policy_and_not_by_the_service(answer: Answer) -> None:
+    view = answer.policy.views[0]
+    lie = Bounding(rows_per_resident=1_000, holders=1, columns=[], measures=[])
+    offer = OfferAnswer(
+        from_="operator", log="l", query_sha256="00" * 32, charge=1, epsilon="1", noise=[], participants=[],
+        accounts=[], in_force=1,
+    )  # fmt: skip
+    for said in (offer, structs.replace(offer, bounding=lie)):
+        assert with_bounding(said, answer.query, view).bounding == bounding_of(answer.query, view) != lie
+
+
+def test_a_person_reads_what_is_left_out_below_the_price_and_below_the_answer(
+    answer: Answer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checked = check_answer(
+        answer.query,
+        answer.policy,
+        Proven(index=7, entry=answer.admit, data=b"", receipt=RECEIPT),
+        Proven(index=9, entry=answer.release, data=b"", receipt=RECEIPT),
+        reused=False,
+    )
+    show_answer(checked)
+    say_in_force(4_231)
+    said = capsys.readouterr().out
+    for line in (
+        "What the policy leaves out on purpose:\n",
+        "  title: of each person, at most 10 records at each of 2 holders are used.\n",
+        "  rides: apart from the ±, the true number can only be larger.\n",
+        "It covers the noise, not what is left out.\n",
+        "It counts at most 4,231 consents to this policy.\n",
+    ):
+        assert " ".join(line.split()) in " ".join(said.split()), line
+    document = answer_document("SELECT", checked)
+    assert document["bounding"]["measures"] == [{"measure": "rides", "column": "", "truth": "at-least", "provided": []}]
 
 
 def test_an_answer_to_another_question_is_not_taken(answer: Answer) -> None:

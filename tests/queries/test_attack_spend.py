@@ -11,7 +11,7 @@ from ledger.errors import ProofInvalid
 from queries.price.cost import decimal_text
 from queries.price.pricing import check_charge, check_spend, price
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Query, Spend, Within
 from tests.kit.questions import ALL_MEASURES, make_policy, plan_of, queries

@@ -11,7 +11,7 @@ from ledger.entries import Noise
 from ledger.errors import ProofInvalid, QueryInvalid
 from queries.answers.finish import Cell, finish
 from queries.price.cost import half_width
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from tests.kit.questions import ALL_MEASURES, make_policy, plan_of
 from trust.node.rounds.noise import make_measurement

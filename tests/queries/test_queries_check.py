@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from ledger.errors import PolicyNotCurrent, QueryInvalid
 from policies.policy_document import Time
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked, measure_of
+from queries.question.measure_forms import MeasureAsked
+from queries.question.measures import measure_of
 from queries.question.plan import Plan
 from queries.question.tree import Filter, Query, Spend, Within
 from tests.kit.questions import WEEKS, make_policy, make_query, plan_of

@@ -12,7 +12,7 @@ from queries.price import cost as mechanism
 from queries.price.cost import epsilon_of, half_width, nano_rho
 from queries.price.pricing import Price, check_charge, price
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Query, Spend, Within
 from tests.kit.questions import ALL_MEASURES, make_policy, plan_of, queries

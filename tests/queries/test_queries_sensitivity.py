@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from ledger.errors import QueryInvalid
 from policies.policy_document import Measure
 from queries.question.check import make_plan
-from queries.question.measures import MAX_SUM_SENSITIVITY, MeasureAsked, measure_of
+from queries.question.measure_forms import MeasureAsked
+from queries.question.measures import MAX_SUM_SENSITIVITY, measure_of
 from queries.question.plan import Plan
 from queries.question.sensitivity import squared_by_cells, squared_by_rows
 from tests.kit.questions import ALL_MEASURES, make_policy, plan_of, queries, values

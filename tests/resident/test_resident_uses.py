@@ -253,8 +253,8 @@ def test_a_question_of_holders_that_ones_consent_does_not_name_cannot_have_count
     proofs._print_uses(DEVICE, [use], [use], {})
     said = capsys.readouterr().out
     assert (
-        f"Asked of bus_co alone, question {use.admit} cannot have counted you: your consent {mine.index} does not name it.\n"
-        in said
+        f"Cannot have counted you, as your consent {mine.index} names none of the holders that were asked (bus_co): "
+        f"question {use.admit}.\n" in said
     )
     assert "1 could not count you" in said
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ledger.errors import MusubiError
 from policies.policy_document import View
-from queries.answers.bounding import bounding_of
+from queries.answers.left_out import bounding_of
 from queries.question.check import make_plan
 from queries.rounds.messages import Bounding
 from trust.cli.options import JsonOption, PlaceOption

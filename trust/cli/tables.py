@@ -3,8 +3,8 @@
 from ledger.errors import Malformed
 from policies.languages import SOURCE_LANGUAGE
 from policies.policy_document import View
-from queries.answers.bounding import bounding_sentences
 from queries.answers.finish import Cell
+from queries.answers.left_out import bounding_sentences
 from queries.price.cost import epsilon_of
 from queries.question.tree import Query
 from queries.rounds.messages import Bounding, OfferAnswer

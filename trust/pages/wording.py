@@ -12,8 +12,9 @@ from msgspec import UNSET
 from policies.calendar.calendar_units import day_in_calendar
 from policies.policy_document import Category, Column, Time, View
 from policies.policy_document import Measure as MeasureColumn
-from queries.answers.bounding import bounding_of, bounding_sentences
-from queries.question.measures import MeasureAsked, measure_of
+from queries.answers.left_out import bounding_of, bounding_sentences
+from queries.question.measure_forms import MeasureAsked
+from queries.question.measures import measure_of
 from queries.question.tree import Filter, Query
 from trust.pages.translations import Language
 

@@ -12,8 +12,8 @@ from ledger import jws
 from ledger.errors import Malformed, PolicyNotCurrent, ProofInvalid, QueryInvalid, Unavailable
 from policies.policy_document import Policy, View
 from policies.replay import QUESTION_SECONDS
-from queries.answers.bounding import bounding_of
 from queries.answers.finish import Cell, finish
+from queries.answers.left_out import bounding_of
 from queries.price.cost import epsilon_of
 from queries.price.signed_spend import check_signed_spend
 from queries.question.check import make_plan

@@ -137,7 +137,7 @@ def _read(
                 if entry.consent != consents[index]:
                     raise ProofInvalid("The ledger has another consent there than the service says; tell the stewards.")
                 own[index].policy_sha256 = entry.policy_sha256
-                own[index].named = _named_holders(entry, copies)
+                own[index].named = named_holders(entry, copies)
             case e.Revoke() if entry.grant in own:
                 own[entry.grant].ended_by = index
             case e.Erase() if entry.index in own and own[entry.index].ended_by is None:
@@ -157,7 +157,7 @@ def _read(
     return reading
 
 
-def _named_holders(grant: e.Grant, copies: OwnCopies | None) -> frozenset[str] | None:
+def named_holders(grant: e.Grant, copies: OwnCopies | None) -> frozenset[str] | None:
     """Return which holders a consent names, by the copy of it that the entry commits to; None without one."""
     copy = None if copies is None else copies.find(grant.consent)
     if copy is None or commitment(copy.bundle) != grant.commitment:
@@ -229,11 +229,15 @@ def _check(use: Use, admit: e.Admit, consent: _OwnConsent, answer: InForceAt | N
 
 
 class AsOfThen(Struct, frozen=True, kw_only=True):
-    """Whether a grant was in force as of a tree size, and how that was made sure: by a question's entry or a replay."""
+    """Whether a grant was in force as of a tree size, and how that was made sure: by a question's entry or a replay.
+
+    ``holders`` are those that the question there was asked of, if there is one.
+    """
 
     answer: InForceAt
     in_force: bool
     admit: bool
+    holders: list[str] = []
 
 
 def check_as_of(
@@ -256,7 +260,8 @@ def check_as_of(
 
         def check_by_question() -> AsOfThen:
             answer = client.get(path, InForceAt)
-            return AsOfThen(answer=answer, in_force=check_use(answer, entry, size, log=log, index=index), admit=True)
+            bit = check_use(answer, entry, size, log=log, index=index)
+            return AsOfThen(answer=answer, in_force=bit, admit=True, holders=entry.participants)
 
         return client.checked(check_by_question)
     state = _replay_to(follower, size, progress)

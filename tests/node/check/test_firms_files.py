@@ -10,7 +10,7 @@ import pytest
 from ledger.errors import MusubiError
 from policies.policy_document import Category, Measure, Range, View
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.tree import Query, Spend
 from tests.kit.node_tables import SECRET, TITLE, policy_of
 from tests.node.check.firms_files import FILES, LINKED, RIDES, RIGHT, WARDS

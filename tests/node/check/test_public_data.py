@@ -14,7 +14,7 @@ import pytest
 
 from policies.policy_document import Category, Column, Measure, Range, View
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.tree import Query, Spend
 from tests.kit.node_tables import SECRET, TITLE, policy_of
 from trust.node.check.file_check import check_source

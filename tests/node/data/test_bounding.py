@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from policies.policy_document import Range, View
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.tree import Query, Spend
 from tests.kit.node_tables import PRIME, SECRET, TITLE, policy_of, priority, take_in
 from trust.node.data.bounding import _with_priority

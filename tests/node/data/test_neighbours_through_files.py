@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from policies.policy_document import Category, Measure, Range, Time, View
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Query, Spend
 from tests.kit.amounts import amount

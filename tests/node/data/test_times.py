@@ -14,7 +14,7 @@ from policies.calendar.calendar_units import CalendarUnit
 from policies.policy_document import Time, View
 from policies.time_zones import time_zone_of
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Filter, Query, Spend
 from tests.kit.node_tables import SECRET, TITLE, policy_of, take_in

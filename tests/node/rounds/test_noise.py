@@ -6,7 +6,7 @@ import pytest
 
 from ledger.entries import Noise
 from ledger.errors import ProofInvalid
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from tests.kit.questions import make_policy, plan_of
 from trust.node.rounds.noise import make_measurement
 

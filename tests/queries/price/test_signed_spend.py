@@ -13,7 +13,7 @@ from queries.price.cost import MAX_SCALE, decimal_text, nano_rho, round_digits
 from queries.price.pricing import Price, check_charge, check_spend, price
 from queries.price.signed_spend import LESS, check_signed_spend
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Query, Spend, Within
 from tests.kit.questions import ALL_MEASURES, make_policy, plan_of, queries

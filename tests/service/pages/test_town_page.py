@@ -101,6 +101,41 @@ def test_the_japanese_page_says_who_asked_why_what_and_what_is_left() -> None:
         assert shown in text, shown
 
 
+@pytest.mark.parametrize(
+    ("language", "says"),
+    [
+        (
+            "ja",
+            [
+                "バスの乗車：お一人につき20件までを使います。",
+                "運賃は0から500までにそろえます。それより小さい値は0、大きい値は500として数えます。",
+                "記録の件数、人数：±のほかには、本当の数がこれより大きいことはあっても、小さいことはありません。",
+                "運賃の合計：±のほかには、本当の数がこれより大きいことはあっても、小さいことはありません。ただし、運賃に0より小さい値がないときに限ります。",
+                "運賃の平均：±のほかにも、本当の数がこれより大きいことも、小さいこともあります。",
+                "いま質問すると、数に入るのは多くてもこの件数です。",
+            ],
+        ),
+        (
+            "en",
+            [
+                "Bus rides: of each person, at most 20 records are used.",
+                "Fare is cut to 0 to 500: what is below counts as 0, what is above as 500.",
+                "Number of records, number of people: apart from the ±, the true number can only be larger.",
+                "Total fare: apart from the ±, the true number can only be larger. That holds where no value of fare is below 0.",
+                "Average fare: apart from the ±, the true number may be larger or smaller.",
+                "A question asked now counts at most as many.",
+            ],
+        ),
+    ],
+)
+def test_each_answer_says_what_the_agreement_leaves_out_and_each_agreement_how_many_count_at_most(
+    language: str, says: list[str]
+) -> None:
+    text = Outline(render_town(sample_town(), language)).text
+    for sentence in says:
+        assert sentence in text, sentence
+
+
 def test_the_english_page_is_english_and_marks_what_stays_japanese() -> None:
     page = render_town(sample_town(), "en")
     assert '<html lang="en" dir="ltr">' in page

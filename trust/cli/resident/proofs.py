@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ledger import entries as e
 from ledger.errors import MusubiError, NotFound, ProofInvalid
 from policies.languages import SOURCE_LANGUAGE
 from trust.cli.options import JsonOption
@@ -17,7 +18,7 @@ from trust.log.freshness import check_fresh
 from trust.resident.device import unlisted_copies
 from trust.resident.leaving import LeftTheTown
 from trust.resident.stopped import AttestedStop, HolderAt, StoppedAt, check_attested, check_stopped
-from trust.resident.uses import BAD_PROOFS, Use, check_as_of, find_uses
+from trust.resident.uses import BAD_PROOFS, Use, check_as_of, find_uses, named_holders
 
 
 @click.command()
@@ -160,14 +161,19 @@ def _say_unnamed(found: list[Use]) -> None:
             for grant in grants:
                 together.setdefault((grant, ", ".join(use.holders), is_proven), []).append(use.admit)
     for (grant, holders, is_proven), questions in together.items():
-        words = "Asked of {} alone, question {} cannot have counted you: your consent {} does not name it."
-        if len(questions) > 1:
-            words = "Asked of {} alone, questions {} cannot have counted you: your consent {} does not name it."
-        if "," in holders:
-            words = words.replace("does not name it", "names none of them")
-        if not is_proven:
-            words += " So the service says; this device has no copy of that consent to check it by."
-        say(words, holders, listed(questions), grant, whole_line=True)
+        _say_cannot(grant, holders, questions, is_proven=is_proven)
+
+
+def _say_cannot(grant: int, holders: str, questions: list[int], *, is_proven: bool) -> None:
+    say(
+        "Cannot have counted you, as your consent {} names none of the holders that were asked ({}): question {}.",
+        grant,
+        holders,
+        listed(questions),
+        whole_line=True,
+    )
+    if not is_proven:
+        say("So the service says; this device has no copy of that consent to check it by.")
 
 
 @click.command("in-force")
@@ -192,6 +198,7 @@ def in_force(device: Device, index: int, size: int, *, as_json: bool) -> None:
         if index not in mine:
             raise NotFound("None of your consents is at that place of the ledger; `musubi resident show` lists them.")
         found = check_as_of(client, follower, mine[index].policy_sha256, index, size, progress)
+        given = client.prove(index).entry
     if as_json:
         say_json({"in_force": found.in_force, "answer": found.answer})
         return
@@ -207,6 +214,10 @@ def in_force(device: Device, index: int, size: int, *, as_json: bool) -> None:
     )
     how = "the question's own entry" if found.admit else "a replay of the ledger on this machine"
     say("Proof checked against {}.", how)
+    if found.in_force and found.admit and isinstance(given, e.Grant):
+        named = named_holders(given, device.copies)
+        if (frozenset(mine[index].holders) if named is None else named).isdisjoint(found.holders):
+            _say_cannot(index, ", ".join(found.holders), [size], is_proven=named is not None)
 
 
 @click.command()

@@ -89,7 +89,7 @@ def _with_left_out(rows: Any, view: View) -> Any:
     bits = {OVER_LIMIT: theirs > view.rows_per_resident}
     for name, column in _measures(view).items():
         value = rows[typed(column).stored]
-        bits[clipped(name)] = (~value.between(column.lo, column.hi)).fill_null(ibis.literal(value=False))
+        bits[clipped(name)] = ibis.cases((value < column.lo, 1), (value > column.hi, 1), else_=0)
     return rows.mutate(**bits)
 
 

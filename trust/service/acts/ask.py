@@ -20,7 +20,7 @@ from ledger.errors import (
     QueryInvalid,
     RateLimited,
 )
-from queries.answers.bounding import bounding_by_rules
+from queries.answers.left_out import bounding_by_rules
 from queries.question.tree import decode_query
 from queries.rounds.admission import Asked, Offer, make_admit, offer, read_question
 from queries.rounds.messages import Bounding, OfferAnswer, Question

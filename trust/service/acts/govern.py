@@ -11,7 +11,7 @@ from ledger.canonical import encode
 from ledger.errors import Malformed, NotPermitted, ReadOnly
 from policies.governance import check_quorum
 from policies.log_key_changes import change_log_keys, make_log_key_body
-from policies.policy_document import decode_document, place_of_time
+from policies.policy_document import decode_document, place_of_bounding_measures, place_of_time
 from policies.replay import entry_sha256
 from policies.rules import WIDER_QUESTIONS
 from trust.client.wire import LogKeyRequest, MemberRequest, PolicyRequest
@@ -89,7 +89,7 @@ async def publish_policy(store: Store, request: PolicyRequest) -> int:
         before = transaction.state.versions.get(entry_sha256(bytes(request.policy)))
         if before is not None:
             return before.index
-        if document.allows_bounding_measures and transaction.state.rules < WIDER_QUESTIONS:
+        if transaction.state.rules < WIDER_QUESTIONS and place_of_bounding_measures(document) is not None:
             raise NotPermitted(
                 f"The policy allows bounding_measures, which takes rules number {WIDER_QUESTIONS}; publish those first, "
                 "with `musubi rules`."

@@ -2,7 +2,7 @@
 
 Everything here follows from the question and its policy; no data is looked at. The *true* number is what the same
 question would give of the same residents at the same holders with all their rows, and no value clipped. What each
-measure says of it is in its class (``queries.question.measures.AnyMeasure.direction``). A filter that clipping decides
+measure says of it is in its class (``queries.question.measure_forms.AnyMeasure``). A filter that clipping decides
 (``queries.question.faithful``; in ledgers of before rules number 4 there may be some) lets nothing be said.
 """
 
@@ -15,7 +15,8 @@ from policies.ledger_state import State
 from policies.policy_document import Measure, View
 from policies.rules import WIDER_QUESTIONS
 from queries.question.faithful import is_faithful, known_inside
-from queries.question.measures import AnyMeasure, Gettext, Seen, measure_of
+from queries.question.measure_forms import AnyMeasure, Gettext, Seen
+from queries.question.measures import measure_of
 from queries.question.tree import Query
 from queries.rounds.messages import Bounding, ColumnBounds, MeasureTruth
 

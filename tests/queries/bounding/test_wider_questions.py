@@ -11,7 +11,7 @@ from ledger.errors import Malformed, MusubiError, ProofInvalid, QueryInvalid
 from policies.policy_document import Policy, decode_document, document_sha256
 from policies.replay import MemoryConsents
 from policies.rules import WIDER_QUESTIONS
-from queries.answers.bounding import bounding_by_rules, bounding_of
+from queries.answers.left_out import bounding_by_rules, bounding_of
 from queries.question.tree import decode_query
 from queries.replay import replay
 from queries.rounds import admission
@@ -59,7 +59,7 @@ def test_a_policy_allows_the_new_measures_from_rules_4_on_and_before_it_is_a_fau
     builder = town(OLDER)
     error = judged(builder, builder.make_policy(wider))
     assert isinstance(error, ProofInvalid)
-    assert "do not know" in error.message
+    assert (error.details["rule"], "is not of its format at `$.views[0]`." in error.message) == ("malformed", True)
     builder = town(NEWER)
     assert judged(builder, builder.make_policy(wider)) is None
 

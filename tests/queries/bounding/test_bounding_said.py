@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec import UNSET, structs, to_builtins
 
 from policies.policy_document import Measure, View
-from queries.answers.bounding import bounding_of, bounding_sentences
+from queries.answers.left_out import bounding_of, bounding_sentences
 from queries.question.check import make_plan
 from queries.question.faithful import is_faithful, known_inside
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Filter, Query
 from tests.kit.amounts import amount
@@ -55,13 +55,24 @@ filters = st.sampled_from(
     ]
 )
 questions = st.builds(
-    lambda measures, where, keys: make_query(*measures, where=where, group_by=keys),
-    st.lists(st.sampled_from(MEASURES), min_size=1, max_size=6, unique_by=lambda asked: asked.as_),
+    lambda where, keys: make_query(*MEASURES, where=where, group_by=keys),
     st.lists(filters, max_size=2),
     st.lists(st.sampled_from(["ward", "hour"]), max_size=2, unique=True),
 )
+ABOUT_THE_BOUNDS = {
+    "fare": [None, -30, -1, 0, 5, 10, 15, 20, 30, 150, 399, 400, 401, 700],
+    "change": [None, -20, -8, -7, -2, 0, 3, 5, 6, 20],
+    "loss": [None, -80, -51, -50, -10, -1, 0, 1, 40],
+    "hour": [None, 1, 2, 3, 9],
+}
 rows_of_one = st.lists(
-    st.builds(lambda row, loss: row | {"loss": loss}, values, st.none() | st.integers(-80, 40)), max_size=5
+    st.builds(
+        lambda row, about: row | about,
+        values,
+        st.fixed_dictionaries({name: st.sampled_from(of) for name, of in ABOUT_THE_BOUNDS.items()}),
+    ),
+    min_size=1,
+    max_size=5,
 )
 
 
