@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from ledger.errors import Malformed, NotPermitted
-from tests.docs.docs_pages import REPO, code_words, table_rows
+from tests.docs.docs_pages import REPO, blocks, code_words, headings, table_rows
 from trust.node.local.linking_routes import GivenChallenge, LinkStanding, LoggedIn, SentAnswer
 from trust.node.local.local_paths import CHALLENGES, LINKS, STATUS
 from trust.runtime.problems import KINDS
@@ -40,3 +40,12 @@ def test_every_code_has_the_status_that_it_is_answered_with() -> None:
     }
     assert {Malformed.code, NotPermitted.code} <= set(written)
     assert written == {code: statuses[code] for code in written}
+
+
+def test_the_japanese_page_says_the_same_calls_fields_codes_and_lines() -> None:
+    japanese = PAGE.with_suffix(".ja.md")
+    assert [block.text for block in blocks(japanese)] == [block.text for block in blocks(PAGE)]
+    assert [level for level, _ in headings(japanese)] == [level for level, _ in headings(PAGE)]
+    theirs, ours = table_rows(japanese, "呼び出し"), table_rows(PAGE, "The calls")
+    assert [code_words(row[0]) for row in theirs] == [code_words(row[0]) for row in ours]
+    assert [row[1] for row in theirs if len(row) == 3] == [row[1] for row in ours if len(row) == 3]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger.errors import Malformed, NotPermitted
 from tests.kit.machine.ports import free_port
@@ -150,6 +152,32 @@ def test_links_and_cookies_are_good_for_their_time(tmp_path: Path) -> None:
     assert door._session_of(cookie)
     time.now += SESSION_SECONDS
     assert door._session_of(cookie) is None
+
+
+NAMES = [b"host", b"origin", b"cookie", b"authorization", b"sec-fetch-site", b"accept-language"]
+SAID = st.sampled_from(
+    [b"127.0.0.1:8790", b"localhost:8790", b"http://127.0.0.1:8790", b"same-origin", b"none", b"Bearer ", b"musubi_holder_8790=", b"", b"=;=", b"\xff\xfe"]
+) | st.binary(max_size=60)  # fmt: skip
+HEADERS = st.lists(st.tuples(st.sampled_from(NAMES), SAID), max_size=8)
+
+
+@given(
+    headers=HEADERS,
+    method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "X"]),
+    path=st.sampled_from([PAGE, LOOK, LEAVE, CHALLENGES, LINKS, "/v1/../", "/static/style.css", "/enter/", "//enter"]),
+    client=st.sampled_from([None, ("127.0.0.1", 1), ("127.0.0.1", 0), ("", 1), ("::1", 1), ("127.0.0.1/8", 1)]),
+)
+def test_whatever_else_is_sent_opens_nothing(
+    headers: list[tuple[bytes, bytes]],
+    method: str,
+    path: str,
+    client: tuple[str, int] | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    door = Door(tmp_path_factory.getbasetemp(), LocalInterface(port=8790))
+    door.enter(door.new_ticket())
+    with pytest.raises(NotPermitted):
+        door.check({"method": method, "path": path, "headers": headers, "client": client})  # type: ignore[typeddict-item]
 
 
 def test_a_request_of_another_machine_is_refused_with_every_secret(tmp_path: Path) -> None:

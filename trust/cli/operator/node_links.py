@@ -26,7 +26,7 @@ def link() -> None:
     """Link a customer of the holder's with a resident's device.
 
     \b
-    Example:  musubi node link challenge --dir node < customer.txt
+    Example:  musubi node link challenge --dir node --customer-file customer.txt
     """
 
 
@@ -40,7 +40,7 @@ def challenge(folder: Path, customer_file: Path | None, *, as_json: bool) -> Non
     The customer's device answers it with `musubi resident link`. It is good for 15 minutes.
 
     \b
-    Example:  echo L-000123 | musubi node link challenge --dir node
+    Example:  musubi node link challenge --dir node --customer-file customer.txt
     """
     links = _links(folder)
     made = links.challenge(_customer(customer_file))
@@ -59,7 +59,7 @@ def take(answer: Path, folder: Path, customer_file: Path | None, *, as_json: boo
     """Take what a customer's device answered: the file ANSWER.
 
     \b
-    Example:  echo L-000123 | musubi node link take answer.jws --dir node
+    Example:  musubi node link take answer.jws --dir node --customer-file customer.txt
     """
     from trust.node.local.site_links import LOOK_AGAIN_SECONDS, TAKEN_IN_SECONDS  # noqa: PLC0415
 
@@ -79,7 +79,7 @@ def status(folder: Path, customer_file: Path | None, *, as_json: bool) -> None:
     """Say whether a customer is linked.
 
     \b
-    Example:  echo L-000123 | musubi node link status --dir node
+    Example:  musubi node link status --dir node --customer-file customer.txt
     """
     _say_standing(is_linked=_links(folder).is_linked(_customer(customer_file)), as_json=as_json)
 

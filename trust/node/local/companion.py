@@ -33,16 +33,24 @@ class _Companion:
     def _run(self) -> None:
         failed = 0
         while not self._stopping.is_set():
-            with self._lock:
-                if self._stopping.is_set():
-                    return
-                self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603 - our own program
-            code = self._process.wait()
+            code = self._run_once()
             if self._stopping.is_set():
                 return
             logger.warning("local-ended", code=code, why=ENDED)
             self._stopping.wait(PAUSES[min(failed, len(PAUSES) - 1)])
             failed += 1
+
+    def _run_once(self) -> int | None:
+        """Run it to its end; return its exit code, or None where the system did not start it."""
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            try:
+                # In a group of its own: Ctrl-C is for the node, which ends this one.
+                self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, process_group=0)  # noqa: S603
+            except OSError:
+                return None
+        return self._process.wait()
 
     def stop(self) -> None:
         self._stopping.set()
