@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import append, first_words, intake, large_log, memory, other_logs, query_way, replay, single_grant, view
-from benchmarks.starts import node_start
+from benchmarks.holders import mapped_load
+from benchmarks.starts import node_links, node_start
 
 ALL: dict[str, Callable[[], Any]] = {
     "append": append.run,
@@ -19,10 +20,12 @@ ALL: dict[str, Callable[[], Any]] = {
     "intake": intake.run,
     "single_grant": single_grant.run,
     "view": view.run,
+    "mapped_load": mapped_load.run,
     "query_way": query_way.run,
     "memory": memory.run,
     "first_words": first_words.run,
     "node_start": node_start.run,
+    "node_links": node_links.run,
 }
 
 

@@ -55,6 +55,19 @@ def test_nobody_counts_where_nobody_is_linked(store: ViewStore) -> None:
     assert trips(store) == 0
 
 
+def test_who_counts_is_each_questions_own_also_where_it_is_the_same_array_changed(store: ViewStore) -> None:
+    store.set_links([("0", 0), ("1", 1)])
+    both, first = trips(store, [True, True]), trips(store, [True, False])
+    counted = np.array([True, True])
+    plan = hourly_plan()
+    found = []
+    for number in (1, 1, 0, 0, 1):
+        counted[1] = bool(number)
+        found.append(sum(store.vector(POLICY, plan, counted)[:10]))
+    assert found == [both, both, first, first, both]
+    assert 0 < first < both
+
+
 def test_nothing_is_answered_or_loaded_before_the_links_are_set(store: ViewStore) -> None:
     plan = hourly_plan()
     for act in (

@@ -102,6 +102,8 @@ class ViewStore:
         shut_in(self._engine.con, self._kept.folder)
         self._made.clear()
         self._linked, self._has_links = 0, False
+        self._counted: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+        """Who counted in the last question, as the engine has them in a table."""
         self._change_links(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT)")
         self._is_dead = False
 
@@ -249,12 +251,19 @@ class ViewStore:
             made = self._made.get((policy_sha256, plan.view.name))
             if made is None or made.view != plan.view:
                 raise Unavailable("The view is not materialised; materialise it first.")
-            slots = np.flatnonzero(counted).astype(np.int32)
-            # As a table of the engine's own, its statistics are known: DuckDB then looks slots up in a plain array
-            # rather than a hash table (five times as fast).
-            with self._given(pa.table({SLOT: slots})) as rows:
-                self._execute(f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS FROM {rows}")
+            self._count(counted)
             return exact_vector(self._engine.table(made.table), self._engine.table(_COUNTED), plan)
+
+    def _count(self, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+        """Have the slots that count as a table, made anew where they are others than those of the last question."""
+        if self._counted is not None and np.array_equal(self._counted, counted):
+            return
+        self._counted = None  # an error below leaves no table that is taken for another one
+        # As a table of the engine's own, its statistics are known: DuckDB then looks slots up in a plain array
+        # rather than a hash table (five times as fast).
+        with self._given(pa.table({SLOT: np.flatnonzero(counted).astype(np.int32)})) as rows:
+            self._execute(f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS FROM {rows}")
+        self._counted = counted.copy()
 
     def erase_rows(self, slots: Iterable[int]) -> None:
         """Erase the customers of these slots: their rows in every view and snapshot, their numbers and salts.
