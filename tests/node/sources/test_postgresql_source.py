@@ -1,6 +1,7 @@
 """A table of a real PostgreSQL is a source: typed by its rules, in an order of its own rows, of one moment."""
 
 import asyncio
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -26,6 +27,7 @@ from tests.kit.source_kinds import (
 )
 from trust.node.check.file_check import check_source
 from trust.node.sources.source_file import SourceFile
+from trust.node.sources.tables import postgresql_table
 from trust.node.sources.tables.one_table import FileRefused
 
 pytestmark = pytest.mark.slow
@@ -212,7 +214,7 @@ def test_what_is_read_is_of_one_moment_and_nothing_can_be_written(address: str) 
     run(address, "DELETE FROM rides")
     assert first.num_rows + sum(part.num_rows for part in parts) == len(RIDES) * 900
     assert file._server is not None
-    with pytest.raises(Unavailable), file._server._session() as session:  # type: ignore[attr-defined]
+    with pytest.raises(Unavailable), file._server._session() as session:
         session.run(session.connection.execute("INSERT INTO rides (customer) VALUES ('x')"))
 
 
@@ -310,3 +312,23 @@ def test_a_server_is_asked_no_more_often_than_is_said(address: str) -> None:
     run(address, "INSERT INTO rides (customer) VALUES ('x')", FLUSH)
     assert file.sha256() == before
     assert source(address).sha256() != before
+
+
+def test_a_server_that_never_answers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql_table, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        file = source(f"postgresql://node@127.0.0.1:{silent.getsockname()[1]}/town")
+        with pytest.raises(Unavailable, match="cannot be asked"):
+            file.marks()
+
+
+def test_a_database_that_is_not_in_utf_8_or_counts_no_changes_is_refused(server: str, address: str) -> None:
+    run(address, "CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    other = f"postgresql://postgres@/bytes?host={server}"
+    fill(other, RIDES)
+    with pytest.raises(FileRefused, match="not in UTF-8"):
+        source(other).columns()
+    fill(address, RIDES)
+    run(address, f"ALTER DATABASE {address.partition('@/')[2].partition('?')[0]} SET track_counts = off")
+    with pytest.raises(FileRefused, match="track_counts"):
+        source(address).columns()

@@ -31,10 +31,11 @@ from tests.kit.source_kinds import (
 )
 from trust.node.check.file_check import check_source
 from trust.node.data.load import MOST_PARTS
-from trust.node.sources import source_file
+from trust.node.sources.mapping import SourceMapping
 from trust.node.sources.source_file import SourceFile
 from trust.node.sources.source_parts import SourceParts
-from trust.node.sources.tables.one_table import FileRefused
+from trust.node.sources.tables.one_table import FileRefused, OneTable
+from trust.node.sources.tables.opening import open_table
 
 GROWS = 'folder = "rides"\nkind = "csv"\nappend_only = true'
 
@@ -163,13 +164,12 @@ def test_a_column_of_other_types_in_other_files_is_the_same_customers(tmp_path: 
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the names of the files that were opened for their rows, as they are."""
     names: list[str] = []
-    real = source_file.open_table
 
-    def noting(path: Path, mapping: object) -> object:
+    def noting(path: Path, mapping: SourceMapping) -> OneTable:
         names.append(path.name)
-        return real(path, mapping)  # type: ignore[arg-type]
+        return open_table(path, mapping)
 
-    monkeypatch.setattr(source_file, "open_table", noting)
+    monkeypatch.setattr("trust.node.sources.source_file.open_table", noting)
     return names
 
 
