@@ -23,7 +23,19 @@ TREES = [
     for room in ("ledger", "policies", "queries", "trust")
     for path in sorted((ROOT / room).rglob("*.py"))
 ]
-LIBRARIES = {"click", "csv", "duckdb", "granian", "httpx", "ibis", "msgspec", "pyarrow", "sqlglot"}
+LIBRARIES = {
+    "asyncpg",
+    "click",
+    "csv",
+    "duckdb",
+    "granian",
+    "httpx",
+    "ibis",
+    "msgspec",
+    "openpyxl",
+    "pyarrow",
+    "sqlglot",
+}
 
 
 class Decision(NamedTuple):
@@ -58,6 +70,9 @@ ON_A_TERMINAL = CLI + "test_on_a_terminal_the_notice_is_shown_and_each_choice_is
 NO_PLACE = CLI + "test_who_names_no_place_is_told_which_option_is_missing"
 NO_FOLDER = CLI + "test_a_place_that_cannot_be_written_ends_in_one_sentence"
 SQL = "tests/queries/test_queries_sql.py::"
+DATABASES = "tests/node/sources/test_database_files.py::"
+XLSX = "tests/node/sources/test_xlsx_files.py::"
+POSTGRESQL = "tests/node/sources/test_postgresql_source.py::"
 MAPPED = "tests/node/sources/test_mapped_files.py::test_a_csv_file_is_read_as_what_it_means"
 FORM = "tests/node/sources/test_readers.py::test_each_form_is_read_as_what_it_is_and_others_are_null"
 
@@ -110,6 +125,25 @@ DECIDED: dict[tuple[str, str], Decision] = {
     ("pyarrow.compute.utf8_normalize", "form"): Decision("Full-width digits are digits (NFKC).", FORM),
     ("pyarrow.compute.utf8_trim", "characters"): Decision("The ideographic space is a blank too.", FORM),
     ("pyarrow.compute.utf8_lpad", "padding"): Decision("What software took off were zeros.", FORM),
+    # A holder's own databases and workbooks
+    ("duckdb.connect", "read_only"): Decision(
+        "A holder's database is read and never written, and opened beside other readers.",
+        DATABASES + "test_reading_leaves_a_database_file_and_its_folder_as_they_were",
+    ),
+    ("openpyxl.load_workbook", "read_only"): Decision(
+        "Row by row: a sheet may have 17 thousand million cells.",
+        XLSX + "test_a_cell_in_the_last_place_of_a_sheet_costs_no_more_than_itself",
+    ),
+    ("openpyxl.load_workbook", "data_only"): Decision(
+        "A formula is its last result, and none is computed or shown.", XLSX + "test_each_cell_is_read_by_its_rule_and_by_itself"
+    ),
+    ("asyncpg.connect", "timeout"): Decision(
+        "Nobody waits for ever.", POSTGRESQL + "test_a_server_that_never_answers_is_not_waited_for_for_ever"
+    ),
+    ("asyncpg.connect", "server_settings"): Decision(
+        "Days, times and names are read in one way, and rows that the server hides are an error.",
+        POSTGRESQL + "test_rows_that_are_hidden_from_the_nodes_user_refuse_the_table",
+    ),
     # Whom we call
     ("httpx.Client", "base_url"): Decision(
         "Paths are ours; the host is the place's.",

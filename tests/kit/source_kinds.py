@@ -93,10 +93,15 @@ def said(mapping: str) -> SourceMapping:
     return msgspec.toml.decode(mapping, type=SourceMapping)
 
 
+def open_unlinked(folder: Path, mapping: str, node: str = "node") -> ViewStore:
+    """Open a node's data side over one source below a folder."""
+    found = said(mapping)
+    return ViewStore(folder / node, {"rides": folder / found.place}, SECRET, {"rides": found})
+
+
 def open_store(folder: Path, mapping: str) -> ViewStore:
     """Open a node's data side over one source below a folder, with the customers linked."""
-    found = said(mapping)
-    store = ViewStore(folder / "node", {"rides": folder / found.place}, SECRET, {"rides": found})
+    store = open_unlinked(folder, mapping)
     store.set_links(CUSTOMERS.items())
     return store
 

@@ -10,7 +10,10 @@ import pytest
 from pyarrow import parquet
 
 from ledger.errors import Malformed, Unavailable
+from trust.node.settings import load_node_settings
+from trust.node.sources.source_file import SourceFile
 from trust.town.document import Town
+from trust.town.layout import lay_out
 from trust.town.loader import generate, load_town, read_residents
 
 MOMIJIDAI = Path(__file__).parents[2] / "towns" / "momijidai"
@@ -174,7 +177,32 @@ def test_a_generator_that_lacks_its_data_says_what_to_do(folder: Path, tmp_path:
 
 def test_a_generator_that_leaves_out_a_source_is_refused(folder: Path, tmp_path: Path) -> None:
     spoil(folder / "generate.py", 'write(out, "bus_co", "outings", columns)', "pass")
-    with pytest.raises(Malformed, match=r"did not write bus_co/outings\.parquet"):
+    with pytest.raises(Malformed, match=r"did not write bus_co/outings\.parquet or bus_co/outings\.csv"):
+        generate(load_town(folder), tmp_path / "out", residents=50)
+
+
+WRITES_CSV = "csv.write_csv(pa.table(columns), out / holder / f'{source}.csv')"
+
+
+def test_a_generator_may_write_a_source_as_csv_and_the_node_gets_it(folder: Path, tmp_path: Path) -> None:
+    writes = 'parquet.write_table(pa.table(columns), out / holder / f"{source}.parquet", compression="zstd")'
+    spoil(folder / "generate.py", writes, WRITES_CSV)
+    spoil(folder / "generate.py", "from pyarrow import parquet", "from pyarrow import csv, parquet")
+    town = load_town(folder)
+    layout = lay_out(town, tmp_path / "laid", residents=50, port=1, witness_port=2)
+    for holder in town.holders:
+        settings = load_node_settings(layout.node(holder.alias))
+        assert settings.sources == {source: f"data/{source}.csv" for source in holder.sources}
+        for source, mapping in settings.mappings.items():
+            file = SourceFile(layout.node(holder.alias) / mapping.place, mapping)
+            assert sum(part.num_rows for part in file.read(file.columns()[:1])) > 0, source
+
+
+def test_a_generator_that_writes_a_source_twice_is_refused(folder: Path, tmp_path: Path) -> None:
+    writes = 'parquet.write_table(pa.table(columns), out / holder / f"{source}.parquet", compression="zstd")'
+    spoil(folder / "generate.py", writes, f"{writes}; {WRITES_CSV}")
+    spoil(folder / "generate.py", "from pyarrow import parquet", "from pyarrow import csv, parquet")
+    with pytest.raises(Malformed, match=r"wrote both .*\.parquet and .*\.csv"):
         generate(load_town(folder), tmp_path / "out", residents=50)
 
 

@@ -223,8 +223,9 @@ def _lay_out_member(layout: Layout, member: MemberRow, data: Path, trust: Trust,
     (node / "data").mkdir()
     lines = [f"alias = {json.dumps(member.alias)}", f"service = {json.dumps(service)}", "", "[sources]"]
     for source in member.sources:
-        shutil.move(source_path(data, member.alias, source), node / "data" / f"{source}.parquet")
-        lines.append(f'{source} = "data/{source}.parquet"')
+        made = source_path(data, member.alias, source)
+        shutil.move(made, node / "data" / made.name)
+        lines.append(f'{source} = "data/{made.name}"')
     (node / "node.toml").write_text("\n".join(lines) + "\n", "utf-8")
     save_trust(trust, node / "trust.json")
 

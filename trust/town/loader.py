@@ -49,7 +49,8 @@
 
 The generator is run as ``python generate.py OUT --residents N --seed S``. It writes
 
-- ``OUT/<holder>/<source>.parquet`` for every source of every holder: that holder's own data, and the only part that
+- ``OUT/<holder>/<source>.parquet`` or ``….csv`` for every source of every holder, one of the two, read as
+  ``trust.node.sources`` says of a file with nothing said in node.toml: that holder's own data, and the only part that
   the holder's node sees. The column a view calls ``resident`` holds the holder's customer number.
 - ``OUT/residents.parquet``: for the town runner, which plays the residents and the holders' counters, and for nobody
   else. Column ``person`` counts from 0; one column per holder holds that person's customer number there as text, or
@@ -79,6 +80,8 @@ T = TypeVar("T")
 
 SECONDS_TO_GENERATE = 900
 """How long a generator may run: a million residents take about a minute."""
+SOURCE_ENDINGS = (".parquet", ".csv")
+"""What a generator may write a holder's source as."""
 _DATA_MISSING = 69
 
 
@@ -137,14 +140,18 @@ def generate(town: Town, out: Path, residents: int | None = None) -> None:
         raise Unavailable(f"The town's generate.py ended with code {done.returncode}; run it by hand to see why.")
     for holder in town.holders:
         for source in holder.sources:
-            if not source_path(out, holder.alias, source).is_file():
-                raise Malformed(f"The town's generate.py did not write {holder.alias}/{source}.parquet.")
+            source_path(out, holder.alias, source)
     read_residents(town, out)
 
 
 def source_path(out: Path, holder: str, source: str) -> Path:
-    """Return where the generator put one source of one holder."""
-    return out / holder / f"{source}.parquet"
+    """Return where the generator put one source of one holder; raise Malformed where it did not, or put two there."""
+    there = [path for ending in SOURCE_ENDINGS if (path := out / holder / f"{source}{ending}").is_file()]
+    if len(there) != 1:
+        what = "wrote both" if there else "did not write"
+        names = (" and " if there else " or ").join(f"{holder}/{source}{ending}" for ending in SOURCE_ENDINGS)
+        raise Malformed(f"The town's generate.py {what} {names}; it writes one of them.")
+    return there[0]
 
 
 def read_residents(town: Town, out: Path) -> list[dict[str, str]]:

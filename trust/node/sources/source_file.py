@@ -84,10 +84,25 @@ class SourceFile:
         return self._server is not None or self.marks() == list(marks)
 
     def columns(self) -> list[str]:
-        """Return which columns there are, each by its name in a policy; raise FileRefused where none can be read."""
-        there = dict.fromkeys(name for table in self._tables() for name in table.names())
+        """Return which columns there are, each by its name in a policy.
+
+        Raises FileRefused where none can be read, Unavailable as ``marks`` does.
+        """
+        there = dict.fromkeys(name for names in self._names() for name in names)
         mapped = [name for name in self.mapping.columns if self.mapping.name_in_file(name) in there]
         return [*mapped, *(name for name in there if name and name not in self.mapping.columns)]
+
+    def _names(self) -> list[list[str]]:
+        """Return the names of each file's columns; of a file that is as it was they are known."""
+        if self._server is not None:
+            return [table.names() for table in self._tables()]
+        marks = self._parts.marks()
+        known = {mark: self._names_of[mark] for mark in marks if mark in self._names_of}
+        for place, mark in enumerate(marks):
+            if mark not in known:
+                known[mark] = self._tables(place, place + 1)[0].names()
+        self._names_of = known
+        return [known[mark] for mark in marks]
 
     def _tables(self, first: int = 0, after: int | None = None) -> list["_NamedTable"]:
         """Open the files of a stretch, in their order."""

@@ -84,7 +84,7 @@ class XlsxTable:
                 raise FileRefused("It is too large for a spreadsheet (2 GiB unpacked); write it as CSV.")
         with (
             open_regular(self._path) as file,  # by its name openpyxl would go by its ending
-            closing(load_workbook(file, read_only=True, data_only=True, keep_links=False)) as book,
+            closing(load_workbook(file, read_only=True, data_only=True)) as book,
         ):
             there = [sheet.title for sheet in book.worksheets]
             if not self._sheet and len(there) > 1:
