@@ -15,7 +15,8 @@ import pytest
 from ledger import canonical
 from policies.consents.attestation import Enrolment
 from policies.ledger_state import State
-from trust.node.data.snapshots import TypedColumn, engine_settings
+from trust.node.data.snapshots import TypedColumn
+from trust.node.sources.duckdb_engine import engine_settings
 
 ROOT = Path(__file__).parents[2]
 TREES = [

@@ -19,7 +19,7 @@ import trust.node.data.views as views_module
 from ledger.errors import ConsentMismatch, NotReady, Unavailable
 from policies.policy_document import Category, Measure, View
 from queries.question.check import make_plan
-from queries.question.measures import MeasureAsked
+from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Query, Spend
 from tests.kit.node_tables import SECRET, TITLE, hourly_plan, policy_of, take_in, write_rows

@@ -34,6 +34,7 @@ from msgspec import Struct
 
 from policies.policy_document import Category, Column, Time
 from trust.files.durable import HALF_WRITTEN, take_place
+from trust.node.sources.duckdb_engine import engine_settings, quoted, shut_in
 from trust.node.sources.source_parts import FileMark
 
 _KEY = "musubi"
@@ -106,7 +107,7 @@ class Part(Struct, frozen=True, kw_only=True):
 
 def scan(parts: Sequence[Part]) -> str:
     """Return SQL for the rows of parts; their paths are names, and not patterns."""
-    paths = ", ".join(_quoted(escape(str(part.path))) for part in parts)
+    paths = ", ".join(quoted(escape(str(part.path))) for part in parts)
     return f"read_parquet([{paths}], hive_partitioning=false)"
 
 
@@ -218,10 +219,10 @@ class SnapshotFolder:
         """Write a query's rows into a file that nobody reads yet, mode 0600."""
         path = self.folder / f"{HALF_WRITTEN}{name}"
         path.touch(mode=0o600)
-        made = _quoted(msgspec.json.encode(contents).decode())
+        made = quoted(msgspec.json.encode(contents).decode())
         try:
             engine.execute(
-                f"COPY ({sql}) TO {_quoted(str(path))}"
+                f"COPY ({sql}) TO {quoted(str(path))}"
                 f" (FORMAT parquet, USE_TMP_FILE false, KV_METADATA {{{_KEY}: {made}}})"
             )
         except BaseException:
@@ -248,29 +249,3 @@ def loading_engine(folder: Path) -> Iterator[Any]:
         yield engine
     finally:
         engine.close()
-
-
-def engine_settings(spill: Path) -> dict[str, Any]:
-    """Return how every engine of a node is set: nothing is fetched from anywhere, and it spills where it is told.
-
-    No name in a statement is taken for a variable of this program.
-    """
-    return {
-        "temp_directory": str(spill),
-        "allow_community_extensions": False,
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "python_enable_replacements": False,
-        # It trusts a file's time in seconds; a file replaced within one would be read half old, half new.
-        "enable_external_file_cache": False,
-    }
-
-
-def shut_in(engine: Any, folder: Path) -> None:
-    """Have an engine read and write files in ``folder`` alone, whatever it is told; nothing undoes it."""
-    engine.execute(f"SET allowed_directories = [{_quoted(f'{folder}/')}]")
-    engine.execute("SET enable_external_access = false")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from trust.node.data.snapshots import engine_settings
+from trust.node.sources.duckdb_engine import engine_settings
 from trust.node.sources.tables.one_table import FileRefused
 from trust.node.sources.tables.parquet_table import ROWS_AT_ONCE, carried_part
 from trust.node.sources.tables.sqlite_table import NO_TABLE
