@@ -1,7 +1,8 @@
 """How long a node's start takes for its links: 1,000,000 customers, from the books to the engine.
 
 In four steps: opening the books, which looks at the seal of every row; reading the links; salts and table in the
-engine; their digest, by which a snapshot is known to be of these links. (A holder's leaves have seals too, which are not here.)
+engine; their digest, by which a snapshot is known to be of these links. (A holder's leaves have seals too, which are
+not here.)
 """
 
 import tempfile
