@@ -112,7 +112,7 @@ def _clipping_said(
     column: ColumnBounds, view: View, gettext: Gettext, plain: Callable[[Text], str], number: Callable[[int], str]
 ) -> str:
     return gettext(
-        "%(column)s is cut to %(low)s to %(high)s: what is below counts as %(low)s, what is above as %(high)s."
+        "%(column)s is cut to the range %(low)s to %(high)s: what is below counts as %(low)s, what is above as %(high)s."
     ) % _column_names(column.column, view, plain, number)
 
 

@@ -14,7 +14,7 @@ Gettext = Callable[[str], str]
 
 
 class MeasureAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A measure in the tree, under the name ``as``: the fields of exactly one class below are set."""
+    """A measure in the tree, under the name ``as``: the fields of exactly one class are set."""
 
     as_: Label = field(name="as")
     count: Literal["rows", "residents"] | UnsetType = UNSET

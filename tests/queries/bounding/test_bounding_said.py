@@ -150,7 +150,7 @@ def test_an_answer_says_how_many_rows_which_bounds_and_which_way() -> None:
     )  # fmt: skip
     assert said == [
         "title: of each person, at most 10 records are used.",
-        "title is cut to 0 to 400: what is below counts as 0, what is above as 400.",
+        "title is cut to the range 0 to 400: what is below counts as 0, what is above as 400.",
         "rides: apart from the ±, the true number can only be larger.",
         "riders: apart from the ±, nothing is left out.",
         "paid: apart from the ±, the true number can only be larger. That holds where no value of title is below 0.",

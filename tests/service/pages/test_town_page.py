@@ -119,7 +119,7 @@ def test_the_japanese_page_says_who_asked_why_what_and_what_is_left() -> None:
             "en",
             [
                 "Bus rides: of each person, at most 20 records are used.",
-                "Fare is cut to 0 to 500: what is below counts as 0, what is above as 500.",
+                "Fare is cut to the range 0 to 500: what is below counts as 0, what is above as 500.",
                 "Number of records, number of people: apart from the ±, the true number can only be larger.",
                 "Total fare: apart from the ±, the true number can only be larger. That holds where no value of fare is below 0.",
                 "Average fare: apart from the ±, the true number may be larger or smaller.",
