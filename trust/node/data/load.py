@@ -27,7 +27,6 @@ import msgspec
 import pyarrow as pa
 import structlog
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ledger.errors import Unavailable
 from policies.policy_document import Category, Column, View
@@ -36,8 +35,7 @@ from trust.node.data.load_report import (
     FitReport,
     LoadReport,
     RefusedReport,
-    last_report,
-    rows_before,
+    keep_report,
     write_report,
 )
 from trust.node.data.snapshots import (
@@ -66,8 +64,6 @@ _OUR_OWN = (duckdb.IOException, duckdb.OutOfMemoryException)
 """What an engine raises that is no fault of a file."""
 _RAW = "raw_rows"
 _KNOWN = "known_links"
-LOOKED_ODD = "Something in this file does not fit its views. `musubi node check`, on the node's folder, shows what."
-SHRUNK = "More than half of this file's rows are gone since the last one. `musubi node check`, on the node's folder, shows it."
 logger = structlog.get_logger()
 
 
@@ -235,12 +231,11 @@ class FileLoader:
 
     def _report(self, report: LoadReport, links: Links) -> None:
         """Keep the report for the holder; the log says that there is something to look at, and no number of it."""
-        path = self._kept.report_path(self.key)
-        report = replace(report, rows_before=rows_before(last_report(path), report.file_sha256))
-        write_report(path, report)
-        if report.is_odd(links.below) and self._odd != report.file_sha256:
+        report = keep_report(self._kept.report_path(self.key), report)
+        why = report.oddness(links.below)
+        if why and self._odd != report.file_sha256:
             self._odd = report.file_sha256
-            logger.warning("file-looked-odd", source=self.key.source, why=SHRUNK if report.has_shrunk else LOOKED_ODD)
+            logger.warning("file-looked-odd", source=self.key.source, why=why)
 
     def _known_rows(self) -> int:
         """Return the rows of the files that were taken in, by the last report; 0 where it is lost."""

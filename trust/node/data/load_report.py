@@ -8,11 +8,14 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trust.files.durable import write_whole
 
 ODD_SHARE = 100
 """Where one in so many values of a column is none, or does not fit, the file looks odd."""
+LOOKED_ODD = "Something in this file does not fit its views. `musubi node check`, on the node's folder, shows what."
+SHRUNK = "More than half of this file's rows are gone since the last one. `musubi node check`, on the node's folder, shows it."
 
 
 class ColumnReport(Struct, frozen=True, kw_only=True):
@@ -58,12 +61,14 @@ class LoadReport(Struct, frozen=True, kw_only=True):
         """Whether more than half of the rows are gone since the file before."""
         return has_shrunk(self.rows_before, self.rows)
 
-    def is_odd(self, links: int) -> bool:
-        """Whether the holder should look: much is gone, nobody of so many links is here, or much was not read."""
+    def oddness(self, links: int) -> str:
+        """Return why the holder should look, without a number: much is gone, or does not fit so many links; or ""."""
+        if self.has_shrunk:
+            return SHRUNK
         taken = self.rows - self.left_out
         unread = [each.nulls for each in self.columns] + [each.unfit for each in self.views]
         is_empty = self.people == 0 and (links > 0 or self.rows == 0)
-        return self.has_shrunk or is_empty or any(count * ODD_SHARE > taken for count in unread)
+        return LOOKED_ODD if is_empty or any(count * ODD_SHARE > taken for count in unread) else ""
 
 
 class RefusedReport(Struct, frozen=True, kw_only=True):
@@ -98,7 +103,14 @@ def last_report(path: Path) -> LoadReport | None:
     return None
 
 
-def rows_before(last: LoadReport | None, file_sha256: str) -> int:
+def keep_report(path: Path, report: LoadReport) -> LoadReport:
+    """Keep the report of a load, with how many rows the file before had; raise Unavailable where the disk refuses."""
+    kept = replace(report, rows_before=_rows_before(last_report(path), report.file_sha256))
+    write_report(path, kept)
+    return kept
+
+
+def _rows_before(last: LoadReport | None, file_sha256: str) -> int:
     """Return how many rows the file before this one had, by the last report: it may be of this very file."""
     if last is None:
         return 0
