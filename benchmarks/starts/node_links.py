@@ -40,7 +40,7 @@ def run(links: int = LINKS) -> list[dict[str, Any]]:
         mark()
         store.set_links(pairs)
         mark()
-        given = store._links()  # noqa: SLF001 - the step is the store's own
+        given = store._links()  # noqa: SLF001 - what a load asks for at once
         given.digest(given.below)
         mark()
         store.close()

@@ -75,6 +75,8 @@ DATABASES = "tests/node/sources/test_database_files.py::"
 XLSX = "tests/node/sources/test_xlsx_files.py::"
 POSTGRESQL = "tests/node/sources/test_postgresql_source.py::"
 MAPPED = "tests/node/sources/test_mapped_files.py::test_a_csv_file_is_read_as_what_it_means"
+BLOCKS = "tests/node/sources/test_csv_blocks.py::test_of_any_bytes_the_quick_reader_makes_what_the_careful_one_makes"
+WORDS_STAY = "tests/node/sources/test_csv_blocks.py::test_words_that_other_programs_write_for_nothing_are_text"
 FORM = "tests/node/sources/test_readers.py::test_each_form_is_read_as_what_it_is_and_others_are_null"
 
 DECIDED: dict[tuple[str, str], Decision] = {
@@ -123,6 +125,22 @@ DECIDED: dict[tuple[str, str], Decision] = {
     ),
     ("csv.reader", "delimiter"): Decision("As the holder's mapping says; one of four.", MAPPED),
     ("csv.reader", "quotechar"): Decision("As the holder's mapping says; one of two.", MAPPED),
+    ("pyarrow.csv.ReadOptions", "block_size"): Decision(
+        "A block is one for Arrow too; no record is on two of its own.",
+        "tests/node/sources/test_csv_blocks.py::test_a_record_longer_than_arrows_own_blocks_is_read_with_its_neighbours",
+    ),
+    ("pyarrow.csv.ReadOptions", "column_names"): Decision("No record of a block is taken for a header.", BLOCKS),
+    ("pyarrow.csv.ParseOptions", "delimiter"): Decision("As the holder's mapping says; one of four.", BLOCKS),
+    ("pyarrow.csv.ParseOptions", "quote_char"): Decision("As the mapping says; none where a block has none.", BLOCKS),
+    ("pyarrow.csv.ParseOptions", "newlines_in_values"): Decision("A field in quotes may hold lines.", BLOCKS),
+    ("pyarrow.csv.ConvertOptions", "include_columns"): Decision("What no view names is not read.", BLOCKS),
+    ("pyarrow.csv.ConvertOptions", "column_types"): Decision("All is text: nothing is guessed from values.", BLOCKS),
+    ("pyarrow.csv.ConvertOptions", "null_values"): Decision("Empty is null, and no word (NA, null) is.", WORDS_STAY),
+    ("pyarrow.csv.ConvertOptions", "strings_can_be_null"): Decision("Empty is null in text too.", BLOCKS),
+    ("pyarrow.array", "mask"): Decision(
+        "A time that is none is null, whatever number stands for it.",
+        "tests/node/sources/test_readers.py::test_each_value_is_read_by_itself_and_none_raises",
+    ),
     ("pyarrow.compute.utf8_normalize", "form"): Decision("Full-width digits are digits (NFKC).", FORM),
     ("pyarrow.compute.utf8_trim", "characters"): Decision("The ideographic space is a blank too.", FORM),
     ("pyarrow.compute.utf8_lpad", "padding"): Decision("What software took off were zeros.", FORM),

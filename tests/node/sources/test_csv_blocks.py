@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -140,6 +141,23 @@ def test_a_sound_file_is_read_once_and_by_blocks_also_with_short_lines_and_damag
     if form.encoding == "utf-8":
         path.write_bytes(path.read_bytes().replace("管".encode(), b"\xe7\xae"))
         assert {row["c0"] for row in outcome(read_columns(path, WANTED, form))} == {None}
+
+
+def test_words_that_other_programs_write_for_nothing_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "rides.csv"
+    path.write_text('a,b\nNA,"null"\n,""\nN/A,-\nNaN,NULL\n')
+    (part,) = read_columns(path, [0, 1])
+    assert part["c0"].to_pylist() == ["NA", None, "N/A", "NaN"]
+    assert part["c1"].to_pylist() == ["null", None, "-", "NULL"]
+
+
+def test_a_record_longer_than_arrows_own_blocks_is_read_with_its_neighbours() -> None:
+    block = b'1,a,2\n2,"' + b"x,\n" * 500_000 + b'",3\n3,b,4\n'
+    assert csv_blocks.columns_of(block, [0, 2], CsvForm().of_blocks) == [
+        pa.array(["1", "2", "3"]),
+        pa.array(["2", "3", "4"]),
+    ]
+    assert csv_blocks.columns_of(block, [1], CsvForm().of_blocks) == [pa.array(["a", None, "b"])]
 
 
 def test_a_quote_that_nothing_closes_takes_no_more_memory_than_one_long_record(

@@ -363,7 +363,7 @@ def _report(
     fits = [(view, column) for view in views for column in view.columns if typed(column) in columns]
     asked = [
         "count(*)",
-        "count(DISTINCT slot)",
+        "count_if(number = 0)",  # of each person's rows one is the first
         *(f"count(*) - count({column.stored})" for column in columns),
         *(f"count_if({_unfit(column)})" for _, column in fits),
     ]

@@ -171,9 +171,7 @@ def _read(block: bytes, there: list[int], count: int, type_: Any, form: BlockFor
     block = _MARK + block if block.startswith(_MARK) else block  # it takes one off, which is a value's own here
     return pa_csv.read_csv(
         pa.BufferReader(block),
-        pa_csv.ReadOptions(
-            use_threads=False, block_size=len(block) + 1, column_names=[str(place) for place in range(count)]
-        ),
+        pa_csv.ReadOptions(block_size=len(block) + 1, column_names=[str(place) for place in range(count)]),
         pa_csv.ParseOptions(
             delimiter=form.delimiter.decode(),
             quote_char=form.quote.decode() if has_quotes else False,

@@ -35,6 +35,7 @@ _FORMS = [
     re.compile(r"(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})"),
 ]
 _EPOCH = date(1970, 1, 1).toordinal()
+_MASK = bytes.maketrans(b"123456789", b"000000000")
 _QUARTER = 900
 """Seconds within which a zone's distance from UTC does not change."""
 _DAY_SECONDS = 86_400
@@ -65,9 +66,11 @@ def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
         else:
             day, is_day = np.zeros(rows.size, np.int64), np.zeros(rows.size, bool)
             good = is_time
-        moved, is_known = _in_zone(named, day, clock, zone)
-        days[rows], seconds[rows] = moved // _DAY_SECONDS, moved % _DAY_SECONDS
-        good &= is_known & (days[rows] >= _FIRST_DAY) & (days[rows] <= _LAST_DAY)
+        if "z" in named:
+            moved, is_known = _in_zone(named, day * _DAY_SECONDS + clock, zone)
+            day, clock = moved // _DAY_SECONDS, moved % _DAY_SECONDS
+            good &= is_known & (day >= _FIRST_DAY) & (day <= _LAST_DAY)
+        days[rows], seconds[rows] = day, clock
         has_day[rows], has_time[rows] = is_day & good, is_time & good
     return Moments(days, seconds, has_day, has_time)
 
@@ -78,7 +81,7 @@ def _forms(texts: Any) -> Iterator[tuple[Any, "_Parts"]]:
     if not len(texts) or begins[0] == begins[-1]:
         return
     data = np.frombuffer(texts.buffers()[2], np.uint8)
-    masked = np.where((data >= ord("0")) & (data <= ord("9")), np.uint8(ord("0")), data)
+    masked = texts.buffers()[2].to_pybytes().translate(_MASK)
     buffers = [texts.buffers()[0], texts.buffers()[1], pa.py_buffer(masked)]
     shapes = pa.Array.from_buffers(texts.type, len(texts), buffers, -1, texts.offset).dictionary_encode()
     places = pc.fill_null(shapes.indices, -1).to_numpy()
@@ -143,9 +146,11 @@ def _days(named: _Parts) -> tuple[Any, Any]:
     months, days = named.numbers("m"), named.numbers("d")
     is_day = is_year & (months >= 1) & (months <= 12) & (days >= 1)
     since = np.where(is_day, (years - 1970) * 12 + months - 1, 0)
-    start = since.astype("M8[M]").astype("M8[D]").astype(np.int64)
-    after = (since + 1).astype("M8[M]").astype("M8[D]").astype(np.int64)
-    return start + days - 1, is_day & (days <= after - start)
+    first = since.min()
+    starts = np.arange(first, since.max() + 2).astype("M8[M]").astype("M8[D]").astype(np.int64)  # of each month once
+    since -= first
+    start = starts[since]
+    return start + days - 1, is_day & (days <= starts[since + 1] - start)
 
 
 def _seconds(named: _Parts) -> tuple[Any, Any]:
@@ -157,11 +162,8 @@ def _seconds(named: _Parts) -> tuple[Any, Any]:
     return np.where(is_time, hours * 3_600 + minutes * 60 + seconds, 0), is_time
 
 
-def _in_zone(named: _Parts, days: Any, seconds: Any, zone: ZoneInfo | None) -> tuple[Any, Any]:
+def _in_zone(named: _Parts, local: Any, zone: ZoneInfo | None) -> tuple[Any, Any]:
     """Return seconds since 1970 in the zone's local time, and whether that is known."""
-    local = days * _DAY_SECONDS + seconds
-    if "z" not in named:
-        return local, np.ones(named.count, bool)
     if zone is None:
         return local, np.zeros(named.count, bool)
     offsets = np.zeros(named.count, np.int64)
