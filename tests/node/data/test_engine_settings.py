@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tests.kit.machine.web import web_server
-from trust.node.data.snapshots import engine_settings, shut_in
+from trust.node.sources.duckdb_engine import engine_settings, shut_in
 
 
 @pytest.fixture

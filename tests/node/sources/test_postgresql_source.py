@@ -133,8 +133,8 @@ def test_each_type_is_read_by_its_rule_or_is_null_and_takes_nothing_with_it(addr
     (found,) = read(file, *(f"v{number}" for number in range(len(VALUES))))
     for got, (type_, (_, meant)) in zip(found, VALUES.items(), strict=True):
         assert got == meant or (got != got and meant != meant), type_  # noqa: PLR0124 - NaN
-    (raw,) = [row for part in file.read_as_it_stands(["v13"]) for row in part.to_pylist()]
-    assert raw["c0"] == "2024-03-31 22:05:00Z"  # for readers, which know a zone
+    (raw,) = [row for part in file.read_beside(["v13"]) for row in part.to_pylist()]
+    assert raw["r0"] == "2024-03-31 22:05:00Z"  # for readers, which know a zone
 
 
 def test_no_value_raises_and_an_odd_one_is_null_or_a_double_by_itself(address: str) -> None:

@@ -22,8 +22,8 @@ from trust.node.check.findings import (
     ViewFindings,
     Why,
 )
-from trust.node.data.snapshots import engine_settings, shut_in
 from trust.node.sources.csv_file import QuotesDoNotFit
+from trust.node.sources.duckdb_engine import engine_settings, shut_in
 from trust.node.sources.kinds import CARRIED
 from trust.node.sources.source_file import SourceFile
 from trust.node.sources.tables.one_table import POSITION, FileRefused

@@ -34,6 +34,7 @@ from msgspec import Struct
 
 from policies.policy_document import Category, Column
 from trust.files.durable import HALF_WRITTEN, take_place
+from trust.node.sources.duckdb_engine import engine_settings, shut_in
 from trust.node.sources.source_parts import FileMark
 
 _KEY = "musubi"
@@ -242,28 +243,6 @@ def loading_engine(folder: Path) -> Iterator[Any]:
         yield engine
     finally:
         engine.close()
-
-
-def engine_settings(spill: Path) -> dict[str, Any]:
-    """Return how every engine of a node is set: nothing is fetched from anywhere, and it spills where it is told.
-
-    No name in a statement is taken for a variable of this program.
-    """
-    return {
-        "temp_directory": str(spill),
-        "allow_community_extensions": False,
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "python_enable_replacements": False,
-        # It trusts a file's time in seconds; a file replaced within one would be read half old, half new.
-        "enable_external_file_cache": False,
-    }
-
-
-def shut_in(engine: Any, folder: Path) -> None:
-    """Have an engine read and write files in ``folder`` alone, whatever it is told; nothing undoes it."""
-    engine.execute(f"SET allowed_directories = [{_quoted(f'{folder}/')}]")
-    engine.execute("SET enable_external_access = false")
 
 
 def _quoted(text: str) -> str:
