@@ -145,6 +145,10 @@ DECIDED: dict[tuple[str, str], Decision] = {
     ("pyarrow.compute.utf8_trim", "characters"): Decision("The ideographic space is a blank too.", FORM),
     ("pyarrow.compute.utf8_lpad", "padding"): Decision("What software took off were zeros.", FORM),
     # A holder's own databases and workbooks
+    ("pyarrow.timestamp", "tz"): Decision(
+        "A moment that says its zone is in UTC, and says so to a reader.",
+        POSTGRESQL + "test_each_type_is_read_by_its_rule_or_is_null_and_takes_nothing_with_it",
+    ),
     ("duckdb.connect", "read_only"): Decision(
         "A holder's database is read and never written, and opened beside other readers.",
         DATABASES + "test_reading_leaves_a_database_file_and_its_folder_as_they_were",

@@ -10,7 +10,7 @@
     metrics = "metrics/musubi.prom"         # if it is to keep its metrics in a file (trust.node.vital_signs)
 
     [sources]
-    rides = "data/rides.parquet"            # Parquet or CSV, relative to this folder; or a table that says more
+    rides = "data/rides.parquet"            # a file, relative to this folder; or a table that says more
 
     [sources.outings]                       # ``trust.node.sources.mapping``
     file = "data/outings.csv"

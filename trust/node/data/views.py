@@ -68,7 +68,7 @@ class _Made(Struct):
 class ViewStore:
     """Links, bounded views and vectors of one node. Safe to use from several threads, one at a time inside.
 
-    ``folder`` keeps the snapshots, and what does not fit into memory; ``sources`` are the Parquet or CSV files,
+    ``folder`` keeps the snapshots, and what does not fit into memory; ``sources`` are where the sources are,
     ``mappings`` how they are read where that is said, ``secret`` 32 bytes that only this node has: with the policy's
     hash they choose rows. Raises Unavailable when the folder cannot be used, Malformed for a mapping that is none.
     """

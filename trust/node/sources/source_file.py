@@ -142,7 +142,7 @@ class SourceFile:
         yield from self._read(wanted, [_ANY_READER] * len(wanted), 0, None)
 
     def read_beside(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield both at once: ``c0`` … as read, then ``r0`` … as it stands, and the position."""
+        """Yield ``c0`` … as ``read`` does, then ``r0`` …, the same as text as it stands: for the holder's own eyes."""
         readers = [self.mapping.readers(name) for name in wanted]
         names = [*(f"{sign}{number}" for sign in "cr" for number in range(len(wanted))), POSITION]
         for part in self._read([*wanted, *wanted], [*readers, *[_ANY_READER] * len(wanted)], 0, None):

@@ -9,7 +9,6 @@ beside it, ``.wal``). A view, which is a program rather than data. A generated c
 While a table is read, no program can open its file for writing.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,18 +89,19 @@ class DuckdbTable:
     def _open(self) -> Iterator[Any]:
         if self._path.with_name(self._path.name + ".wal").exists():
             raise FileRefused(BUSY)
-        with tempfile.TemporaryDirectory(prefix="musubi-duckdb-") as spill:  # 0700
-            try:
-                engine = duckdb.connect(str(self._path), read_only=True, config=engine_settings(Path(spill)))
-            except duckdb.IOException as error:
-                if "lock" in str(error):
-                    raise FileRefused(BUSY) from None
-                raise
-            try:
-                engine.execute("SET enable_external_access = false")
-                yield engine
-            finally:
-                engine.close()
+        # It is only read through, and spills nothing; and all who have one file open set it alike.
+        settings = {**engine_settings(Path()), "temp_directory": ""}
+        try:
+            engine = duckdb.connect(str(self._path), read_only=True, config=settings)
+        except duckdb.IOException as error:
+            if "lock" in str(error):
+                raise FileRefused(BUSY) from None
+            raise
+        try:
+            engine.execute("SET enable_external_access = false")
+            yield engine
+        finally:
+            engine.close()
 
 
 def _named(name: str) -> str:

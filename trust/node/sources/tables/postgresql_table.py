@@ -19,8 +19,9 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -46,27 +47,51 @@ IN_THE_CLEAR = (
 
 
 class ReadType(Struct, frozen=True):
-    """How one type is asked for, the Arrow type that comes of it, and what a text has to look like to be one."""
+    """How one type is asked for, the Arrow type that comes of it, and what a text is turned into, or None."""
 
     sql: str
     type_: Any
-    form: str = ""
-    in_utc: bool = False
+    made: Callable[[str], Any] | None = None
 
 
-_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+
+
+def _text(value: str) -> str | None:
+    return value if 0 < len(value) <= LONGEST else None
+
+
+def _decimal(value: str) -> str | None:
+    if not _DECIMAL.fullmatch(value):
+        return None
+    return value.rstrip("0").rstrip(".") if "." in value else value
+
+
+def _calendar(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of what is in the calendar; years before 1 and after 9999, infinity and 24:00 are not."""
+
+    def made(value: str) -> Any:
+        try:
+            return read(value)
+        except ValueError:
+            return None
+
+    return made
+
+
 TYPES: dict[str, ReadType] = {
     **dict.fromkeys(("int2", "int4", "int8"), ReadType("{}::int8", pa.int64())),
     "bool": ReadType("{}", pa.bool_()),
     "float4": ReadType("{}", pa.float32()),
     "float8": ReadType("{}", pa.float64()),
-    "numeric": ReadType("{}::text", pa.string(), r"-?[0-9]+(\.[0-9]+)?"),
-    **dict.fromkeys(("text", "varchar", "bpchar", "name", "uuid"), ReadType("{}::text", pa.string())),
-    "date": ReadType("{}::text", pa.string(), _DAY),
-    "timestamp": ReadType("{}::text", pa.string(), f"{_DAY} {_CLOCK}"),
-    "timestamptz": ReadType("({} AT TIME ZONE 'UTC')::text", pa.string(), f"{_DAY} {_CLOCK}", in_utc=True),
-    "time": ReadType("{}::text", pa.string(), _CLOCK),
+    "numeric": ReadType("{}::text", pa.string(), _decimal),
+    **dict.fromkeys(("text", "varchar", "bpchar", "name", "uuid"), ReadType("{}::text", pa.string(), _text)),
+    "date": ReadType("{}::text", pa.date32(), _calendar(date.fromisoformat)),
+    "timestamp": ReadType("{}::text", pa.timestamp("us"), _calendar(datetime.fromisoformat)),
+    "timestamptz": ReadType(
+        "({} AT TIME ZONE 'UTC')::text", pa.timestamp("us", tz="UTC"), _calendar(datetime.fromisoformat)
+    ),
+    "time": ReadType("{}::text", pa.time64("us"), _calendar(time.fromisoformat)),
 }
 """What is read of each type."""
 NOTHING = ReadType("NULL::text", pa.null())
@@ -300,22 +325,14 @@ def _read_as(type_: str) -> ReadType:
 def _part(rows: Sequence[Any], wanted: Sequence[ReadType], as_text: Sequence[bool], first: int) -> pa.Table:
     columns = []
     for number, (read, is_text) in enumerate(zip(wanted, as_text, strict=True)):
+        made = read.made
         values = [row[number] for row in rows]
-        if read.type_ == pa.string():
-            columns.append(pa.array([_kept(value, read, is_text) for value in values], pa.string()))
-        else:
-            column = pa.array(values, read.type_)
-            columns.append(text_of(column) if is_text else carry(column))
+        if made is not None:
+            values = [None if value is None else made(value) for value in values]
+        column = pa.array(values, read.type_)
+        columns.append(text_of(column) if is_text else carry(column))
     names = [*(f"c{number}" for number in range(len(wanted))), POSITION]
     return pa.table([*columns, pa.array(range(first, first + len(rows)), pa.int64())], names=names)
-
-
-def _kept(value: str | None, read: ReadType, is_text: bool) -> str | None:
-    if not value or len(value) > LONGEST or (read.form and not re.fullmatch(read.form, value)):
-        return None
-    if read.form.startswith("-?"):
-        value = value.rstrip("0").rstrip(".") if "." in value else value
-    return f"{value}Z" if read.in_utc and is_text else value
 
 
 def _secret_line(path: Path) -> str:
