@@ -8,6 +8,7 @@ from ledger.errors import QueryInvalid
 from policies.policy_document import Policy
 from queries.price.pricing import price
 from queries.question.check import make_plan
+from queries.question.faithful import check_faithful
 from queries.question.sql import parse_sql
 from queries.question.tree import Spend
 from trust.town.document import DemoQuestion, Town
@@ -30,7 +31,9 @@ def policy_of(town: Town, sql: str) -> Policy:
 def charge_of(town: Town, question: DemoQuestion) -> int:
     policy = policy_of(town, question.sql)
     spend = Spend(epsilon=question.epsilon)
-    return price(make_plan(parse_sql(question.sql, policy, spend), policy), spend, policy.budget).charge
+    plan = make_plan(parse_sql(question.sql, policy, spend), policy)
+    check_faithful(plan)
+    return price(plan, spend, policy.budget).charge
 
 
 def test_each_partner_may_ask_what_the_demo_has_it_ask(town: Town) -> None:
