@@ -34,7 +34,7 @@ from msgspec import Struct
 
 from policies.policy_document import Category, Column
 from trust.files.durable import HALF_WRITTEN, take_place
-from trust.node.sources.duckdb_engine import engine_settings, shut_in
+from trust.node.sources.duckdb_engine import engine_settings, quoted, shut_in
 from trust.node.sources.source_parts import FileMark
 
 _KEY = "musubi"
@@ -101,7 +101,7 @@ class Part(Struct, frozen=True, kw_only=True):
 
 def scan(parts: Sequence[Part]) -> str:
     """Return SQL for the rows of parts; their paths are names, and not patterns."""
-    paths = ", ".join(_quoted(escape(str(part.path))) for part in parts)
+    paths = ", ".join(quoted(escape(str(part.path))) for part in parts)
     return f"read_parquet([{paths}], hive_partitioning=false)"
 
 
@@ -213,10 +213,10 @@ class SnapshotFolder:
         """Write a query's rows into a file that nobody reads yet, mode 0600."""
         path = self.folder / f"{HALF_WRITTEN}{name}"
         path.touch(mode=0o600)
-        made = _quoted(msgspec.json.encode(contents).decode())
+        made = quoted(msgspec.json.encode(contents).decode())
         try:
             engine.execute(
-                f"COPY ({sql}) TO {_quoted(str(path))}"
+                f"COPY ({sql}) TO {quoted(str(path))}"
                 f" (FORMAT parquet, USE_TMP_FILE false, KV_METADATA {{{_KEY}: {made}}})"
             )
         except BaseException:
@@ -243,7 +243,3 @@ def loading_engine(folder: Path) -> Iterator[Any]:
         yield engine
     finally:
         engine.close()
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -52,6 +52,8 @@ from trust.node.sources.readers import ColumnReader, reader_of
 Kind = Literal["csv", "parquet", "xlsx", "sqlite", "duckdb", "postgresql"]
 ENDINGS: dict[str, Kind] = {
     ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".xlsx": "xlsx",
