@@ -5,11 +5,13 @@ import io
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pytest
 from pyarrow import feather
 
-from ledger.errors import Malformed
+from ledger.errors import Malformed, Unavailable
+from tests.kit.node_tables import policy_of
 from tests.kit.source_kinds import (
     CUSTOMERS,
     RIDES,
@@ -25,9 +27,12 @@ from tests.kit.source_kinds import (
     write_parquet,
 )
 from trust.node.check.file_check import check_source
-from trust.node.sources.mapping import ENDINGS, mapping_of
+from trust.node.check.node_check import check_files
+from trust.node.settings import load_node_settings
+from trust.node.sources.mapping import ENDINGS, SourceMapping, mapping_of
 from trust.node.sources.source_file import SourceFile
-from trust.node.sources.tables.one_table import FileRefused
+from trust.node.sources.tables.one_table import FileRefused, OneTable
+from trust.node.sources.tables.opening import open_table
 
 
 def table_of(kind: str) -> str:
@@ -182,3 +187,80 @@ def test_a_source_that_does_not_say_where_it_is_is_malformed_and_no_secret_is_re
 def test_parquet_of_another_type_is_the_same_customer(tmp_path: Path) -> None:
     write_parquet(tmp_path / "rides.parquet", RIDES)
     assert taken_in(tmp_path, 'file = "rides.parquet"') == expected(RIDES)
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_no_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(tmp_path / "rides.csv", RIDES)
+    store = open_store(tmp_path, 'file = "rides.csv"')
+    store.load([VIEW])
+    write_csv(tmp_path / "rides.csv", RIDES[:9])
+    whole = (tmp_path / "rides.csv").read_bytes()
+
+    def gone(path: Path, mapping: SourceMapping) -> OneTable:
+        path.unlink()
+        return open_table(path, mapping)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trust.node.sources.source_file.open_table", gone)
+        with pytest.raises(Unavailable):
+            store.load([VIEW])
+    assert taken(store) == expected(RIDES)
+    (tmp_path / "rides.csv").write_bytes(whole)
+    store.load([VIEW])
+    assert taken(store) == expected(RIDES[:9])
+    store.close()
+
+
+NODE = """
+alias = "bus_co"
+service = "http://127.0.0.1:8700"
+
+[sources]
+a = "a.csv"
+b = "b.parquet"
+c = "c.xlsx"
+
+[sources.d]
+file = "d.sqlite"
+table = "rides"
+
+[sources.e]
+file = "e.duckdb"
+table = "rides"
+
+[sources.f]
+folder = "days"
+kind = "csv"
+append_only = true
+
+[sources.g]
+glob = "days/2024-*.csv"
+
+[sources.h]
+kind = "postgresql"
+dsn = "postgresql://nobody@127.0.0.1:1/none"
+table = "rides"
+
+[sources.i]
+file = "i.csv.gz"
+"""
+
+
+def test_a_node_checks_its_sources_of_every_kind_and_says_what_stands_in_the_way(tmp_path: Path) -> None:
+    for name, kind in zip("abcde", WRITERS, strict=True):
+        WRITERS[kind](tmp_path / f"{name}.{kind}", RIDES)
+    (tmp_path / "days").mkdir()
+    write_csv(tmp_path / "days" / "2024-04-01.csv", RIDES[:30])
+    write_csv(tmp_path / "days" / "2024-04-02.csv", RIDES[30:])
+    (tmp_path / "i.csv.gz").write_bytes(packed(b"customer\n001\n"))
+    (tmp_path / "node.toml").write_text(NODE)
+    policy = policy_of(msgspec.structs.replace(VIEW, name="view_a", source="a"))
+    views = [msgspec.structs.replace(VIEW, name=f"view_{name}", source=name) for name in "abcdefghi"]
+    found = check_files(tmp_path, load_node_settings(tmp_path), [msgspec.structs.replace(policy, views=views)])
+    assert {each.source: (each.rows, each.refused) for each in found} == {
+        **dict.fromkeys("abcdefg", (len(RIDES), "")),
+        "h": (0, "A source's database cannot be asked; look at its address, its user and whether it runs."),
+        "i": (0, "This is gzip: unpack it first."),
+    }

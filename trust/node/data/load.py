@@ -19,14 +19,13 @@ file is logged: the report is for the holder alone (``trust.node.data.load_repor
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
 import msgspec
 import pyarrow as pa
 import structlog
-from msgspec import Struct
 
 from ledger.errors import Unavailable
 from policies.policy_document import Category, Column, View
@@ -38,6 +37,7 @@ from trust.node.data.load_report import (
     keep_report,
     write_report,
 )
+from trust.node.data.load_steps import Links, LoadStep, fitting, said_kinds, steps_to_load
 from trust.node.data.snapshots import (
     Contents,
     Part,
@@ -50,45 +50,17 @@ from trust.node.data.snapshots import (
 )
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import CARRIED
-from trust.node.sources.source_file import ColumnKind, SourceFile
+from trust.node.sources.source_file import SourceFile
 from trust.node.sources.source_parts import FileMark, version_of
 from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused
 
 MOST_PARTS = 16
 """Parts of a snapshot; with the next one they are written as one again."""
-CHANGED = (
-    "A file that was taken in is changed or gone, and append_only in node.toml says that none is. Put it back; or take "
-    "append_only away, and all files are read anew."
-)
 _OUR_OWN = (duckdb.IOException, duckdb.OutOfMemoryException)
 """What an engine raises that is no fault of a file."""
 _RAW = "raw_rows"
 _KNOWN = "known_links"
 logger = structlog.get_logger()
-
-
-class Links(Struct, frozen=True, kw_only=True):
-    """The links there are, all of slots below ``below``; ``from_slot`` gives (customer, slot, salt) from a slot on.
-
-    ``digest`` tells those below a slot from any others (``trust.node.data.link_table``).
-    """
-
-    from_slot: Callable[[int], pa.Table]
-    digest: Callable[[int], str]
-    below: int
-
-
-class _Step(Struct, frozen=True):
-    """One pass: over the files from ``first_file`` to before ``after_file``, for links from ``first_slot`` on."""
-
-    first_file: int
-    after_file: int
-    first_slot: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all is loaded anew."""
-        return self.first_file == 0 and self.first_slot == 0
 
 
 class FileLoader:
@@ -120,14 +92,15 @@ class FileLoader:
         wanted = sorted({typed(column) for view in views for column in view.columns})
         if sha256 == self._refused:
             return
-        there = wanted
+        there, parts = wanted, self._kept.parts(self.key)
         try:
             if self._steps(marks, wanted, links):
                 names = self._file.columns()
                 there = [column for column in wanted if column.name in names]
-                if self._steps(marks, there, links):
+                steps = self._steps(marks, there, links)
+                if steps:
                     self._check(wanted, names)
-                    for step in self._fitting(marks, there, links):
+                    for step in fitting(steps, parts, self._names(there), self._file):
                         self._load(marks, there, step, links, views)
         except (FileRefused, QuotesDoNotFit) as error:
             self._refuse(sha256, error)
@@ -136,43 +109,8 @@ class FileLoader:
             if self._say("source-loaded", sha256, *lacking, **({"lacking": lacking} if lacking else {})):
                 self._kept.report_path(self.key, refused=True).unlink(missing_ok=True)
 
-    def _steps(self, marks: list[FileMark], columns: list[TypedColumn], links: Links) -> list[_Step]:
-        """Return what is to be read, in this order; nothing where all is there.
-
-        Raises FileRefused where a source that only grows did not.
-        """
-        parts = self._kept.parts(self.key)
-        whole = [_Step(0, len(marks), 0)]
-        if not parts or parts[-1].contents.mapping != self._file.mapping.sha256():
-            return whole
-        last = parts[-1].contents
-        if self._file.mapping.append_only:
-            there = set(marks)
-            gone = [mark.name for mark in last.files if mark not in there]
-            if gone:
-                raise FileRefused(CHANGED, detail=gone[0])
-        taken = len(last.files)
-        if last.files != (marks[:taken] if self._file.mapping.append_only else marks) or not taken:
-            return whole
-        stored = {column.stored for column in columns}
-        if any(not stored <= set(part.contents.columns) for part in parts):
-            return whole
-        if last.below > links.below or last.links != links.digest(last.below):  # the books are others, or lost some
-            return whole
-        of_new_links = [_Step(0, taken, last.below)] if last.below < links.below else []
-        of_new_files = [_Step(taken, len(marks), 0)] if taken < len(marks) else []
-        return of_new_links + of_new_files
-
-    def _fitting(self, marks: list[FileMark], columns: list[TypedColumn], links: Links) -> list[_Step]:
-        """Return the steps; one of all where new files have columns of other types than those that were taken in."""
-        steps = self._steps(marks, columns, links)
-        last = steps[-1]
-        if last.first_file:
-            known = self._kept.parts(self.key)[-1].contents.kinds
-            kinds = _said_kinds(self._file.column_kinds(self._names(columns), last.first_file, last.after_file))
-            if any(known.get(name) != kind for name, kind in kinds.items()):
-                return [_Step(0, len(marks), 0)]
-        return steps
+    def _steps(self, marks: list[FileMark], columns: list[TypedColumn], links: Links) -> list[LoadStep]:
+        return steps_to_load(self._kept.parts(self.key), marks, self._file.mapping, columns, links)
 
     def _names(self, columns: list[TypedColumn]) -> list[str]:
         return [self.key.resident, *dict.fromkeys(column.name for column in columns)]
@@ -188,7 +126,7 @@ class FileLoader:
             raise FileRefused(f"It lacks the columns: {', '.join(lacking)}.")
 
     def _load(
-        self, marks: list[FileMark], columns: list[TypedColumn], step: _Step, links: Links, views: Sequence[View]
+        self, marks: list[FileMark], columns: list[TypedColumn], step: LoadStep, links: Links, views: Sequence[View]
     ) -> None:
         """Take one step: its rows become a new part, or one part with all that there were."""
         before = [] if step.is_whole else self._kept.parts(self.key)
@@ -274,7 +212,7 @@ class FileLoader:
 class _FileReading:
     """A file on its way into an engine, and what became of it."""
 
-    def __init__(self, file: SourceFile, names: list[str], step: _Step) -> None:
+    def __init__(self, file: SourceFile, names: list[str], step: LoadStep) -> None:
         self._parts = file.read(names, step.first_file, step.after_file)
         self._error: Exception | None = None
         self.rows = 0
@@ -286,7 +224,7 @@ class _FileReading:
         except Exception:  # noqa: BLE001 - no library promises what it raises for a file that it was given
             raise FileRefused(DAMAGED) from None
         self.kinds = {name: kind.carried for name, kind in kinds.items()}
-        self.said_kinds = _said_kinds(kinds)
+        self.said_kinds = said_kinds(kinds)
 
     def reader(self) -> Any:
         """Return it as a reader of batches."""
@@ -309,10 +247,6 @@ class _FileReading:
             raise self._error
         if self._error is not None:
             raise FileRefused(DAMAGED) from None
-
-
-def _said_kinds(kinds: Mapping[str, ColumnKind]) -> dict[str, str]:
-    return {name: f"{kind.carried} {kind.type_}" for name, kind in kinds.items()}
 
 
 def _taken(

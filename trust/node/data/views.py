@@ -40,7 +40,8 @@ from queries.question.plan import Plan
 from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
 from trust.node.data.link_table import link_digest, link_table
-from trust.node.data.load import FileLoader, Links
+from trust.node.data.load import FileLoader
+from trust.node.data.load_steps import Links
 from trust.node.data.snapshots import Part, PartKey, SnapshotFolder, scan, typed
 from trust.node.sources.duckdb_engine import engine_settings, shut_in
 from trust.node.sources.mapping import SourceMapping

@@ -94,9 +94,7 @@ class SourceFile:
 
     def _names(self) -> list[list[str]]:
         """Return the names of each file's columns; of a file that is as it was they are known."""
-        if self._server is not None:
-            return [table.names() for table in self._tables()]
-        marks = self._parts.marks()
+        marks = self.marks()
         known = {mark: self._names_of[mark] for mark in marks if mark in self._names_of}
         for place, mark in enumerate(marks):
             if mark not in known:
@@ -206,6 +204,8 @@ class _refusing:  # noqa: N801 - a context manager, called like a function
         if isinstance(error, FileRefused):
             detail = "; ".join(each for each in (self._told, error.detail) if each)
             raise FileRefused(error.reason, error.line, detail) from None
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise Unavailable("A source's file cannot be read; look at its path and permissions.") from None
         if isinstance(error, Exception):  # no library promises what it raises for a file that it was given
             raise FileRefused(DAMAGED, detail=self._told) from None
 
