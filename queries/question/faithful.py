@@ -19,20 +19,20 @@ In SQL each comparison is by itself, so each that is not faithful is refused (``
 ``between`` has two ends; there an end that is the column's own bound is open, as SQL's ``<=`` alone is written, and no
 end may be outside (``check_faithful``). A null matches no filter, clipped or not.
 
-A range is not clipped: what is outside is no value there. A filter that no value of a range can match says 0 of
+A range or time is not clipped: what is outside is no value there. A filter that no value of it can match says 0 of
 whatever a table has, and is refused as well.
 
 What is refused follows from question and policy alone. From rules number 4 on no such question is in a ledger
 (``policies.rules``); those of before stay as they are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
 
 from ledger.errors import QueryInvalid
-from policies.policy_document import Column, Measure, Range
-from queries.question.columns import column_of
+from policies.policy_document import Column, Measure, Range, Time
+from queries.question.columns import column_of, place_in_time
 from queries.question.plan import Plan
 from queries.question.tree import Filter
 
@@ -43,10 +43,11 @@ def check_faithful(plan: Plan) -> None:
         column = column_of(condition.column, plan.view)
         if isinstance(column, Measure) and not is_faithful(condition, column):
             raise _instead(column, *_ends(condition, column))
-        if isinstance(column, Range) and not _can_match(condition, column):
+        if isinstance(column, Range | Time) and not _can_match(condition, column):
+            first, last = (column.first, column.last) if isinstance(column, Time) else (column.lo, column.hi)
             raise QueryInvalid(
-                f"The column '{column.name}' goes from {column.lo} to {column.hi}; the filter on it names a value that "
-                "is outside, which no row can have there."
+                f"The column '{column.name}' goes from {first} to {last}; the filter on it names a value that is "
+                "outside, which no row can have there."
             )
 
 
@@ -80,8 +81,15 @@ def check_comparison(column: Column, low: int | None, high: int | None) -> None:
         raise _instead(column, low, high)
 
 
+def _values(condition: Filter) -> Sequence[object]:
+    """Return what a filter names: the two ends of a ``between``, else each value."""
+    if condition.between is not UNSET:
+        return condition.between
+    return condition.in_ if condition.in_ is not UNSET else [condition.equals]
+
+
 def _listed(condition: Filter) -> list[int]:
-    return _whole(condition.in_ if condition.in_ is not UNSET else [condition.equals])
+    return _whole(_values(condition))
 
 
 def _whole(values: Iterable[object]) -> list[int]:
@@ -121,8 +129,13 @@ def _instead(column: Measure, low: int | None, high: int | None) -> QueryInvalid
     )
 
 
-def _can_match(condition: Filter, column: Range) -> bool:
+def _can_match(condition: Filter, column: Range | Time) -> bool:
+    if isinstance(column, Time):
+        begin, end = 0, column.hi - column.lo
+        places = [place_in_time(column, value) for value in _values(condition)]
+    else:
+        begin, end = column.lo, column.hi
+        places = _whole(_values(condition))
     if condition.between is not UNSET:
-        low, high = _whole(condition.between)
-        return low <= column.hi and column.lo <= high
-    return all(column.lo <= value <= column.hi for value in _listed(condition))
+        return places[0] <= end and begin <= places[1]
+    return all(begin <= place <= end for place in places)

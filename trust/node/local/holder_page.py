@@ -51,7 +51,11 @@ def render_shut_door(language: str) -> str:
 
 def _question(language: Language, card: QuestionCard) -> dict[str, Any]:
     words = wording.question(language, card.query, card.views)
-    return {"words": words, "answer": make_answer(language, words, card.cells)}
+    return {
+        "words": words,
+        "answer": make_answer(language, words, card.cells),
+        "left_out": wording.left_out(language, card.query, card.views[0], words),
+    }
 
 
 def _tenths_of(part: int, whole: int) -> str:
