@@ -164,6 +164,22 @@ def test_a_range_is_not_filtered_by_what_no_row_can_have(condition: Filter) -> N
         check_faithful(plan_of(policy, where=[fine]))
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Filter(column="week", between=("2027-W02", "2027-W09")),
+        Filter(column="week", equals="2026-W51"),
+        Filter(column="week", in_=["2026-W53", "2027-W02"]),
+    ],
+    ids=str,
+)
+def test_time_is_not_filtered_by_what_no_row_can_have(condition: Filter) -> None:
+    policy = make_policy()
+    with pytest.raises(QueryInvalid, match="goes from 2026-W52 to 2027-W01"):
+        check_faithful(plan_of(policy, where=[condition]))
+    check_faithful(plan_of(policy, where=[Filter(column="week", between=("2026-W10", "2026-W53"))]))
+
+
 def test_a_category_and_a_question_without_filters_are_nothing_to_clipping() -> None:
     check_faithful(plan_of(make_policy(), where=[Filter(column="ward", equals="east")]))
     check_faithful(plan_of(make_policy(), *make_query().measures))
