@@ -1,0 +1,1 @@
+"""What a holder's own node costs: its files and its links."""
