@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import append, first_words, intake, large_log, memory, other_logs, query_way, replay, single_grant, view
-from benchmarks.holders import mapped_load
+from benchmarks.holders import bounding_engines, mapped_load
 from benchmarks.starts import node_links, node_start
 
 ALL: dict[str, Callable[[], Any]] = {
@@ -21,6 +21,7 @@ ALL: dict[str, Callable[[], Any]] = {
     "single_grant": single_grant.run,
     "view": view.run,
     "mapped_load": mapped_load.run,
+    "bounding_engines": bounding_engines.run,
     "query_way": query_way.run,
     "memory": memory.run,
     "first_words": first_words.run,
