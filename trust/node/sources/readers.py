@@ -39,7 +39,7 @@ from trust.node.sources.moments import day_of, moments_of, texts_of
 
 BLANKS = " \t\u3000"
 MOST_DIGITS = 64
-_SAMPLE = 4_096
+_SAMPLE = 16_384
 """Values that are looked at to tell whether a column has few."""
 _MINUS = "[-−▲△]"
 _NUMBER = rf"^(?P<a>\()?(?P<b>{_MINUS})?[¥\\]?(?P<c>{_MINUS})?(?P<n>[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?P<f>\.[0-9]+)?円?(?P<z>\))?$"
@@ -85,7 +85,8 @@ def read_in_order(column: Any, readers: Sequence[ColumnReader]) -> Any:
 
     They read value by value, so of a column with few values each is read once.
     """
-    if not readers or len(column.slice(0, _SAMPLE).unique()) * 2 > min(len(column), _SAMPLE):
+    sample = column.slice(0, _SAMPLE)
+    if not readers or len(sample.unique()) * 4 > len(sample) * 3:
         return _in_order(column, readers)
     encoded = column.dictionary_encode()
     return _in_order(encoded.dictionary, readers).take(encoded.indices)
