@@ -40,6 +40,7 @@ from tests.kit.towns.running import (
 )
 from tests.kit.towns.toy_town import HEALTH, HOLDERS, MOBILITY, ORIGIN, PARTNERS, policy
 from tests.kit.waiting import eventually
+from trust.client import paths
 from trust.client.wire import Granted
 from trust.service.acts.ask import ask
 from trust.service.acts.grant import grant
@@ -320,6 +321,25 @@ async def test_requests_above_the_rate_are_told_so_and_nodes_and_the_log_are_not
             assert answer.status_code == httpx.codes.TOO_MANY_REQUESTS
         assert (await running.client.get("/log/checkpoint")).status_code == httpx.codes.OK
         assert (await running.work("bus_co")).size == running.service.sequencer.size
+
+
+async def test_a_partner_has_its_requests_once_from_however_many_addresses_and_another_one_still_has_its_own(
+    tmp_path: Path, lay_out_with_tables: MakeTown
+) -> None:
+    async with run(lay_out_with_tables(tmp_path / "town", requests_per_minute=20)) as running:
+        await running.found()
+
+        async def preview_from(number: int, by: str) -> httpx.Response:
+            way = httpx.ASGITransport(app=running.client._transport.app, client=(f"198.51.100.{number}", 1))  # type: ignore[attr-defined]
+            async with httpx.AsyncClient(transport=way, base_url="http://service") as http:
+                return await http.post(paths.PREVIEW, content=question(running.town, query(), by=by))
+
+        first, second = PARTNERS[:2]
+        answers = [await preview_from(number, first) for number in range(1, 2 * 20 + 2)]  # a minute may end among them
+        assert any(answer.is_success for answer in answers)
+        refused(next(answer for answer in answers if not answer.is_success), "rate-limited", "of yours")
+        refused(answers[-1], "rate-limited")
+        assert (await preview_from(99, second)).is_success
 
 
 async def test_too_many_open_questions_are_told_so_and_change_nothing(
