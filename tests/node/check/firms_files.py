@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
@@ -131,6 +132,22 @@ def _era(ride: Ride) -> str:
 
 def _texts(of: Cell) -> pa.Array:
     return pa.array([of(ride) for ride in RIDES], pa.string())
+
+
+def workbook(*above: Sequence[object], names: Sequence[str] = HEADER, **changed: Callable[[Ride], object]) -> bytes:
+    """Write the rides as a spreadsheet; each of ``changed`` takes the place of a plain column."""
+    plain: dict[str, Callable[[Ride], object]] = dict(zip(HEADER, PLAIN, strict=True))
+    cells = {**plain, "fare": lambda ride: ride.fare, "hour": lambda ride: ride.local.hour, **changed}
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("乗車実績")
+    for line in above:
+        sheet.append(list(line))
+    sheet.append(list(names))
+    for ride in RIDES:
+        sheet.append([cell(ride) for cell in cells.values()])
+    sink = io.BytesIO()
+    book.save(sink)
+    return sink.getvalue()
 
 
 def _no_rows() -> bytes:
@@ -277,6 +294,16 @@ FILES: dict[str, tuple[str, bytes | str, str]] = {
         "have decimals",
     ),
     "Parquet, full-width wards": ("rides.parquet", parquet(ward=_texts(lambda r: f"　{r.ward}")), RIGHT),
+    # As a spreadsheet.
+    "XLSX": ("rides.xlsx", workbook(), RIGHT),
+    "XLSX, named .csv": ("rides.csv", workbook(), RIGHT),
+    "XLSX, Japanese names under titles": ("rides.xlsx", workbook(["乗車実績"], [None], names=JAPANESE), RIGHT),
+    "XLSX, customers as numbers": ("rides.xlsx", workbook(customer=lambda r: int(r.customer)), RIGHT),
+    "XLSX, codes as numbers": ("rides.xlsx", workbook(zone=lambda r: int(r.zone)), RIGHT),
+    "XLSX, moments": ("rides.xlsx", workbook(hour=lambda r: r.local.replace(tzinfo=None)), RIGHT),
+    "XLSX, times of day": ("rides.xlsx", workbook(hour=lambda r: r.local.time().replace(second=0)), RIGHT),
+    "XLSX, amounts as text": ("rides.xlsx", workbook(fare=lambda r: f"¥{r.fare:,}"), RIGHT),
+    "XLSX, cut short": ("rides.xlsx", workbook()[:-100], "damaged"),
     "Parquet, cut short": ("rides.parquet", parquet()[:-100], "damaged"),
     "Parquet, without rows": ("rides.parquet", _no_rows(), "no rows"),
     "CSV, named .parquet": ("rides.parquet", csv(), RIGHT),

@@ -17,7 +17,7 @@ from policies.languages import TITLE_LANGUAGES
 from policies.policy_document import Category, Column, Measure, View
 from policies.time_zones import time_zone_of
 from trust.node.check.fitting import Fit, best_fit, chains_for, fits_column, labels_of, widths_of
-from trust.node.check.written_form import beginning_of, guess_form, guess_kind
+from trust.node.check.written_form import MOST_TITLE_LINES, beginning_of, guess_form, guess_kind
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.mapping import WITH_TABLES, SourceMapping
 from trust.node.sources.source_file import SourceFile
@@ -108,6 +108,8 @@ def _mapping_of(path: Path, table: str, says: list[str]) -> SourceMapping:
     kind = guess_kind(data)
     if kind in WITH_TABLES and not table:
         raise FileRefused("It is a database: say which table of it, with --table.")
+    if kind == "xlsx":
+        return _mapping_of_sheet(path, says)
     if kind != "csv":
         return SourceMapping(file=path.name, kind=kind, table=table)
     form = guess_form(data)
@@ -130,6 +132,21 @@ def _mapping_of(path: Path, table: str, says: list[str]) -> SourceMapping:
         skip=form.skip,
         names=form.names,
     )
+
+
+def _mapping_of_sheet(path: Path, says: list[str]) -> SourceMapping:
+    """Return how a spreadsheet is written: its header is the first line in which most columns have a name."""
+    written = [SourceMapping(file=path.name, kind="xlsx", skip=skip) for skip in range(MOST_TITLE_LINES)]
+    named = []
+    for each in written:
+        try:
+            named.append(len(SourceFile(path, each).columns()))
+        except FileRefused:  # an empty line is no header
+            named.append(0)
+    found = written[named.index(max(named))]
+    if found.skip:
+        says.append(f"skip: what stands in the lines above the header ({found.skip:,}) looks like titles.")
+    return found
 
 
 def _sample(path: Path, mapping: SourceMapping) -> dict[str, Counter[str]]:

@@ -18,7 +18,8 @@ from trust.node.sources.tables.opening import KIND_SIGNS, refuse_others
 
 LOOKED_AT = 1_000_000
 """Bytes from the beginning of a file that its form is guessed from."""
-MOST_TITLE_LINES = 20
+MOST_TITLE_LINES = 8
+"""Lines above the header that a draft looks through."""
 LINES = 200
 _DELIMITERS = (",", "\t", ";", "|")
 _NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
