@@ -32,7 +32,7 @@ WHY: dict[Why, str] = {
 }
 
 
-@click.command("check")
+@click.command("node check")
 @click.option("--dir", "folder", type=Folder, required=True, help="The node's folder, with node.toml.")
 @click.option(
     "--policy", "files", type=File, multiple=True, help="A policy to look by, in place of those that the service shows."
