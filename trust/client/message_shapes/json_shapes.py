@@ -86,7 +86,11 @@ def _complete(struct: type[Struct], shape: Shape) -> None:
     shape["properties"] = dict(sorted(shape.get("properties", {}).items()))  # as in canonical JSON
     shape["required"] = [name for name in shape.get("properties", {}) if name not in may_lack]
     for name, said in shape.get("properties", {}).items():
-        if len(said.get("enum", ())) == 1:
+        only = said["enum"][0] if len(said.get("enum", ())) == 1 else None
+        if only is True:  # makers of clients trip over a truth that is the only value
+            said.update(type="boolean", description="true, or left out")
+            del said["enum"]
+        elif only is not None:
             said["const"] = said.pop("enum")[0]
             said.pop("default", None)
         place = struct, name
