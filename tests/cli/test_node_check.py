@@ -76,5 +76,5 @@ def test_a_file_that_is_none_is_refused_in_words_and_a_source_that_is_none_too(t
     odd = tmp_path / "rides.csv"
     odd.write_bytes(b"\x1f\x8b\x08packed")
     check = ("node", "check", "--dir", town.layout.node(holder), "--suggest", odd)
-    assert "It is gzip: unpack it first." in run(*check, code=10)
+    assert "This is gzip: unpack it first." in run(*check, code=10)
     assert "people" in run(*check, "--source", "fares", code=14)
