@@ -23,9 +23,9 @@ CELLS: list[tuple[Any, str, str | None]] = [
     (13.0, "0.00", "13"),
     (2.5, "General", "2.5"),
     (-0.0, "General", "0"),
-    (1e20, "General", "100000000000000000000"),
+    (1e20, "General", "1.0000000000000000E+20"),
     (1e-7, "General", "1e-07"),
-    (2**53, "General", "9007199254740992"),
+    (2**53, "General", "9.00719925474099E+15"),
     (True, "General", "true"),
     ("TRUE", "General", "TRUE"),
     (dt.datetime(2024, 4, 1), "yyyy-mm-dd", "2024-04-01"),  # noqa: DTZ001 - a sheet has no zones

@@ -6,24 +6,20 @@ from pathlib import Path
 import click
 import msgspec
 
-from ledger import canonical
 from ledger.errors import Malformed, NotFound
 from policies.policy_document import Policy, check_document
 from trust.cli.operator.node_record import checked_as_json, show_own_record
 from trust.cli.options import File, Folder, JsonOption
 from trust.cli.terminal import Sheet, say, say_json, sentence, show_table
-from trust.client import paths
-from trust.client.http import call
-from trust.client.wire import PublishedPolicy
-from trust.node.check.findings import SourceFindings, ViewFindings, Why
+from trust.client.service import ServiceClient
+from trust.log.pins import TRUST_FILE, load_trust
+from trust.node.check.findings import SourceFindings, ViewFindings, Why, tenths_of
 from trust.node.check.node_check import check_files, suggest_mapping
 from trust.node.check.suggestion import Draft
 from trust.node.settings import NodeSettings, load_node_settings
-from trust.runtime.http_clients import open_http
 
-SECONDS = 15
 BAR = 30
-"""The longest bar, in characters."""
+"""The bar of all rows, in characters."""
 
 
 WHY: dict[Why, str] = {
@@ -89,9 +85,9 @@ def _read(path: Path) -> Policy:
 
 def _published(folder: Path, settings: NodeSettings) -> list[Policy]:
     ca_file = None if settings.ca_file is None else folder / settings.ca_file
-    with open_http(settings.service, seconds=SECONDS, ca_file=ca_file, proxy=settings.proxy) as http:
-        said = canonical.decode(call(http, "GET", paths.POLICIES).content, list[PublishedPolicy], "answer")
-    policies = [canonical.decode(bytes(each.policy), Policy, "policy") for each in said]
+    trust = load_trust(folder / TRUST_FILE)
+    with ServiceClient(settings.service, trust, ca_file=ca_file, proxy=settings.proxy) as client:
+        policies = list(client.policies().values())
     if not policies:
         raise NotFound("The service shows no policy yet; give one with --policy.")
     return policies
@@ -159,10 +155,8 @@ def _show_view(view: ViewFindings) -> None:
     kept.add_column("at most", justify="right")
     kept.add_column("rows kept", justify="right")
     kept.add_column()
-    most = max((each.rows for each in view.keeps), default=0)
     for each in view.keeps:
-        share = each.rows / view.rows if view.rows else 0.0
-        bar = "█" * round(BAR * each.rows / most) if most else ""
+        bar = "█" * (BAR * each.rows // max(view.rows, 1))
         now = " (as it is)" if each.rows_per_resident == view.rows_per_resident else ""
-        kept.add_row(f"{each.rows_per_resident:,}{now}", f"{share:.1%}", bar)
+        kept.add_row(f"{each.rows_per_resident:,}{now}", f"{tenths_of(each.rows, view.rows)}%", bar)
     show_table(kept)

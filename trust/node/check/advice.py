@@ -7,11 +7,14 @@ is changed by itself.
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from ledger.errors import Unavailable
 from policies.policy_document import Column
 from trust.node.check.fitting import best_fit, chains_for, fits_column, labels_of, widths_of
-from trust.node.check.written_form import advise_on_form, beginning_of, seems_text
+from trust.node.check.written_form import advise_on_form, beginning_of, end_of, seems_text
+from trust.node.sources.csv_file import CsvForm, count_long
 from trust.node.sources.source_file import SourceFile
 
 FEW = 0.01
@@ -26,10 +29,48 @@ def advise_on_form_of(file: SourceFile) -> list[str]:
         return []
     for path in file.paths():
         data = beginning_of(path)
-        found = advise_on_form(data, file.mapping.csv) if data and seems_text(data) else []
+        if not data or not seems_text(data):
+            continue
+        found = [
+            *advise_on_form(data, end_of(path), file.mapping.csv),
+            *_advise_on_long_records(path, file.mapping.csv),
+        ]
         if found:
             return [f"{path.name}: {each}" for each in found] if file.mapping.is_many else found
     return []
+
+
+def _advise_on_long_records(path: Path, form: CsvForm) -> list[str]:
+    try:
+        count, first = count_long(path, form)
+    except (Unavailable, OSError, UnicodeError):  # that is told where the file is read
+        return []
+    if not count:
+        return []
+    sentence = (
+        f"{_rows(count)} more fields than the header, the first of them row {first:,}: what is behind is cut off. Is "
+        f'there a "{form.delimiter}" within a value that is not in quotes, as in 1,200? Write such values in quotes.'
+    )
+    return [sentence]
+
+
+def _rows(count: int) -> str:
+    return "1 row has" if count == 1 else f"{count:,} rows have"
+
+
+def advise_on_header(source: str, in_file: Sequence[str], wanted: Sequence[str], said: Sequence[str]) -> list[str]:
+    """Return what to write where a wanted name stands in a file's header twice, or the mapping names no view's column.
+
+    ``in_file`` is the header, ``wanted`` the names in it that are read, ``said`` those that the mapping says and no
+    view of the policies has.
+    """
+    twice = [name for name in dict.fromkeys(wanted) if in_file.count(name) > 1]
+    found = [
+        f'"{name}" stands in the header {in_file.count(name)} times; the first of them is read. To tell them apart, pass over '
+        "the header with skip, and give every column a name of its own with names = [ … ]."
+        for name in twice
+    ]
+    return [*found, *(f"[sources.{source}.columns] names {each}, which no view of the policies has." for each in said)]
 
 
 def advise_on_missing(source: str, name: str, in_file: str, there: Sequence[str]) -> str:
@@ -72,7 +113,7 @@ def advise_on_readers(
     readers = ", ".join(f'"{words}"' for words in best.read)
     values = ", ".join(f'"{text}" = "{value}"' for text, value in best.values.items())
     said = ", ".join([*([f"read = [{readers}]"] if readers else []), *([f"values = {{ {values} }}"] if values else [])])
-    return f"{name}: {more:,} more rows {what} with {name} = {{ {given}{said} }}."
+    return f"{name}: {more:,} more {'row' if more == 1 else 'rows'} {what} with {name} = {{ {given}{said} }}."
 
 
 def advise_on_decimals(name: str, in_file: str, rows: Mapping[str, int]) -> list[str]:
@@ -84,7 +125,7 @@ def advise_on_decimals(name: str, in_file: str, rows: Mapping[str, int]) -> list
     given = f'from = "{in_file}", ' if in_file != name else ""
     factor = 10 ** min(digits, 8)
     sentence = (
-        f"{name}: {sum(parts.values()):,} rows have decimals, and are rounded. If it is in another unit, have it "
+        f"{name}: {_rows(sum(parts.values()))} decimals, which are rounded. If it is in another unit, have it "
         f'multiplied: {name} = {{ {given}read = ["times {factor}"] }}.'
     )
     return [sentence]

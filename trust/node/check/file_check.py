@@ -15,7 +15,13 @@ from msgspec import structs
 from ledger.errors import Unavailable
 from policies.policy_document import Category, Column, Measure, View
 from policies.time_zones import time_zone_of
-from trust.node.check.advice import advise_on_decimals, advise_on_form_of, advise_on_missing, advise_on_readers
+from trust.node.check.advice import (
+    advise_on_decimals,
+    advise_on_form_of,
+    advise_on_header,
+    advise_on_missing,
+    advise_on_readers,
+)
 from trust.node.check.findings import (
     ColumnFindings,
     Kept,
@@ -40,6 +46,7 @@ MOST_DISTINCT = 20_000
 """Different values of a column that readers are tried on, the commonest."""
 LONGEST = 60
 """Characters of a value that are shown."""
+NO_VIEWS = "No policy has a view over this source at this holder: give the policy that is meant with --policy."
 NO_ROWS = "There are no rows in it."
 _CUSTOMERS = "linked_customers"
 
@@ -59,18 +66,21 @@ def check_source(
     advice = advise_on_form_of(file)
     try:
         there = file.columns()
+        if not views:
+            return structs.replace(found, refused=NO_VIEWS, advice=advice)
         wanted = _wanted(views, there)
+        named = _named_by(views)
+        said = [each for each in file.mapping.columns if each not in named]
+        advice += advise_on_header(name, file.header(), [file.mapping.name_in_file(each) for each in wanted], said)
         if not wanted:
-            missing = [
-                advise_on_missing(name, each, file.mapping.name_in_file(each), there) for each in _named_by(views)
-            ]
+            missing = [advise_on_missing(name, each, file.mapping.name_in_file(each), file.header()) for each in named]
             reason = "No column of this file is one that a view of the policies names."
             return structs.replace(found, refused=reason, advice=[*advice, *missing])
         with duckdb.connect(config=engine_settings(spill)) as engine:
             shut_in(engine, spill)
             kinds = _take(engine, file, wanted, linked)
             counted = _count(engine, found, views, wanted, kinds, file)
-            more = _advise(engine, file, views, wanted, counted, linked, there) if counted.rows else [NO_ROWS]
+            more = _advise(engine, file, views, wanted, counted, linked) if counted.rows else [NO_ROWS]
             return structs.replace(counted, advice=[*advice, *more])
     except (FileRefused, QuotesDoNotFit) as error:
         reason = error.message if isinstance(error, QuotesDoNotFit) else error.in_full
@@ -88,7 +98,6 @@ def _advise(
     wanted: list[str],
     counted: SourceFindings,
     linked: Sequence[str],
-    there: Sequence[str],
 ) -> list[str]:
     """Return what to write for columns that are not there, or are read otherwise than their values say."""
     found = []
@@ -104,7 +113,7 @@ def _advise(
     for name, column in columns.items():
         in_file = file.mapping.name_in_file(name)
         if name not in wanted:
-            found.append(advise_on_missing(counted.source, name, in_file, there))
+            found.append(advise_on_missing(counted.source, name, in_file, file.header()))
             continue
         if column is None and not linked:
             continue

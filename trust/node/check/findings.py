@@ -81,3 +81,9 @@ class SourceFindings(Struct, frozen=True, kw_only=True):
     linked_here: int = 0
     advice: list[str] = []
     views: list[ViewFindings] = []
+
+
+def tenths_of(part: int, whole: int) -> str:
+    """Return a percentage to its first decimal place, rounded down."""
+    tenths = 1_000 * part // max(whole, 1)
+    return f"{tenths // 10}.{tenths % 10}"

@@ -21,7 +21,7 @@ from trust.node.sources.readers import read_in_order, reader_of
 Fits = Callable[[str], bool]
 Readers = tuple[str, ...]
 
-_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,18}(?:\.[0-9]+)?\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,18}(?:\.0*)?\s*", re.ASCII)
 _DAY = len("2026-10-01")
 _OF_UNIT: dict[CalendarUnit, Callable[[datetime], str]] = {
     "hour": lambda moment: moment.strftime("%Y-%m-%dT%H"),
@@ -32,6 +32,8 @@ _OF_UNIT: dict[CalendarUnit, Callable[[datetime], str]] = {
 _TEXT_CHAINS: tuple[Readers, ...] = ((), ("strip",), ("nfkc", "strip"), ("excel",), ("excel", "strip"), ("whole",))
 _NUMBER_CHAINS: tuple[Readers, ...] = ((), ("number",), ("whole",))
 _WEEKDAY = ("weekday",)
+_WEEK = "月火水木金土日"
+_LAST_HOUR = 23
 _TIME_CHAINS: tuple[Readers, ...] = (("hour",), ("weekday",), ("date",), ("month",), ("week",))
 
 
@@ -85,7 +87,12 @@ def chains_for(column: Column | None, widths: Sequence[int] = ()) -> list[Reader
         return [*_TEXT_CHAINS, *padded]
     if isinstance(column, Category):
         return [*_TEXT_CHAINS, *padded, *_TIME_CHAINS]
-    return [*_NUMBER_CHAINS, *_TIME_CHAINS]
+    lo, hi = column.lo, column.hi
+    parts = (
+        [("hour",)] if lo >= 0 and hi <= _LAST_HOUR else []
+    )  # any number's text may be read as a day: ages are no weekdays
+    parts += [("weekday",)] if lo >= 1 and hi <= len(_WEEK) else []
+    return [*_NUMBER_CHAINS, *parts]
 
 
 def widths_of(values: Sequence[str]) -> list[int]:
@@ -122,7 +129,7 @@ def best_fit(
 
 def _by_weekday(labels: Mapping[str, str]) -> dict[str, str]:
     """Return the labels that are a day of the week, each by its number, as the reader ``weekday`` gives it."""
-    return {str(number): labels[day] for number, day in enumerate("月火水木金土日", 1) if day in labels}
+    return {str(number): labels[day] for number, day in enumerate(_WEEK, 1) if day in labels}
 
 
 def labels_of(column: Column | None) -> list[dict[str, str]]:

@@ -32,12 +32,13 @@ _PLAIN = SourceMapping()
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
-    """A column of the policies, the file's column that it is taken from, and what that rests on."""
+    """A column of the policies, the file's column that it is taken from, what that rests on, and which fit as well."""
 
     column: str
     in_file: str
     fit: Fit
     by_name: bool
+    others: list[str] = []
 
 
 class Draft(Struct, frozen=True, kw_only=True):
@@ -201,6 +202,7 @@ def _choose(
     fits = linked.__contains__ if column is None else fits_column(column)
     labels = labels_of(column)
     best: tuple[tuple[bool, float, int], Chosen] | None = None
+    others: list[str] = []
     for place, (in_file, rows) in enumerate(columns.items()):
         chains = chains_for(column, widths)
         fit = best_fit(rows, fits, chains, zone, labels)
@@ -209,9 +211,12 @@ def _choose(
         if not is_named and ((in_file, fit.read) in taken or fit.share < ENOUGH or (column is None and not linked)):
             continue
         rank = (is_named or is_like, fit.share, -place)
+        others.append(in_file)
         if best is None or rank > best[0]:
             best = rank, Chosen(column=name, in_file=in_file, fit=fit, by_name=is_named)
-    return None if best is None else best[1]
+    if best is None:
+        return None
+    return structs.replace(best[1], others=[each for each in others if each != best[1].in_file])
 
 
 def _is_part(one: str, other: str) -> bool:
@@ -234,7 +239,10 @@ def _said(chosen: Chosen, *, is_customer: bool, has_links: bool) -> str:
     if is_customer and not has_links:
         return f'{chosen.column}: "{chosen.in_file}", {why}. Nobody has linked yet, so how it is written is not known.'
     what = "are of customers who have linked" if is_customer else "fit"
-    return f'{chosen.column}: "{chosen.in_file}", {why}{how}; {chosen.fit.share:.1%} of the rows looked at {what}.'
+    also = "" if chosen.by_name or not chosen.others else f" These fit as well: {', '.join(chosen.others)}."
+    return (
+        f'{chosen.column}: "{chosen.in_file}", {why}{how}; {chosen.fit.share:.1%} of the rows looked at {what}.{also}'
+    )
 
 
 def _toml(source: str, written: SourceMapping, chosen: Sequence[Chosen], zone: str) -> str:

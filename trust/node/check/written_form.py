@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from io import StringIO
 from itertools import islice
+from os import SEEK_END
 from pathlib import Path
 
 from trust.files.regular import open_regular
@@ -33,6 +34,17 @@ def beginning_of(path: Path) -> bytes:
     try:
         with open_regular(path) as file:
             return file.read(LOOKED_AT)
+    except OSError:
+        return b""
+
+
+def end_of(path: Path) -> bytes:
+    """Return a file's last bytes; none where it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            file.seek(0, SEEK_END)
+            file.seek(max(0, file.tell() - LOOKED_AT))
+            return file.read()
     except OSError:
         return b""
 
@@ -89,13 +101,18 @@ def guess_form(data: bytes) -> CsvForm | None:
     records = [_split(line, form) for line in lines]
     skip = next((at for at, record in enumerate(records[:MOST_TITLE_LINES]) if _is_full(record, width)), 0)
     header, below = records[skip] if records else [], [each for each in records[skip + 1 :] if any(each)]
-    is_data = any(map(_is_like_a_value, header)) and below and not _is_named(header)
+    is_data = bool(below) and (
+        _again_below(header, below) or (any(map(_is_like_a_value, header)) and not _is_named(header))
+    )
     names = [f"column_{number}" for number in range(1, len(header) + 1)] if is_data else []
     return CsvForm(encoding=encoding, delimiter=form.delimiter, quote=form.quote, skip=skip, names=names)
 
 
-def advise_on_form(data: bytes, said: CsvForm) -> list[str]:
-    """Return a sentence for each thing in which a CSV file seems to be written otherwise than is said of it."""
+def advise_on_form(data: bytes, end: bytes, said: CsvForm) -> list[str]:
+    """Return a sentence for each thing in which a CSV file seems to be written otherwise than is said of it.
+
+    ``data`` are its first bytes, ``end`` its last ones.
+    """
     form = guess_form(data)
     if form is None:
         return [f"It is text in none of the encodings {', '.join(_SHOWN[name] for name in _ENCODINGS)}."]
@@ -113,21 +130,24 @@ def advise_on_form(data: bytes, said: CsvForm) -> list[str]:
             f'delimiter = "{written}".'
         )
     if form.skip != said.skip:
-        found.append(f"Its header seems to come after {form.skip} lines: skip = {form.skip}.")
+        found.append(f"Its header seems to be in line {form.skip + 1}: skip = {form.skip}.")
     if form.names and not said.names:
         found.append("Its first line looks like data, and not like a header: name the columns with names = [ … ].")
-    ends = [line for line in data[-10_000:].splitlines() if line.strip()][-2:]
-    sign = said.delimiter.encode()
-    if (
-        len(data) < LOOKED_AT
-        and len(ends) == 2
-        and not data.endswith((b"\n", b"\r", b"\n\x00"))
-        and ends[1].count(sign) < ends[0].count(sign)
-    ):
-        found.append("Its last line ends before its time: the file seems to be half written.")
+    if end.count(b"\n") + end.count(b"\r") > 1 and not end.endswith((b"\n", b"\r", b"\n\x00", b"\r\x00")):
+        found.append("Its last line has no end, as the others have: the file may be half written.")
+    late = guess_encoding(end.partition(b"\n")[2] or end)
+    if data.isascii() and late is not None and late != said.encoding and not end.isascii():
+        found.append(f'Further down it looks like {_SHOWN[late]}: encoding = "{late}".')
     if form.quote != said.quote:
         found.append(f"Its fields seem to stand within {form.quote}: quote = {_toml(form.quote)}.")
     return found
+
+
+def _again_below(header: list[str], below: list[list[str]]) -> bool:
+    """Whether a name stands in its own column again, as a value: then it is one."""
+    return any(
+        cell and cell in {each[place] for each in below if place < len(each)} for place, cell in enumerate(header)
+    )
 
 
 def _is_full(record: list[str], width: int) -> bool:

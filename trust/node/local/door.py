@@ -103,6 +103,8 @@ class Door:
         """Raise NotPermitted for a request that may not come in."""
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self._check_from_here(scope, headers)
+        if "//" in scope["path"]:  # the framework takes it for one: whose part it is could be told in two ways
+            raise NotPermitted(_NOT_OURS)
         if scope["path"].startswith(API):
             self._check_site(headers)
         elif scope["path"] != ENTER:  # where a ticket is taken, and nothing else done

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from trust.node.check.findings import tenths_of
 from trust.node.check.own_record import OwnRecord
 from trust.node.local.look import Looked
 from trust.pages import wording
@@ -39,8 +40,8 @@ def render_holder_page(page: HolderPage, language: str) -> str:
         asked=asked,
         whys=_whys(speech),
         shown_lines=lambda lines: [speech.number(line) for line in lines],
-        tenths_of=_tenths_of,
-        share_of=lambda part, whole: f"{speech.decimal(_tenths_of(part, whole))}%",
+        tenths_of=tenths_of,
+        share_of=lambda part, whole: f"{speech.decimal(tenths_of(part, whole))}%",
     )
 
 
@@ -56,12 +57,6 @@ def _question(language: Language, card: QuestionCard) -> dict[str, Any]:
         "answer": make_answer(language, words, card.cells),
         "left_out": wording.left_out(language, card.query, card.views[0], words),
     }
-
-
-def _tenths_of(part: int, whole: int) -> str:
-    """Return a percentage to its first decimal place, rounded down."""
-    tenths = 1_000 * part // max(whole, 1)
-    return f"{tenths // 10}.{tenths % 10}"
 
 
 def _whys(language: Language) -> dict[str, str]:

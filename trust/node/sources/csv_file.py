@@ -181,6 +181,20 @@ def _columns(records: Iterable[Sequence[str | None]], wanted: Sequence[int]) -> 
     return columns
 
 
+def count_long(path: Path, form: CsvForm = RFC_4180) -> tuple[int, int]:
+    """Return how many records have something behind the last column of their header, and which is the first, from 1.
+
+    What is there is cut off: a comma within an amount that is not in quotes makes two fields of it. (0, 0) for none.
+    Raises as ``header_of`` and ``read_columns``.
+    """
+    width = len(header_of(path, form))
+    count = first = 0
+    for number, record in enumerate(_records(path, form), 1):
+        if any(record[width:]):
+            count, first = count + 1, first or number
+    return count, first
+
+
 def _kept(value: str | None) -> str | None:
     return value if value and len(value) <= LONGEST else None
 

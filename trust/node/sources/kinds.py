@@ -27,6 +27,8 @@ from policies.calendar.calendar_units import CalendarUnit
 from trust.node.sources.times import OF_DATE, OF_MOMENT, OF_TEXT
 
 DECIMAL_DIGITS = 38
+EXACT = 2**53
+"""Below it a double tells all whole numbers apart."""
 _WIDE = Context(prec=2 * DECIMAL_DIGITS)
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 """The years 1 to 9999, in days since 1970."""
@@ -136,7 +138,15 @@ def text_of(column: Any) -> Any:
 def _digits(value: float | None) -> str | None:
     if value is None or not math.isfinite(value):
         return None
-    return str(int(value)) if value.is_integer() else repr(value)
+    return str(int(value)) if value.is_integer() and abs(value) < EXACT else _inexact(value)
+
+
+def _inexact(value: float) -> str:
+    """Return a double that is no whole number, or past those that it tells apart: in a form that no number has.
+
+    Two long customer numbers may be one double; written out it would be a third one, and somebody else's.
+    """
+    return repr(value) if not value.is_integer() else f"{value:.16E}"
 
 
 def _as_it_is(column: Any) -> Any:

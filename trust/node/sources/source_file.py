@@ -92,6 +92,10 @@ class SourceFile:
         mapped = [name for name in self.mapping.columns if self.mapping.name_in_file(name) in there]
         return [*mapped, *(name for name in there if name and name not in self.mapping.columns)]
 
+    def header(self) -> list[str]:
+        """Return the names of the first file's columns as they stand in it. Raises as ``columns``."""
+        return self._names()[0]
+
     def _names(self) -> list[list[str]]:
         """Return the names of each file's columns; of a file that is as it was they are known."""
         marks = self.marks()

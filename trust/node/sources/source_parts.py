@@ -1,9 +1,9 @@
 """The files that one source is made of, in their order, and which version of each is there.
 
 One file is named by ``file``, which is never a pattern. ``folder`` and ``glob`` name any number: regular files alone,
-none that begins with a dot, in no folder below, and for ``folder`` those with an ending of its kind. Their order is
-that of their names, byte by byte; so ``2024-04-01.csv`` comes before ``2024-04-02.csv``. What is being written bears
-another name until it is whole (``.part``, say), and is renamed then.
+none that begins with a dot or with ``~$`` (what Excel lays beside an open file), in no folder below, and for ``folder``
+those with an ending of its kind. Their order is that of their names, byte by byte; so ``2024-04-01.csv`` comes before
+``2024-04-02.csv``. What is being written bears another name until it is whole (``.part``, say), and is renamed then.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class SourceParts:
             found = [
                 Path(entry.path)
                 for entry in os.scandir(folder)
-                if not entry.name.startswith(".")
+                if not entry.name.startswith((".", "~$"))
                 and fnmatchcase(entry.name, pattern)
                 and (self._mapping.glob or Path(entry.name).suffix.lower() in endings)
                 and entry.is_file()

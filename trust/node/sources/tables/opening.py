@@ -27,7 +27,7 @@ KIND_SIGNS: dict[Kind, re.Pattern[bytes]] = {
 """How a file of each kind begins; CSV begins with anything."""
 OTHERS = [
     (re.compile(rb"\x1f\x8b"), "This is gzip: unpack it first."),
-    (re.compile(rb"BZh[1-9]"), "This is bzip2: unpack it first."),
+    (re.compile(rb"BZh[1-9]1AY&SY"), "This is bzip2: unpack it first."),
     (re.compile(rb"\xfd7zXZ\x00"), "This is xz: unpack it first."),
     (re.compile(rb"\x28\xb5\x2f\xfd"), "This is Zstandard: unpack it first."),
     (re.compile(rb"7z\xbc\xaf\x27\x1c"), "This is 7-Zip: unpack it first."),
@@ -44,12 +44,16 @@ OTHERS = [
 """How files begin that are read as nothing, and what to do about each."""
 
 
+_BINARY = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
+"""Bytes that no text has."""
+
+
 def open_table(path: Path, mapping: SourceMapping) -> OneTable:
     """Return a file's table; raise FileRefused where it is plainly something else, OSError where it is not there."""
     kind = mapping.kind_of_file
     with open_regular(path) as file:
         begins = file.read(LOOKED_AT)
-    refuse_others(begins, kind)
+    refuse_others(begins, kind, is_headerless=bool(mapping.names))
     match kind:
         case "csv":
             return CsvTable(path, mapping.csv)
@@ -63,9 +67,16 @@ def open_table(path: Path, mapping: SourceMapping) -> OneTable:
             return ParquetTable(path)
 
 
-def refuse_others(begins: bytes, kind: str) -> None:
+def refuse_others(begins: bytes, kind: str, *, is_headerless: bool = False) -> None:
     """Raise FileRefused where a file that begins so is of another kind than is said of it."""
     if kind in KIND_SIGNS and KIND_SIGNS[kind].match(begins):
+        return
+    if kind == "csv" and not _BINARY.search(begins):
+        # It is text. In a file without a header its first bytes are somebody's: what they spell decides nothing.
+        others = [] if is_headerless else [OTHERS[1], *OTHERS[-2:]]
+        for sign, reason in others:
+            if sign.match(begins):
+                raise FileRefused(reason)
         return
     for sign, reason in OTHERS:
         if sign.match(begins):

@@ -21,6 +21,7 @@ from datetime import date, datetime, time, timedelta
 
 import pyarrow as pa
 
+from trust.node.sources.kinds import EXACT
 from trust.node.sources.tables.one_table import AT_ONCE, LONGEST, POSITION
 
 
@@ -47,6 +48,8 @@ def _said(value: object) -> str | None:
 def _of_double(value: float) -> str | None:
     if not math.isfinite(value):
         return None
+    if value.is_integer() and abs(value) >= EXACT:
+        return f"{value:.16E}"  # one of several numbers: written out it could be somebody else's
     return str(int(value)) if value.is_integer() else repr(value)
 
 

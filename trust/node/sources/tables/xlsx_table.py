@@ -38,6 +38,9 @@ ERRORS = {
 # Its warnings repeat what stands in a cell, and would stand in the node's log.
 warnings.filterwarnings("ignore", module="openpyxl")
 
+MOST_OF_EXCEL = 10**15
+"""A spreadsheet keeps fifteen digits of a number: from here on it does not tell all whole numbers apart."""
+
 
 class XlsxTable:
     """One sheet. ``names`` are its columns where it has no header; ``skip`` lines come before it."""
@@ -109,4 +112,6 @@ def _value(cell: Any) -> object:
         and is_datetime(cell.number_format) == "date"
     ):
         return value.date()
+    if isinstance(value, int) and abs(value) >= MOST_OF_EXCEL:
+        return f"{value:.14E}"  # several numbers may be this one: written out it could be somebody else's
     return value
