@@ -1,6 +1,7 @@
 """Views bounded by a PostgreSQL or Spark of the holder's own answer as the node's own do, and leave nothing there."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import structlog
 
 from ledger.errors import Malformed, NotReady, Unavailable
+from tests.docs.docs_pages import REPO
 from tests.kit.machine.databases import new_database, postgresql_server
 from tests.kit.moved_views import (
     MARK,
@@ -31,10 +33,14 @@ from tests.kit.moved_views import (
     rides,
     take,
 )
+from tests.kit.parties.lying_service import staged
+from tests.kit.waiting import until
 from trust.node.data.elsewhere import LEAVE_ALONE_SECONDS
 from trust.node.engines import postgresql_bounding, spark_bounding
 from trust.node.engines.engine_setting import EngineSetting, check_engine, open_engine
 from trust.node.engines.spark_process import JOB, SparkJob
+from trust.node.rounds import steps
+from trust.node.sources import postgresql_session
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +73,12 @@ def ask(address: str, sql: str) -> list[Any]:
 
 def data_of(address: str) -> Path:
     return Path(ask(address, "SHOW data_directory")[0][0])
+
+
+def sessions(address: str) -> list[int]:
+    """The server's processes that work for a node."""
+    here = "application_name = 'musubi node' AND datname = current_database()"
+    return [pid for (pid,) in ask(address, f"SELECT pid FROM pg_stat_activity WHERE {here}")]
 
 
 def temporary_files(address: str) -> list[str]:
@@ -162,6 +174,78 @@ def test_a_server_that_ends_a_session_midway_leaves_the_last_view_in_use_and_not
         assert take(store) not in (before, erased)
     assert temporary_files(address) == []
     assert not any(MARK in repr(line) or "zebra" in repr(line) for line in logs)
+
+
+@pytest.mark.slow
+def test_a_node_killed_midway_leaves_nothing_in_postgresql(tmp_path: Path, address: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.node.engines.test_views_elsewhere", str(tmp_path), address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPO,
+    )
+    assert process.stdout is not None
+    while process.stdout.readline() not in (b"sent\n", b""):
+        pass
+    assert temporary_files(address)
+    process.kill()
+    process.communicate()
+    until(lambda: sessions(address) == [])
+    assert temporary_files(address) == []
+    with moved(tmp_path, engine_of(tmp_path, "postgresql", dsn=address)) as store:
+        assert store._made == {}
+        link(store, 0, 20)
+        assert take(store)[0]
+
+
+@pytest.mark.slow
+def test_a_server_that_stops_midway_is_given_up_and_what_it_had_is_gone_when_it_goes_on(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[int] = []
+
+    def stop(_: Any) -> None:
+        stopped.extend(sessions(address))
+        os.kill(stopped[0], signal.SIGSTOP)
+
+    engine = Watched(engine_of(tmp_path, "postgresql", dsn=address, seconds=5), stop)
+    with moved(tmp_path, engine) as store:
+        link(store, 0, 20)
+        store.load([VIEW])
+        monkeypatch.setattr(postgresql_session, "CLOSE_SECONDS", 1)
+        with pytest.raises(Unavailable, match="did not finish"):
+            store.materialise(POLICY, VIEW)
+        assert store._made == {}
+    for session in stopped:
+        os.kill(session, signal.SIGCONT)
+    until(lambda: sessions(address) == [])
+    assert temporary_files(address) == []
+
+
+@pytest.mark.slow
+def test_a_node_answers_the_same_where_its_settings_name_postgresql(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "make_measurement", lambda *_: list)  # no noise: its shares show the exact vector
+    with staged() as stage:
+        stage.trips([(person, ("north", "south")[person % 2], 100 + person) for person in range(20)])
+        own = stage.answer()
+        assert any(own)
+        secret = stage.folder / "keys" / "engine.dsn"
+        secret.write_text(address)
+        secret.chmod(0o600)
+        with (stage.folder / "node.toml").open("a") as file:
+            file.write('\n[engine]\nkind = "postgresql"\ndsn_file = "keys/engine.dsn"\n')
+        stage.restart()
+        asked: list[Any] = []
+        bounding = postgresql_bounding.PostgresqlBounding.bounding
+        monkeypatch.setattr(
+            postgresql_bounding.PostgresqlBounding,
+            "bounding",
+            lambda engine, job: asked.append(job) or bounding(engine, job),
+        )
+        assert stage.answer() == own
+        assert asked
 
 
 def test_without_any_view_a_dead_engine_is_unavailable_in_words_without_its_address(
@@ -313,7 +397,7 @@ def test_a_spark_that_is_killed_leaves_nothing_and_no_process(tmp_path: Path, mo
         process.send_signal(signal.SIGKILL)
         return process
 
-    monkeypatch.setattr(spark_bounding.subprocess, "Popen", killed)
+    monkeypatch.setattr(subprocess, "Popen", killed)
     with moved(tmp_path, engine_of(tmp_path, "spark", master="local[1]")) as store:
         link(store, 0, 20)
         store.load([VIEW])
@@ -336,3 +420,17 @@ def test_sparks_process_ends_when_whoever_asked_has_gone(tmp_path: Path) -> None
     process.communicate()  # closes its input
     assert process.returncode == 1
     assert not (tmp_path / "bounded").exists()
+
+
+def _wait_in_the_midst(folder: Path, address: str) -> None:
+    def wait(_: Any) -> None:
+        print("sent", flush=True)  # noqa: T201 - the test reads it
+        sys.stdin.read()
+
+    with moved(folder, Watched(engine_of(folder, "postgresql", dsn=address), wait)) as store:
+        link(store, 0, 20)
+        take(store)
+
+
+if __name__ == "__main__":
+    _wait_in_the_midst(Path(sys.argv[1]), sys.argv[2])

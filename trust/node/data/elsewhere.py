@@ -27,6 +27,7 @@ from trust.node.data.snapshots import typed
 from trust.node.engines.bounding_engine import BoundingEngine, BoundingJob
 from trust.node.sources.duckdb_engine import quoted
 from trust.runtime.clock import Ticks, system_ticks
+from trust.runtime.json_lines import reason_of
 
 LEAVE_ALONE_SECONDS = 60
 """For how long an engine that failed is not asked again."""
@@ -67,7 +68,7 @@ class ElsewhereBounding:
         except BaseException as error:
             duck.execute(f"DROP TABLE IF EXISTS {table}")
             if isinstance(error, Unavailable):
-                logger.error("engine-failed", why=error.message)  # noqa: TRY400 - a trace could hold rows
+                logger.error("engine-failed", **reason_of(error))  # noqa: TRY400 - a trace could hold rows
                 self._failed = self._ticks() + LEAVE_ALONE_SECONDS, error
             raise
         finally:

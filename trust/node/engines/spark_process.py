@@ -24,7 +24,7 @@ class SparkJob(Struct, frozen=True, kw_only=True):
     tables: dict[str, str]
 
 
-def main(folder: Path) -> None:
+def bound_by_spark(folder: Path) -> None:
     """Do the job that lies in a folder; raise whatever Spark raises."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - only here is Spark needed
 
@@ -57,4 +57,4 @@ def _end_with_input() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_input, daemon=True).start()
-    main(Path(sys.argv[1]))
+    bound_by_spark(Path(sys.argv[1]))

@@ -17,6 +17,7 @@ import asyncpg
 from ledger.errors import Unavailable
 
 CONNECT_SECONDS = 10
+CLOSE_SECONDS = 10
 HERE = {"", "localhost", "127.0.0.1", "::1"}
 
 
@@ -82,7 +83,7 @@ class PostgresqlSession:
         """End the connection and its thread, whatever state they are in."""
         if self.connection is not None:
             with suppress(Exception):  # past the time it is broken off
-                self.run(self.connection.close(timeout=CONNECT_SECONDS))
+                self.run(self.connection.close(timeout=CLOSE_SECONDS))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
