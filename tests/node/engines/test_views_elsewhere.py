@@ -37,6 +37,7 @@ from tests.kit.parties.lying_service import staged
 from tests.kit.waiting import until
 from trust.node.data.elsewhere import LEAVE_ALONE_SECONDS
 from trust.node.engines import postgresql_bounding, spark_bounding
+from trust.node.engines.bounding_engine import BoundingJob
 from trust.node.engines.engine_setting import EngineSetting, check_engine, open_engine
 from trust.node.engines.spark_process import JOB, SparkJob
 from trust.node.rounds import steps
@@ -199,6 +200,25 @@ def test_a_node_killed_midway_leaves_nothing_in_postgresql(tmp_path: Path, addre
 
 
 @pytest.mark.slow
+def test_a_server_looks_while_it_works_whether_anybody_is_there(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    close = postgresql_session.PostgresqlSession.close
+
+    def look(session: postgresql_session.PostgresqlSession) -> None:
+        found.append(session.run(session.connection.fetchval("SHOW client_connection_check_interval")))
+        found.append(session.run(session.connection.fetchval("SHOW statement_timeout")))
+        close(session)
+
+    monkeypatch.setattr(postgresql_session.PostgresqlSession, "close", look)
+    with moved(tmp_path, engine_of(tmp_path, "postgresql", dsn=address, seconds=900)) as store:
+        link(store, 0, 20)
+        take(store)
+    assert found == ["1s", "15min"]
+
+
+@pytest.mark.slow
 def test_a_server_that_stops_midway_is_given_up_and_what_it_had_is_gone_when_it_goes_on(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,11 +259,12 @@ def test_a_node_answers_the_same_where_its_settings_name_postgresql(
         stage.restart()
         asked: list[Any] = []
         bounding = postgresql_bounding.PostgresqlBounding.bounding
-        monkeypatch.setattr(
-            postgresql_bounding.PostgresqlBounding,
-            "bounding",
-            lambda engine, job: asked.append(job) or bounding(engine, job),
-        )
+
+        def watched(engine: postgresql_bounding.PostgresqlBounding, job: BoundingJob) -> Any:
+            asked.append(job)
+            return bounding(engine, job)
+
+        monkeypatch.setattr(postgresql_bounding.PostgresqlBounding, "bounding", watched)
         assert stage.answer() == own
         assert asked
 
@@ -350,6 +371,8 @@ def test_what_leaves_the_node_is_typed_rows_of_linked_customers_and_no_free_text
         ('kind = "postgresql"\ndsn = "postgresql://u:hunter2@a/b"', "mode 0600"),
         ('kind = "spark"\nmaster = "spark://elsewhere:7077"', "this machine"),
         ('master = "local[2]"', "this machine"),
+        ('kind = "spark"\nmemory = "much"', "8g"),
+        ('kind = "postgresql"\ndsn = "postgresql://a"\nmemory = "8g"', "8g"),
     ],
 )
 def test_an_engine_that_is_said_wrongly_is_refused_before_anything_begins(said: str, word: str) -> None:
@@ -368,6 +391,17 @@ def test_an_address_in_a_file_that_others_may_read_is_not_used(tmp_path: Path) -
             store.materialise(POLICY, VIEW)
 
 
+def test_the_reference_names_every_key_of_an_engine_and_its_default() -> None:
+    rows = [
+        [cell.strip().strip("`") for cell in line.split("|")[1:3]]
+        for line in (REPO / "docs/reference/source-files.md").read_text("utf-8").partition("## Engines")[2].splitlines()
+        if line.startswith("| `")
+    ]
+    said = {name: default for names, default in rows for name in names.split("`, `")}
+    assert said.keys() == set(EngineSetting.__struct_fields__)
+    assert (said["kind"], int(said["seconds"])) == (EngineSetting().kind, EngineSetting().seconds)
+
+
 def test_without_a_word_of_it_the_nodes_own_engine_bounds(tmp_path: Path) -> None:
     assert open_engine(EngineSetting(), tmp_path) is None
 
@@ -383,7 +417,7 @@ def test_what_a_crash_left_of_sparks_folder_goes_at_the_start(tmp_path: Path) ->
     left = tmp_path / "engine.tmp" / "tmpabc" / "given-0.parquet"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"rows")
-    spark_bounding.SparkBounding(tmp_path / "engine.tmp", "local[1]", 600)
+    spark_bounding.SparkBounding(tmp_path / "engine.tmp", "local[1]", "1g", 600)
     assert not (tmp_path / "engine.tmp").exists()
 
 
@@ -410,7 +444,9 @@ def test_a_spark_that_is_killed_leaves_nothing_and_no_process(tmp_path: Path, mo
 @pytest.mark.long
 @pytest.mark.usefixtures("_spark")
 def test_sparks_process_ends_when_whoever_asked_has_gone(tmp_path: Path) -> None:
-    (tmp_path / JOB).write_bytes(msgspec.json.encode(SparkJob(master="local[1]", sql="SELECT 1", tables={})))
+    (tmp_path / JOB).write_bytes(
+        msgspec.json.encode(SparkJob(master="local[1]", memory="1g", sql="SELECT 1", tables={}))
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "trust.node.engines.spark_process", str(tmp_path)],
         stdin=subprocess.PIPE,

@@ -9,7 +9,8 @@
 
     [engine]
     kind = "spark"
-    master = "local[4]"                     # how much of this machine Spark takes; local[*] is all
+    master = "local[4]"                     # how many of this machine's processors Spark takes; local[*] is all
+    memory = "8g"                           # and how much of its memory
 
 Nothing but bounding runs there (``trust.node.data.elsewhere``). Whatever is lacking at the start is said then.
 """
@@ -29,6 +30,7 @@ from trust.node.sources.mapping import has_password
 
 SCRATCH = "engine.tmp"
 """What goes to Spark and comes back lies here for as long as that takes; removed at the next start at the latest."""
+_MEMORY = re.compile(r"[1-9][0-9]{0,5}[mg]", re.ASCII)
 _MASTER = re.compile(r"local\[(\*|[1-9][0-9]{0,3})\]", re.ASCII)
 
 
@@ -40,6 +42,7 @@ class EngineSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dsn_file: str = ""
     dsn_env: str = ""
     master: str = ""
+    memory: str = ""
     seconds: Annotated[int, Meta(ge=1, le=86_400)] = 600
 
 
@@ -55,8 +58,13 @@ def check_engine(setting: EngineSetting) -> None:
             "The engine's dsn has a password in it, and node.toml is no place for one: put the dsn into a file of mode "
             '0600, and name that: dsn_file = "keys/engine.dsn".'
         )
-    if setting.master and (setting.kind != "spark" or not _MASTER.fullmatch(setting.master)):
-        raise Malformed('An engine\'s master is how much of this machine Spark takes: master = "local[4]".')
+    is_spark = setting.kind == "spark"
+    if setting.master and not (is_spark and _MASTER.fullmatch(setting.master)):
+        raise Malformed(
+            "An engine's master is how many of this machine's processors Spark takes: master = \"local[4]\"."
+        )
+    if setting.memory and not (is_spark and _MEMORY.fullmatch(setting.memory)):
+        raise Malformed("An engine's memory is how much of this machine's Spark takes: memory = \"8g\".")
 
 
 def open_engine(setting: EngineSetting, folder: Path) -> BoundingEngine | None:
@@ -71,5 +79,5 @@ def open_engine(setting: EngineSetting, folder: Path) -> BoundingEngine | None:
     if setting.kind == "spark":
         if find_spec("pyspark") is None:
             raise Malformed("node.toml has views bounded by Spark, which is not here: pip install 'musubi[spark]'.")
-        return SparkBounding(folder / SCRATCH, setting.master or "local[*]", setting.seconds)
+        return SparkBounding(folder / SCRATCH, setting.master or "local[*]", setting.memory or "1g", setting.seconds)
     return None

@@ -8,7 +8,7 @@ pages and log outlive the table.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from trust.node.sources.postgresql_session import PostgresqlSession, address_of
 AT_ONCE = 65_536
 TYPES = {"int8": "smallint", "int16": "smallint", "int32": "integer", "int64": "bigint", "string": "text"}
 """By Arrow's names; PostgreSQL has no whole number of 8 bits."""
+LOOK_WHO_IS_THERE = "SET client_connection_check_interval TO 1000"
+"""Else a server that works looks whether anybody waits for it only when it has done so."""
 FAILED = (
     "The PostgreSQL that bounds this node's views cannot be asked, or did not finish; look at its address, its user, "
     "whether it runs and has room, and at seconds under [engine]."
@@ -44,7 +46,10 @@ class PostgresqlBounding:
         session = PostgresqlSession()
         try:
             with _said_plainly():
-                session.run(session.open(self._address(), "BEGIN", self._settings()))
+                session.run(session.open(self._address(), self._settings()))
+                with suppress(asyncpg.PostgresError):  # servers before 14, and on some systems, have no such setting
+                    session.run(session.connection.execute(LOOK_WHO_IS_THERE))
+                self._run(session, session.connection.execute("BEGIN"))
                 for name, rows in job.tables.items():
                     self._send(session, name, rows())
             yield self._found(session, job)

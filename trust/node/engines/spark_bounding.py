@@ -28,15 +28,25 @@ FAILED = (
     "The Spark that bounds this node's views did not finish; look whether a Java that it takes is installed, at the room "
     "in memory and in the node's folder, and at seconds under [engine]."
 )
-OUTSIDE = {"SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS", "SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED"}
+OUTSIDE = {
+    "JDK_JAVA_OPTIONS",
+    "PYSPARK_SUBMIT_ARGS",
+    "SPARK_CONF_DIR",
+    "SPARK_CONNECT_MODE_ENABLED",
+    "SPARK_HOME",
+    "SPARK_REMOTE",
+}
 """What would have another Spark run, or one that keeps or sends what it is not told to."""
 
 
 class SparkBounding:
-    """Spark as ``BoundingEngine``. ``master`` is how many of this machine's processors it takes: ``local[2]``."""
+    """Spark as ``BoundingEngine``. ``master`` is how many of this machine's processors it takes: ``local[2]``.
 
-    def __init__(self, folder: Path, master: str, seconds: int) -> None:
-        self._folder, self._master, self._seconds = folder, master, seconds
+    ``memory`` is how much its Java takes, in Spark's words (``8g``).
+    """
+
+    def __init__(self, folder: Path, master: str, memory: str, seconds: int) -> None:
+        self._folder, self._master, self._memory, self._seconds = folder, master, memory, seconds
         if folder.exists():
             shutil.rmtree(folder)
 
@@ -62,27 +72,36 @@ class SparkBounding:
                 for batch in reader:
                     file.write_batch(batch)
         asked = str(ibis.to_sql(job.expression, dialect="pyspark"))
-        said = SparkJob(master=self._master, sql=asked, tables=files)
+        said = SparkJob(master=self._master, memory=self._memory, sql=asked, tables=files)
         (folder / JOB).write_bytes(msgspec.json.encode(said))
 
     def _run(self, folder: Path) -> None:
         environment = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
         environment |= {"TMPDIR": str(folder), "SPARK_LOCAL_DIRS": str(folder), "SPARK_LOCAL_IP": "127.0.0.1"}
+        environment["JAVA_TOOL_OPTIONS"] = (
+            f'-Djava.io.tmpdir="{folder}" -XX:-UsePerfData -XX:ErrorFile="{folder}/java.log"'
+        )
+        read, line = os.pipe()
         process = subprocess.Popen(  # noqa: S603 - this very Python, with a path of our own
             [sys.executable, "-m", "trust.node.engines.spark_process", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdin=read,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # what Spark says may repeat rows
             env=environment,
             start_new_session=True,
         )
+        os.close(read)
         try:
-            if process.wait(self._seconds) != 0:
-                raise Unavailable(FAILED)
+            # Until its output is closed, which its Java has too: then nobody is left who could write.
+            process.communicate(timeout=self._seconds)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its Java too
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # its Java too
+            os.close(line)
             process.communicate()
+        if process.returncode != 0:
+            raise Unavailable(FAILED)
 
     def _found(self, folder: Path, job: BoundingJob) -> Iterator[pa.RecordBatch]:
         with _in_words():

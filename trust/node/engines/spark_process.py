@@ -20,6 +20,7 @@ class SparkJob(Struct, frozen=True, kw_only=True):
     """A statement of Spark's SQL over tables, each a Parquet file beside it."""
 
     master: str
+    memory: str
     sql: str
     tables: dict[str, str]
 
@@ -29,13 +30,12 @@ def bound_by_spark(folder: Path) -> None:
     from pyspark.sql import SparkSession  # noqa: PLC0415 - only here is Spark needed
 
     job = msgspec.json.decode((folder / JOB).read_bytes(), type=SparkJob)
-    java = f"-Djava.io.tmpdir={folder} -XX:-UsePerfData"
     settings = {
         "spark.ui.enabled": "false",
         "spark.eventLog.enabled": "false",
+        "spark.driver.memory": job.memory,
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
-        "spark.driver.extraJavaOptions": java,
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
     }

@@ -70,14 +70,13 @@ class PostgresqlSession:
 
         return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
 
-    async def open(self, address: str, begin: str, settings: Mapping[str, str]) -> None:
-        """Connect, with the server set so, and begin a transaction. No table but the server's own has a short name."""
+    async def open(self, address: str, settings: Mapping[str, str]) -> None:
+        """Connect, with the server set so. No table but the server's own and temporary ones has a short name."""
         self.connection = await asyncpg.connect(
             address,
             timeout=CONNECT_SECONDS,
             server_settings={"application_name": "musubi node", "search_path": "pg_catalog", **settings},
         )
-        await self.connection.execute(begin)
 
     def close(self) -> None:
         """End the connection and its thread, whatever state they are in."""

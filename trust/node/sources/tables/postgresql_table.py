@@ -234,7 +234,8 @@ class PostgresqlTable:
                 address = address_of(
                     "A source", self._mapping.dsn, self._mapping.dsn_env, self._path if self._mapping.dsn_file else None
                 )
-                session.run(session.open(address, BEGIN, SETTINGS))
+                session.run(session.open(address, SETTINGS))
+                session.run(session.connection.execute(BEGIN))
             except Unavailable:
                 raise
             except Exception:  # noqa: BLE001 - what a driver raises for an address may repeat its password
