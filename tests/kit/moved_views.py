@@ -78,11 +78,14 @@ def sums() -> Plan:
 
 
 @contextmanager
-def moved(folder: Path, engine: BoundingEngine | None, **how: Any) -> Iterator[ViewStore]:
-    """Give a node's data side in a folder, over rides that only grow; ``engine`` bounds its views."""
+def moved(folder: Path, engine: BoundingEngine | None, more: str = "", **how: Any) -> Iterator[ViewStore]:
+    """Give a node's data side in a folder, over rides that only grow; ``engine`` bounds its views.
+
+    ``more`` is what the mapping says besides.
+    """
     (folder / "rides").mkdir(parents=True, exist_ok=True)
     (folder / "rides" / "01.csv").write_bytes(rides(0, 300))
-    mapping = said('folder = "rides"\nkind = "csv"\nappend_only = true')
+    mapping = said('folder = "rides"\nkind = "csv"\nappend_only = true\n' + more)
     elsewhere = None if engine is None else ElsewhereBounding(engine, **how)
     store = ViewStore(folder / "node", {"rides": folder / "rides"}, SECRET, {"rides": mapping}, elsewhere)
     try:

@@ -325,6 +325,22 @@ def test_an_engine_that_fails_after_some_rows_has_given_none(tmp_path: Path) -> 
         assert store._engine.con.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("links",)]
 
 
+def test_a_view_that_was_read_otherwise_than_the_node_signs_now_does_not_go_on(tmp_path: Path) -> None:
+    with moved(tmp_path, None) as store:
+        link(store, 0, 20)
+        store.load([VIEW])
+    engine = Saying([row()])
+    with moved(tmp_path, engine, '[columns.fare]\nread = ["nfkc"]', ticks=lambda: 0.0) as store:
+        link(store, 0, 20)
+        store.materialise(POLICY, VIEW)  # of the snapshot that was there
+        before = store.mapping_of(VIEW)
+        store.load([VIEW])
+        assert store.mapping_of(VIEW) != before
+        engine.error = Unavailable("It is gone.")
+        with pytest.raises(Unavailable, match="It is gone"):
+            store.materialise(POLICY, VIEW)
+
+
 def test_a_damaged_snapshot_is_missing_also_where_another_engine_bounds(tmp_path: Path) -> None:
     with moved(tmp_path, Saying([row()])) as store:
         link(store, 0, 20)

@@ -217,7 +217,8 @@ class ViewStore:
     def materialise(self, policy_sha256: str, view: View) -> None:
         """Have the bounded view ready, of the snapshot in use. Does nothing when it is.
 
-        No file is looked at. Raises NotReady where there was no good load of the source with the view's columns.
+        No file is looked at. Raises NotReady where there was no good load of the source with the view's columns, and
+        Unavailable where another engine fails that is to make it, and no view of this kind was made before.
         """
         with self._working():
             parts = self._parts(view)
