@@ -77,6 +77,9 @@ POSTGRESQL = "tests/node/sources/test_postgresql_source.py::"
 MAPPED = "tests/node/sources/test_mapped_files.py::test_a_csv_file_is_read_as_what_it_means"
 BLOCKS = "tests/node/sources/test_csv_blocks.py::test_of_any_bytes_the_quick_reader_makes_what_the_careful_one_makes"
 WORDS_STAY = "tests/node/sources/test_csv_blocks.py::test_words_that_other_programs_write_for_nothing_are_text"
+ELSEWHERE = "tests/node/engines/test_views_elsewhere.py::"
+SAME_ELSEWHERE = ELSEWHERE + "test_every_answer_of_a_life_is_the_same_where_postgresql_bounds"
+NOTHING_LEFT = ELSEWHERE + "test_nothing_of_a_view_is_left_in_postgresql_its_log_or_its_files"
 FORM = "tests/node/sources/test_readers.py::test_each_form_is_read_as_what_it_is_and_others_are_null"
 
 DECIDED: dict[tuple[str, str], Decision] = {
@@ -166,6 +169,12 @@ DECIDED: dict[tuple[str, str], Decision] = {
     ("asyncpg.connect", "server_settings"): Decision(
         "Days, times and names are read in one way, and rows that the server hides are an error.",
         POSTGRESQL + "test_rows_that_are_hidden_from_the_nodes_user_refuse_the_table",
+    ),
+    # Engines outside the node
+    ("ibis.to_sql", "dialect"): Decision("Each engine is spoken to in its own words.", SAME_ELSEWHERE),
+    ("ibis.table", "name"): Decision("A statement names tables, and brings no value.", NOTHING_LEFT),
+    ("pyarrow.record_batch", "schema"): Decision(
+        "What comes back is whole numbers of the width that was asked for, or is no view.", SAME_ELSEWHERE
     ),
     # Whom we call
     ("httpx.Client", "base_url"): Decision(

@@ -5,6 +5,7 @@ for *yet*: it follows from whether there was ever a good load, and never from wh
 refused leaves the data in use that there was.
 """
 
+from ledger.errors import MusubiError
 from policies.policy_document import View
 from trust.node.books.books import Books
 from trust.node.data.views import ViewStore
@@ -26,10 +27,19 @@ class OwnData:
         self._views.load([view for _, view in self._wanted()])
 
     def make_ready(self) -> None:
-        """Make the bounded views that may be asked for, while nothing else is to be done."""
+        """Make the bounded views that may be asked for, while nothing else is to be done.
+
+        One that cannot be made holds up no other; that is raised at the end.
+        """
+        failed: MusubiError | None = None
         for policy_sha256, view in self._wanted():
             if self._views.is_ready(view):
-                self._views.materialise(policy_sha256, view)
+                try:
+                    self._views.materialise(policy_sha256, view)
+                except MusubiError as error:
+                    failed = error
+        if failed is not None:
+            raise failed
 
     def not_ready(self) -> list[str]:
         """Return the views that this node has no data for yet, each as ``<policy's SHA-256>/<view>``."""

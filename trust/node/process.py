@@ -19,7 +19,9 @@ from trust.log.pins import TRUST_FILE, load_trust
 from trust.log.source import TIMEOUT_SECONDS, HttpLog
 from trust.node.books.books import Books
 from trust.node.client import NodeClient
+from trust.node.data.elsewhere import ElsewhereBounding
 from trust.node.data.views import ViewStore
+from trust.node.engines.engine_setting import open_engine
 from trust.node.erasure import NodeErasures
 from trust.node.kept.background_check import BackgroundCheck
 from trust.node.ledger_reader import LedgerReader
@@ -65,7 +67,9 @@ class Node:
         self._stopping = threading.Event()
         self._taken_clock = TakenClock(clock, ticks)
         self.books = Books(folder / BOOKS, clock)
-        self.views = ViewStore(folder, sources, read_secret(folder / "keys" / "rows.key"), mappings)
+        engine = open_engine(settings.engine, folder)
+        elsewhere = None if engine is None else ElsewhereBounding(engine)
+        self.views = ViewStore(folder, sources, read_secret(folder / "keys" / "rows.key"), mappings, elsewhere)
         ca_file = folder / settings.ca_file if settings.ca_file is not None else None
         self.client = NodeClient(
             settings.service,

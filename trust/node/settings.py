@@ -19,6 +19,10 @@
     [local]                                 # if the holder wants its own page, and links from its own site
     port = 8790                             # on this machine alone (``trust.node.local``)
 
+    [engine]                                # if views are to be bounded elsewhere (``trust.node.engines``)
+    kind = "postgresql"
+    dsn_file = "keys/engine.dsn"
+
     [split]                                 # if each source is to have its own part of the cap
     rides = 20000000000
 
@@ -28,9 +32,9 @@ lowered here, and what is raised counts from the next year on.
 Beside it: ``trust.json`` (the pins), ``keys/node.key`` (signing), ``keys/sealing.key``, ``keys/rows.key`` (chooses
 rows), ``keys/link.key`` (link challenges), ``keys/site.key`` (what the holder's own site shows at the local interface),
 ``links/`` (answered challenges), and, made by the node, ``books.sqlite``, ``snapshots/`` (the last good rows of each
-source, and reports on them), ``views.tmp/`` while large views need more room than memory gives, ``local.tmp/`` while
-the local interface looks through files, ``local.ticket`` (the hash of a link to the page, ``trust.node.local.door``),
-and ``evidence/`` if it is ever shown two histories (``trust.files.evidence``).
+source, and reports on them), ``views.tmp/`` while large views need more room than memory gives, ``engine.tmp/`` while
+Spark bounds a view, ``local.tmp/`` while the local interface looks through files, ``local.ticket`` (the hash of a link
+to the page, ``trust.node.local.door``), and ``evidence/`` if it is ever shown two histories (``trust.files.evidence``).
 """
 
 import ipaddress
@@ -42,6 +46,7 @@ from msgspec import Meta, Struct
 
 from ledger.entries import Alias
 from ledger.errors import Malformed, NotFound
+from trust.node.engines.engine_setting import EngineSetting, check_engine
 from trust.node.sources.mapping import SourceMapping, mapping_of
 
 SETTINGS = "node.toml"
@@ -70,6 +75,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     proxy: str | None = None
     metrics: str | None = None
     local: LocalInterface | None = None
+    engine: EngineSetting = EngineSetting()
     sources: dict[str, str | SourceMapping]
     split: dict[str, int] = {}
 
@@ -94,6 +100,7 @@ def load_node_settings(folder: Path) -> NodeSettings:
         raise Malformed("node.toml splits more than the data cap among the sources; lower a part, or raise the cap.")
     if settings.local is not None:
         check_loopback(settings.local.host)
+    check_engine(settings.engine)
     settings.mappings  # noqa: B018 - a mapping that is none is said before anything begins
     return settings
 

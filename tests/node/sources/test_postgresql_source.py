@@ -27,8 +27,8 @@ from tests.kit.source_kinds import (
     write_csv,
 )
 from trust.node.check.file_check import check_source
+from trust.node.sources import postgresql_session
 from trust.node.sources.source_file import SourceFile
-from trust.node.sources.tables import postgresql_table
 from trust.node.sources.tables.one_table import FileRefused
 
 pytestmark = pytest.mark.slow
@@ -316,7 +316,7 @@ def test_a_server_is_asked_no_more_often_than_is_said(address: str) -> None:
 
 
 def test_a_server_that_never_answers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgresql_table, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(postgresql_session, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         file = source(f"postgresql://node@127.0.0.1:{silent.getsockname()[1]}/town")
         with pytest.raises(Unavailable, match="cannot be asked"):

@@ -59,13 +59,14 @@ def clipped(name: str) -> str:
     return f"clipped_{name}"
 
 
-def bounded(rows: Any, links: Any, view: View, key: tuple[int, int]) -> Any:
+def bounded(rows: Any, links: Any, view: View, key: tuple[Any, Any]) -> Any:
     """Return the bounded view as an Ibis table: ``slot`` (int32), then each column.
 
     ``rows`` is a snapshot: ``slot``, ``salt``, ``number`` and the typed columns. ``links`` has ``slot`` (unique) and
-    ``salt``: a row whose slot has another salt is nobody's. ``key`` is (a, b). A category is a code, its place in the
-    list of values or -1; a range or measure is a whole number, a time how many units after the first, or null. Behind
-    them stand the bits of what was left out, where the view has ``bounding_measures``.
+    ``salt``: a row whose slot has another salt is nobody's. ``key`` is (a, b), as numbers or as
+    expressions. A category is a code, its place in the list of values or -1; a range or measure is a whole number, a
+    time how many units after the first, or null. Behind them stand the bits of what was left out, where the view has
+    ``bounding_measures``.
     """
     columns = [stored(column.name) for column in view.columns]
     said = [] if view.bounding_measures is UNSET else [OVER_LIMIT, *(clipped(name) for name in _measures(view))]
@@ -97,9 +98,9 @@ def _measures(view: View) -> dict[str, Measure]:
     return {column.name: column for column in view.columns if isinstance(column, Measure)}
 
 
-def _with_priority(rows: Any, key: tuple[int, int]) -> Any:
+def _with_priority(rows: Any, key: tuple[Any, Any]) -> Any:
     """Return the rows with the ``priority`` of each: the arithmetic at the top of this module."""
-    multiplier, offset = (ibis.literal(number, "int64") for number in key)
+    multiplier, offset = (ibis.literal(number, "int64") if isinstance(number, int) else number for number in key)
     # The steps are columns, so that each is said once.
     rows = rows.mutate(key=(rows[SALT].cast("int64") * multiplier + offset) % MODULUS)
     rows = rows.mutate(priority=(rows[NUMBER].cast("int64") * multiplier + rows["key"]) % MODULUS)

@@ -39,6 +39,7 @@ from policies.policy_document import View
 from queries.question.plan import Plan
 from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
 from trust.node.data.compute import exact_vector
+from trust.node.data.elsewhere import ElsewhereBounding
 from trust.node.data.link_table import link_digest, link_table
 from trust.node.data.load import FileLoader
 from trust.node.data.load_steps import Links
@@ -64,6 +65,7 @@ class _Made(Struct):
     table: str
     view: View
     makes: list[str]
+    mapping: str
 
 
 class ViewStore:
@@ -71,7 +73,8 @@ class ViewStore:
 
     ``folder`` keeps the snapshots, and what does not fit into memory; ``sources`` are where the sources are,
     ``mappings`` how they are read where that is said, ``secret`` 32 bytes that only this node has: with the policy's
-    hash they choose rows. Raises Unavailable when the folder cannot be used, Malformed for a mapping that is none.
+    hash they choose rows; ``elsewhere`` makes the bounded views, where that is not done here. Raises Unavailable when
+    the folder cannot be used, Malformed for a mapping that is none.
     """
 
     def __init__(
@@ -80,10 +83,12 @@ class ViewStore:
         sources: Mapping[str, Path],
         secret: bytes,
         mappings: Mapping[str, SourceMapping] | None = None,
+        elsewhere: ElsewhereBounding | None = None,
     ) -> None:
         said = mappings or {}
         self._files = {name: SourceFile(path, said.get(name)) for name, path in sources.items()}
         self._secret = secret
+        self._elsewhere = elsewhere
         self._lock = threading.RLock()
         self._made: dict[tuple[str, str], _Made] = {}
         self._loaders: dict[PartKey, FileLoader] = {}
@@ -212,7 +217,8 @@ class ViewStore:
     def materialise(self, policy_sha256: str, view: View) -> None:
         """Have the bounded view ready, of the snapshot in use. Does nothing when it is.
 
-        No file is looked at. Raises NotReady where there was no good load of the source with the view's columns.
+        No file is looked at. Raises NotReady where there was no good load of the source with the view's columns, and
+        Unavailable where another engine fails that is to make it, and no view of this kind was made before.
         """
         with self._working():
             parts = self._parts(view)
@@ -228,20 +234,45 @@ class ViewStore:
                 if made is None or not is_more or made.view != view or made.makes != makes[: len(made.makes)]:
                     self._make(policy_sha256, view, parts)
                 elif made.makes != makes:
-                    self._engine.insert(made.table, self._bounded(policy_sha256, view, fresh))
+                    self._add(policy_sha256, made, fresh)
                     made.makes = makes
             except duckdb.Error:
                 self._kept.check(PartKey(view.source, view.resident))  # what is damaged is missing, and loaded again
                 raise
+            except Unavailable:
+                # Another engine failed. The view that there is goes on, unless it was read otherwise than we sign.
+                if made is None or made.view != view or made.mapping != parts[0].contents.mapping:
+                    raise
 
     def _make(self, policy_sha256: str, view: View, parts: list[Part]) -> None:
         """Make a bounded view anew; what was there before is dropped once that has succeeded."""
-        self._tables += 1
-        table = f"bounded_{self._tables}"
-        self._engine.create_table(table, self._bounded(policy_sha256, view, parts), temp=True)
+        table = self._new_table(policy_sha256, view, parts)
         self._drop(policy_sha256, view.name)
         makes = [part.contents.make for part in parts]
-        self._made[policy_sha256, view.name] = _Made(table=table, view=view, makes=makes)
+        mapping = parts[0].contents.mapping
+        self._made[policy_sha256, view.name] = _Made(table=table, view=view, makes=makes, mapping=mapping)
+
+    def _add(self, policy_sha256: str, made: _Made, parts: list[Part]) -> None:
+        """Add the rows of some parts to a bounded view, all or none."""
+        if self._elsewhere is None:
+            self._engine.insert(made.table, self._bounded(policy_sha256, made.view, parts))
+            return
+        table = self._new_table(policy_sha256, made.view, parts)
+        self._execute(f"INSERT INTO {made.table} FROM {table}")
+        self._execute(f"DROP TABLE {table}")
+
+    def _new_table(self, policy_sha256: str, view: View, parts: list[Part]) -> str:
+        """Return the name of a new table with the bounded view of some parts."""
+        self._tables += 1
+        table = f"bounded_{self._tables}"
+        if self._elsewhere is None:
+            self._engine.create_table(table, self._bounded(policy_sha256, view, parts), temp=True)
+        else:
+            self._see(parts)
+            links = f"(SELECT {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL)"
+            key = self._row_key(policy_sha256, view.name)
+            self._elsewhere.make(self._engine.con, table, _SNAPSHOT, links, view, key)
+        return table
 
     def vector(self, policy_sha256: str, plan: Plan, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
         """Return the exact integers of ``plan``, in its order, over the residents whose ``counted[slot]`` is True.
@@ -296,10 +327,13 @@ class ViewStore:
             self._kept.keep_only(links)
 
     def _bounded(self, policy_sha256: str, view: View, parts: list[Part]) -> Any:
-        self._execute(f"CREATE OR REPLACE TEMP VIEW {_SNAPSHOT} AS FROM {scan(parts)}")
+        self._see(parts)
         links = self._engine.table(_LINKS)
         links = links.filter(links[CUSTOMER].notnull())
         return bounded(self._engine.table(_SNAPSHOT), links, view, self._row_key(policy_sha256, view.name))
+
+    def _see(self, parts: list[Part]) -> None:
+        self._execute(f"CREATE OR REPLACE TEMP VIEW {_SNAPSHOT} AS FROM {scan(parts)}")
 
     def _row_key(self, policy_sha256: str, view_name: str) -> tuple[int, int]:
         """Return (a, b), with a in 1 … 2^31-2 and b in 0 … 2^31-2, from the secret, the policy and the view."""

@@ -14,17 +14,13 @@ anew.
 The address may hold a password: it is in a file of mode 0600, or in the environment, and never in a message from here.
 """
 
-import asyncio
 import hashlib
-import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pyarrow as pa
@@ -33,17 +29,20 @@ from msgspec import Struct
 from ledger.errors import Unavailable
 from trust.node.sources.kinds import carry, text_of
 from trust.node.sources.mapping import SourceMapping
+from trust.node.sources.postgresql_session import PostgresqlSession, address_of
 from trust.node.sources.tables.one_table import AT_ONCE, LONGEST, POSITION, FileRefused
 from trust.runtime.clock import system_ticks
 
-CONNECT_SECONDS = 10
 LOOK_AGAIN_SECONDS = 60
 """After which a server that could not be asked is asked again, at the latest."""
-HERE = {"", "localhost", "127.0.0.1", "::1"}
 NO_SERVER = "A source's database cannot be asked; look at its address, its user and whether it runs."
-IN_THE_CLEAR = (
-    "A source's database is on another machine, and its address does not say how it is known: add sslmode=verify-full."
-)
+BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""A transaction that reads one moment's state, of all rows or none."""
+SETTINGS = {
+    "datestyle": "ISO",
+    "timezone": "UTC",
+    "row_security": "off",  # a policy that hides rows is an error, and not fewer rows
+}
 
 
 class ReadType(Struct, frozen=True):
@@ -207,7 +206,7 @@ class PostgresqlTable:
             f"{' ORDER BY ' + ', '.join(by) if by else ''}"
         )
 
-    async def _describe(self, session: "_Session") -> _There:
+    async def _describe(self, session: PostgresqlSession) -> _There:
         found = await session.connection.fetchrow(_TABLE, self._schema, self._mapping.table)
         if found is None:
             raise FileRefused(
@@ -227,39 +226,16 @@ class PostgresqlTable:
         told = repr((oid, written, started, columns, key)).encode()
         return _There(kind=kind, columns=columns, key=key, version=hashlib.sha256(told).hexdigest())
 
-    def _address(self) -> str:
-        if self._mapping.dsn_env:
-            address = os.environ.get(self._mapping.dsn_env, "")
-            if not address:
-                raise Unavailable(
-                    "A source's dsn_env names no variable of the node's environment; set it before the start."
-                )
-        elif self._mapping.dsn_file:
-            address = _secret_line(self._path)
-        else:
-            address = self._mapping.dsn
-        try:
-            parts = urlsplit(address)
-            asked = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-            host = asked.get("host", parts.hostname or "")
-        except ValueError:
-            raise Unavailable("A source's dsn is no address; write postgresql://user@host/database.") from None
-        if parts.scheme not in {"postgresql", "postgres"}:
-            raise Unavailable("A source's dsn is no address; write postgresql://user@host/database.")
-        if (
-            host not in HERE
-            and not host.startswith("/")
-            and asked.get("sslmode") not in {"verify-full", "verify-ca", "require"}
-        ):
-            raise Unavailable(IN_THE_CLEAR)
-        return address
-
     @contextmanager
-    def _session(self) -> Iterator["_Session"]:
-        session = _Session()
+    def _session(self) -> Iterator[PostgresqlSession]:
+        session = PostgresqlSession()
         try:
             try:
-                session.run(session.open(self._address()))
+                address = address_of(
+                    "A source", self._mapping.dsn, self._mapping.dsn_env, self._path if self._mapping.dsn_file else None
+                )
+                session.run(session.open(address, SETTINGS))
+                session.run(session.connection.execute(BEGIN))
             except Unavailable:
                 raise
             except Exception:  # noqa: BLE001 - what a driver raises for an address may repeat its password
@@ -274,48 +250,6 @@ class PostgresqlTable:
                 raise Unavailable(NO_SERVER) from None
         finally:
             session.close()
-
-
-class _Session:
-    """One connection, and the event loop that it needs, in a thread of its own: another may be running in ours."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql-source", daemon=True)
-        self._thread.start()
-        self.connection: Any = None
-
-    def run(self, work: Any) -> Any:
-        """Return what an awaitable comes to."""
-
-        async def wait() -> Any:
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
-
-    async def open(self, address: str) -> None:
-        """Begin a transaction that reads one moment's state, of all rows or none."""
-        self.connection = await asyncpg.connect(
-            address,
-            timeout=CONNECT_SECONDS,
-            server_settings={
-                "application_name": "musubi node",
-                "datestyle": "ISO",
-                "timezone": "UTC",
-                "row_security": "off",  # a policy that hides rows is an error, and not fewer rows
-                "search_path": "pg_catalog",
-            },
-        )
-        await self.connection.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-
-    def close(self) -> None:
-        """End the connection and its thread, whatever state they are in."""
-        if self.connection is not None:
-            with suppress(Exception):  # past the time it is broken off
-                self.run(self.connection.close(timeout=CONNECT_SECONDS))
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 def _read_as(type_: str) -> ReadType:
@@ -333,15 +267,6 @@ def _part(rows: Sequence[Any], wanted: Sequence[ReadType], as_text: Sequence[boo
         columns.append(text_of(column) if is_text else carry(column))
     names = [*(f"c{number}" for number in range(len(wanted))), POSITION]
     return pa.table([*columns, pa.array(range(first, first + len(rows)), pa.int64())], names=names)
-
-
-def _secret_line(path: Path) -> str:
-    try:
-        if path.stat().st_mode & 0o077:
-            raise Unavailable("A source's dsn_file is open to others; let nobody but the node read it: chmod 600.")
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise Unavailable("A source's dsn_file cannot be read; look at its path and permissions.") from None
 
 
 def _named(name: str) -> str:
