@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.docs_pages import REPO
-from tests.kit.amounts import amount
+from tests.kit.amounts import LONG, amount
 from tests.kit.machine.ports import free_port
 from tests.kit.machine.processes import process_of
 from tests.kit.towns.running import Resident, lay_out, query, question
@@ -20,6 +20,8 @@ from trust.service.routes.openapi.document import template_of
 from trust.service.routes.openapi.operations import OPERATIONS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+PHASES = "examples,coverage,fuzzing" if LONG else "examples,fuzzing"
+"""What the limits of each schema give is thousands of requests, for once in a while."""
 EXAMPLES = amount(1, 120)
 """How many cases of each kind are drawn for each operation, besides those that the schemas' limits give."""
 
@@ -73,7 +75,7 @@ def attack(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
         f"http://127.0.0.1:{port}",
         "--no-color",
     ]
-    arguments += ["--phases", "examples,coverage,fuzzing", "--mode", "all", "--max-examples", str(EXAMPLES)]
+    arguments += ["--phases", PHASES, "--mode", "all", "--max-examples", str(EXAMPLES)]
     arguments += ["--seed", "1", "--generation-deterministic", "--no-shrink"]
     arguments += ["--checks", "all", "--exclude-checks", "positive_data_acceptance,ignored_auth,use_after_free"]
     arguments += ["--continue-on-failure", "--warnings", "off", "--workers", "1"]

@@ -88,8 +88,7 @@ def _complete(struct: type[Struct], shape: Shape) -> None:
     for name, said in shape.get("properties", {}).items():
         only = said["enum"][0] if len(said.get("enum", ())) == 1 else None
         if only is True:  # makers of clients trip over a truth that is the only value
-            said.update(type="boolean", description="true, or left out")
-            del said["enum"]
+            said.update(type="boolean", enum=[True])
         elif only is not None:
             said["const"] = said.pop("enum")[0]
             said.pop("default", None)
