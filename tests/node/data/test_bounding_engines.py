@@ -143,7 +143,7 @@ def spark() -> Iterator[Spark]:
 
 keys = st.tuples(st.integers(1, PRIME - 1), st.integers(0, PRIME - 1))
 some = settings(
-    max_examples=amount(10, 200),
+    max_examples=amount(5, 200),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

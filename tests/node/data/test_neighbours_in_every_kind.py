@@ -47,7 +47,7 @@ def of_others(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_values_of_one_resident_change_nobody_elses_rows(tmp_path: Path, kind: str) -> None:
     chance = Random(7)
-    for turn in range(amount(6, 60)):
+    for turn in range(amount(3, 60)):
         folder = tmp_path / str(turn)
         folder.mkdir()
         rows = [*OTHERS]

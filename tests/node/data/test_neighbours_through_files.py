@@ -65,7 +65,7 @@ who = st.sampled_from([*range(PEOPLE), *range(PEOPLE), *STRANGERS])
 small = st.integers(0, 47)
 kinds = st.sampled_from(sorted(COLUMNS.keys() - NOT_WRITTEN))
 exactly_so = settings(
-    max_examples=amount(15, 1_000), deadline=None,
+    max_examples=amount(10, 1_000), deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )  # fmt: skip
 

@@ -78,7 +78,7 @@ def check(path: Path, data: bytes, form: CsvForm, block: int) -> None:
 
 
 as_often_as_it_takes = settings(
-    max_examples=amount(400, 20_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=amount(200, 20_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 blocks = st.sampled_from([4, 5, 7, 16, 64, 2**22])
 

@@ -286,7 +286,7 @@ steps = st.lists(
 
 
 @settings(
-    max_examples=amount(12, 150),
+    max_examples=amount(6, 150),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
