@@ -30,6 +30,15 @@ class BooksRead(ChargedRounds):
         query = "SELECT admit, state FROM rounds ORDER BY admit DESC LIMIT ?"
         return [(int(admit), state) for admit, state in self._db.execute(query, (most,))]
 
+    def customers(self) -> list[str]:
+        """Return the customers who are linked, in the order of their slots."""
+        return [customer for (customer,) in self._db.execute("SELECT customer FROM links ORDER BY slot")]
+
+    def key_of(self, customer: str) -> str | None:
+        """Return the pairwise key (hex) that a customer is linked to, or None."""
+        row = self._db.execute("SELECT key FROM links WHERE customer = ?", (customer,)).fetchone()
+        return None if row is None else bytes(row[0]).hex()
+
     def links(self) -> int:
         """Return how many customers are linked."""
         return int(self._db.execute("SELECT count(*) FROM links").fetchone()[0])

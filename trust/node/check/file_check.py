@@ -31,7 +31,7 @@ from trust.node.check.findings import (
     ViewFindings,
     Why,
 )
-from trust.node.data.snapshots import typed
+from trust.node.data.snapshots import typed, unfit
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.duckdb_engine import engine_settings, shut_in
 from trust.node.sources.kinds import CARRIED
@@ -198,16 +198,8 @@ def _count(
         )
         for policy, view in views
     ]
-    return SourceFindings(
-        source=found.source,
-        file=found.file,
-        rows=rows,
-        left_out=[each for each in left_out if each.rows],
-        customers=customers,
-        linked=found.linked,
-        linked_here=here,
-        views=seen,
-    )
+    there = [each for each in left_out if each.rows]
+    return structs.replace(found, rows=rows, left_out=there, customers=customers, linked_here=here, views=seen)
 
 
 def _row(engine: Any, sql: str) -> list[int]:
@@ -239,14 +231,8 @@ def _column(
         return ColumnFindings(column=column.name, in_file=in_file, kind=kind, missing=True)
     raw = f"r{wanted.index(column.name)}"
     value = read(column)
-    outside = clipped = "FALSE"
-    if isinstance(column, Category):
-        values = ", ".join("'" + each.replace("'", "''") + "'" for each in column.values)
-        outside = f"({value}) NOT IN ({values})"
-    elif isinstance(column, Measure):
-        clipped = f"({value}) NOT BETWEEN {column.lo} AND {column.hi}"
-    else:
-        outside = f"({value}) NOT BETWEEN {column.lo} AND {column.hi}"
+    beyond = unfit(column, value)
+    outside, clipped = ("FALSE", beyond) if isinstance(column, Measure) else (beyond, "FALSE")
     unread = f"({raw} IS NOT NULL AND ({value}) IS NULL)"
     null, unreadable, out, clip = _row(
         engine,
@@ -254,7 +240,7 @@ def _column(
         " FROM held WHERE who IS NOT NULL",
     )
     commonest = engine.execute(
-        f"SELECT {raw}, count(*) AS n FROM held WHERE who IS NOT NULL AND ({unread} OR {outside} OR {clipped})"
+        f"SELECT {raw}, count(*) AS n FROM held WHERE who IS NOT NULL AND ({unread} OR {beyond})"
         f" GROUP BY {raw} ORDER BY n DESC, {raw} LIMIT {MOST_EXAMPLES}"
     ).fetchall()
     return ColumnFindings(

@@ -1,12 +1,12 @@
 """Looking through all files of a holder's node at once: what its settings, links and the policies say, put together."""
 
-import sqlite3
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ledger.errors import Malformed, NotFound, Unavailable
+from ledger.errors import Malformed, NotFound
 from policies.policy_document import Policy, View
+from trust.node.books.reading import books_read
 from trust.node.check.file_check import check_source
 from trust.node.check.findings import SourceFindings
 from trust.node.check.suggestion import Draft, best_source, draft_mapping
@@ -45,11 +45,8 @@ def linked_customers(folder: Path) -> list[str]:
     path = folder / BOOKS
     if not path.exists():
         return []
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as books:
-            return [customer for (customer,) in books.execute("SELECT customer FROM links ORDER BY slot")]
-    except sqlite3.Error:
-        raise Unavailable("The node's books cannot be read; look at the folder and its permissions.") from None
+    with books_read(path) as books:
+        return books.customers()
 
 
 def suggest_mapping(

@@ -23,18 +23,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
-import msgspec
 import pyarrow as pa
 import structlog
 
 from ledger.errors import Unavailable
-from policies.policy_document import Category, Column, View
+from policies.policy_document import View
 from trust.node.data.load_report import (
     ColumnReport,
     FitReport,
     LoadReport,
     RefusedReport,
     keep_report,
+    last_report,
     write_report,
 )
 from trust.node.data.load_steps import Links, LoadStep, fitting, said_kinds, steps_to_load
@@ -47,6 +47,7 @@ from trust.node.data.snapshots import (
     loading_engine,
     scan,
     typed,
+    unfit,
 )
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import CARRIED
@@ -177,10 +178,8 @@ class FileLoader:
 
     def _known_rows(self) -> int:
         """Return the rows of the files that were taken in, by the last report; 0 where it is lost."""
-        try:
-            return msgspec.json.decode(self._kept.report_path(self.key).read_bytes(), type=LoadReport).rows
-        except (OSError, msgspec.DecodeError):
-            return 0
+        report = last_report(self._kept.report_path(self.key))
+        return 0 if report is None else report.rows
 
     def _refuse(self, sha256: str, error: FileRefused | QuotesDoNotFit) -> None:
         """Keep why, for the holder alone: the log names the reason and where to look, and no number from rows."""
@@ -299,7 +298,7 @@ def _report(
         "count(*)",
         "count_if(number = 0)",  # of each person's rows one is the first
         *(f"count(*) - count({column.stored})" for column in columns),
-        *(f"count_if({_unfit(column)})" for _, column in fits),
+        *(f"count_if({unfit(column, typed(column).stored)})" for _, column in fits),
     ]
     found = engine.execute(f"SELECT {', '.join(asked)} FROM {scan(parts)}").fetchone()
     taken, people, *rest = (int(number or 0) for number in found)
@@ -321,11 +320,3 @@ def _report(
             for (view, column), unfit in zip(fits, rest[len(columns) :], strict=True)
         ],
     )
-
-
-def _unfit(column: Column) -> str:
-    stored = typed(column).stored
-    if isinstance(column, Category):
-        values = ", ".join("'" + value.replace("'", "''") + "'" for value in column.values)
-        return f"{stored} NOT IN ({values})"
-    return f"{stored} < {column.lo} OR {stored} > {column.hi}"

@@ -71,6 +71,16 @@ def typed(column: Column) -> TypedColumn:
     return TypedColumn(column.name, "text" if isinstance(column, Category) else "whole")
 
 
+def unfit(column: Column, value: str) -> str:
+    """Return SQL for whether a value (SQL, as read for the column) is there and outside its list or bounds.
+
+    Of a measure such a value counts as the bound; in other columns it is in no group and meets no filter.
+    """
+    if isinstance(column, Category):
+        return f"({value}) NOT IN ({', '.join(map(quoted, column.values))})"
+    return f"({value}) NOT BETWEEN {column.lo} AND {column.hi}"
+
+
 class Contents(Struct, frozen=True, kw_only=True):
     """What a part is made of: a file's bytes, the columns (as stored), the slots from ``first`` to below ``below``.
 

@@ -5,14 +5,13 @@ so that whoever sent it is told what is wrong, then left where the node looks, a
 node's books. So nothing here writes into them, and it does not matter in which process it runs.
 """
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from ledger.errors import Replayed, Unavailable
 from policies.consents.attestation import CHALLENGE_SECONDS
 from policies.consents.link_challenge import LinkChallenge, challenge_for
 from trust.files.keys import read_secret
+from trust.node.books.reading import books_read
 from trust.node.links import AnsweredChallenge, check_answered, hand_in
 from trust.node.settings import BOOKS
 from trust.runtime.clock import Clock, system_clock
@@ -83,9 +82,5 @@ class SiteLinks:
         path = self._folder / BOOKS
         if not path.exists():
             return None
-        try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as books:
-                row = books.execute("SELECT key FROM links WHERE customer = ?", (customer,)).fetchone()
-        except sqlite3.Error:
-            raise Unavailable("The node's books cannot be read; look at the folder and its permissions.") from None
-        return None if row is None else bytes(row[0]).hex()
+        with books_read(path) as books:
+            return books.key_of(customer)
