@@ -11,8 +11,9 @@ import duckdb
 import pytest
 
 from tests.kit.source_kinds import RIDES, VIEW, expected, open_store, said, taken, write_duckdb, write_sqlite
+from trust.node.sources.kinds import LONGEST
 from trust.node.sources.source_file import SourceFile
-from trust.node.sources.tables.one_table import LONGEST, FileRefused
+from trust.node.sources.tables.one_table import FileRefused
 
 TABLE = 'table = "rides"\n'
 

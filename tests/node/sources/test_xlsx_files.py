@@ -13,8 +13,9 @@ import pytest
 
 from tests.kit.source_kinds import said
 from trust.node.check.file_check import check_source
+from trust.node.sources.kinds import LONGEST
 from trust.node.sources.source_file import SourceFile
-from trust.node.sources.tables.one_table import LONGEST, FileRefused
+from trust.node.sources.tables.one_table import FileRefused
 
 CELLS: list[tuple[Any, str, str | None]] = [
     ("0012", "General", "0012"),

@@ -26,6 +26,7 @@ from trust.node.data.bounding import NO_CODE, NUMBER, OVER_LIMIT, SALT, SLOT, bo
 from trust.node.data.snapshots import typed
 from trust.node.engines.bounding_engine import BoundingEngine, BoundingJob
 from trust.node.sources.duckdb_engine import quoted
+from trust.node.sources.tables.one_table import identifier
 from trust.runtime.clock import Ticks, system_ticks
 from trust.runtime.json_lines import reason_of
 
@@ -79,10 +80,10 @@ class ElsewhereBounding:
 def _rows(snapshot: str, links: str, view: View) -> str:
     """Return SQL for what is sent of a snapshot."""
     columns = [
-        f"CASE WHEN {_named(typed(column).stored)} IN ({', '.join(map(quoted, column.values))}) "
-        f"THEN {_named(typed(column).stored)} END AS {_named(typed(column).stored)}"
+        f"CASE WHEN {identifier(typed(column).stored)} IN ({', '.join(map(quoted, column.values))}) "
+        f"THEN {identifier(typed(column).stored)} END AS {identifier(typed(column).stored)}"
         if isinstance(column, Category)
-        else f"CAST({_named(typed(column).stored)} AS BIGINT) AS {_named(typed(column).stored)}"
+        else f"CAST({identifier(typed(column).stored)} AS BIGINT) AS {identifier(typed(column).stored)}"
         for column in view.columns
     ]
     whose = ", ".join(f"CAST({name} AS INTEGER) AS {name}" for name in (SLOT, SALT, NUMBER))
@@ -126,7 +127,7 @@ def _what_cannot_be(table: str, view: View) -> list[str]:
     """Return queries that find a row only where a table is no bounded view of the rows that were sent."""
     inside = [f"{SLOT} IS NOT NULL"]
     for column in view.columns:
-        name = _named(stored(column.name))
+        name = identifier(stored(column.name))
         if isinstance(column, Category):
             inside.append(f"({name} IS NOT NULL AND {name} BETWEEN {NO_CODE} AND {len(column.values) - 1})")
         else:
@@ -134,14 +135,10 @@ def _what_cannot_be(table: str, view: View) -> list[str]:
             inside.append(f"({name} IS NULL OR {name} BETWEEN {lo} AND {hi})")
     if view.bounding_measures is True:
         inside.append(f"{OVER_LIMIT} IS NOT NULL")
-        names = [_named(clipped(column.name)) for column in view.columns if isinstance(column, Measure)]
+        names = [identifier(clipped(column.name)) for column in view.columns if isinstance(column, Measure)]
         inside += [f"({name} IS NOT NULL AND {name} BETWEEN 0 AND 1)" for name in names]
     return [
         f"SELECT 1 FROM {table} WHERE NOT ({' AND '.join(inside)})",
         f"SELECT 1 FROM {table} GROUP BY {SLOT} HAVING count(*) > {view.rows_per_resident}",
         f"SELECT 1 FROM {table} ANTI JOIN {_SENT} USING ({SLOT})",
     ]
-
-
-def _named(name: str) -> str:
-    return f'"{name}"'

@@ -23,14 +23,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from msgspec import Struct
 
-from trust.node.sources.kinds import carry
+from trust.node.sources.kinds import LONGEST, carry
 
 BLOCK_BYTES = 2**22
 """Read at once."""
 LONGEST_RECORD = 2**26
 """Bytes of one record; a longer one is for the careful reader, as is what begins with a quote that nothing closes."""
-LONGEST = 131_072
-"""Characters of a value; a longer one is null."""
 _MARK = codecs.BOM_UTF8
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 

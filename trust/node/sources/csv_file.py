@@ -42,7 +42,8 @@ import pyarrow as pa
 from msgspec import Struct
 
 from ledger.errors import Unavailable
-from trust.node.sources.csv_blocks import LONGEST, BlockForm, NotVouchedFor, blocks_of, columns_of
+from trust.node.sources.csv_blocks import BlockForm, NotVouchedFor, blocks_of, columns_of
+from trust.node.sources.kinds import LONGEST
 
 AT_ONCE = 50_000
 """Rows in one part of what the careful reader reads."""
@@ -107,7 +108,7 @@ def header_of(path: Path, form: CsvForm = RFC_4180) -> list[str]:
         names = next(
             csv.reader(islice(file, form.skip, None), strict=True, delimiter=form.delimiter, quotechar=form.quote), []
         )
-    if not names or not all(map(_is_text, names)):
+    if not names or not all(map(is_unicode, names)):
         raise Unavailable(
             f"A source's CSV file has no header line that can be read as {form.encoding.upper()}; say its encoding, and how "
             "many lines come before the header, in node.toml."
@@ -157,7 +158,7 @@ def _records_of(block: bytes, form: CsvForm) -> Iterator[Sequence[str | None]]:
     try:
         for record in csv.reader(lines, strict=True, delimiter=form.delimiter, quotechar=form.quote):
             if record:
-                yield [value if _is_text(value) else None for value in record]
+                yield [value if is_unicode(value) else None for value in record]
     except csv.Error:
         raise NotVouchedFor from None
 
@@ -225,7 +226,7 @@ def _records(path: Path, form: CsvForm) -> Iterator[Sequence[str | None]]:
             if lines.has_stray_quote():
                 raise QuotesDoNotFit(lines.number)
             if not is_header and record:
-                yield record if lines.is_text else [value if value and _is_text(value) else None for value in record]
+                yield record if lines.is_text else [value if value and is_unicode(value) else None for value in record]
             is_header = False
 
 
@@ -257,7 +258,7 @@ class _Lines:
         line = next(self._file)
         self.number += 1
         self.record.append(line)
-        self.is_text = self.is_text and _is_text(line)
+        self.is_text = self.is_text and is_unicode(line)
         return line
 
     def has_stray_quote(self) -> bool:
@@ -266,7 +267,7 @@ class _Lines:
         return self._quote in text and self._quote in self._in_quotes.sub("", text)
 
 
-def _is_text(value: str) -> bool:
+def is_unicode(value: str) -> bool:
     """Whether it has no byte that was not UTF-8 (Python keeps such a byte as half of a surrogate pair)."""
     if value.isascii():
         return True

@@ -27,10 +27,12 @@ from policies.calendar.calendar_units import CalendarUnit
 from trust.node.sources.times import OF_DATE, OF_MOMENT, OF_TEXT
 
 DECIMAL_DIGITS = 38
+LONGEST = 131_072
+"""Characters of a value that is read by itself, and not by its column's type; a longer one is null."""
 EXACT = 2**53
 """Below it a double tells all whole numbers apart."""
 _WIDE = Context(prec=2 * DECIMAL_DIGITS)
-_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
 """The years 1 to 9999, in days since 1970."""
 _PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
@@ -124,7 +126,7 @@ def text_of(column: Any) -> Any:
     carried = carry(column)
     type_ = column.type
     if pa.types.is_floating(carried.type):
-        return pa.array([_digits(value) for value in carried.to_pylist()], pa.large_string())
+        return pa.array([text_of_double(value) for value in carried.to_pylist()], pa.large_string())
     if pa.types.is_boolean(carried.type) or pa.types.is_null(carried.type):
         return carried.cast(pa.string()).cast(pa.large_string())
     text = carried.cast(pa.large_string())
@@ -135,18 +137,17 @@ def text_of(column: Any) -> Any:
     return text
 
 
-def _digits(value: float | None) -> str | None:
+def text_of_double(value: float | None) -> str | None:
+    """Return a double as text: a whole number's digits, else the shortest decimal that is it; None for NaN and such.
+
+    Past ``EXACT`` it has a form that no whole number has: two long customer numbers may be one double, and written out
+    it would be a third one, and somebody else's.
+    """
     if value is None or not math.isfinite(value):
         return None
-    return str(int(value)) if value.is_integer() and abs(value) < EXACT else _inexact(value)
-
-
-def _inexact(value: float) -> str:
-    """Return a double that is no whole number, or past those that it tells apart: in a form that no number has.
-
-    Two long customer numbers may be one double; written out it would be a third one, and somebody else's.
-    """
-    return repr(value) if not value.is_integer() else f"{value:.16E}"
+    if not value.is_integer():
+        return repr(value)
+    return str(int(value)) if abs(value) < EXACT else f"{value:.16E}"
 
 
 def _as_it_is(column: Any) -> Any:
@@ -164,11 +165,12 @@ def _utf_8(column: Any) -> Any:
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
-        return pa.array([_decoded(value) for value in raw.to_pylist()], pa.large_string())
+        return pa.array([decoded(value) for value in raw.to_pylist()], pa.large_string())
     return text
 
 
-def _decoded(value: bytes | None) -> str | None:
+def decoded(value: bytes | None) -> str | None:
+    """Return the text that bytes are in UTF-8, or None."""
     if value is None:
         return None
     try:
@@ -218,12 +220,12 @@ def _day(column: Any) -> Any:
         days = pc.divide(column.cast(pa.int64()), _PER_DAY["ms"])
     else:
         days = column.cast(pa.int32()).cast(pa.int64())
-    return _between(days, _FIRST_DAY, _LAST_DAY).cast(pa.int32()).cast(pa.date32())
+    return _between(days, FIRST_DAY, LAST_DAY).cast(pa.int32()).cast(pa.date32())
 
 
 def _moment(column: Any) -> Any:
     unit = column.type.unit
-    first, after = _FIRST_DAY * _PER_DAY[unit], (_LAST_DAY + 1) * _PER_DAY[unit]
+    first, after = FIRST_DAY * _PER_DAY[unit], (LAST_DAY + 1) * _PER_DAY[unit]
     whole = _between(column.cast(pa.int64()), max(first, -(2**63) + 1), min(after - 1, 2**63 - 1))
     return whole.cast(pa.timestamp(unit)).cast(pa.timestamp("us"), safe=False)
 

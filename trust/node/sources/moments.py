@@ -21,6 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trust.node.sources.kinds import FIRST_DAY, LAST_DAY
+
 _FIRST_YEARS = {"明治": 1868, "M": 1868, "大正": 1912, "T": 1912, "昭和": 1926, "S": 1926}
 _FIRST_YEARS |= {"平成": 1989, "H": 1989, "令和": 2019, "R": 2019}
 _ERA = "|".join(_FIRST_YEARS)
@@ -39,8 +41,6 @@ _MASK = bytes.maketrans(b"123456789", b"000000000")
 _QUARTER = 900
 """Seconds within which a zone's distance from UTC does not change."""
 _DAY_SECONDS = 86_400
-_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
-"""The years 1 to 9999, in days since 1970."""
 
 
 class Moments(NamedTuple):
@@ -69,7 +69,7 @@ def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
         if "z" in named:
             moved, is_known = _in_zone(named, day * _DAY_SECONDS + clock, zone)
             day, clock = moved // _DAY_SECONDS, moved % _DAY_SECONDS
-            good &= is_known & (day >= _FIRST_DAY) & (day <= _LAST_DAY)
+            good &= is_known & (day >= FIRST_DAY) & (day <= LAST_DAY)
         days[rows], seconds[rows] = day, clock
         has_day[rows], has_time[rows] = is_day & good, is_time & good
     return Moments(days, seconds, has_day, has_time)

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from trust.node.sources.duckdb_engine import engine_settings
-from trust.node.sources.tables.one_table import FileRefused
+from trust.node.sources.tables.one_table import FileRefused, identifier
 from trust.node.sources.tables.parquet_table import ROWS_AT_ONCE, carried_part
 from trust.node.sources.tables.sqlite_table import NO_TABLE
 
@@ -82,8 +82,8 @@ class DuckdbTable:
         asked = []
         for number, name in enumerate(columns):
             read_as = READ_AS.get(types[name].partition("(")[0], "CAST(NULL AS VARCHAR)")
-            asked.append(f"{read_as.format(_named(name))} AS v{number}")
-        return engine.sql(f"SELECT {', '.join(asked)} FROM {_named(self._schema)}.{_named(self._table)}")
+            asked.append(f"{read_as.format(identifier(name))} AS v{number}")
+        return engine.sql(f"SELECT {', '.join(asked)} FROM {identifier(self._schema)}.{identifier(self._table)}")
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -102,7 +102,3 @@ class DuckdbTable:
             yield engine
         finally:
             engine.close()
-
-
-def _named(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -12,8 +12,6 @@ import pyarrow as pa
 POSITION = "position"
 AT_ONCE = 50_000
 """Rows in one part of a table that is read value by value."""
-LONGEST = 131_072
-"""Characters of a value that is read by itself; a longer one is null."""
 DAMAGED = "It cannot be read to its end; it is damaged, or no file of its kind."
 
 
@@ -47,3 +45,8 @@ class OneTable(Protocol):
 
     def read(self, columns: Sequence[str], as_text: Sequence[bool]) -> Iterator[pa.Table]:
         """Yield some columns, each as it is carried, or as text where that is asked. There is at least one part."""
+
+
+def identifier(name: str) -> str:
+    """Return a name of a table or column as it stands in SQL."""
+    return '"' + name.replace('"', '""') + '"'

@@ -27,10 +27,10 @@ import pyarrow as pa
 from msgspec import Struct
 
 from ledger.errors import Unavailable
-from trust.node.sources.kinds import carry, text_of
+from trust.node.sources.kinds import LONGEST, carry, text_of
 from trust.node.sources.mapping import SourceMapping
 from trust.node.sources.postgresql_session import PostgresqlSession, address_of
-from trust.node.sources.tables.one_table import AT_ONCE, LONGEST, POSITION, FileRefused
+from trust.node.sources.tables.one_table import AT_ONCE, POSITION, FileRefused, identifier
 from trust.runtime.clock import system_ticks
 
 LOOK_AGAIN_SECONDS = 60
@@ -192,17 +192,17 @@ class PostgresqlTable:
         if lacking:
             raise FileRefused("It lacks a column that its order in node.toml names.", detail=", ".join(lacking))
         order = [*self._mapping.order, *there.key]
-        by = [_named(name) for name in order if _read_as(there.columns[name]) is not NOTHING]
+        by = [identifier(name) for name in order if _read_as(there.columns[name]) is not NOTHING]
         if not there.key:
             by += [
-                f'{_named(name)}::text COLLATE "C"'
+                f'{identifier(name)}::text COLLATE "C"'
                 for name, type_ in there.columns.items()
                 if name not in order and _read_as(type_) is not NOTHING
             ]
-        asked = [_read_as(there.columns[name]).sql.format(_named(name)) for name in columns]
+        asked = [_read_as(there.columns[name]).sql.format(identifier(name)) for name in columns]
         only = "ONLY " if there.kind == "r" else ""
         return (
-            f"SELECT {', '.join(asked)} FROM {only}{_named(self._schema)}.{_named(self._mapping.table)}"
+            f"SELECT {', '.join(asked)} FROM {only}{identifier(self._schema)}.{identifier(self._mapping.table)}"
             f"{' ORDER BY ' + ', '.join(by) if by else ''}"
         )
 
@@ -267,7 +267,3 @@ def _part(rows: Sequence[Any], wanted: Sequence[ReadType], as_text: Sequence[boo
         columns.append(text_of(column) if is_text else carry(column))
     names = [*(f"c{number}" for number in range(len(wanted))), POSITION]
     return pa.table([*columns, pa.array(range(first, first + len(rows)), pa.int64())], names=names)
-
-
-def _named(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

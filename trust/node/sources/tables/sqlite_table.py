@@ -22,7 +22,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from trust.files.regular import open_regular
-from trust.node.sources.tables.one_table import AT_ONCE, DAMAGED, FileRefused
+from trust.node.sources.tables.one_table import AT_ONCE, DAMAGED, FileRefused, identifier
 from trust.node.sources.tables.values import parts_of_values
 
 BUSY = (
@@ -53,9 +53,9 @@ class SqliteTable:
         del as_text
         with self._open() as engine:
             self._columns(engine)
-            wanted = ", ".join(map(_named, columns))
+            wanted = ", ".join(map(identifier, columns))
             # By no index: an order that follows from what is in the table alone, and is the same again.
-            rows = engine.execute(f"SELECT {wanted} FROM {_named(self._table)} NOT INDEXED")
+            rows = engine.execute(f"SELECT {wanted} FROM {identifier(self._table)} NOT INDEXED")
             rows.arraysize = AT_ONCE
             yield from parts_of_values(enumerate(rows), len(columns))
 
@@ -68,7 +68,7 @@ class SqliteTable:
         if sql is None or sql.upper().startswith("CREATE VIRTUAL"):
             raise FileRefused(NO_TABLE, detail=", ".join(tables))
         engine.text_factory = bytes
-        found = engine.execute(f"PRAGMA table_xinfo({_named(self._table)})").fetchall()
+        found = engine.execute(f"PRAGMA table_xinfo({identifier(self._table)})").fetchall()
         names = (name.decode("utf-8", "replace") for _, name, *_, hidden in found if hidden in (0, 3))
         return [name for name in names if "\ufffd" not in name]
 
@@ -102,7 +102,3 @@ def _is_all_there(path: Path) -> bool:
     page = int.from_bytes(header[16:18]) if header[16:18] != b"\x00\x01" else 65_536
     pages = int.from_bytes(header[28:32]) if header[24:28] == header[92:96] else 0
     return page >= 512 and size % page == 0 and size >= pages * page
-
-
-def _named(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

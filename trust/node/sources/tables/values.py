@@ -12,17 +12,18 @@ a length of time          ``30:00:00``: hours, minutes, seconds
 nothing, and all else     null
 ========================  ============================================================================
 
-A text of no characters, or of more than 131,072, is null. No value raises, and none changes how another one is read.
+A double past 2^53 is written with its exponent, for it may be several numbers (``trust.node.sources.kinds``). A text of
+no characters, or of more than 131,072, is null. No value raises, and none changes how another one is read.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 
 import pyarrow as pa
 
-from trust.node.sources.kinds import EXACT
-from trust.node.sources.tables.one_table import AT_ONCE, LONGEST, POSITION
+from trust.node.sources.csv_file import is_unicode
+from trust.node.sources.kinds import LONGEST, decoded, text_of_double
+from trust.node.sources.tables.one_table import AT_ONCE, POSITION
 
 
 def text_of_value(value: object) -> str | None:
@@ -33,24 +34,16 @@ def text_of_value(value: object) -> str | None:
 
 def _said(value: object) -> str | None:
     if isinstance(value, str):
-        return value if _is_unicode(value) else None
+        return value if is_unicode(value) else None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value) if abs(value) < 2**127 else None  # nothing longer is a number here; some would raise
     if isinstance(value, float):
-        return _of_double(value)
+        return text_of_double(value)
     if isinstance(value, bytes):
-        return _decoded(value)
+        return decoded(value)
     return _of_moment(value)
-
-
-def _of_double(value: float) -> str | None:
-    if not math.isfinite(value):
-        return None
-    if value.is_integer() and abs(value) >= EXACT:
-        return f"{value:.16E}"  # one of several numbers: written out it could be somebody else's
-    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _of_moment(value: object) -> str | None:
@@ -62,21 +55,6 @@ def _of_moment(value: object) -> str | None:
         seconds = value.days * 86_400 + value.seconds
         return f"{seconds // 3_600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     return None
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _decoded(value: bytes) -> str | None:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def parts_of_values(rows: Iterable[tuple[int, Sequence[object]]], count: int) -> Iterator[pa.Table]:
