@@ -1,6 +1,5 @@
 """The measures of what bounding left out, for views whose policy allows them (``View.bounding_measures``)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,22 +9,19 @@ from ledger.errors import QueryInvalid
 from policies.policy_document import Measure, View
 from queries.question.columns import column_of
 from queries.question.measure_forms import (
-    AnyMeasure,
-    Block,
     Call,
     Direction,
-    Finished,
     Gettext,
     MeasureAsked,
+    ReleasedMeasure,
     Seen,
-    as_released,
 )
 from queries.question.primitives import Primitive
 from queries.question.sensitivity import squared_by_cells, squared_by_rows
 
 
 @dataclass(frozen=True)
-class OverLimitMeasure(AnyMeasure):
+class OverLimitMeasure(ReleasedMeasure):
     """How many distinct residents of the cell had more rows than the view keeps of one, at that holder.
 
     Whether a resident had more is one bit, known before bounding, of all their rows there: neither filters nor groups
@@ -59,10 +55,6 @@ class OverLimitMeasure(AnyMeasure):
         _check_allowed(self.function, view)
         return [Primitive(kind="over_limit", squared_sensitivity=squared_by_cells(view.rows_per_resident, cells))]
 
-    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
-        """Return the count as it was released."""
-        return [as_released(self.name, blocks[0], cell)]
-
     def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
         """Say what is counted."""
         return gettext("number of people with more records than are used"), ""
@@ -73,7 +65,7 @@ class OverLimitMeasure(AnyMeasure):
 
 
 @dataclass(frozen=True)
-class ClippedMeasure(AnyMeasure):
+class ClippedMeasure(ReleasedMeasure):
     """How many kept rows stand at a bound of the column because their value was outside, and so was moved to it.
 
     Sensitivity: each row adds 1, or 0 where its value was inside or there was none.
@@ -103,10 +95,6 @@ class ClippedMeasure(AnyMeasure):
             raise QueryInvalid(f"The column '{self.column}' is not a measure, so no value of it is clipped.")
         squared = squared_by_rows(view.rows_per_resident)
         return [Primitive(kind="clipped", column=self.column, squared_sensitivity=squared)]
-
-    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
-        """Return the count as it was released."""
-        return [as_released(self.name, blocks[0], cell)]
 
     def words(self, gettext: Gettext, title: str, unit: str) -> tuple[str, str]:
         """Say what is counted."""

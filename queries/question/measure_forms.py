@@ -131,6 +131,14 @@ class AnyMeasure(ABC):
         return primitive
 
 
+class ReleasedMeasure(AnyMeasure):
+    """A measure of one number, shown as it was released."""
+
+    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
+        """Return the number as it was released."""
+        return [as_released(self.name, blocks[0], cell)]
+
+
 def as_released(name: str, block: Block, place: int) -> Finished:
     """Return a number of a block as it was released."""
     return Finished(name, str(block.numbers[place]), str(block.half_width))

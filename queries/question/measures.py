@@ -44,6 +44,7 @@ from queries.question.measure_forms import (
     Gettext,
     MeasureAsked,
     Provided,
+    ReleasedMeasure,
     Seen,
     as_released,
 )
@@ -55,7 +56,7 @@ MAX_SUM_SENSITIVITY = 2**32
 
 
 @dataclass(frozen=True)
-class CountMeasure(AnyMeasure):
+class CountMeasure(ReleasedMeasure):
     """How many rows, or how many distinct residents, fall in the cell; shown as released, so it may be negative.
 
     Sensitivity: each row adds 1 to ``rows``; ``residents`` counts a resident once in each cell.
@@ -92,10 +93,6 @@ class CountMeasure(AnyMeasure):
             return [Primitive(kind="rows", squared_sensitivity=squared_by_rows(view.rows_per_resident))]
         raise QueryInvalid(f"The measure '{self.name}' counts 'rows' or 'residents'.")
 
-    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
-        """Return the count as it was released."""
-        return [as_released(self.name, blocks[0], cell)]
-
     def direction(self, view: View, seen: Seen) -> Direction:
         """Rows are only left out; each resident with a row keeps one, in some cell."""
         return Direction("exact" if self.counted == "residents" and seen.all else "at-least")
@@ -108,7 +105,7 @@ class CountMeasure(AnyMeasure):
 
 
 @dataclass(frozen=True)
-class SumMeasure(AnyMeasure):
+class SumMeasure(ReleasedMeasure):
     """The sum of a clipped column; shown as released."""
 
     form = frozenset({"sum"})
@@ -131,10 +128,6 @@ class SumMeasure(AnyMeasure):
     def primitives(self, view: View, cells: int) -> list[Primitive]:
         """Return ``sum``."""
         return [_sum(self.column, view)]
-
-    def finish(self, view: View, blocks: Sequence[Block], cell: int) -> list[Finished]:
-        """Return the sum as it was released."""
-        return [as_released(self.name, blocks[0], cell)]
 
     def direction(self, view: View, seen: Seen) -> Direction:
         """Say what a row left out adds, and what clipping one takes away.

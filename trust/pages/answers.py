@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from queries.answers.finish import Cell
-from trust.pages.cards import ShownCell
+from trust.pages import wording
+from trust.pages.cards import QuestionCard, ShownCell
 from trust.pages.charts import Chart, Number, make_chart
 from trust.pages.translations import Language
 from trust.pages.wording import MeasureWords, QuestionWords
@@ -72,6 +74,16 @@ def make_answer(language: Language, words: QuestionWords, cells: Sequence[ShownC
         panels=tuple(_panel(language, words, measure, group) for measure, group in groups),
         tables=tuple(_tables(language, words, groups)),
     )
+
+
+def make_question(language: Language, card: QuestionCard) -> dict[str, Any]:
+    """Return what a page shows of one question: its words, its answer, and what that leaves out."""
+    words = wording.question(language, card.query, card.views)
+    return {
+        "words": words,
+        "answer": make_answer(language, words, card.cells),
+        "left_out": wording.left_out(language, card.query, card.views[0], words),
+    }
 
 
 def _labels(language: Language, words: QuestionWords, key: tuple[str | int, ...]) -> tuple[str, ...]:

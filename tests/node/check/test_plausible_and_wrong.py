@@ -7,6 +7,7 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tomlkit
 
 from policies.policy_document import Measure, Range, View
 from tests.kit.node_tables import TITLE
@@ -102,3 +103,13 @@ def test_what_excel_lays_beside_an_open_workbook_is_no_file_of_a_folder(tmp_path
     (folder / "~$2026-04.csv").write_bytes(b"\x00locked")
     mapping = SourceMapping(folder="people", kind="csv")
     assert check_source("people", SourceFile(folder, mapping), [("p", view())], ["1"], tmp_path / "spill").rows == 1
+
+
+def test_what_is_advised_can_be_pasted_whatever_the_column_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text('card,"a ""b"" \\c"\n' + "".join(f"{n},{n}.0円\n" for n in range(1, 29)))
+    said = SourceMapping(file=path.name, columns={"age": 'a "b" \\c'})
+    by = view(Measure(name="age", title=TITLE, lo=0, hi=120))
+    (sentence,) = [each for each in look(path, said, "1", by=by).advice if each.startswith("age:")]
+    entry = tomlkit.parse(sentence.partition(" with ")[2].removesuffix("."))["age"]
+    assert entry == {"from": 'a "b" \\c', "read": ["number"]}

@@ -11,10 +11,9 @@ from policies.policy_document import Policy, check_document
 from trust.cli.operator.node_record import checked_as_json, show_own_record
 from trust.cli.options import File, Folder, JsonOption
 from trust.cli.terminal import Sheet, say, say_json, sentence, show_table
-from trust.client.service import ServiceClient
-from trust.log.pins import TRUST_FILE, load_trust
 from trust.node.check.findings import SourceFindings, ViewFindings, Why, tenths_of
 from trust.node.check.node_check import check_files, suggest_mapping
+from trust.node.check.public_service import open_service
 from trust.node.check.suggestion import Draft
 from trust.node.settings import NodeSettings, load_node_settings
 
@@ -84,9 +83,7 @@ def _read(path: Path) -> Policy:
 
 
 def _published(folder: Path, settings: NodeSettings) -> list[Policy]:
-    ca_file = None if settings.ca_file is None else folder / settings.ca_file
-    trust = load_trust(folder / TRUST_FILE)
-    with ServiceClient(settings.service, trust, ca_file=ca_file, proxy=settings.proxy) as client:
+    with open_service(folder, settings) as client:
         policies = list(client.policies().values())
     if not policies:
         raise NotFound("The service shows no policy yet; give one with --policy.")

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 from ledger.errors import Unavailable
 from policies.policy_document import Column
-from trust.node.check.fitting import best_fit, chains_for, fits_column, labels_of, widths_of
+from trust.node.check.fitting import fitter
 from trust.node.check.written_form import advise_on_form, beginning_of, end_of, seems_text
+from trust.node.check.written_mapping import column_entry
 from trust.node.sources.csv_file import CsvForm, count_long
 from trust.node.sources.source_file import SourceFile
 
@@ -79,7 +80,8 @@ def advise_on_missing(source: str, name: str, in_file: str, there: Sequence[str]
         each for each in there if each.strip(" \u3000").casefold() == in_file.strip(" \u3000").casefold()
     ]
     if near:
-        return f'{name}: the file has no "{in_file}", but "{near[0]}". In [sources.{source}.columns]: {name} = "{near[0]}".'
+        entry = column_entry(name, near[0], [], {}).as_string()
+        return f'{name}: the file has no "{in_file}", but "{near[0]}". In [sources.{source}.columns]: {name} = {entry}.'
     shown = ", ".join(f'"{each}"' for each in there[:_SHOWN])
     more = f" and {len(there) - _SHOWN:,} more" if len(there) > _SHOWN else ""
     return (
@@ -101,19 +103,13 @@ def advise_on_readers(
 
     ``rows`` has each text as it stands in the file with its rows, ``fitting_now`` how many of all rows fit.
     """
-    known = set(linked)
-    fits = known.__contains__ if column is None else fits_column(column)
-    widths = widths_of(list(linked) if column is None else list(getattr(column, "values", [])))
-    best = best_fit(rows, fits, chains_for(column, widths), zone, labels_of(column))
+    best = fitter(column, linked)(rows, zone)
     more = best.rows - fitting_now
     if not (best.read or best.values) or more < max(1, FEW * best.of):
         return None
     what = "would be of customers who have linked" if column is None else "would be read"
-    given = f'from = "{in_file}", ' if in_file != name else ""
-    readers = ", ".join(f'"{words}"' for words in best.read)
-    values = ", ".join(f'"{text}" = "{value}"' for text, value in best.values.items())
-    said = ", ".join([*([f"read = [{readers}]"] if readers else []), *([f"values = {{ {values} }}"] if values else [])])
-    return f"{name}: {more:,} more {'row' if more == 1 else 'rows'} {what} with {name} = {{ {given}{said} }}."
+    entry = column_entry(name, in_file, best.read, best.values).as_string()
+    return f"{name}: {more:,} more {'row' if more == 1 else 'rows'} {what} with {name} = {entry}."
 
 
 def advise_on_decimals(name: str, in_file: str, rows: Mapping[str, int]) -> list[str]:
@@ -122,10 +118,9 @@ def advise_on_decimals(name: str, in_file: str, rows: Mapping[str, int]) -> list
     if not parts:
         return []
     digits = max(len(text.rpartition(".")[2].rstrip("0")) for text in parts)
-    given = f'from = "{in_file}", ' if in_file != name else ""
     factor = 10 ** min(digits, 8)
     sentence = (
         f"{name}: {_rows(sum(parts.values()))} decimals, which are rounded. If it is in another unit, have it "
-        f'multiplied: {name} = {{ {given}read = ["times {factor}"] }}.'
+        f"multiplied: {name} = {column_entry(name, in_file, [f'times {factor}'], {}).as_string()}."
     )
     return [sentence]

@@ -31,6 +31,7 @@ from trust.node.check.findings import (
     ViewFindings,
     Why,
 )
+from trust.node.check.fitting import columns_read
 from trust.node.data.snapshots import typed, unfit
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.duckdb_engine import engine_settings, shut_in
@@ -68,8 +69,8 @@ def check_source(
         there = file.columns()
         if not views:
             return structs.replace(found, refused=NO_VIEWS, advice=advice)
-        wanted = _wanted(views, there)
-        named = _named_by(views)
+        named = columns_read(views)
+        wanted = [name for name in named if name in there]
         said = [each for each in file.mapping.columns if each not in named]
         advice += advise_on_header(name, file.header(), [file.mapping.name_in_file(each) for each in wanted], said)
         if not wanted:
@@ -102,15 +103,12 @@ def _advise(
     """Return what to write for columns that are not there, or are read otherwise than their values say."""
     found = []
     zone = time_zone_of(file.mapping.zone) if file.mapping.zone else None
-    resident = views[0][1].resident
-    columns: dict[str, Column | None] = {resident: None}
-    columns.update({column.name: column for _, view in views for column in view.columns})
     fitting = {
         each.column: counted.rows - each.null - each.unread - each.outside
         for view in counted.views
         for each in view.columns
     }
-    for name, column in columns.items():
+    for name, column in columns_read(views).items():
         in_file = file.mapping.name_in_file(name)
         if name not in wanted:
             found.append(advise_on_missing(counted.source, name, in_file, file.header()))
@@ -134,16 +132,6 @@ def _advise(
         elif column is not None and not isinstance(column, Category) and not file.mapping.readers(name):
             found += advise_on_decimals(name, in_file, rows)
     return found
-
-
-def _named_by(views: Sequence[tuple[str, View]]) -> list[str]:
-    """Return the columns that views name, the customer's first, each once."""
-    names = [name for _, view in views for name in (view.resident, *(column.name for column in view.columns))]
-    return list(dict.fromkeys(names))
-
-
-def _wanted(views: Sequence[tuple[str, View]], there: Sequence[str]) -> list[str]:
-    return [name for name in _named_by(views) if name in there]
 
 
 def _take(engine: Any, file: SourceFile, wanted: list[str], linked: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from policies.calendar.calendar_units import CalendarUnit
 from policies.languages import TITLE_LANGUAGES
-from policies.policy_document import Category, Column, Measure, Time
+from policies.policy_document import Category, Column, Measure, Time, View
 from trust.node.sources.readers import read_in_order, reader_of
 
 Fits = Callable[[str], bool]
@@ -125,6 +125,21 @@ def best_fit(
             if good > best.rows:
                 best = Fit(read=chain, rows=good, of=of, values=values)
     return best
+
+
+def fitter(column: Column | None, linked: Sequence[str]) -> Callable[[Mapping[str, int], ZoneInfo | None], Fit]:
+    """Return what gives the best fit of texts (each with its rows) for a column, None for the customer's."""
+    is_good = set(linked).__contains__ if column is None else fits_column(column)
+    values = linked if column is None else column.values if isinstance(column, Category) else ()
+    chains, labels = chains_for(column, widths_of(values)), labels_of(column)
+    return lambda rows, zone: best_fit(rows, is_good, chains, zone, labels)
+
+
+def columns_read(views: Sequence[tuple[str, View]]) -> dict[str, Column | None]:
+    """Return the columns that views (each with its policy's name) read, by name; the customer's is first, and None."""
+    columns: dict[str, Column | None] = {view.resident: None for _, view in views}
+    columns.update({column.name: column for _, view in views for column in view.columns})
+    return columns
 
 
 def _by_weekday(labels: Mapping[str, str]) -> dict[str, str]:

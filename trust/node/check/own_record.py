@@ -18,9 +18,9 @@ from queries.price.cost import epsilon_of
 from queries.question.check import make_plan
 from queries.question.tree import decode_query
 from trust.client.service import ServiceClient
-from trust.log.pins import TRUST_FILE, load_trust
 from trust.node.books.charged_rounds import RoundState
 from trust.node.books.reading import BooksRead, books_read
+from trust.node.check.public_service import open_service
 from trust.node.settings import BOOKS, NodeSettings
 from trust.pages.answers import shown_cell
 from trust.pages.cards import QuestionCard, QuestionStatus
@@ -101,9 +101,7 @@ def look_up_questions(folder: Path, settings: NodeSettings, cards: MutableMappin
         admits = [question.admit for question in read_own_books(folder, {}).questions]
         wanted = [admit for admit in admits if admit not in cards or cards[admit].status == "running"]
         if wanted:
-            ca_file = None if settings.ca_file is None else folder / settings.ca_file
-            trust = load_trust(folder / TRUST_FILE)
-            with ServiceClient(settings.service, trust, ca_file=ca_file, proxy=settings.proxy) as client:
+            with open_service(folder, settings) as client:
                 titles = {alias: body.title for alias, body in client.members().items()}
                 for admit in wanted:
                     cards[admit] = _card(client, admit, titles)

@@ -8,16 +8,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from zoneinfo import ZoneInfo
 
-import tomlkit
 from msgspec import Struct, structs
 
 from policies.languages import TITLE_LANGUAGES
 from policies.policy_document import Category, Column, Measure, View
 from policies.time_zones import time_zone_of
-from trust.node.check.fitting import Fit, best_fit, chains_for, fits_column, labels_of, widths_of
+from trust.node.check.fitting import Fit, columns_read, fitter
 from trust.node.check.written_form import MOST_TITLE_LINES, beginning_of, guess_form, guess_kind
+from trust.node.check.written_mapping import column_entry, written_mapping
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.mapping import WITH_TABLES, SourceMapping
 from trust.node.sources.source_file import SourceFile
@@ -28,7 +28,6 @@ ROWS = 20_000
 ENOUGH = 0.5
 """The part of a column's rows that must fit where names say nothing."""
 _OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$", re.ASCII)
-_PLAIN = SourceMapping()
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
@@ -67,14 +66,12 @@ def draft_mapping(
     says: list[str] = []
     written = _mapping_of(path, table, says)
     columns = _sample(path, written)
-    resident = views[0][1].resident
-    wanted: dict[str, Column | None] = {resident: None}
-    wanted.update({column.name: column for _, view in views for column in view.columns})
+    wanted = columns_read(views)
     has_offsets = any(_OFFSET.search(text) for rows in columns.values() for text in list(rows)[:50] if ":" in text)
     time_zone = time_zone_of(zone) if zone and has_offsets else None
     chosen: list[Chosen] = []
     for name in sorted(wanted, key=lambda each: _breadth(wanted[each])):
-        found = _choose(name, wanted[name], columns, chosen, set(linked), time_zone)
+        found = _choose(name, wanted[name], columns, chosen, linked, time_zone)
         chosen += [found] if found is not None else []
     by_name = {each.column: each for each in chosen}
     for name, column in wanted.items():
@@ -85,8 +82,13 @@ def draft_mapping(
     chosen = [by_name[name] for name in wanted if name in by_name]
     if time_zone is not None:
         says.append(f"zone: some times say their distance from UTC; they are turned to {zone}.")
-    toml = _toml(source, structs.replace(written, file=shown_path), chosen, zone if time_zone is not None else "")
-    return Draft(source=source, toml=toml, says=says)
+    entries = {
+        each.column: column_entry(each.column, each.in_file, each.fit.read, each.fit.values)
+        for each in chosen
+        if each.in_file != each.column or each.fit.read or each.fit.values
+    }
+    mapping = structs.replace(written, file=shown_path, zone=zone if time_zone is not None else "")
+    return Draft(source=source, toml=written_mapping(source, mapping, entries), says=says)
 
 
 def best_source(path: Path, views: Mapping[str, Sequence[tuple[str, View]]], table: str = "") -> str:
@@ -94,11 +96,11 @@ def best_source(path: Path, views: Mapping[str, Sequence[tuple[str, View]]], tab
 
     Raises FileRefused as ``draft_mapping``.
     """
-    there = {_plain(name) for name in _sample(path, _mapping_of(path, table, []))}
+    there = {_plain(name) for name in SourceFile(path, _mapping_of(path, table, [])).columns()}
 
     def named(source: str) -> int:
-        columns = {column.name: column for _, view in views[source] for column in view.columns}
-        return sum(bool(_names_of(name, column) & there) for name, column in columns.items())
+        columns = columns_read(views[source])
+        return sum(bool(_names_of(name, column) & there) for name, column in columns.items() if column is not None)
 
     return max(views, key=named)
 
@@ -189,8 +191,8 @@ def _choose(
     column: Column | None,
     columns: Mapping[str, Counter[str]],
     chosen: Sequence[Chosen],
-    linked: set[str],
-    zone: Any,
+    linked: Sequence[str],
+    zone: ZoneInfo | None,
 ) -> Chosen | None:
     """Return the best column of the file: one of its name or title where there is one, otherwise one that fits.
 
@@ -198,16 +200,13 @@ def _choose(
     """
     taken = {(each.in_file, each.fit.read) for each in chosen} | {(each.in_file, ()) for each in chosen}
     names = _names_of(name, column) | (_CUSTOMER_NAMES if column is None else set())
-    widths = widths_of(sorted(linked) if column is None else getattr(column, "values", []))
-    fits = linked.__contains__ if column is None else fits_column(column)
-    labels = labels_of(column)
+    fit_of = fitter(column, linked)
     best: tuple[tuple[bool, float, int], Chosen] | None = None
     others: list[str] = []
     for place, (in_file, rows) in enumerate(columns.items()):
-        chains = chains_for(column, widths)
-        fit = best_fit(rows, fits, chains, zone, labels)
-        is_named = any(_plain(in_file) == each for each in names)
-        is_like = is_named or any(_is_part(_plain(in_file), each) for each in names)
+        fit, plain = fit_of(rows, zone), _plain(in_file)
+        is_named = plain in names
+        is_like = is_named or any(_is_part(plain, each) for each in names)
         if not is_named and ((in_file, fit.read) in taken or fit.share < ENOUGH or (column is None and not linked)):
             continue
         rank = (is_named or is_like, fit.share, -place)
@@ -243,37 +242,3 @@ def _said(chosen: Chosen, *, is_customer: bool, has_links: bool) -> str:
     return (
         f'{chosen.column}: "{chosen.in_file}", {why}{how}; {chosen.fit.share:.1%} of the rows looked at {what}.{also}'
     )
-
-
-def _toml(source: str, written: SourceMapping, chosen: Sequence[Chosen], zone: str) -> str:
-    table = tomlkit.table()
-    table["file"] = written.file
-    if SourceMapping(file=written.file).kind_of_file != written.kind_of_file:
-        table["kind"] = written.kind_of_file
-    for name in ("table", "encoding", "delimiter", "quote", "skip", "names"):
-        if getattr(written, name) != getattr(_PLAIN, name):
-            table[name] = getattr(written, name)
-    if zone:
-        table["zone"] = zone
-    columns = tomlkit.table()
-    for each in chosen:
-        if each.fit.read or each.fit.values:
-            row = tomlkit.inline_table()
-            if each.in_file != each.column:
-                row["from"] = each.in_file
-            if each.fit.read:
-                row["read"] = list(each.fit.read)
-            if each.fit.values:
-                values = tomlkit.inline_table()
-                values.update(each.fit.values)
-                row["values"] = values
-            columns[each.column] = row
-        elif each.in_file != each.column:
-            columns[each.column] = each.in_file
-    if columns:
-        table["columns"] = columns
-    document = tomlkit.document()
-    sources = tomlkit.table(is_super_table=True)
-    sources[source] = table
-    document["sources"] = sources
-    return tomlkit.dumps(document)

@@ -1,16 +1,13 @@
 """The holder's page as HTML: what ``musubi node check`` shows, in the holder's language."""
 
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 
 from trust.node.check.findings import tenths_of
 from trust.node.check.own_record import OwnRecord
 from trust.node.local.look import Looked
-from trust.pages import wording
-from trust.pages.answers import make_answer
-from trust.pages.cards import QuestionCard
+from trust.pages.answers import make_question
 from trust.pages.render import Templates
 from trust.pages.translations import Language, load_language
 
@@ -32,7 +29,7 @@ def render_holder_page(page: HolderPage, language: str) -> str:
     """Return the page in one of PAGE_LANGUAGES."""
     speech = load_language(language).in_zone(page.zone)
     cards = [question.card for question in page.record.questions if question.card is not None]
-    asked = {card.admit_index: _question(speech, card) for card in cards}
+    asked = {card.admit_index: make_question(speech, card) for card in cards}
     return TEMPLATES.render(
         "holder.html",
         speech,
@@ -48,15 +45,6 @@ def render_holder_page(page: HolderPage, language: str) -> str:
 def render_shut_door(language: str) -> str:
     """Return the page for whoever may not come in: nothing of the node is in it."""
     return TEMPLATES.render("shut_door.html", load_language(language))
-
-
-def _question(language: Language, card: QuestionCard) -> dict[str, Any]:
-    words = wording.question(language, card.query, card.views)
-    return {
-        "words": words,
-        "answer": make_answer(language, words, card.cells),
-        "left_out": wording.left_out(language, card.query, card.views[0], words),
-    }
 
 
 def _whys(language: Language) -> dict[str, str]:

@@ -17,11 +17,10 @@ from msgspec import Struct
 
 from ledger.errors import MusubiError
 from policies.policy_document import Policy
-from trust.client.service import ServiceClient
-from trust.log.pins import TRUST_FILE, load_trust
 from trust.node.check.findings import SourceFindings
 from trust.node.check.node_check import check_files
 from trust.node.check.own_record import OwnRecord, look_up_questions, read_own_books
+from trust.node.check.public_service import open_service
 from trust.node.check.since_last_load import ShrunkFile, shrunk_files
 from trust.node.settings import NodeSettings
 from trust.pages.cards import QuestionCard
@@ -104,10 +103,7 @@ class Looking:
         return Looked(at=at, found=found, shrunk=shrunk_files(self._folder, found))
 
     def _policies(self) -> list[Policy]:
-        settings = self._settings
-        ca_file = None if settings.ca_file is None else self._folder / settings.ca_file
-        trust = load_trust(self._folder / TRUST_FILE)
-        with ServiceClient(settings.service, trust, ca_file=ca_file, proxy=settings.proxy) as client:
+        with open_service(self._folder, self._settings) as client:
             with suppress(MusubiError):
                 self.zone = client.genesis().time_zone
             return list(client.policies().values())
