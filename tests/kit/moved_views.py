@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from policies.policy_document import Category, Measure, Range, Time, View
+from policies.policy_document import Category, Measure, Range, Time
 from queries.question.check import make_plan
 from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
 from queries.question.tree import Query, Spend
-from tests.kit.node_tables import SECRET, TITLE, policy_of
+from tests.kit.node_tables import SECRET, TITLE, policy_of, view_over
 from tests.kit.source_kinds import said
 from trust.node.data.elsewhere import ElsewhereBounding
 from trust.node.data.views import ViewStore
@@ -24,23 +24,15 @@ POLICY = "ab" * 32
 MARK = "zebra-crossing-4711"
 """A ward that is looked for where nothing may be left."""
 WARDS = ["north", "é", "１", "'", "\\", MARK, "other"]
-VIEW = View(
-    name="rides",
-    title=TITLE,
-    holders=["bus_co"],
-    source="rides",
-    resident="customer",
-    rows_per_resident=3,
-    holders_per_resident=1,
+VIEW = view_over(
+    "rides",
+    Category(name="ward", title=TITLE, values=WARDS, other="other"),
+    Category(name="kind", title=TITLE, values=["adult", "child"]),
+    Range(name="hour", title=TITLE, lo=0, hi=23),
+    Measure(name="fare", title=TITLE, lo=0, hi=400),
+    Measure(name="far", title=TITLE, lo=-(2**31), hi=2**31),
+    Time(name="day", title=TITLE, unit="day", first="2026-10-01", last="2026-10-20"),
     bounding_measures=True,
-    columns=[
-        Category(name="ward", title=TITLE, values=WARDS, other="other"),
-        Category(name="kind", title=TITLE, values=["adult", "child"]),
-        Range(name="hour", title=TITLE, lo=0, hi=23),
-        Measure(name="fare", title=TITLE, lo=0, hi=400),
-        Measure(name="far", title=TITLE, lo=-(2**31), hi=2**31),
-        Time(name="day", title=TITLE, unit="day", first="2026-10-01", last="2026-10-20"),
-    ],
 )
 MEASURES = [
     MeasureAsked(as_="trips", count="rows"),

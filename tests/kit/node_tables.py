@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from policies.calendar.calendar_units import CalendarUnit
-from policies.policy_document import Budget, Category, Limits, Measure, Policy, Range, Time, View
+from policies.policy_document import Budget, Category, Column, Limits, Measure, Policy, Range, Time, View
 from queries.question.check import make_plan
 from queries.question.measure_forms import MeasureAsked
 from queries.question.plan import Plan
@@ -103,6 +103,21 @@ def write_rows(path: Path, rows: Sequence[Row], *, text_customers: bool = False)
     fresh.rename(path)
 
 
+def view_over(source: str, *columns: Column, rows: int = 3, resident: str = "customer", **more: Any) -> View:
+    """A view over one source of one holder, named like it, that keeps so many rows of a resident."""
+    return View(
+        name=source,
+        title=TITLE,
+        holders=["bus_co"],
+        source=source,
+        resident=resident,
+        rows_per_resident=rows,
+        holders_per_resident=1,
+        columns=[*columns],
+        **more,
+    )
+
+
 @st.composite
 def views(draw: st.DrawFn) -> View:
     """Any view of that source."""
@@ -110,20 +125,13 @@ def views(draw: st.DrawFn) -> View:
     least = draw(st.integers(-50, 60))
     unit = draw(st.sampled_from([*BOUNDS]))
     first, last = sorted(draw(st.tuples(st.sampled_from(BOUNDS[unit]), st.sampled_from(BOUNDS[unit]))))
-    return View(
-        name="rides",
-        title=TITLE,
-        holders=["bus_co"],
-        source="rides",
-        resident="customer",
-        rows_per_resident=draw(st.integers(1, 6)),
-        holders_per_resident=1,
-        columns=[
-            Category(name="ward", title=TITLE, values=WARDS, other=draw(st.sampled_from(["", "south"]))),
-            Range(name="hour", title=TITLE, lo=lo, hi=lo + draw(st.integers(0, 7))),
-            Measure(name="fare", title=TITLE, lo=least, hi=least + draw(st.sampled_from([0, 9, 2000, 2**29]))),
-            Time(name="at", title=TITLE, unit=unit, first=first, last=last),
-        ],
+    return view_over(
+        "rides",
+        Category(name="ward", title=TITLE, values=WARDS, other=draw(st.sampled_from(["", "south"]))),
+        Range(name="hour", title=TITLE, lo=lo, hi=lo + draw(st.integers(0, 7))),
+        Measure(name="fare", title=TITLE, lo=least, hi=least + draw(st.sampled_from([0, 9, 2000, 2**29]))),
+        Time(name="at", title=TITLE, unit=unit, first=first, last=last),
+        rows=draw(st.integers(1, 6)),
         bounding_measures=draw(st.sampled_from([True, UNSET])),
     )
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from policies.policy_document import Category, Measure, Range, View
-from tests.kit.node_tables import SECRET, TITLE
+from policies.policy_document import Category, Measure, Range
+from tests.kit.node_tables import SECRET, TITLE, view_over
 from trust.node.data.snapshots import PartKey
 from trust.node.data.views import ViewStore
 from trust.node.sources.mapping import SourceMapping
@@ -26,19 +26,11 @@ RIDES: list[Ride] = [
 ] + [(None, "east", 7, 210), ("unlinked", "west", 8, 420)]
 NAMES = ["customer", "ward", "hour", "fare"]
 CUSTOMERS = {f"{number:03}": number for number in range(9)}
-VIEW = View(
-    name="rides",
-    title=TITLE,
-    holders=["bus_co"],
-    source="rides",
-    resident="customer",
-    rows_per_resident=3,
-    holders_per_resident=1,
-    columns=[
-        Category(name="ward", title=TITLE, values=["east", "west"]),
-        Range(name="hour", title=TITLE, lo=0, hi=23),
-        Measure(name="fare", title=TITLE, lo=0, hi=500),
-    ],
+VIEW = view_over(
+    "rides",
+    Category(name="ward", title=TITLE, values=["east", "west"]),
+    Range(name="hour", title=TITLE, lo=0, hi=23),
+    Measure(name="fare", title=TITLE, lo=0, hi=500),
 )
 
 

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from policies.policy_document import Category, Measure, Range, Time, View
+from policies.policy_document import Category, Measure, Range, Time
+from tests.kit.node_tables import view_over
 from tests.kit.towns.toy_town import MOBILITY
 from trust.node.check.file_check import check_source
 from trust.node.check.findings import ColumnFindings, Kept, LeftOut, SourceFindings, ValueCount
@@ -14,20 +15,12 @@ from trust.node.sources.mapping import SourceMapping
 from trust.node.sources.source_file import SourceFile
 
 TEXT = MOBILITY.title
-VIEW = View(
-    name="rides",
-    title=TEXT,
-    holders=["bus_co"],
-    source="rides",
-    resident="customer",
-    rows_per_resident=3,
-    holders_per_resident=1,
-    columns=[
-        Category(name="ward", title=TEXT, values=["east", "west"]),
-        Range(name="hour", title=TEXT, lo=0, hi=23),
-        Measure(name="fare", title=TEXT, lo=0, hi=500),
-        Measure(name="tip", title=TEXT, lo=0, hi=9),
-    ],
+VIEW = view_over(
+    "rides",
+    Category(name="ward", title=TEXT, values=["east", "west"]),
+    Range(name="hour", title=TEXT, lo=0, hi=23),
+    Measure(name="fare", title=TEXT, lo=0, hi=500),
+    Measure(name="tip", title=TEXT, lo=0, hi=9),
 )
 FILE = """customer,ward,hour,fare
 007,east,7,210

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ledger.errors import MusubiError
-from policies.policy_document import Category, Measure, Range, View
+from policies.policy_document import Category, Measure, Range
 from queries.question.check import make_plan
 from queries.question.measure_forms import MeasureAsked
 from queries.question.tree import Query, Spend
 from tests.kit.amounts import amount
-from tests.kit.node_tables import SECRET, TITLE, policy_of
+from tests.kit.node_tables import SECRET, TITLE, policy_of, view_over
 from tests.node.check.firms_files import FILES, LINKED, RIDES, RIGHT, WARDS
 from trust.cli.operator.node_check import show_source
 from trust.node.check.file_check import check_source
@@ -25,22 +25,13 @@ from trust.node.sources.mapping import SourceMapping
 from trust.node.sources.source_file import SourceFile
 from trust.node.sources.tables.one_table import FileRefused
 
-VIEW = View(
-    name="rides",
-    title=TITLE,
-    holders=["bus_co"],
-    source="rides",
-    resident="customer",
-    rows_per_resident=100,
-    holders_per_resident=1,
-    columns=[
-        Category(
-            name="ward", title=TITLE, values=list(WARDS), labels={ward: {"ja": f"{ward}（札幌）"} for ward in WARDS}
-        ),
-        Category(name="zone", title=TITLE, values=["01", "02", "11"]),
-        Measure(name="fare", title={**TITLE, "ja": "運賃"}, lo=0, hi=2000),
-        Range(name="hour", title=TITLE, lo=0, hi=23),
-    ],
+VIEW = view_over(
+    "rides",
+    Category(name="ward", title=TITLE, values=list(WARDS), labels={ward: {"ja": f"{ward}（札幌）"} for ward in WARDS}),
+    Category(name="zone", title=TITLE, values=["01", "02", "11"]),
+    Measure(name="fare", title={**TITLE, "ja": "運賃"}, lo=0, hi=2000),
+    Range(name="hour", title=TITLE, lo=0, hi=23),
+    rows=100,
 )
 VIEWS = [("mobility", VIEW)]
 

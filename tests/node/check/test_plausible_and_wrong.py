@@ -10,7 +10,7 @@ import pytest
 import tomlkit
 
 from policies.policy_document import Measure, Range, View
-from tests.kit.node_tables import TITLE
+from tests.kit.node_tables import TITLE, view_over
 from trust.node.check.file_check import check_source
 from trust.node.check.findings import SourceFindings
 from trust.node.check.suggestion import draft_mapping
@@ -21,16 +21,7 @@ CARD = 12_345_678_901_234_560
 
 
 def view(*columns: Any) -> View:
-    return View(
-        name="people",
-        title=TITLE,
-        holders=["bus_co"],
-        source="people",
-        resident="card",
-        rows_per_resident=3,
-        holders_per_resident=1,
-        columns=[*columns] or [Range(name="age", title=TITLE, lo=0, hi=120)],
-    )
+    return view_over("people", *(columns or [Range(name="age", title=TITLE, lo=0, hi=120)]), resident="card")
 
 
 def look(path: Path, mapping: SourceMapping, *linked: str, by: View | None = None) -> SourceFindings:

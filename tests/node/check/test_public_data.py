@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from policies.policy_document import Category, Column, Measure, Range, View
+from policies.policy_document import Category, Measure, Range, View
 from queries.question.check import make_plan
 from queries.question.measure_forms import MeasureAsked
 from queries.question.tree import Query, Spend
-from tests.kit.node_tables import SECRET, TITLE, policy_of
+from tests.kit.node_tables import SECRET, TITLE, policy_of, view_over
 from trust.node.check.file_check import check_source
 from trust.node.check.findings import SourceFindings
 from trust.node.check.suggestion import draft_mapping
@@ -39,19 +39,6 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv = Path(sys.executable).parent / "uv"
     subprocess.run([uv, "pip", "install", "--quiet", "--no-deps", "--target", folder, *PACKAGES], check=True)
     return folder
-
-
-def view_of(source: str, resident: str, *columns: Column) -> View:
-    return View(
-        name=source,
-        title=TITLE,
-        holders=["bus_co"],
-        source=source,
-        resident=resident,
-        rows_per_resident=R,
-        holders_per_resident=1,
-        columns=list(columns),
-    )
 
 
 def drafted(path: Path, view: View, linked: Sequence[str]) -> SourceMapping:
@@ -101,7 +88,8 @@ def test_purchases_of_23_570_people_parted_by_blanks_are_told_and_read_once_they
     raw = packages / "lifetimes" / "datasets" / "CDNOW_master.txt"
     lines = [line.split() for line in raw.read_text().splitlines() if line.strip()]
     rows = [dict(zip(("customer_id", "date", "cds", "dollars"), line, strict=True)) for line in lines[1:]]
-    view = view_of("purchases", "customer_id", Range(name="cds", title=TITLE, lo=1, hi=99), MONEY)
+    columns = Range(name="cds", title=TITLE, lo=1, hi=99), MONEY
+    view = view_over("purchases", *columns, rows=R, resident="customer_id")
     linked = sorted({row["customer_id"] for row in rows})
     told = look(raw, view, linked, SourceMapping(file=raw.name))
     assert told.refused
@@ -123,11 +111,12 @@ def test_the_wages_of_545_people_over_eight_years_are_told_to_be_packed_and_read
     packages: Path, tmp_path: Path
 ) -> None:
     raw = packages / "linearmodels" / "datasets" / "wage_panel" / "wage_panel.csv.bz2"
-    view = view_of(
+    view = view_over(
         "wages",
-        "nr",
         Range(name="year", title=TITLE, lo=1980, hi=1987),
         Measure(name="hours", title=TITLE, lo=0, hi=4_000),
+        rows=R,
+        resident="nr",
     )
     with pytest.raises(FileRefused, match="bzip2"):
         drafted(raw, view, [])
@@ -144,12 +133,13 @@ def test_a_trial_with_2_139_people_is_read_and_each_value_that_is_not_there_is_c
 ) -> None:
     path = tmp_path / "trial.csv"
     path.write_bytes((packages / "lifelines" / "datasets" / "ACTG175.csv").read_bytes())
-    view = view_of(
+    view = view_over(
         "trial",
-        "pidnum",
         Category(name="arms", title=TITLE, values=["0", "1", "2", "3"]),
         Measure(name="cd496", title=TITLE, lo=0, hi=2_000),
         Measure(name="wtkg", title=TITLE, lo=0, hi=200),
+        rows=R,
+        resident="pidnum",
     )
     rows = list(csv.DictReader(path.open()))
     linked = sorted({row["pidnum"] for row in rows})

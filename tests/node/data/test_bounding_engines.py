@@ -16,7 +16,7 @@ from policies.policy_document import Category, Measure, Range, View
 from tests.kit.amounts import amount
 from tests.kit.machine.databases import new_database, postgresql_server
 from tests.kit.machine.engines import Rows, Spark, in_order, on_duckdb, on_postgresql
-from tests.kit.node_tables import PRIME, TITLE, WARDS, priority
+from tests.kit.node_tables import PRIME, TITLE, WARDS, priority, view_over
 from trust.node.data.bounding import bounded
 
 ROWS = {
@@ -48,20 +48,13 @@ Tables = dict[str, pa.Table]
 
 
 def view_of(rows_per_resident: int, other: str = "") -> View:
-    return View(
-        name="rides",
-        title=TITLE,
-        holders=["bus_co"],
-        source="rides",
-        resident="customer",
-        rows_per_resident=rows_per_resident,
-        holders_per_resident=1,
-        columns=[
-            Category(name="ward", title=TITLE, values=WARDS, other=other),
-            Range(name="hour", title=TITLE, lo=0, hi=23),
-            Measure(name="fare", title=TITLE, lo=0, hi=400),
-            Measure(name="far", title=TITLE, lo=-(2**40), hi=2**40),
-        ],
+    return view_over(
+        "rides",
+        Category(name="ward", title=TITLE, values=WARDS, other=other),
+        Range(name="hour", title=TITLE, lo=0, hi=23),
+        Measure(name="fare", title=TITLE, lo=0, hi=400),
+        Measure(name="far", title=TITLE, lo=-(2**40), hi=2**40),
+        rows=rows_per_resident,
     )
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import structlog
 
 from ledger.errors import Malformed, NotReady, Unavailable
 from tests.docs.docs_pages import REPO
-from tests.kit.machine.databases import new_database, postgresql_server
 from tests.kit.moved_views import (
     MARK,
     POLICY,
@@ -42,17 +40,6 @@ from trust.node.engines.engine_setting import EngineSetting, check_engine, open_
 from trust.node.engines.spark_process import JOB, SparkJob
 from trust.node.rounds import steps
 from trust.node.sources import postgresql_session
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql_server() as host:
-        yield host
-
-
-@pytest.fixture
-def address(server: str) -> str:
-    return new_database(server).replace("+asyncpg", "")
 
 
 @pytest.fixture

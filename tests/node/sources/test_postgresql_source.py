@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,17 +32,6 @@ from trust.node.sources.source_file import SourceFile
 from trust.node.sources.tables.one_table import FileRefused
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql_server() as host:
-        yield host
-
-
-@pytest.fixture
-def address(server: str) -> str:
-    return new_database(server).replace("+asyncpg", "")
 
 
 def run(address: str, *statements: str) -> None:

@@ -136,29 +136,30 @@ class SourceFile:
         one that is damaged or lacks a column.
         """
         readers = [self.mapping.readers(name) for name in wanted]
-        for part in self._read(wanted, readers, first, after):
+        for part in self._read(wanted, list(map(bool, readers)), first, after):
             yield _as_read(part, readers)
 
     def read_as_it_stands(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the same parts as ``read``, each value as text, as it stands in the file: for the holder's own eyes."""
-        yield from self._read(wanted, [_ANY_READER] * len(wanted), 0, None)
+        yield from self._read(wanted, [True] * len(wanted), 0, None)
 
     def read_beside(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
         """Yield ``c0`` … as ``read`` does, then ``r0`` …, the same as text as it stands: for the holder's own eyes."""
         readers = [self.mapping.readers(name) for name in wanted]
         names = [*(f"{sign}{number}" for sign in "cr" for number in range(len(wanted))), POSITION]
-        for part in self._read([*wanted, *wanted], [*readers, *[_ANY_READER] * len(wanted)], 0, None):
+        as_text = [*map(bool, readers), *[True] * len(wanted)]
+        for part in self._read([*wanted, *wanted], as_text, 0, None):
             yield _as_read(part, readers).rename_columns(names)
 
     def _read(
-        self, wanted: Sequence[str], readers: Sequence[Sequence[object]], first: int, after: int | None
+        self, wanted: Sequence[str], as_text: Sequence[bool], first: int, after: int | None
     ) -> Iterator[pa.Table]:
         tables = self._tables(first, after)
         in_file = [self.mapping.name_in_file(name) for name in wanted]
         merged = _kinds_in(tables, wanted, self.mapping)
         kinds = [
-            ColumnKind("text", None, is_text=True) if each else merged[name]
-            for name, each in zip(wanted, readers, strict=True)
+            ColumnKind("text", None, is_text=True) if is_text else merged[name]
+            for name, is_text in zip(wanted, as_text, strict=True)
         ]
         begin = 0
         for table in tables:
@@ -212,9 +213,6 @@ class _refusing:  # noqa: N801 - a context manager, called like a function
             raise Unavailable("A source's file cannot be read; look at its path and permissions.") from None
         if isinstance(error, Exception):  # no library promises what it raises for a file that it was given
             raise FileRefused(DAMAGED, detail=self._told) from None
-
-
-_ANY_READER: list[object] = [None]
 
 
 def _kinds_in(tables: Sequence[_NamedTable], wanted: Sequence[str], mapping: SourceMapping) -> dict[str, ColumnKind]:
