@@ -62,6 +62,15 @@ def test_each_secret_opens_its_own_part_and_not_the_others(interface: Interface)
         assert browser.post(STATUS, json=SENT[STATUS]).status_code == FORBIDDEN
 
 
+@pytest.mark.parametrize("path", [f"/{STATUS}", f"/%2F{STATUS[1:]}", STATUS.replace("/links", "//links")])
+def test_a_path_that_could_be_told_in_two_ways_is_no_ones_part(interface: Interface, path: str) -> None:
+    """A router that takes two strokes for one would find the site's part where the door saw the holder's."""
+    with interface.holder() as browser:
+        for headers in (same_site(interface), interface.bearer):
+            answer = browser.post(interface.url + path, json=SENT[STATUS], headers=headers)
+            assert answer.status_code == FORBIDDEN
+
+
 def test_a_site_whose_secret_was_changed_has_to_show_the_new_one(interface: Interface) -> None:
     path = interface.folder / "keys" / "site.key"
     old, kept = interface.bearer, path.read_bytes()
