@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.kit.amounts import LONG
+from tests.kit.amounts import LONG, every_nth
 
 # No deadlines: a busy machine is not a fault. Under CI the same examples each time, so that a failure is the change's;
 # everywhere else fresh ones, so that they go on finding things; now and then far more of them.
@@ -14,6 +14,17 @@ settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("long", deadline=None, max_examples=1_000, print_blob=True)
 settings.load_profile("long" if LONG else "ci" if os.environ.get("CI") == "true" else "here")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what an ordinary run need not try of tables of alike cases; pytest says how many were left out."""
+    if LONG:
+        return
+    left_out = every_nth(items)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = {id(item) for item in left_out}
+        items[:] = [item for item in items if id(item) not in gone]
 
 
 @pytest.fixture(scope="session")

@@ -336,6 +336,7 @@ CALLS: list[list[str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize("words", CALLS, ids=lambda words: " ".join(words[:2]))
 @pytest.mark.parametrize("option", ["", "--json"])
 def test_no_command_shows_a_strangers_error_as_more_than_words(

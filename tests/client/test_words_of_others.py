@@ -77,6 +77,7 @@ def test_every_kind_of_error_is_among_what_is_said_and_those_that_only_a_check_f
         assert (type(caught.value) is Hearsay) == (kind in FINDINGS)
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_node_that_is_answered_so_waits_and_goes_on(stage: Stage, name: str) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
@@ -89,6 +90,7 @@ def test_a_node_that_is_answered_so_waits_and_goes_on(stage: Stage, name: str) -
     assert stage.turn() == []
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_node_whose_log_is_answered_so_waits_or_ends_by_what_it_read_itself_alone(stage: Stage, name: str) -> None:
     """Only the poll is the service's; every read of the log is answered by something on the way."""
@@ -109,6 +111,7 @@ def test_a_node_whose_log_is_answered_so_waits_or_ends_by_what_it_read_itself_al
     assert stage.node.reader.size > index
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_command_that_is_answered_so_says_a_sentence_and_never_a_finding(
     town: LogBuilder, tmp_path: Path, name: str

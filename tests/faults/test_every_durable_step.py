@@ -230,6 +230,7 @@ TABLE = [("sqlite", name) for name in ACTS] + [("postgresql", name) for name in 
 """The folder of tiles is the same beside either database."""
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize(("database", "name"), TABLE)
 async def test_a_durable_step_that_fails_loses_nothing_and_does_nothing_twice(
     database: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

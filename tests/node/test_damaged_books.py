@@ -87,6 +87,7 @@ def damage(path: Path, table: str, column: str, way: str, which: int) -> bool:
     return True
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize(("table", "column"), list(columns()))
 def test_a_damaged_value_in_the_books_is_as_good_as_lost(tmp_path: Path, table: str, column: str) -> None:
     seen = False

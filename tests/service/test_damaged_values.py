@@ -172,6 +172,7 @@ COLUMNS = [
 ]
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 async def test_a_damaged_value_is_as_good_as_lost_and_faults_nobody(
     lived: Lived, tmp_path: Path, table: Table, column: Column[Any]

@@ -105,6 +105,7 @@ CASES += [
 ]  # one waits for its receipt, one does not
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize(("point", "name"), CASES)
 async def test_a_service_killed_at_a_durable_step_loses_nothing_and_does_nothing_twice(
     service: ServiceProcess, point: str, name: str

@@ -19,6 +19,7 @@ from ledger.errors import BudgetExceeded, KeptStateDiffers, ProofInvalid, Unavai
 from ledger.tlog.tree import Frontier
 from policies.kept_state import decode_kept, encode_kept
 from policies.replay import MemoryConsents
+from tests.kit.amounts import amount
 from tests.kit.parties.lying_service import ME, Stage, staged
 from trust.node.backup import back_up, restore
 from trust.node.books.books import Books
@@ -119,7 +120,7 @@ ACTS = st.lists(
 
 
 @given(ACTS)
-@settings(max_examples=15)
+@settings(max_examples=amount(6, 200))
 def test_a_node_that_is_ended_at_any_place_of_any_history_knows_what_the_replay_gives(acts: list[str]) -> None:
     with staged() as stage:
         for number, act in enumerate(acts):
@@ -248,6 +249,7 @@ UNFIT: dict[str, Callable[[Stage], None]] = {
 }
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT.keys())
 def test_what_does_not_fit_exactly_is_as_good_as_missing(stage: Stage, unfit: Callable[[Stage], None]) -> None:
     before = tables(stage)
@@ -263,6 +265,7 @@ def test_what_does_not_fit_exactly_is_as_good_as_missing(stage: Stage, unfit: Ca
 COLUMNS = ("size", "edge", "rules", "software", "state", "lacking")
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_damaged_bit_of_it_is_as_good_as_its_being_missing(stage: Stage, column: str) -> None:
     stage.close()

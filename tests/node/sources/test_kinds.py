@@ -106,6 +106,7 @@ NOT_WRITTEN = {"timestamp s", "date64", "decimal128 past its digits"}
 """Parquet has no such type or value: the writer makes another one of it."""
 
 
+@pytest.mark.many(4)
 @pytest.mark.parametrize("name", COLUMNS)
 def test_each_value_is_read_by_itself_whatever_stands_beside_it(tmp_path: Path, name: str) -> None:
     """Also through a Parquet file, where the format has the type."""

@@ -132,6 +132,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 }
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("what", DAMAGES)
 async def test_a_service_whose_lock_state_is_not_whole_does_not_start_and_says_what_to_do(
     town: Town, what: str

@@ -4,12 +4,21 @@ Every table, the state and the log's files are looked at before and after each.
 """
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from tests.kit.towns.running import Resident, lay_out, query, question, run
 from tests.kit.towns.toy_town import HEALTH
 from tests.service.refusals.standing import OUTINGS, OUTINGS_2, TIGHT, Standing
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On PostgreSQL every fourth will do: what is refused is decided before a database is asked, or alike on both."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "postgresql" in item.name:
+            item.add_marker(pytest.mark.many(4))
 
 
 @pytest.fixture(scope="package")

@@ -90,6 +90,7 @@ async def a_history(running: Running, seed: int, acts: int) -> str:
     return document_sha256(health)
 
 
+@pytest.mark.many(2)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_every_past_set_is_the_one_that_a_replay_of_the_prefix_gives(running: Running, seed: int) -> None:
     """Each size, in any order, three charges: same root, each grant's bit; an ``admit``'s own root where it stands."""

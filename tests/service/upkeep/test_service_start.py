@@ -132,6 +132,7 @@ UNFIT: dict[str, Callable[[Town], object]] = {
 }
 
 
+@pytest.mark.many(3)
 @pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT.keys())
 async def test_what_does_not_fit_exactly_is_as_good_as_missing(town: Town, unfit: Callable[[Town], object]) -> None:
     await lived_in(town)
