@@ -216,7 +216,7 @@ class _FileReading:
     """A file on its way into an engine, and what became of it."""
 
     def __init__(self, file: SourceFile, names: list[str], step: LoadStep) -> None:
-        self._parts = file.read(names, step.first_file, step.after_file)
+        self._parts = file.read_encoded(names, step.first_file, step.after_file)
         self._error: Exception | None = None
         self.rows = 0
         try:

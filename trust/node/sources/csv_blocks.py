@@ -63,8 +63,9 @@ def blocks_of(path: Path, form: BlockForm) -> Iterator[bytes]:
             begin = 0
             if has_header and end:
                 begin, has_header = _first_end(data, quotes, end), False
-            if data[begin:end].strip(b"\r\n"):
-                yield data[begin:end]
+            block = data[begin:end]
+            if block.lstrip(b"\r\n"):  # which copies nothing where nothing is taken off
+                yield block
             data = data[end:]
 
 
