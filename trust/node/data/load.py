@@ -279,7 +279,8 @@ def _report(
         "count(*)",
         "count_if(number = 0)",  # of each person's rows one is the first
         *(f"count(*) - count({column.stored})" for column in columns),
-        *(f"count_if({unfit(column, typed(column).stored)})" for _, column in fits),
+        # As filters: where an engine counts inside an aggregate, it compares each row with each value of a list.
+        *(f"(SELECT count(*) FROM {scan(parts)} WHERE {unfit(column, typed(column).stored)})" for _, column in fits),
     ]
     found = engine.execute(f"SELECT {', '.join(asked)} FROM {scan(parts)}").fetchone()
     taken, people, *rest = (int(number or 0) for number in found)
