@@ -9,7 +9,7 @@ number is that of its resident's rows before it and of nobody else's, which ``tr
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ _PLACE_BITS = 32
 
 
 class LinkedRows:
-    """The rows of linked customers among those of a file, with ``slot``, ``salt`` and ``number`` before their columns.
+    """The rows of linked customers among those of a file: ``slot``, ``salt``, ``number``, and the columns wanted.
 
     ``engine`` is for this alone: it has one thread, so that rows come back in the order in which they were asked about.
     ``rows`` has the customer, carried as ``kind``, in ``c0``, and its rows in the order of their ``position``. ``links``
@@ -33,8 +33,11 @@ class LinkedRows:
     on. ``has_failed`` is set where looking up failed: which is this node's own doing, as no value can bring it about.
     """
 
-    def __init__(self, engine: Any, rows: Any, kind: str, links: pa.Table, numbers: np.ndarray) -> None:
+    def __init__(
+        self, engine: Any, rows: Any, wanted: Sequence[str], kind: str, links: pa.Table, numbers: np.ndarray
+    ) -> None:
         self._rows = rows
+        self._wanted = list(wanted)
         self._engine = engine
         self._numbers = numbers
         self._waiting: deque[pa.RecordBatch] = deque()
@@ -60,7 +63,7 @@ class LinkedRows:
 
     def _schema(self) -> pa.Schema:
         fields = [(SLOT, pa.int32()), (SALT, pa.int32()), (NUMBER, pa.int32())]
-        return pa.schema([*fields, *(field for field in self._rows.schema if field.name not in {"c0", POSITION})])
+        return pa.schema([*fields, *(self._rows.schema.field(name) for name in self._wanted)])
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
@@ -102,7 +105,7 @@ class LinkedRows:
             slots = found.column(SLOT)
         if len(slots):
             numbers = pa.array(_counted_on(slots.to_numpy(), self._numbers)).cast(pa.int32())
-            columns = [asked.column(name) for name in asked.schema.names if name not in {"c0", POSITION}]
+            columns = [asked.column(name) for name in self._wanted]
             yield pa.record_batch([slots, found.column(SALT), numbers, *columns], schema=self._schema())
 
 

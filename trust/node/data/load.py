@@ -153,7 +153,8 @@ class FileLoader:
             engine.execute("SET preserve_insertion_order = false")  # rows are numbered before; it takes less memory
             numbers = _next_numbers(engine, before if step.first_file else [], links.below)
             kind = reading.kinds[self.key.resident]
-            linked = LinkedRows(looking_up, reading.reader(), kind, links.from_slot(step.first_slot), numbers)
+            used = sorted({f"c{names.index(column.name)}" for column in columns})
+            linked = LinkedRows(looking_up, reading.reader(), used, kind, links.from_slot(step.first_slot), numbers)
             engine.register(_LINKED, linked.reader())
             try:
                 sql = _typed(reading, columns, names)

@@ -56,7 +56,7 @@ class Moments(NamedTuple):
 def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
     """Read a column of text. A time with its distance from UTC is turned to ``zone``, and nothing without one."""
     count = len(column)
-    days, seconds = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    days, seconds = np.zeros(count, np.int32), np.zeros(count, np.int32)
     has_day, has_time = np.zeros(count, bool), np.zeros(count, bool)
     for rows, named in _forms(_plain(column.cast(pa.large_string()))):
         clock, is_time = _seconds(named)
@@ -64,7 +64,7 @@ def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
             day, is_day = _days(named)
             good = is_day if "h" not in named else is_day & is_time
         else:
-            day, is_day = np.zeros(named.count, np.int64), np.zeros(named.count, bool)
+            day, is_day = np.zeros(named.count, np.int32), np.zeros(named.count, bool)
             good = is_time
         if "z" in named:
             moved, is_known = _in_zone(named, day.astype(np.int64) * _DAY_SECONDS + clock, zone)

@@ -41,7 +41,7 @@ from trust.node.sources.moments import Moments, day_of, moments_of, texts_of
 BLANKS = " \t\u3000"
 MOST_DIGITS = 64
 _PAST_ASCII = 128
-_SAMPLE = 16_384
+_SAMPLE = 4_096
 """Values that are looked at to tell whether a column has few."""
 _MINUS = "[-−▲△]"
 _NUMBER = rf"^(?P<a>\()?(?P<b>{_MINUS})?[¥\\]?(?P<c>{_MINUS})?(?P<n>[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?P<f>\.[0-9]+)?円?(?P<z>\))?$"
@@ -86,7 +86,8 @@ def reader_of(words: str, zone: ZoneInfo | None) -> ColumnReader:
 def reader_by_values(values: Mapping[str, str]) -> ColumnReader:
     """Return the reader that takes each of some texts for another one, and leaves all else as it is."""
     return ColumnReader(
-        f"values {sorted(values.items())}", lambda column: pa.array([values.get(each, each) for each in column.to_pylist()], pa.large_string())
+        f"values {sorted(values.items())}",
+        lambda column: pa.array([values.get(each, each) for each in column.to_pylist()], pa.large_string()),
     )
 
 
@@ -105,8 +106,13 @@ class ColumnReadings:
 
     def __init__(self, column: Any) -> None:
         sample = column.slice(0, _SAMPLE)
-        is_few = len(sample) and len(sample.unique()) * 4 <= len(sample) * 3
-        self._read: dict[tuple[str, ...], Any] = {(): column.dictionary_encode() if is_few else column}
+        text: Any
+        if len(sample) and len(sample.unique()) * 4 <= len(sample) * 3:
+            encoded = column.dictionary_encode()
+            text = pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.cast(pa.large_string()))
+        else:
+            text = column.cast(pa.large_string())
+        self._read: dict[tuple[str, ...], Any] = {(): text}
         self._moments: dict[tuple[tuple[str, ...], str], Moments] = {}
 
     def read(self, readers: Sequence[ColumnReader]) -> Any:

@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from ledger.errors import Unavailable
 from trust.node.sources.csv_file import QuotesDoNotFit
-from trust.node.sources.kinds import carry, rule_of_type
+from trust.node.sources.kinds import as_one, carry, rule_of_type
 from trust.node.sources.mapping import SourceMapping, mapping_of
 from trust.node.sources.readers import ColumnReader, ColumnReadings
 from trust.node.sources.source_parts import FileMark, SourceParts, version_of
@@ -293,7 +293,7 @@ def _as_read(part: pa.Table, readers: Sequence[Sequence[ColumnReader]], in_file:
     for number, (each, name) in enumerate(zip(readers, in_file, strict=True)):
         if each:
             if name not in together:
-                together[name] = ColumnReadings(part.column(number).combine_chunks().cast(pa.large_string()))
+                together[name] = ColumnReadings(as_one(part.column(number)))
             part = part.set_column(number, part.column_names[number], together[name].read(each))
     return part
 
@@ -303,7 +303,7 @@ def _encoded_as(part: pa.Table, encoded: Sequence[bool]) -> pa.Table:
     for number, is_wanted in enumerate(encoded):
         column = part.column(number)
         if pa.types.is_dictionary(column.type) != is_wanted:
-            column = column.combine_chunks()
+            column = as_one(column)
             made = column.dictionary_encode() if is_wanted else column.dictionary_decode()
             part = part.set_column(number, part.column_names[number], made)
     return part
