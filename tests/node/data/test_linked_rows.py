@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -37,7 +38,7 @@ def rows_of(customers: Sequence[Any], cuts: Sequence[int], type_: Any) -> pa.Rec
     ends = [0, *sorted(min(cut, len(places)) for cut in cuts), len(places)]
     batches = [
         batch
-        for begin, end in zip(ends, ends[1:], strict=False)
+        for begin, end in pairwise(ends)
         for batch in table.slice(begin, end - begin).combine_chunks().to_batches()
     ]
     return pa.RecordBatchReader.from_batches(table.schema, batches)
@@ -46,7 +47,7 @@ def rows_of(customers: Sequence[Any], cuts: Sequence[int], type_: Any) -> pa.Rec
 def linked(rows: pa.RecordBatchReader, kind: str, numbers: np.ndarray) -> list[tuple[int, int, int, str]]:
     with duckdb.connect() as engine:
         found = LinkedRows(engine, rows, ["c1"], kind, LINKS, numbers).reader().read_all()
-    return [tuple(row.values()) for row in found.to_pylist()]  # type: ignore[misc]
+    return [tuple(row.values()) for row in found.to_pylist()]
 
 
 def naive(customers: Sequence[Any], before: Sequence[int]) -> list[tuple[int, int, int, str]]:

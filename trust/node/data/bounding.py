@@ -84,7 +84,7 @@ def bounded(rows: Any, links: Any, view: View, key: tuple[Any, Any]) -> Any:
 
 
 def drawn(rows: Any, draws: Any, view: View) -> Any:
-    """Return the bounded view of the residents in ``draws`` (``trust.node.data.draws``), with the columns of ``bounded``.
+    """Return the bounded view of the residents in ``draws`` (``trust.node.data.draws``): the columns of ``bounded``.
 
     For the node's own engine: which rows stay was drawn with the same arithmetic, once for each resident.
     """

@@ -38,7 +38,7 @@ def counts_of(batches: Iterable[pa.RecordBatch], salts: np.ndarray) -> np.ndarra
 
 
 def draws_of(counts: np.ndarray, salts: np.ndarray, most: int, key: tuple[int, int]) -> pa.Table:
-    """Return of each resident with 1 to ``MOST_ROWS`` rows: slot, salt, the bits of ``most`` rows, whether there are more.
+    """Return of each resident with 1 to ``MOST_ROWS`` rows: slot, salt, the bits of ``most``, whether there are more.
 
     ``key`` is the (a, b) of ``trust.node.data.bounding``.
     """
@@ -78,7 +78,8 @@ def _bits(salts: np.ndarray, count: int, most: int, key: tuple[int, int]) -> np.
     first = _remainder(_remainder(numbers * multiplier)[None, :] + own)
     priorities = _fifth_power(_remainder(_fifth_power(first) + own))
     last = np.partition(priorities, most - 1, axis=1)[:, most - 1 : most]
-    return np.bitwise_or.reduce((priorities <= last).astype(np.int64) << numbers, axis=1)
+    bits: np.ndarray = np.bitwise_or.reduce((priorities <= last).astype(np.int64) << numbers, axis=1)
+    return bits
 
 
 def _fifth_power(number: np.ndarray) -> np.ndarray:

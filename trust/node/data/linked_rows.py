@@ -1,4 +1,4 @@
-"""A file's rows on their way into a snapshot: whose each is, and the how-manieth of that resident's, in the file's order.
+"""A file's rows on their way into a snapshot: whose each is, and its number among that resident's, as the file has them.
 
 Customers are the same if their text is. A whole number has one text only ("7", never "07"), so for a column of whole
 numbers the few customers are turned into numbers rather than the many rows into text.
@@ -45,7 +45,7 @@ class LinkedRows:
         self.has_failed = False
         engine.register(_GIVEN, links)
         engine.execute("SET threads = 1")
-        # A file's rows have no known number, and would be taken for the smaller side of a join, which is built in memory.
+        # A file's rows have no known number, and would be taken for the smaller side of a join, that is kept in memory.
         engine.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         number = f"TRY_CAST({CUSTOMER} AS BIGINT)"
         engine.execute(
@@ -68,18 +68,26 @@ class LinkedRows:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
             for found in self._found():
-                while found.num_rows:
-                    asked = self._waiting.popleft()
-                    both = min(asked.num_rows, found.num_rows)
-                    if both < asked.num_rows:
-                        self._waiting.appendleft(asked.slice(both))
-                    yield from self._numbered(asked.slice(0, both), found.slice(0, both))
-                    found = found.slice(both)
-            if self._waiting:
-                raise RuntimeError("Rows of a source were asked about and have no answer.")
+                yield from self._answered(found)
+            self._check_all_answered()
         except Exception:
             self.has_failed = True
             raise
+
+    def _answered(self, found: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Yield the linked ones of the rows that have waited longest, by what was found of them."""
+        done = 0
+        while done < found.num_rows:
+            asked = self._waiting.popleft()
+            count = min(asked.num_rows, found.num_rows - done)
+            if count < asked.num_rows:
+                self._waiting.appendleft(asked.slice(count))
+            yield from self._numbered(asked.slice(0, count), found.slice(done, count))
+            done += count
+
+    def _check_all_answered(self) -> None:
+        if self._waiting:
+            raise RuntimeError("Rows of a source were asked about and have no answer.")
 
     def _found(self) -> Any:
         """Look every row up, in its order: its position, and slot and salt, or nulls."""
