@@ -119,7 +119,7 @@ class Node:
         self._town = trust.origin
         self._polling = False
         self._has_heard = False
-        """Whether a poll was answered since the start. Until then none waits: before its answer nobody is told ``ready``."""
+        """Whether a poll was answered since the start. None waits until then: only after it is ``ready`` said."""
         self._in_vain = 0
         """How many polls in a row brought tasks of which none could be done."""
         self._say_rules_at = 0

@@ -135,6 +135,26 @@ def test_a_link_is_good_once_and_its_cookie_is_for_this_page_alone(interface: In
     assert httpx.get(link).status_code == FORBIDDEN
 
 
+AHEAD = [
+    ("HEAD", {}),
+    ("GET", {"Sec-Purpose": "prefetch"}),
+    ("GET", {"Sec-Purpose": "prefetch;prerender"}),
+    ("GET", {"Purpose": "prefetch"}),
+    ("GET", {"X-Purpose": "preview"}),
+    ("GET", {"X-Moz": "prefetch"}),
+]
+
+
+@pytest.mark.parametrize(("method", "headers"), AHEAD, ids=str)
+def test_what_only_looks_at_a_link_does_not_use_it_up(
+    interface: Interface, method: str, headers: dict[str, str]
+) -> None:
+    link = interface.link()
+    looked = httpx.request(method, link, headers=headers)
+    assert (looked.status_code, "set-cookie" in looked.headers) == (FORBIDDEN, False)
+    assert httpx.get(link).status_code == httpx.codes.SEE_OTHER
+
+
 def test_a_newer_link_takes_the_older_ones_place(interface: Interface) -> None:
     older, newer = interface.link(), interface.link()
     assert httpx.get(older).status_code == FORBIDDEN

@@ -32,11 +32,18 @@ from trust.runtime.problems import MEDIA_TYPE, headers_of, kind_of, problem
 from trust.runtime.serving import serve
 
 MOST_BYTES = 64 * 1024
+HEAD_MILLISECONDS, BODY_SECONDS = 10_000, 3
+"""How long the head and the body of a request may take: what comes from this machine comes at once."""
 LANES = (
-    Lane(name="site", paths=(API,), places=64, places_each=64, body_bytes=MOST_BYTES),
-    Lane(name="holder", paths=(), places=32, places_each=32, body_bytes=1_024),
+    Lane(name="site", paths=(API,), places=64, places_each=65, body_bytes=MOST_BYTES),
+    Lane(name="holder", paths=(), places=32, places_each=33, body_bytes=1_024),
 )
-"""What the site and the holder's browser may hold at once; both are this machine, so neither has more for others."""
+"""What the site and the holder's browser may hold at once.
+
+All are this machine, so an address tells nobody apart. None has a number of its own below the lane's, and where a lane
+is full, whoever has waited longest there for its own body makes room: another program that holds all places by sending
+slowly is let go as soon as the holder or the site comes. The door lets nobody else hold one.
+"""
 logger = structlog.get_logger()
 
 
@@ -84,7 +91,8 @@ def create_local_app(
 
 def run_local(app: LocalApp, local: LocalInterface) -> None:
     """Serve it on this machine until SIGTERM or SIGINT. Raises Unavailable where the port is taken."""
-    serve(app, local.host, local.port, Bounds(LANES))
+    bounds = Bounds(LANES, body_seconds=BODY_SECONDS)
+    serve(app, local.host, local.port, bounds, head_milliseconds=HEAD_MILLISECONDS)
 
 
 async def _send_refusal(scope: Scope, error: MusubiError, send: Send) -> None:
