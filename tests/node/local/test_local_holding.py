@@ -1,4 +1,4 @@
-"""What another program on the machine holds of a node's local interface leaves the holder's page and the site theirs."""
+"""What another program on the machine holds of a node's local interface leaves the holder and the site theirs."""
 
 import httpx
 import pytest

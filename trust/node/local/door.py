@@ -85,6 +85,11 @@ def leave_ticket(folder: Path, now: int) -> str:
     return ticket
 
 
+def forget_ticket(folder: Path) -> None:
+    """Have no ticket of before be good: while nobody was here, somebody else may have been asked at this address."""
+    (folder / TICKET).unlink(missing_ok=True)
+
+
 class Door:
     """The door of one local interface. For one event loop."""
 
