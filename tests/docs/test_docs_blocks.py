@@ -23,6 +23,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ from tests.kit.machine.ports import free_port
 from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import WitnessFile
 from trust.client.place import PlaceSettings
-from trust.node.settings import NodeSettings
+from trust.files.sole_process import is_at_work
+from trust.node.settings import LOCAL_LOCK, NodeSettings
 from trust.service.database.engine import Databases
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.settings import ServiceSettings
@@ -86,6 +88,8 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
             return all(sizes.get(holder, 0) >= sizes["published"] for holder in holders)
 
         until(caught_up, lambda: "the nodes did not catch up")
+        for holder in holders:
+            until(partial(is_at_work, layout.node(holder) / LOCAL_LOCK), lambda: "a holder's page did not open")
         yield layout
 
 
