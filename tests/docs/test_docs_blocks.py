@@ -23,6 +23,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ from tests.kit.machine.ports import free_port
 from tests.kit.waiting import PATIENCE, until
 from trust.audit.witness_folder import WitnessFile
 from trust.client.place import PlaceSettings
-from trust.node.settings import NodeSettings
+from trust.files.sole_process import is_at_work
+from trust.node.settings import LOCAL_LOCK, NodeSettings
 from trust.service.database.engine import Databases
 from trust.service.keys.record_keys import RecordKeys
 from trust.service.settings import ServiceSettings
@@ -55,6 +57,8 @@ from trust.town.up import client_of, prepare, settle_in
 
 pytestmark = pytest.mark.slow
 
+BUS_PAGE = "8703"
+"""The port of the bus firm's own page, in a town that begins at 8700."""
 RESIDENTS = 120
 """Enough for a log of more than one whole bundle of entries."""
 STAYS = re.compile(r"musubi (node --|witness )")
@@ -70,7 +74,8 @@ SAID = {
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     """A running town whose nodes have read the whole ledger."""
     loaded = load_town(REPO / "towns" / "momijidai")
-    layout = prepare(loaded, tmp_path_factory.mktemp("town") / "momijidai", residents=RESIDENTS, port=None)
+    folder = tmp_path_factory.mktemp("town") / "momijidai"
+    layout = prepare(loaded, folder, residents=RESIDENTS, port=None, with_pages=True)
     holders = [holder.alias for holder in loaded.holders]
     with running_town(layout, holders) as processes, client_of(layout) as client:
         settle_in(layout, loaded, client, lambda *_: None)
@@ -83,6 +88,8 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
             return all(sizes.get(holder, 0) >= sizes["published"] for holder in holders)
 
         until(caught_up, lambda: "the nodes did not catch up")
+        for holder in holders:
+            until(partial(is_at_work, layout.node(holder) / LOCAL_LOCK), lambda: "a holder's page did not open")
         yield layout
 
 
@@ -116,7 +123,6 @@ class Reader:
         self.witness_port = free_port()
         # a page and its Japanese twin are read in one town, in which a name is registered once
         self._replaced = {"tram_co": f"tram_{secrets.token_hex(4)}", "--port 8711": f"--port {self.witness_port}"}
-        self._replaced["8790"] = str(free_port())
         if database is not None:
             self._replaced["postgresql+asyncpg://musubi:secret@localhost/musubi"] = database
         self.names: dict[str, Any] = {"__name__": "page"}
@@ -124,6 +130,7 @@ class Reader:
             (folder / name).symlink_to(REPO / name)
         if town is not None:
             self._replaced["http://127.0.0.1:8700"] = town.url
+            self._replaced[BUS_PAGE] = str(town.settings.page_ports["bus_co"])
             (folder / ".town").mkdir()
             (folder / ".town" / "momijidai").symlink_to(town.folder)
         self._environment = {

@@ -116,6 +116,17 @@ def test_why_a_file_was_refused_is_for_the_holder_alone_and_no_log_line_has_a_nu
         assert not (stage.folder / see).exists()
 
 
+def test_a_nodes_first_poll_after_its_start_waits_for_nothing_so_that_it_soon_says_ready() -> None:
+    with staged(reads=False, people=0) as stage:
+        toml = stage.folder / "node.toml"
+        toml.write_text(toml.read_text("utf-8").replace("poll_seconds = 0", "poll_seconds = 7"), "utf-8")
+        for _ in range(2):
+            stage.restart()
+            stage.turn()
+            stage.turn()
+        assert [poll.wait for poll in stage.service.polls] == [0, 7, 0, 7]
+
+
 def test_under_the_first_rules_a_poll_is_as_an_older_service_reads_it() -> None:
     with staged(rules=1) as stage:
         stage.turn()

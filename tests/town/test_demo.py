@@ -1,5 +1,6 @@
 """The demo and ``musubi up`` as a user runs them: exit codes, the report, true answers nearby, nothing left behind."""
 
+import contextlib
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from queries.question.check import make_plan
 from queries.question.tree import Spend
 from tests.kit.machine.ports import free_neighbours
 from tests.kit.waiting import PATIENCE, until
+from trust.files.sole_process import is_at_work
+from trust.node.settings import LOCAL_LOCK
 from trust.partner.asking import to_query
 from trust.town.document import Town
 from trust.town.loader import load_town
@@ -260,6 +263,25 @@ def up(tmp_path: Path) -> Iterator[Up]:
         made.process.wait()
 
 
+def opens_a_holders_page(up: Up, said: str) -> None:
+    """Do what it says of a holder's page; no link to it is in a file."""
+    (words,) = re.findall(r"musubi (node page --dir .*)", said)
+    folder = Path(words.split()[-1])
+    until(lambda: is_at_work(folder / LOCAL_LOCK))
+    link = subprocess.run(
+        [*MUSUBI, *words.split()], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout.split()[-1]
+
+    def enters() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(link).status_code == httpx.codes.SEE_OTHER
+        return False
+
+    until(enters)
+    for log in [up.output, *(up.folder / "logs").iterdir()]:
+        assert "ticket=" not in log.read_text("utf-8")
+
+
 def test_up_prints_where_to_look_and_ctrl_c_stops_everything_and_it_can_be_started_again(up: Up) -> None:
     said = up.wait_until_said("Ctrl-C stops everything.")
     url = f"http://127.0.0.1:{up.port}"
@@ -270,6 +292,7 @@ def test_up_prints_where_to_look_and_ctrl_c_stops_everything_and_it_can_be_start
     assert page.status_code == 200
     assert "A town of two" in page.text
     assert len(up.children()) >= 4  # service, witness, two nodes
+    opens_a_holders_page(up, said)
     code, left = up.stop(signal.SIGINT)
     assert (code, left) == (0, [])
     assert left_behind(up.folder) == []

@@ -1,5 +1,6 @@
 """Laying a town out happens whole or leaves a folder that the next try can use."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,12 @@ import pytest
 from ledger.errors import NotFound, NotPermitted, Unavailable
 from trust.client.place import Place
 from trust.files.keys import read_secret
+from trust.node.settings import LocalInterface, load_node_settings
 from trust.town.layout import Layout, lay_out
 from trust.town.loader import load_town
 from trust.town.play_residents import seed_of
 from trust.town.resident_places import lay_out_residents, resident_place
-from trust.town.up import prepare
+from trust.town.up import MOST_PORT, ports_for_pages, prepare
 
 OULAD = Path(__file__).parents[1] / "towns" / "oulad"
 PAIR = OULAD.with_name("pair")
@@ -77,3 +79,24 @@ def test_a_town_that_was_laid_out_without_places_is_refused_in_a_sentence(tmp_pa
     (tmp_path / "town.json").write_text(f'{{"town":"{PAIR}","residents":5,"port":1024,"witness_port":1025}}')
     with pytest.raises(NotPermitted, match="older Musubi"):
         prepare(load_town(PAIR), tmp_path, residents=None, port=None)
+
+
+def test_each_holders_page_has_a_port_of_its_own_which_its_node_and_the_town_know(tmp_path: Path) -> None:
+    layout = prepare(load_town(PAIR), tmp_path / "town", residents=5, port=None, with_pages=True)
+    ports = layout.settings.page_ports
+    assert list(ports) == [holder.alias for holder in layout.town.holders]
+    assert len({layout.settings.port, layout.settings.witness_port, *ports.values()}) == 2 + len(ports)
+    for holder, port in ports.items():
+        assert load_node_settings(layout.node(holder)).local == LocalInterface(port=port)
+
+
+def test_a_port_that_is_taken_is_no_holders_pages(pair: Layout) -> None:
+    assert pair.settings.page_ports == {}  # unless pages are wanted
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        taken = other.getsockname()[1]
+        ports = ports_for_pages(["east", "west"], (taken - 2, taken - 1), beside=True)
+        last = ports_for_pages(["east"], (MOST_PORT - 1, MOST_PORT), beside=True)
+    assert not {taken - 2, taken - 1, taken} & set(ports.values())
+    assert len(set(ports.values())) == 2
+    assert last["east"] < MOST_PORT

@@ -13,8 +13,10 @@ from ledger.errors import Unavailable
 
 
 @contextmanager
-def sole_process(lock: Path, what: str) -> Iterator[None]:
-    """Hold the file ``lock`` (made with mode 0600) for as long as this lasts; ``what`` is the process, for people.
+def sole_process(lock: Path, what: str, why: str = "Two would charge and sign side by side.") -> Iterator[None]:
+    """Hold the file ``lock`` (made with mode 0600) for as long as this lasts.
+
+    ``what`` is the process, and ``why`` the sentence that says why there is one only, for people.
 
     Raises Unavailable where another process holds it, OSError where the folder cannot be written.
     """
@@ -24,9 +26,23 @@ def sole_process(lock: Path, what: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Unavailable(
-                f"Another {what} is at work in the folder '{lock.parent.name}'; stop it first. Two would charge and sign "
-                "side by side."
+                f"Another {what} is at work in the folder '{lock.parent.name}'; stop it first. {why}"
             ) from None
         yield
     finally:
         os.close(handle)
+
+
+def is_at_work(lock: Path) -> bool:
+    """Whether a process holds the file ``lock``. Raises OSError where it cannot be read."""
+    try:
+        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -118,6 +118,8 @@ class Node:
         self.signs = VitalSigns(settings, folder, clock, ticks)
         self._town = trust.origin
         self._polling = False
+        self._has_heard = False
+        """Whether a poll was answered since the start. None waits until then: only after it is ``ready`` said."""
         self._in_vain = 0
         """How many polls in a row brought tasks of which none could be done."""
         self._say_rules_at = 0
@@ -210,7 +212,7 @@ class Node:
             answer = self.client.work(
                 caught_up=self.books.caught_up,
                 known=self.reader.size,
-                wait=self.settings.poll_seconds,
+                wait=self.settings.poll_seconds if self._has_heard else 0,
                 not_ready=self._not_ready,
             )
         except SignatureInvalid:
@@ -219,6 +221,7 @@ class Node:
             raise
         finally:
             self._polling = False
+        self._has_heard = True
         self._heed_check()
         self._taken_clock.taken(asked)
         self.books.date_restore(asked[0])

@@ -33,8 +33,9 @@ Beside it: ``trust.json`` (the pins), ``keys/node.key`` (signing), ``keys/sealin
 rows), ``keys/link.key`` (link challenges), ``keys/site.key`` (what the holder's own site shows at the local interface),
 ``links/`` (answered challenges), and, made by the node, ``books.sqlite``, ``snapshots/`` (the last good rows of each
 source, and reports on them), ``views.tmp/`` while large views need more room than memory gives, ``engine.tmp/`` while
-Spark bounds a view, ``local.tmp/`` while the local interface looks through files, ``local.ticket`` (the hash of a link
-to the page, ``trust.node.local.door``), and ``evidence/`` if it is ever shown two histories (``trust.files.evidence``).
+Spark bounds a view, ``local.tmp/`` while the local interface looks through files, ``local.lock`` (held while that
+runs), ``local.ticket`` (the hash of a link to the page, ``trust.node.local.door``), and ``evidence/`` if it is ever
+shown two histories (``trust.files.evidence``).
 """
 
 import ipaddress
@@ -52,6 +53,7 @@ from trust.node.sources.mapping import SourceMapping, mapping_of
 SETTINGS = "node.toml"
 BOOKS = "books.sqlite"
 LOCK = "node.lock"
+LOCAL_LOCK = "local.lock"
 
 
 class LocalInterface(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -46,20 +46,26 @@ REFUSED_SECONDS = 5
 """How much of a body that the application did not read is still taken in before the answer goes out, and for how
 long."""
 
+IS_HEAD = "musubi.is_head"
+"""In the scope of a HEAD, which the application is shown as a GET: whoever asks so wants nothing to come of it."""
+
 _TO_STDERR = {"formatter": "generic", "class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
 
 
-def serve(app: Litestar, host: str, port: int, bounds: Bounds | None = None) -> None:
+def serve(
+    app: Litestar, host: str, port: int, bounds: Bounds | None = None, *, head_milliseconds: int = HEAD_MILLISECONDS
+) -> None:
     """Serve ``app`` over HTTP/1.1 at ``host``:``port``; return after SIGTERM or SIGINT, when everything has ended.
 
-    ``bounds`` say what its callers may hold; without them all have the ordinary ones.
+    ``bounds`` say what its callers may hold; without them all have the ordinary ones. A request's head has to come
+    within ``head_milliseconds``.
 
     The process is then meant to end, and does so with exit code 0 (see ``_leave``). Raises Unavailable when the address
     is taken, or the application does not start; where it has put an error of ours in ``app.state.failed``, that one.
     """
     _check_free(host, port)
     _allow_connections()
-    asyncio.run(_serve(app, host, port, bounds or Bounds(ORDINARY)))
+    asyncio.run(_serve(app, host, port, bounds or Bounds(ORDINARY), head_milliseconds))
     atexit.register(_leave)
 
 
@@ -150,7 +156,8 @@ class _Requests:
         if not _names_its_host(scope):
             await _refuse(send, Malformed("The request has no Host, or more than one."))
         elif scope["method"] == "HEAD":
-            await self._app(cast("HTTPScope", {**scope, "method": "GET"}), receive, partial(_send_head, send))
+            asked = cast("HTTPScope", {**scope, "method": "GET", IS_HEAD: True})
+            await self._app(asked, receive, partial(_send_head, send))
         else:
             await self._app(scope, receive, send)
 
@@ -231,7 +238,7 @@ def _has_body(scope: Scope) -> bool:
     return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
 
 
-async def _serve(app: Litestar, host: str, port: int, bounds: Bounds) -> None:
+async def _serve(app: Litestar, host: str, port: int, bounds: Bounds, head_milliseconds: int) -> None:
     requests = _Requests(app, bounds)
     server = Server(
         requests,
@@ -242,7 +249,7 @@ async def _serve(app: Litestar, host: str, port: int, bounds: Bounds) -> None:
         websockets=False,
         backlog=1_024,
         backpressure=MAX_CONNECTIONS,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS, max_buffer_size=BUFFER_BYTES),
+        http1_settings=HTTP1Settings(header_read_timeout=head_milliseconds, max_buffer_size=BUFFER_BYTES),
         log_level=LogLevels.error,
         log_dictconfig={"handlers": {"console": _TO_STDERR, "access": _TO_STDERR}},
         log_access=False,

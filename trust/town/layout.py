@@ -23,6 +23,7 @@ thousands.
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -47,15 +48,20 @@ from trust.town.loader import generate, load_town, source_path
 
 WITNESS_NAME = "witness.musubi.example"
 HOST = "127.0.0.1"
+NO_PAGES: Mapping[str, int] = {}
 
 
 class TownSettings(Struct, frozen=True, kw_only=True):
-    """``town.json``: the town's folder of origin, how many residents it has here, and its ports."""
+    """``town.json``: the town's folder of origin, how many residents it has here, and its ports.
+
+    ``page_ports`` are the holders' own pages'; what an older Musubi laid out has none.
+    """
 
     town: str
     residents: int
     port: int
     witness_port: int
+    page_ports: dict[str, int] = {}
 
 
 class Layout:
@@ -132,9 +138,18 @@ class Layout:
 
 
 def lay_out(
-    town: Town, folder: Path, *, residents: int | None, port: int, witness_port: int, rules: int = NEWEST_RULES
+    town: Town,
+    folder: Path,
+    *,
+    residents: int | None,
+    port: int,
+    witness_port: int,
+    rules: int = NEWEST_RULES,
+    page_ports: Mapping[str, int] = NO_PAGES,
 ) -> Layout:
     """Make the data, keys, pins and settings of a town in an empty folder; its ledger begins with these rules.
+
+    ``page_ports`` says where the holders' own pages are to be, by alias; the others' nodes have no local interface.
 
     Raises NotPermitted where the folder holds something else; Unavailable where the town's data cannot be had. A crash
     leaves a folder without ``town.json``, which nothing takes for a town.
@@ -174,12 +189,18 @@ def lay_out(
     for alias, key in stewards.items():
         make_place(layout.place(alias).folder, service=service, trust=trust, secret=bytes(key), alias=alias)
     for member in town.members:
-        _lay_out_member(layout, member, data, trust, service)
+        _lay_out_member(layout, member, data, trust, service, page_ports.get(member.alias))
     layout.people.mkdir(mode=0o700)
     write_secret(layout.people / "seeds.key", secrets.token_bytes(32))
     shutil.move(data / "residents.parquet", layout.people / "residents.parquet")
     shutil.rmtree(data)
-    settings = TownSettings(town=str(town.folder.resolve()), residents=count, port=port, witness_port=witness_port)
+    settings = TownSettings(
+        town=str(town.folder.resolve()),
+        residents=count,
+        port=port,
+        witness_port=witness_port,
+        page_ports=dict(page_ports),
+    )
     (folder / "town.json").write_bytes(msgspec.json.format(msgspec.json.encode(settings)))
     return layout
 
@@ -206,7 +227,9 @@ def _lay_out_service(layout: Layout, town: Town, genesis: e.Genesis, witnesses: 
     )
 
 
-def _lay_out_member(layout: Layout, member: MemberRow, data: Path, trust: Trust, service: str) -> None:
+def _lay_out_member(
+    layout: Layout, member: MemberRow, data: Path, trust: Trust, service: str, page_port: int | None
+) -> None:
     if "operator" in member.roles:
         return  # its key is in its own folder
     key, sealing = bytes(SigningKey.generate()), bytes(PrivateKey.generate())
@@ -226,6 +249,8 @@ def _lay_out_member(layout: Layout, member: MemberRow, data: Path, trust: Trust,
         made = source_path(data, member.alias, source)
         shutil.move(made, node / "data" / made.name)
         lines.append(f'{source} = "data/{made.name}"')
+    if page_port is not None:
+        lines += ["", "[local]", f"port = {page_port}"]
     (node / "node.toml").write_text("\n".join(lines) + "\n", "utf-8")
     save_trust(trust, node / "trust.json")
 

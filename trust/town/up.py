@@ -14,6 +14,7 @@ from trust.town.layout import HOST, Layout, lay_out
 from trust.town.play_residents import play_residents
 
 DEFAULT_PORT = 8700
+MOST_PORT = 65_535
 Progress = Callable[[str, int, int], None]
 
 
@@ -42,8 +43,29 @@ def _try_port(wanted: int) -> int | None:
         return int(probe.getsockname()[1])
 
 
-def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None, rules: int = NEWEST_RULES) -> Layout:
+def ports_for_pages(holders: list[str], others: tuple[int, int], *, beside: bool) -> dict[str, int]:
+    """Return a port for each holder's own page: the next ones ``beside`` the others as far as they are free."""
+    found: dict[str, int] = {}
+    for number, holder in enumerate(holders, start=max(others) + 1):
+        port = _try_port(number) if beside and number <= MOST_PORT else None
+        while port is None or port in {*others, *found.values()}:
+            port = _try_port(0)
+        found[holder] = port
+    return found
+
+
+def prepare(
+    town: Town,
+    folder: Path,
+    *,
+    residents: int | None,
+    port: int | None,
+    rules: int = NEWEST_RULES,
+    with_pages: bool = False,
+) -> Layout:
     """Return the town's layout, made now if it is not there yet; then its ledger begins with these rules.
+
+    ``with_pages``: each holder's node is to have its own page, at a port behind the others if ``port`` says which.
 
     Raises NotPermitted where another town is there, or the same with another port or number of residents: those were
     settled, and partly signed, when it was laid out; and where it has no places yet. Raises Unavailable where a port
@@ -68,8 +90,17 @@ def prepare(town: Town, folder: Path, *, residents: int | None, port: int | None
                     "port; stop that first."
                 )
         return layout
-    service_port, witness_port = free_ports(port)
-    return lay_out(town, folder, residents=residents, port=service_port, witness_port=witness_port, rules=rules)
+    ports = free_ports(port)
+    holders = [holder.alias for holder in town.holders] if with_pages else []
+    return lay_out(
+        town,
+        folder,
+        residents=residents,
+        port=ports[0],
+        witness_port=ports[1],
+        rules=rules,
+        page_ports=ports_for_pages(holders, ports, beside=port is not None),
+    )
 
 
 def client_of(layout: Layout) -> ServiceClient:

@@ -21,9 +21,10 @@ def memory_of(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def strangers(port: int, requests: list[bytes], addresses: int = 1) -> Iterator[list[socket.socket]]:
+def strangers(port: int, requests: list[bytes], addresses: int = 1, first: int = 2) -> Iterator[list[socket.socket]]:
     """Send each request on a connection of its own, spread over so many addresses, and hold the connections.
 
+    ``first`` is the last number of the first address; 1 is everybody else's own.
     One that is turned away while it still sends, or that nobody takes in, sends no more.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -32,7 +33,7 @@ def strangers(port: int, requests: list[bytes], addresses: int = 1) -> Iterator[
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         held = []
         for number, request in enumerate(requests):
-            source = (f"127.0.0.{2 + number % addresses}", 0)
+            source = (f"127.0.0.{first + number % addresses}", 0)
             connection = stack.enter_context(
                 socket.create_connection(("127.0.0.1", port), timeout=PATIENCE, source_address=source)
             )

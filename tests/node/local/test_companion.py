@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from ledger.errors import Replayed, Unavailable
@@ -82,6 +83,23 @@ def test_where_its_port_is_taken_the_node_goes_on_and_says_so(log: Path) -> None
             node.terminate()
             node.join(PATIENCE)
         assert node.exitcode == 0
+        stage.node = stage.open()
+
+
+def test_a_local_interface_that_does_not_end_keeps_no_node_from_ending(log: Path) -> None:
+    with staged(people=0, reads=False) as stage:
+        port = configured(stage)
+        node = start_musubi("node", "--dir", str(stage.folder), log=log)
+        try:
+            until(lambda: answers(port), log.read_text)
+            (beside,) = psutil.Process(node.pid).children()
+            beside.suspend()
+            node.terminate()
+            node.join(PATIENCE)
+            assert node.exitcode == 0
+            assert not beside.is_running()
+        finally:
+            node.kill()
         stage.node = stage.open()
 
 

@@ -13,17 +13,21 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import Malformed, NotPermitted
+from tests.kit.machine.forks import start_musubi
 from tests.kit.machine.ports import free_port
 from tests.kit.parties.lying_service import staged
 from tests.kit.waiting import PATIENCE, until
-from tests.node.local.conftest import Interface
+from tests.node.local.conftest import Interface, interface_of
+from trust.cli import main
 from trust.node.local.door import SESSION_SECONDS, TICKET_SECONDS, Door, leave_ticket
 from trust.node.local.local_paths import CHALLENGES, ENTER, LEAVE, LINKS, LOOK, PAGE, STATUS
 from trust.node.settings import LocalInterface, check_loopback, load_node_settings
+from trust.runtime.clock import system_clock
 
 FORBIDDEN = httpx.codes.FORBIDDEN
 EVERYTHING = [
@@ -133,6 +137,56 @@ def test_a_link_is_good_once_and_its_cookie_is_for_this_page_alone(interface: In
     assert cookie.startswith(f"musubi_holder_{interface.port}=")
     assert not (interface.folder / "local.ticket").exists()
     assert httpx.get(link).status_code == FORBIDDEN
+
+
+AHEAD = [
+    ("HEAD", {}),
+    ("GET", {"Sec-Purpose": "prefetch"}),
+    ("GET", {"Sec-Purpose": "prefetch;prerender"}),
+    ("GET", {"Purpose": "prefetch"}),
+    ("GET", {"X-Purpose": "preview"}),
+    ("GET", {"X-Moz": "prefetch"}),
+]
+
+
+@pytest.mark.parametrize(("method", "headers"), AHEAD, ids=str)
+def test_what_only_looks_at_a_link_does_not_use_it_up(
+    interface: Interface, method: str, headers: dict[str, str]
+) -> None:
+    link = interface.link()
+    looked = httpx.request(method, link, headers=headers)
+    assert (looked.status_code, "set-cookie" in looked.headers) == (FORBIDDEN, False)
+    assert httpx.get(link).status_code == httpx.codes.SEE_OTHER
+
+
+def test_no_link_is_printed_where_another_program_could_take_it_and_none_outlives_the_interface(
+    tmp_path: Path,
+) -> None:
+    """While the local interface does not run, anybody on the machine may listen at its port."""
+    with staged(people=0, reads=False) as stage:
+        with interface_of(stage.folder, tmp_path / "log") as first:
+            left = first.link()
+            command = ["node", "page", "--dir", str(stage.folder), "--port", str(first.port)]
+        said = CliRunner().invoke(main, command)
+        assert (said.exit_code, "ticket=" in said.output) == (26, False)
+        leave_ticket(stage.folder, system_clock())
+        (stage.folder / "keys" / "site.key").unlink()
+        with interface_of(stage.folder, tmp_path / "log") as second:
+            assert not (stage.folder / "local.ticket").exists()
+            at_second = left.replace(f":{first.port}/", f":{second.port}/")
+            assert httpx.get(at_second).status_code == FORBIDDEN
+            assert httpx.get(second.link()).status_code == httpx.codes.SEE_OTHER
+
+
+def test_a_second_local_interface_of_a_folder_is_refused(interface: Interface, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    words = ["node", "local", "--dir", str(interface.folder), "--port", str(free_port())]
+    process = start_musubi(*words, log=log)
+    process.join(PATIENCE)
+    assert process.exitcode == 26, log.read_text()
+    assert "Another local interface is at work" in log.read_text()
+    with interface.holder() as browser:
+        assert browser.get(PAGE).status_code == httpx.codes.OK
 
 
 def test_a_newer_link_takes_the_older_ones_place(interface: Interface) -> None:

@@ -11,6 +11,7 @@ from trust.log.follower import LogFollower
 from trust.log.freshness import FRESH_SECONDS, check_fresh
 from trust.log.seen_checkpoint import SeenCheckpoint
 from trust.log.source import FolderLog
+from trust.log.tile_folder import CHECKPOINT
 from trust.service.publish.sequencer import RENEW_SECONDS
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +52,16 @@ async def test_a_checkpoint_to_which_nothing_comes_is_cosigned_anew_and_stays_th
     await eventually(partial(says_the_same_everywhere, running))  # on a slow machine one more is due meanwhile
     check_fresh(after, running.clock)
     replay_log(running.town, clock=running.clock)
+
+
+async def test_a_checkpoint_on_its_way_to_its_place_is_nobodys_trace(running: Running) -> None:
+    """At each start it is cosigned anew: whoever holds two moments against each other meets it half written."""
+    await settled(running)
+    spare = running.town.service / "log" / f"{CHECKPOINT}.new-1"
+    async with running.unchanged():
+        spare.write_bytes(b"half of")
+    async with running.unchanged():
+        spare.unlink()
 
 
 async def test_a_service_that_was_away_shows_a_fresh_checkpoint_as_soon_as_it_is_back(town: Town) -> None:

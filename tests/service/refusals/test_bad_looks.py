@@ -1,5 +1,6 @@
 """Nobody looks at what is not theirs or not there, and a bad address gets a problem document."""
 
+import re
 import time
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from ledger import jws
 from tests.kit.towns.running import refused
 from tests.service.refusals.standing import HOUR, Make, Standing
+from trust.service.database import tables as t
 
 pytestmark = pytest.mark.anyio
 
@@ -75,3 +77,22 @@ async def test_the_store_has_looked_at_every_table(standing: Standing) -> None:
     by_nodes = {"caught_up", "confirmations", "erased_words", "not_ready", "rules_words"}
     assert empty <= by_nodes | {"erasures", "idempotency", "lost_keys", "refusals"}
     assert snapshot["files"]
+
+
+async def test_whatever_is_looked_at_is_there_a_second_time_and_nothing_came_of_it(standing: Standing) -> None:
+    """A GET, and so a HEAD, is made by whoever only looks: a mail program, a browser that fetches ahead."""
+    running = standing.running
+    app = running.client._transport.app  # type: ignore[attr-defined]
+    routes = {route.path for route in app.routes if "GET" in getattr(route, "methods", ())}
+    found: set[str] = set()
+    seen = [await running.rows(table) for table in (t.nonces, t.stop_attempts)]
+    async with running.unchanged():
+        for route in routes:
+            for number, name in ((0, "mobility"), (standing.grant, "bus_co"), (standing.closed, "0/000.p/1")):
+                numbered = re.sub(r"\{[a-z_]+:int\}", str(number), route)
+                path = re.sub(r"\{[a-z_0-9]+:[a-z]+\}", name, numbered)
+                first, second = [await running.client.get(path) for _ in range(2)]
+                assert first.status_code == second.status_code, path
+                found |= {route} if first.status_code == httpx.codes.OK else set()
+    assert seen == [await running.rows(table) for table in (t.nonces, t.stop_attempts)]
+    assert len(found) > 2 * len(routes) // 3, sorted(routes - found)

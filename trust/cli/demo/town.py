@@ -56,7 +56,8 @@ def up(town: Path, folder: Path | None, port: int | None, residents: int | None)
     say("Bringing up {} ({}) …", loaded.title[SOURCE_LANGUAGE], loaded.title[DEFAULT_LANGUAGE])
     where = folder or Path(".town") / loaded.name
     fresh = not Layout(where).exists
-    layout = prepare(loaded, where, residents=residents, port=port or (DEFAULT_PORT if fresh else None))
+    wanted = port or (DEFAULT_PORT if fresh else None)
+    layout = prepare(loaded, where, residents=residents, port=wanted, with_pages=True)
     stop = stop_on_signal()
     with running(layout, [holder.alias for holder in loaded.holders]) as processes, client_of(layout) as client:
         bar = progress_bar(
@@ -122,7 +123,7 @@ def tell(
 ) -> None:
     """Run a town and tell the story; raise what a step of it raises."""
     with busy("Making the town's data and keys …"):
-        layout = prepare(loaded, where, residents=residents, port=port)
+        layout = prepare(loaded, where, residents=residents, port=port, with_pages=True)
     holders = [holder.alias for holder in loaded.holders]
     stop = stop_on_signal()
     with running(layout, holders) as processes, client_of(layout) as client:
@@ -174,6 +175,8 @@ def show_addresses(layout: Layout) -> None:
     say("\nThe town's page     {}/", layout.url)
     say("The ledger          {}/log/checkpoint", layout.url)
     say("The interface       {}/interface", layout.url)
+    for holder in list(layout.settings.page_ports)[:1]:  # the others' open in the same way
+        say("A holder's page     {} node page --dir {}", program(), layout.node(holder), whole_line=True)
     say("The town's folder   {}", layout.folder)
     say("Places to act from  {}/places/: {}", layout.folder, ", ".join(layout.aliases), whole_line=True)
     last = min(FIRST, layout.settings.residents) - 1

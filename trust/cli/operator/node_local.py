@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import structlog
 
-from ledger.errors import NotPermitted
+from ledger.errors import NotPermitted, Unavailable
 from trust.cli.options import PRIVATE, Folder
 from trust.cli.terminal import say
 from trust.runtime.clock import system_clock
@@ -60,15 +60,22 @@ def local(folder: Path, port: int | None, *, with_node: bool) -> None:
 def page(folder: Path, port: int | None) -> None:
     """Print a link to the holder's page, good once.
 
-    Whoever opens it sees the page: it is for the holder, on this machine, within a quarter of an hour.
+    Whoever opens it sees the page: it is for the holder, on this machine, within a quarter of an hour. It needs the
+    local interface to run: at the address of one that does not, another program could take the link.
 
     \b
     Example:  musubi node page --dir node
     """
+    from trust.files.sole_process import is_at_work  # noqa: PLC0415
     from trust.node.local.door import leave_ticket, page_link  # noqa: PLC0415
-    from trust.node.settings import load_node_settings  # noqa: PLC0415
+    from trust.node.settings import LOCAL_LOCK, load_node_settings  # noqa: PLC0415
 
     listens = _interface(load_node_settings(folder), port)
+    if not is_at_work(folder / LOCAL_LOCK):
+        raise Unavailable(
+            "The node's local interface does not run, and another program could stand at its address. Start the node, "
+            "or wait a few seconds if it has just begun; its log says what hinders."
+        )
     _say_link(page_link(listens, leave_ticket(folder, system_clock())))
 
 

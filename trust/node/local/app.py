@@ -5,6 +5,9 @@ so): whatever is sent to it, and however long it looks through a file, the node'
 folder and writes only into ``links/``; it has none of the node's signing keys in memory.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +17,17 @@ from litestar.exceptions import HTTPException
 from litestar.types import Scope, Send
 
 from ledger import canonical
-from ledger.errors import Malformed, MusubiError, NotFound
+from ledger.errors import Malformed, MusubiError, NotFound, Unavailable
+from trust.files.sole_process import sole_process
 from trust.log.pins import TRUST_FILE, load_trust
-from trust.node.local.door import Door
+from trust.node.local.door import Door, forget_ticket
 from trust.node.local.holder_page import render_shut_door
 from trust.node.local.linking_routes import LocalRequest, linking_routes
 from trust.node.local.local_paths import API
 from trust.node.local.look import Looking
 from trust.node.local.page_routes import holder_routes
 from trust.node.local.site_links import SiteLinks
-from trust.node.settings import LocalInterface, NodeSettings
+from trust.node.settings import LOCAL_LOCK, LocalInterface, NodeSettings
 from trust.pages.csp import page_policy, security_headers
 from trust.pages.translations import choose_language
 from trust.runtime.callers.bounds import Bounds, Lane
@@ -32,11 +36,18 @@ from trust.runtime.problems import MEDIA_TYPE, headers_of, kind_of, problem
 from trust.runtime.serving import serve
 
 MOST_BYTES = 64 * 1024
+HEAD_MILLISECONDS, BODY_SECONDS = 10_000, 3
+"""How long the head and the body of a request may take: what comes from this machine comes at once."""
 LANES = (
-    Lane(name="site", paths=(API,), places=64, places_each=64, body_bytes=MOST_BYTES),
-    Lane(name="holder", paths=(), places=32, places_each=32, body_bytes=1_024),
+    Lane(name="site", paths=(API,), places=64, places_each=65, body_bytes=MOST_BYTES),
+    Lane(name="holder", paths=(), places=32, places_each=33, body_bytes=1_024),
 )
-"""What the site and the holder's browser may hold at once; both are this machine, so neither has more for others."""
+"""What the site and the holder's browser may hold at once.
+
+All are this machine, so an address tells nobody apart. None has a number of its own below the lane's, and where a lane
+is full, whoever has waited longest there for its own body makes room: another program that holds all places by sending
+slowly is let go as soon as the holder or the site comes. The door lets nobody else hold one.
+"""
 logger = structlog.get_logger()
 
 
@@ -70,8 +81,7 @@ def create_local_app(
     town = load_trust(folder / TRUST_FILE).origin
     app = LocalApp(
         route_handlers=[*linking_routes(links), holder_routes(door, looking, settings.alias, town)],
-        on_startup=[looking.open],
-        on_shutdown=[looking.close],
+        lifespan=[partial(_alone, folder, looking)],
         exception_handlers={MusubiError: _problem, HTTPException: _framework_problem, Exception: _fault},
         request_max_body_size=MOST_BYTES,
         openapi_config=None,
@@ -82,9 +92,32 @@ def create_local_app(
     return app
 
 
+@asynccontextmanager
+async def _alone(folder: Path, looking: Looking, app: Litestar) -> AsyncIterator[None]:
+    """Be the one local interface of the folder, which begins once its port was seen to be free.
+
+    By the lock ``musubi node page`` knows that nobody else stands at the port; the folder for looks is one, too.
+    """
+    try:
+        with sole_process(folder / LOCAL_LOCK, "local interface", "Two would take each other's tickets and files."):
+            forget_ticket(folder)
+            looking.open()
+            try:
+                yield
+            finally:
+                looking.close()
+    except Unavailable as error:
+        app.state.failed = error  # for whoever started the process (``trust.runtime.serving``)
+        raise
+
+
 def run_local(app: LocalApp, local: LocalInterface) -> None:
-    """Serve it on this machine until SIGTERM or SIGINT. Raises Unavailable where the port is taken."""
-    serve(app, local.host, local.port, Bounds(LANES))
+    """Serve it on this machine until SIGTERM or SIGINT.
+
+    Raises Unavailable where the port is taken, or another one is at work in the folder.
+    """
+    bounds = Bounds(LANES, body_seconds=BODY_SECONDS)
+    serve(app, local.host, local.port, bounds, head_milliseconds=HEAD_MILLISECONDS)
 
 
 async def _send_refusal(scope: Scope, error: MusubiError, send: Send) -> None:

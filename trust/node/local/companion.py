@@ -15,6 +15,8 @@ import structlog
 
 PAUSES = (1, 5, 30)
 """Seconds before it is started again; the last one from then on."""
+END_SECONDS = 7
+"""How long it may take to end: a little more than its requests under way are given, and then the node waits no more."""
 ENDED = "The node's local interface has ended by itself; the lines before this one say why. It is started again."
 logger = structlog.get_logger()
 
@@ -57,7 +59,10 @@ class _Companion:
         with self._lock:
             if self._process is not None:
                 self._process.terminate()
-        self._thread.join()
+        self._thread.join(END_SECONDS)
+        if self._thread.is_alive() and self._process is not None:
+            self._process.kill()  # what it leaves in local.tmp is gone at its next start
+            self._thread.join()
 
 
 @contextmanager

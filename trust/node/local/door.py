@@ -12,6 +12,7 @@ else is looked at, each request has to
    - the **holder**, in a browser, on everything but ``/v1/``: a *ticket* that is good once and for some minutes, in
      exchange for a cookie (``HttpOnly``, ``SameSite=Strict``) that is good for half a day. A ticket is printed at a
      terminal and kept nowhere; what is kept of one, of ``musubi node page``, is its hash. Cookies are in memory alone.
+     Whoever only looks (a HEAD, what a browser fetches ahead) is refused, and does not use the ticket up.
    - the **holder's own site**, on ``/v1/``: a bearer secret, ``keys/site.key``.
 
 Secrets are compared by their hashes, in a time that does not depend on them. No refusal says which part was wrong with
@@ -35,6 +36,7 @@ from trust.files.keys import read_secret
 from trust.node.local.local_paths import API, ENTER
 from trust.node.settings import LocalInterface
 from trust.runtime.clock import Clock, Ticks, system_clock, system_ticks
+from trust.runtime.serving import IS_HEAD
 
 SITE_KEY = "site.key"
 TICKET = "local.ticket"
@@ -59,6 +61,12 @@ def _hash(secret: str | bytes) -> bytes:
     return hashlib.sha256(secret.encode() if isinstance(secret, str) else secret).digest()
 
 
+def _is_ahead(headers: Mapping[str, str]) -> bool:
+    """Whether a browser asks before anybody wants to see it (``Sec-Purpose``; older ones have other names for it)."""
+    said = (headers.get(name, "") for name in ("sec-purpose", "purpose", "x-purpose", "x-moz"))
+    return any(word in each.lower() for each in said for word in ("prefetch", "prerender", "preview"))
+
+
 def page_address(local: LocalInterface) -> str:
     """Return the page's address, without a ticket."""
     return f"http://{local.host}:{local.port}"
@@ -75,6 +83,11 @@ def leave_ticket(folder: Path, now: int) -> str:
     kept = KeptTicket(sha256=_hash(ticket).hex(), until=now + TICKET_SECONDS)
     write_whole(folder / TICKET, msgspec.json.encode(kept))
     return ticket
+
+
+def forget_ticket(folder: Path) -> None:
+    """Have no ticket of before be good: while nobody was here, somebody else may have been asked at this address."""
+    (folder / TICKET).unlink(missing_ok=True)
 
 
 class Door:
@@ -107,8 +120,10 @@ class Door:
             raise NotPermitted(_NOT_OURS)
         if scope["path"].startswith(API):
             self._check_site(headers)
-        elif scope["path"] != ENTER:  # where a ticket is taken, and nothing else done
+        elif scope["path"] != ENTER:
             self._check_holder(headers)
+        elif scope.get(IS_HEAD) or _is_ahead(headers):  # there a ticket is taken, and nothing else done
+            raise NotPermitted(_NO_ENTRY)
 
     def _check_from_here(self, scope: HTTPScope, headers: Mapping[str, str]) -> None:
         client = scope.get("client")

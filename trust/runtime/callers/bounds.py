@@ -115,11 +115,13 @@ class Bounds:
         proxies: tuple[Network, ...] = (),
         proxy_header: ProxyHeader = "x-forwarded-for",
         turned_away: Callable[[str, Turned], None] = lambda _lane, _why: None,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
         """``lanes``: the first one that a path begins with is its lane; the last one takes all others.
 
-        ``turned_away`` is told the lane and the reason of each refusal.
+        ``turned_away`` is told the lane and the reason of each refusal. ``body_seconds`` stand in for BODY_SECONDS.
         """
+        self._body_seconds = body_seconds
         self._lanes = lanes
         self._proxies = proxies
         self._header = proxy_header
@@ -222,7 +224,9 @@ class Bounds:
         more = True
         while more:
             try:
-                async with asyncio.timeout_at(begun + BODY_SECONDS + place.bytes / BODY_BYTES_PER_SECOND) as reading:
+                async with asyncio.timeout_at(
+                    begun + self._body_seconds + place.bytes / BODY_BYTES_PER_SECOND
+                ) as reading:
                     place.reading = reading
                     message: Any = await receive()
             except TimeoutError:
