@@ -264,8 +264,10 @@ class ViewStore:
     def _add(self, policy_sha256: str, made: _Made, parts: list[Part]) -> None:
         """Add the rows of some parts to a bounded view, all or none."""
         table = self._new_table(policy_sha256, made.view, parts)
-        self._execute(f"INSERT INTO {made.table} FROM {table}")
-        self._execute(f"DROP TABLE {table}")
+        try:
+            self._execute(f"INSERT INTO {made.table} FROM {table}")
+        finally:  # an erasure looks into the tables of views alone
+            self._execute(f"DROP TABLE {table}")
 
     def _new_table(self, policy_sha256: str, view: View, parts: list[Part]) -> str:
         """Return the name of a new table with the bounded view of some parts."""
