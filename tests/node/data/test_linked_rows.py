@@ -1,4 +1,4 @@
-"""A file's rows get the slot of their customer and the next number of that resident; a customer's salt stays the same."""
+"""A file's rows get the slot of their customer and the next number of that resident; a customer's salt stays."""
 
 import hmac
 from collections import defaultdict
