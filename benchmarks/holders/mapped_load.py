@@ -6,9 +6,9 @@ time, yen as a number. The same file is measured with every field in quotes, and
 
 The yardstick is DuckDB making a table of all of the file, in memory, with the names and types that it finds. Loading is
 everything from the file's hash to the snapshot on the disk and the holder's report. Both are done ``ROUNDS`` times by
-turns, and the medians compared: by the processor's time, which hangs less on who else is at work, and by the clock beside
-it. There stands also the share of each stage: reading (``records`` alone, then with ``readers``), and what is left, to
-join ready rows to customers, number and write them; and a floor, DuckDB alone doing the same by SQL, with no promise kept.
+turns, and the medians compared: by the processor's time, which hangs less on who else is at work, and by the clock.
+Beside it stands the share of each stage: reading (``records`` alone, then with ``readers``), and what is left, to join
+ready rows to customers, number and write them; and a floor, DuckDB alone doing the same by SQL, with no promise kept.
 """
 
 import statistics

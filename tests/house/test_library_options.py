@@ -106,6 +106,14 @@ DECIDED: dict[tuple[str, str], Decision] = {
         "Loading takes less memory; which rows are kept does not hang on their order.",
         "tests/node/data/test_bounding.py::test_the_engine_computes_the_priority_in_whole_numbers_as_python_does",
     ),
+    ("duckdb", "threads"): Decision(
+        "Rows come back from the look-up of their customers in the order in which they were asked about.",
+        "tests/node/data/test_linked_rows.py::test_many_rows_come_back_in_the_order_of_the_file",
+    ),
+    ("duckdb", "disabled_optimizers"): Decision(
+        "The table of a join is made of the links, whose number is known, and not of a file's rows.",
+        "tests/node/data/test_linked_rows.py::test_many_rows_come_back_in_the_order_of_the_file",
+    ),
     ("duckdb.connect", "config"): Decision("All of the above, from the first statement on.", FETCHES),
     ("ibis.duckdb.connect", "**"): Decision("All of the above, from the first statement on.", FETCHES),
     ("ibis.cases", "else_"): Decision(

@@ -14,7 +14,7 @@ from policies.policy_document import Category, Measure, Range, View
 from tests.kit.machine.engines import Rows, given_to, in_order, on_duckdb
 from tests.kit.node_tables import PRIME, TITLE, WARDS, priority, view_over
 from trust.node.data.bounding import BITS, SALT, SLOT, bounded, drawn
-from trust.node.data.draws import MOST_ROWS, counts_of, draws_of
+from trust.node.data.draws import MOST_ROWS, counts_of, draws_of, make_by_draws
 
 ROWS = {
     "slot": pa.int32(), "salt": pa.int32(), "number": pa.int32(), "text_ward": pa.string(), "whole_hour": pa.int64(),
@@ -88,6 +88,22 @@ def test_what_is_drawn_for_each_resident_is_what_the_window_over_all_rows_keeps(
     by_window = on_duckdb(asked, tables)
     assert found == in_order([row for row in by_window if counts[row[0]] <= MOST_ROWS])
     assert all(counts[row[0]] > MOST_ROWS for row in by_window if row not in found)
+
+
+def test_a_view_has_the_rows_of_those_drawn_for_and_of_those_with_more_and_leaves_nothing_else() -> None:
+    tables, view, key = town_of(Random(7), 30, 70), view_of(5), (123_456_789, 987_654_321)
+    by_window = on_duckdb(
+        bounded(schema(tables["snapshot"], "snapshot"), schema(tables["links"], "links"), view, key), tables
+    )
+    engine: Any = ibis.duckdb.connect()
+    for name, table in tables.items():
+        engine.con.register("given", table)
+        engine.con.execute(f"CREATE TABLE {name} AS FROM given")
+    make_by_draws(engine, "made", "snapshot", "(SELECT slot, salt FROM links)", view, key)
+    assert in_order(engine.con.execute("FROM made").fetchall()) == by_window
+    tables_there = engine.con.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+    assert {name for (name,) in tables_there if "memtable" not in name} == {"snapshot", "links", "made"}
+    engine.disconnect()
 
 
 @given(

@@ -11,18 +11,58 @@ A resident with more rows than a number has bits is left to the window.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from trust.node.data.bounding import BITS, MODULUS, OVER_LIMIT, SALT, SLOT
+from policies.policy_document import View
+from trust.node.data.bounding import BITS, MODULUS, OVER_LIMIT, SALT, SLOT, bounded, drawn
 
 MOST_ROWS = 63
 """Of a resident whose rows are drawn here: a whole number of 64 bits has a sign."""
+_DRAWS, _GIVEN = "draws", "given_draws"
+_AT_ONCE = 2**20
+"""Rows that are counted at once."""
 _CELLS = 65_536
 """Priorities that one thread has in hand: they fit into a processor's own memory."""
 _WIDTH = 31
 """Bits of a remainder: 2^31 is 1 more than the modulus, so what stands above them is added to what stands below."""
+
+
+def make_by_draws(engine: Any, table: str, snapshot: str, links: str, view: View, key: tuple[int, int]) -> None:
+    """Make the bounded view of a snapshot's rows as a temporary table of ``engine``, an Ibis DuckDB, or none.
+
+    ``snapshot`` names the rows, ``links`` is SQL for (slot, salt). Raises duckdb.Error.
+    """
+    given = engine.con.sql(f"FROM {links}").to_arrow_table()
+    slots = given[SLOT].to_numpy()
+    salts = np.full(slots.max(initial=-1) + 1, -1, np.int64)
+    salts[slots] = given[SALT].to_numpy()
+    counts = counts_of(engine.con.sql(f"SELECT {SLOT}, {SALT} FROM {snapshot}").to_arrow_reader(_AT_ONCE), salts)
+    rows = engine.table(snapshot)
+    try:
+        _put(engine, draws_of(counts, salts, view.rows_per_resident, key))
+        # In the order of slots, each question looks up who counts where it looked the row before.
+        engine.create_table(table, drawn(rows, engine.table(_DRAWS), view).order_by(SLOT), temp=True)
+        many = np.flatnonzero(counts > MOST_ROWS)
+        if many.size:
+            _put(engine, pa.table({SLOT: pa.array(many, pa.int32()), SALT: salts[many]}))
+            engine.insert(table, bounded(rows, engine.table(_DRAWS), view, key))
+    except BaseException:
+        engine.con.execute(f"DROP TABLE IF EXISTS {table}")
+        raise
+    finally:
+        engine.con.execute(f"DROP TABLE IF EXISTS {_DRAWS}")
+
+
+def _put(engine: Any, draws: pa.Table) -> None:
+    """Have draws as a table of the engine's own, whose statistics it knows."""
+    engine.con.register(_GIVEN, draws)
+    try:
+        engine.con.execute(f"CREATE OR REPLACE TEMP TABLE {_DRAWS} AS FROM {_GIVEN}")
+    finally:
+        engine.con.unregister(_GIVEN)
 
 
 def counts_of(batches: Iterable[pa.RecordBatch], salts: np.ndarray) -> np.ndarray:

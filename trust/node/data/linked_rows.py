@@ -1,4 +1,4 @@
-"""A file's rows on their way into a snapshot: whose each is, and its number among that resident's, as the file has them.
+"""A file's rows on their way into a snapshot: whose each is, and its number among that resident's, in order.
 
 Customers are the same if their text is. A whole number has one text only ("7", never "07"), so for a column of whole
 numbers the few customers are turned into numbers rather than the many rows into text.
@@ -28,8 +28,8 @@ class LinkedRows:
     """The rows of linked customers among those of a file: ``slot``, ``salt``, ``number``, and the columns wanted.
 
     ``engine`` is for this alone: it has one thread, so that rows come back in the order in which they were asked about.
-    ``rows`` has the customer, carried as ``kind``, in ``c0``, and its rows in the order of their ``position``. ``links``
-    is (customer, slot, salt), each once; ``numbers`` is for each slot the number that its next row gets, and is counted
+    ``rows`` has the customer, carried as ``kind``, in ``c0``, and is in the order of ``position``. ``links`` has
+    (customer, slot, salt), each once; ``numbers`` is for each slot the number that its next row gets, and is counted
     on. ``has_failed`` is set where looking up failed: which is this node's own doing, as no value can bring it about.
     """
 

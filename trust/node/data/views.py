@@ -37,9 +37,9 @@ from msgspec import Struct
 from ledger.errors import ConsentMismatch, MusubiError, NotReady, Unavailable
 from policies.policy_document import View
 from queries.question.plan import Plan
-from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded, drawn
+from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT
 from trust.node.data.compute import exact_vector
-from trust.node.data.draws import MOST_ROWS, counts_of, draws_of
+from trust.node.data.draws import make_by_draws
 from trust.node.data.elsewhere import ElsewhereBounding
 from trust.node.data.link_table import link_digest, link_table
 from trust.node.data.load import FileLoader
@@ -53,9 +53,6 @@ _LINKS = "links"
 _SNAPSHOT = "snapshot"
 _COUNTED = "counted"
 _GIVEN = "given"
-_DRAWS = "draws"
-_AT_ONCE = 2**20
-"""Rows that are counted at once."""
 _MAX_SLOTS = 2**31 - 1
 _DEADLY = (duckdb.FatalException, duckdb.InternalException)
 """After these the engine answers nothing any more."""
@@ -264,47 +261,23 @@ class ViewStore:
     def _add(self, policy_sha256: str, made: _Made, parts: list[Part]) -> None:
         """Add the rows of some parts to a bounded view, all or none."""
         table = self._new_table(policy_sha256, made.view, parts)
-        self._execute(f"INSERT INTO {made.table} FROM {table}")
-        self._execute(f"DROP TABLE {table}")
+        try:
+            self._execute(f"INSERT INTO {made.table} FROM {table}")
+        finally:  # an erasure looks into the tables of views alone
+            self._execute(f"DROP TABLE {table}")
 
     def _new_table(self, policy_sha256: str, view: View, parts: list[Part]) -> str:
         """Return the name of a new table with the bounded view of some parts."""
         self._tables += 1
         table = f"bounded_{self._tables}"
         self._execute(f"CREATE OR REPLACE TEMP VIEW {_SNAPSHOT} AS FROM {scan(parts)}")
+        links = f"(SELECT {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL)"
         key = self._row_key(policy_sha256, view.name)
         if self._elsewhere is None:
-            self._make_here(table, view, key)
+            make_by_draws(self._engine, table, _SNAPSHOT, links, view, key)
         else:
-            links = f"(SELECT {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL)"
             self._elsewhere.make(self._engine.con, table, _SNAPSHOT, links, view, key)
         return table
-
-    def _make_here(self, table: str, view: View, key: tuple[int, int]) -> None:
-        """Make the bounded view of the snapshot's rows as a table, or none."""
-        links = self._engine.con.sql(f"SELECT {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL")
-        links = links.to_arrow_table()
-        salts = np.full(self._linked, -1, np.int64)
-        salts[links[SLOT].to_numpy()] = links[SALT].to_numpy()
-        rows = self._engine.con.sql(f"SELECT {SLOT}, {SALT} FROM {_SNAPSHOT}").to_arrow_reader(_AT_ONCE)
-        counts = counts_of(rows, salts)
-        snapshot = self._engine.table(_SNAPSHOT)
-        try:
-            with self._given(draws_of(counts, salts, view.rows_per_resident, key)) as given:
-                self._execute(f"CREATE OR REPLACE TEMP TABLE {_DRAWS} AS FROM {given}")
-            made = drawn(snapshot, self._engine.table(_DRAWS), view)
-            # In the order of slots, each question looks up who counts where it looked the row before.
-            self._engine.create_table(table, made.order_by(SLOT), temp=True)
-            if (counts > MOST_ROWS).any():
-                many = np.flatnonzero(counts > MOST_ROWS)
-                with self._given(pa.table({SLOT: pa.array(many, pa.int32()), SALT: salts[many]})) as given:
-                    self._execute(f"CREATE OR REPLACE TEMP TABLE {_DRAWS} AS FROM {given}")
-                self._engine.insert(table, bounded(snapshot, self._engine.table(_DRAWS), view, key))
-        except BaseException:
-            self._execute(f"DROP TABLE IF EXISTS {table}")
-            raise
-        finally:
-            self._execute(f"DROP TABLE IF EXISTS {_DRAWS}")
 
     def vector(self, policy_sha256: str, plan: Plan, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
         """Return the exact integers of ``plan``, in its order, over the residents whose ``counted[slot]`` is True.
