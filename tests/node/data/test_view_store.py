@@ -197,7 +197,7 @@ def test_a_new_snapshot_is_seen_and_an_unchanged_one_is_not_read_again(
     store.set_links([("0", 0), ("1", 1)])
     assert trips(store) == 6
     with monkeypatch.context() as patched:
-        patched.setattr(ViewStore, "_bounded", None)  # would raise if it was made again
+        patched.setattr(ViewStore, "_new_table", None)  # would raise if it was made again
         patched.setattr(FileLoader, "_load", None)
         assert trips(store) == 6
     rows = [{"customer": 1, "ward": None, "hour": 5.0, "fare": None}]

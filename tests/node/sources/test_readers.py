@@ -90,6 +90,20 @@ def test_few_values_that_stand_in_many_rows_are_read_as_each_is(
 
 
 @given(
+    values=st.lists(TEXTS, max_size=6),
+    often=st.sampled_from([1, 3, 700]),
+    chains=st.lists(st.lists(st.sampled_from(ALL), max_size=3), min_size=1, max_size=4),
+)
+def test_readers_of_one_column_that_begin_alike_are_each_read_as_if_alone(
+    values: list[str | None], often: int, chains: list[list[str]]
+) -> None:
+    together = readers.ColumnReadings(pa.array(values * often, pa.string()))
+    for words in chains:
+        found = together.read([reader_of(each, TOKYO) for each in words])
+        assert found.to_pylist() == (read("|".join(words), *values * often) if words else values * often)
+
+
+@given(
     st.lists(
         st.from_regex(
             r"(20|19)[0-9]{2}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}|[0-9]{8}|R[0-9]年[0-9]月[0-9]{1,2}日", fullmatch=True

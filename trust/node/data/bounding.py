@@ -44,6 +44,9 @@ SALT = "salt"
 NUMBER = "number"
 """The place of a row among its resident's own, from 0."""
 
+BITS = "bits"
+"""Which of a resident's rows stay, as ``trust.node.data.draws`` gives it: bit r for the row of number r."""
+
 
 def stored(name: str) -> str:
     """Return the name that a view's column has in the bounded table."""
@@ -68,26 +71,46 @@ def bounded(rows: Any, links: Any, view: View, key: tuple[Any, Any]) -> Any:
     time how many units after the first, or null. Behind them stand the bits of what was left out, where the view has
     ``bounding_measures``.
     """
-    columns = [stored(column.name) for column in view.columns]
-    said = [] if view.bounding_measures is UNSET else [OVER_LIMIT, *(clipped(name) for name in _measures(view))]
     people = links.select(SLOT, link_salt=links[SALT].cast("int32"))
     rows = rows.inner_join(people, [rows[SLOT] == people[SLOT], rows[SALT] == people["link_salt"]])
     rows = _coded(_with_priority(rows, key), view)
-    if said:
-        rows = _with_left_out(rows, view)
-    ranked = rows.select(SLOT, "priority", *columns, *said)
+    if view.bounding_measures is not UNSET:
+        theirs = rows.count().over(ibis.window(group_by=SLOT))
+        rows = _with_left_out(rows, view, theirs > view.rows_per_resident)
+    ranked = rows.select(SLOT, "priority", *_columns(view))
     window = ibis.window(group_by=SLOT, order_by="priority")
     ranked = ranked.mutate(rank=ibis.row_number().over(window))
-    return ranked.filter(ranked["rank"] < view.rows_per_resident).select(SLOT, *columns, *said)
+    return ranked.filter(ranked["rank"] < view.rows_per_resident).select(SLOT, *_columns(view))
 
 
-def _with_left_out(rows: Any, view: View) -> Any:
+def drawn(rows: Any, draws: Any, view: View) -> Any:
+    """Return the bounded view of the residents in ``draws`` (``trust.node.data.draws``), with the columns of ``bounded``.
+
+    For the node's own engine: which rows stay was drawn with the same arithmetic, once for each resident.
+    """
+    draws = draws.select(SLOT, link_salt=draws[SALT], bits=draws[BITS], over=draws[OVER_LIMIT])
+    # One number is looked up in a table of them all, two are hashed: so the salt is compared behind the join, and as a
+    # difference, which no optimiser takes for a part of it.
+    rows = rows.inner_join(draws, [rows[SLOT] == draws[SLOT]])
+    rows = rows.filter(rows[SALT] - rows["link_salt"] == 0, (rows["bits"] >> rows[NUMBER]) & 1 == 1)
+    rows = _coded(rows, view)
+    if view.bounding_measures is not UNSET:
+        rows = _with_left_out(rows, view, rows["over"])
+    return rows.select(SLOT, *_columns(view))
+
+
+def _columns(view: View) -> list[str]:
+    """Return the names of a bounded view's columns behind the slot."""
+    said = [] if view.bounding_measures is UNSET else [OVER_LIMIT, *(clipped(name) for name in _measures(view))]
+    return [*(stored(column.name) for column in view.columns), *said]
+
+
+def _with_left_out(rows: Any, view: View, is_over: Any) -> Any:
     """Return the rows with what bounding is about to leave out, a bit for each: of the resident, and of each measure.
 
     Whether a resident has more than R rows follows from theirs alone, like the draw.
     """
-    theirs = rows.count().over(ibis.window(group_by=SLOT))
-    bits = {OVER_LIMIT: theirs > view.rows_per_resident}
+    bits = {OVER_LIMIT: is_over}
     for name, column in _measures(view).items():
         value = rows[typed(column).stored]
         bits[clipped(name)] = ibis.cases((value < column.lo, 1), (value > column.hi, 1), else_=0)

@@ -23,11 +23,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import structlog
 
 from ledger.errors import Unavailable
 from policies.policy_document import View
+from trust.node.data.bounding import NUMBER, SALT, SLOT
+from trust.node.data.linked_rows import LinkedRows
 from trust.node.data.load_report import (
     ColumnReport,
     FitReport,
@@ -53,14 +56,13 @@ from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import CARRIED
 from trust.node.sources.source_file import SourceFile
 from trust.node.sources.source_parts import FileMark, version_of
-from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused
+from trust.node.sources.tables.one_table import DAMAGED, FileRefused
 
 MOST_PARTS = 16
 """Parts of a snapshot; with the next one they are written as one again."""
 _OUR_OWN = (duckdb.IOException, duckdb.OutOfMemoryException)
 """What an engine raises that is no fault of a file."""
-_RAW = "raw_rows"
-_KNOWN = "known_links"
+_LINKED = "linked_rows"
 logger = structlog.get_logger()
 
 
@@ -147,12 +149,15 @@ class FileLoader:
             make=secrets.token_hex(8),
         )
         known_rows = self._known_rows() if step.first_file else 0
-        with loading_engine(self._kept.folder) as engine:
-            engine.execute("SET preserve_insertion_order = false")
+        with loading_engine(self._kept.folder) as engine, loading_engine(self._kept.folder, "links") as looking_up:
+            engine.execute("SET preserve_insertion_order = false")  # rows are numbered before; it takes less memory
+            numbers = _next_numbers(engine, before if step.first_file else [], links.below)
+            kind = reading.kinds[self.key.resident]
+            used = sorted({f"c{names.index(column.name)}" for column in columns})
+            linked = LinkedRows(looking_up, reading.reader(), used, kind, links.from_slot(step.first_slot), numbers)
+            engine.register(_LINKED, linked.reader())
             try:
-                sql = _taken(
-                    engine, reading, columns, names, links.from_slot(step.first_slot), before if step.first_file else []
-                )
+                sql = _typed(reading, columns, names)
                 if is_merged:
                     stored = "".join(f", {column.stored}" for column in columns)
                     sql = f"SELECT slot, salt, number{stored} FROM {scan(before)} UNION ALL ({sql})"
@@ -163,7 +168,7 @@ class FileLoader:
                     report = _report(engine, self.key, parts, known_rows + reading.rows, columns, views)
             except duckdb.Error as error:
                 reading.check()
-                if isinstance(error, _OUR_OWN):
+                if linked.has_failed or isinstance(error, _OUR_OWN):
                     raise Unavailable("The node's disk or memory did not take a source's rows.") from None
                 raise FileRefused(DAMAGED) from None  # nothing that we know of; but no file is tried for ever
         self._report(report, links)
@@ -212,7 +217,7 @@ class _FileReading:
     """A file on its way into an engine, and what became of it."""
 
     def __init__(self, file: SourceFile, names: list[str], step: LoadStep) -> None:
-        self._parts = file.read(names, step.first_file, step.after_file)
+        self._parts = file.read_encoded(names, step.first_file, step.after_file)
         self._error: Exception | None = None
         self.rows = 0
         try:
@@ -248,46 +253,23 @@ class _FileReading:
             raise FileRefused(DAMAGED) from None
 
 
-def _taken(
-    engine: Any,
-    reading: _FileReading,
-    columns: list[TypedColumn],
-    names: list[str],
-    links: pa.Table,
-    before: list[Part],
-) -> str:
-    """Return SQL for the typed rows of these links' customers, numbered from 0 in the file's order, each by itself.
-
-    Where there are parts before, whose rows are of the same customers, each customer's numbers go on from theirs.
-
-    Customers are the same if their text is. A whole number has one text only ("7", never "07"), so for a column of
-    whole numbers the few customers are turned into numbers rather than the many rows into text.
-    """
-    engine.register("given_links", links)
-    number = "TRY_CAST(customer AS BIGINT)"
-    engine.execute(
-        f"CREATE TEMP TABLE {_KNOWN} AS SELECT customer, slot, salt,"
-        f" CASE WHEN CAST({number} AS VARCHAR) = customer THEN {number} END AS number FROM given_links"
-    )
-    engine.register(_RAW, reading.reader())
-    kind = reading.kinds[names[0]]
-    if kind == "whole number":
-        same = f"{_RAW}.c0 = {_KNOWN}.number"
-    else:
-        same = f"{CARRIED[kind].as_text.format(f'{_RAW}.c0')} = {_KNOWN}.customer"
+def _typed(reading: _FileReading, columns: list[TypedColumn], names: list[str]) -> str:
+    """Return SQL for the typed columns of the rows of linked customers."""
     values = []
     for column in columns:
         carried = CARRIED[reading.kinds[column.name]]
         values.append(f", {carried.sql(column.read_as, f'c{names.index(column.name)}')} AS {column.stored}")
-    number, numbered = f"row_number() OVER (PARTITION BY {_KNOWN}.slot ORDER BY {POSITION}) - 1", ""
+    return f"SELECT {SLOT}, {SALT}, {NUMBER}{''.join(values)} FROM {_LINKED}"
+
+
+def _next_numbers(engine: Any, before: list[Part], slots: int) -> np.ndarray:
+    """Return for each slot the number that its resident's next row gets, behind the rows in some parts."""
+    numbers = np.zeros(slots, np.int64)
     if before:
-        number = f"{number} + coalesce(next_number, 0)"
-        counted = f"SELECT slot AS slot_before, max(number) + 1 AS next_number FROM {scan(before)} GROUP BY slot"
-        numbered = f" LEFT JOIN ({counted}) ON {_KNOWN}.slot = slot_before"
-    return (
-        f"SELECT {_KNOWN}.slot, CAST({_KNOWN}.salt AS INTEGER) AS salt, CAST({number} AS INTEGER) AS number"
-        f"{''.join(values)} FROM {_RAW} JOIN {_KNOWN} ON {same}{numbered}"
-    )
+        sql = f"SELECT {SLOT}, max({NUMBER}) + 1 AS next FROM {scan(before)} WHERE {SLOT} < {slots} GROUP BY {SLOT}"
+        found = engine.sql(sql).to_arrow_table()
+        numbers[found[SLOT].to_numpy()] = found["next"].to_numpy()
+    return numbers
 
 
 def _report(
@@ -298,7 +280,8 @@ def _report(
         "count(*)",
         "count_if(number = 0)",  # of each person's rows one is the first
         *(f"count(*) - count({column.stored})" for column in columns),
-        *(f"count_if({unfit(column, typed(column).stored)})" for _, column in fits),
+        # As filters: where an engine counts inside an aggregate, it compares each row with each value of a list.
+        *(f"(SELECT count(*) FROM {scan(parts)} WHERE {unfit(column, typed(column).stored)})" for _, column in fits),
     ]
     found = engine.execute(f"SELECT {', '.join(asked)} FROM {scan(parts)}").fetchone()
     taken, people, *rest = (int(number or 0) for number in found)

@@ -251,9 +251,9 @@ def _whole(parts: dict[tuple[int, int], Part]) -> list[Part]:
 
 
 @contextmanager
-def loading_engine(folder: Path) -> Iterator[Any]:
-    """Give an engine that ends with the block, and spills into a snapshots' folder."""
-    engine = duckdb.connect(config=engine_settings(folder / f"{HALF_WRITTEN}spill"))
+def loading_engine(folder: Path, name: str = "rows") -> Iterator[Any]:
+    """Give an engine that ends with the block, and spills into a snapshots' folder; two at once have two names."""
+    engine = duckdb.connect(config=engine_settings(folder / f"{HALF_WRITTEN}spill-{name}"))
     shut_in(engine, folder)
     try:
         yield engine

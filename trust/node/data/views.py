@@ -37,8 +37,9 @@ from msgspec import Struct
 from ledger.errors import ConsentMismatch, MusubiError, NotReady, Unavailable
 from policies.policy_document import View
 from queries.question.plan import Plan
-from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded
+from trust.node.data.bounding import CUSTOMER, MODULUS, SALT, SLOT, bounded, drawn
 from trust.node.data.compute import exact_vector
+from trust.node.data.draws import MOST_ROWS, counts_of, draws_of
 from trust.node.data.elsewhere import ElsewhereBounding
 from trust.node.data.link_table import link_digest, link_table
 from trust.node.data.load import FileLoader
@@ -52,6 +53,9 @@ _LINKS = "links"
 _SNAPSHOT = "snapshot"
 _COUNTED = "counted"
 _GIVEN = "given"
+_DRAWS = "draws"
+_AT_ONCE = 2**20
+"""Rows that are counted at once."""
 _MAX_SLOTS = 2**31 - 1
 _DEADLY = (duckdb.FatalException, duckdb.InternalException)
 """After these the engine answers nothing any more."""
@@ -66,6 +70,8 @@ class _Made(Struct):
     view: View
     makes: list[str]
     mapping: str
+    rows: Any
+    """The table as Ibis knows it: what its columns are does not have to be asked again."""
 
 
 class ViewStore:
@@ -111,6 +117,7 @@ class ViewStore:
         self._linked, self._has_links = 0, False
         self._counted: np.ndarray[Any, np.dtype[np.bool_]] | None = None
         """Who counted in the last question, as the engine has them in a table."""
+        self._who_counts: Any = None
         self._change_links(f"CREATE TABLE {_LINKS} ({CUSTOMER} VARCHAR, {SLOT} INTEGER, {SALT} BIGINT)")
         self._is_dead = False
 
@@ -250,13 +257,12 @@ class ViewStore:
         self._drop(policy_sha256, view.name)
         makes = [part.contents.make for part in parts]
         mapping = parts[0].contents.mapping
-        self._made[policy_sha256, view.name] = _Made(table=table, view=view, makes=makes, mapping=mapping)
+        self._made[policy_sha256, view.name] = _Made(
+            table=table, view=view, makes=makes, mapping=mapping, rows=self._engine.table(table)
+        )
 
     def _add(self, policy_sha256: str, made: _Made, parts: list[Part]) -> None:
         """Add the rows of some parts to a bounded view, all or none."""
-        if self._elsewhere is None:
-            self._engine.insert(made.table, self._bounded(policy_sha256, made.view, parts))
-            return
         table = self._new_table(policy_sha256, made.view, parts)
         self._execute(f"INSERT INTO {made.table} FROM {table}")
         self._execute(f"DROP TABLE {table}")
@@ -265,14 +271,40 @@ class ViewStore:
         """Return the name of a new table with the bounded view of some parts."""
         self._tables += 1
         table = f"bounded_{self._tables}"
+        self._execute(f"CREATE OR REPLACE TEMP VIEW {_SNAPSHOT} AS FROM {scan(parts)}")
+        key = self._row_key(policy_sha256, view.name)
         if self._elsewhere is None:
-            self._engine.create_table(table, self._bounded(policy_sha256, view, parts), temp=True)
+            self._make_here(table, view, key)
         else:
-            self._see(parts)
             links = f"(SELECT {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL)"
-            key = self._row_key(policy_sha256, view.name)
             self._elsewhere.make(self._engine.con, table, _SNAPSHOT, links, view, key)
         return table
+
+    def _make_here(self, table: str, view: View, key: tuple[int, int]) -> None:
+        """Make the bounded view of the snapshot's rows as a table, or none."""
+        links = self._engine.con.sql(f"SELECT {SLOT}, {SALT} FROM {_LINKS} WHERE {CUSTOMER} IS NOT NULL")
+        links = links.to_arrow_table()
+        salts = np.full(self._linked, -1, np.int64)
+        salts[links[SLOT].to_numpy()] = links[SALT].to_numpy()
+        rows = self._engine.con.sql(f"SELECT {SLOT}, {SALT} FROM {_SNAPSHOT}").to_arrow_reader(_AT_ONCE)
+        counts = counts_of(rows, salts)
+        snapshot = self._engine.table(_SNAPSHOT)
+        try:
+            with self._given(draws_of(counts, salts, view.rows_per_resident, key)) as given:
+                self._execute(f"CREATE OR REPLACE TEMP TABLE {_DRAWS} AS FROM {given}")
+            made = drawn(snapshot, self._engine.table(_DRAWS), view)
+            # In the order of slots, each question looks up who counts where it looked the row before.
+            self._engine.create_table(table, made.order_by(SLOT), temp=True)
+            if (counts > MOST_ROWS).any():
+                many = np.flatnonzero(counts > MOST_ROWS)
+                with self._given(pa.table({SLOT: pa.array(many, pa.int32()), SALT: salts[many]})) as given:
+                    self._execute(f"CREATE OR REPLACE TEMP TABLE {_DRAWS} AS FROM {given}")
+                self._engine.insert(table, bounded(snapshot, self._engine.table(_DRAWS), view, key))
+        except BaseException:
+            self._execute(f"DROP TABLE IF EXISTS {table}")
+            raise
+        finally:
+            self._execute(f"DROP TABLE IF EXISTS {_DRAWS}")
 
     def vector(self, policy_sha256: str, plan: Plan, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
         """Return the exact integers of ``plan``, in its order, over the residents whose ``counted[slot]`` is True.
@@ -285,7 +317,7 @@ class ViewStore:
             if made is None or made.view != plan.view:
                 raise Unavailable("The view is not materialised; materialise it first.")
             self._count(counted)
-            return exact_vector(self._engine.table(made.table), self._engine.table(_COUNTED), plan)
+            return exact_vector(made.rows, self._who_counts, plan)
 
     def _count(self, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
         """Have the slots that count as a table, made anew where they are others than those of the last question."""
@@ -296,6 +328,7 @@ class ViewStore:
         # rather than a hash table (five times as fast).
         with self._given(pa.table({SLOT: np.flatnonzero(counted).astype(np.int32)})) as rows:
             self._execute(f"CREATE OR REPLACE TEMP TABLE {_COUNTED} AS FROM {rows}")
+        self._who_counts = self._engine.table(_COUNTED)
         self._counted = counted.copy()
 
     def erase_rows(self, slots: Iterable[int]) -> None:
@@ -325,15 +358,6 @@ class ViewStore:
                 for made in self._made.values():
                     self._execute(f"DELETE FROM {made.table} WHERE {SLOT} NOT IN (SELECT {SLOT} FROM {rows})")
             self._kept.keep_only(links)
-
-    def _bounded(self, policy_sha256: str, view: View, parts: list[Part]) -> Any:
-        self._see(parts)
-        links = self._engine.table(_LINKS)
-        links = links.filter(links[CUSTOMER].notnull())
-        return bounded(self._engine.table(_SNAPSHOT), links, view, self._row_key(policy_sha256, view.name))
-
-    def _see(self, parts: list[Part]) -> None:
-        self._execute(f"CREATE OR REPLACE TEMP VIEW {_SNAPSHOT} AS FROM {scan(parts)}")
 
     def _row_key(self, policy_sha256: str, view_name: str) -> tuple[int, int]:
         """Return (a, b), with a in 1 … 2^31-2 and b in 0 … 2^31-2, from the secret, the policy and the view."""

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from msgspec import Struct
 
-from trust.node.sources.kinds import LONGEST, carry
+from trust.node.sources.kinds import LONGEST, as_one, carry
 
 BLOCK_BYTES = 2**22
 """Read at once."""
@@ -63,8 +63,9 @@ def blocks_of(path: Path, form: BlockForm) -> Iterator[bytes]:
             begin = 0
             if has_header and end:
                 begin, has_header = _first_end(data, quotes, end), False
-            if data[begin:end].strip(b"\r\n"):
-                yield data[begin:end]
+            block = data[begin:end]
+            if block.lstrip(b"\r\n"):  # which copies nothing where nothing is taken off
+                yield block
             data = data[end:]
 
 
@@ -154,7 +155,7 @@ def columns_of(block: bytes, wanted: list[int], form: BlockForm) -> list[Any] | 
             found = _read(block, there, count, type_, form)
         except pa.ArrowInvalid:  # records of several lengths; or, read as text, what is not UTF-8
             continue
-        kept = {place: _kept(found.column(str(place)).combine_chunks()) for place in there}
+        kept = {place: _kept(as_one(found.column(str(place)))) for place in there}
         return [kept[place] if place < count else pa.nulls(found.num_rows, pa.string()) for place in wanted]
     return None
 

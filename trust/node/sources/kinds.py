@@ -105,7 +105,7 @@ def carry(column: Any) -> Any:
     """Return a column (an Arrow array) as it is handed to the engine. Raises nothing that follows from a value."""
     while True:
         if isinstance(column, pa.ChunkedArray):
-            column = column.combine_chunks()
+            column = as_one(column)
         elif pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         elif pa.types.is_run_end_encoded(column.type):
@@ -116,6 +116,11 @@ def carry(column: Any) -> Any:
             column = column.storage
         else:
             return rule_of_type(column.type).carry(column)
+
+
+def as_one(column: Any) -> Any:
+    """Return a chunked column as one array; where it has one chunk, that is not copied."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def text_of(column: Any) -> Any:

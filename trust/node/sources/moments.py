@@ -38,6 +38,7 @@ _FORMS = [
 ]
 _EPOCH = date(1970, 1, 1).toordinal()
 _MASK = bytes.maketrans(b"123456789", b"000000000")
+_PAST_ASCII = 128
 _QUARTER = 900
 """Seconds within which a zone's distance from UTC does not change."""
 _DAY_SECONDS = 86_400
@@ -55,19 +56,18 @@ class Moments(NamedTuple):
 def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
     """Read a column of text. A time with its distance from UTC is turned to ``zone``, and nothing without one."""
     count = len(column)
-    days, seconds = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    days, seconds = np.zeros(count, np.int32), np.zeros(count, np.int32)
     has_day, has_time = np.zeros(count, bool), np.zeros(count, bool)
-    plain = pc.utf8_trim(pc.utf8_normalize(column, form="NFKC"), characters=" \t\u3000")
-    for rows, named in _forms(plain.cast(pa.large_string())):
+    for rows, named in _forms(_plain(column.cast(pa.large_string()))):
         clock, is_time = _seconds(named)
         if "d" in named:
             day, is_day = _days(named)
             good = is_day if "h" not in named else is_day & is_time
         else:
-            day, is_day = np.zeros(rows.size, np.int64), np.zeros(rows.size, bool)
+            day, is_day = np.zeros(named.count, np.int32), np.zeros(named.count, bool)
             good = is_time
         if "z" in named:
-            moved, is_known = _in_zone(named, day * _DAY_SECONDS + clock, zone)
+            moved, is_known = _in_zone(named, day.astype(np.int64) * _DAY_SECONDS + clock, zone)
             day, clock = moved // _DAY_SECONDS, moved % _DAY_SECONDS
             good &= is_known & (day >= FIRST_DAY) & (day <= LAST_DAY)
         days[rows], seconds[rows] = day, clock
@@ -75,26 +75,59 @@ def moments_of(column: Any, zone: ZoneInfo | None) -> Moments:
     return Moments(days, seconds, has_day, has_time)
 
 
+def _plain(texts: Any) -> Any:
+    """Return texts in plain forms (NFKC) without blanks around them; themselves where they are so already."""
+    begins, data = _begins_and_bytes(texts)
+    is_there = data is not None and not texts.null_count and np.diff(begins).min() > 0
+    if is_there and data[begins[0] : begins[-1]].max() < _PAST_ASCII:
+        ends = data[begins[:-1]], data[begins[1:] - 1]
+        if min(each.min() for each in ends) > ord(" "):
+            return texts
+    plain = pc.utf8_trim(pc.utf8_normalize(texts, form="NFKC"), characters=" \t\u3000")
+    return plain.cast(pa.large_string())
+
+
+def _begins_and_bytes(texts: Any) -> tuple[Any, Any]:
+    """Return where each text begins and the last ends, and in which bytes; no bytes where there is no text."""
+    if not len(texts) or texts.buffers()[1] is None or texts.buffers()[2] is None:
+        return None, None
+    begins = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    if begins[0] == begins[-1]:
+        return None, None
+    return begins, np.frombuffer(texts.buffers()[2], np.uint8)
+
+
 def _forms(texts: Any) -> Iterator[tuple[Any, "_Parts"]]:
     """Yield for each shape that is of a form: its rows, and their parts."""
-    begins = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    if not len(texts) or begins[0] == begins[-1]:
+    begins, data = _begins_and_bytes(texts)
+    if data is None:
         return
-    data = np.frombuffer(texts.buffers()[2], np.uint8)
     masked = texts.buffers()[2].to_pybytes().translate(_MASK)
+    shape = _one_shape(texts, begins, masked)
+    if shape is not None:
+        match = _match(shape)
+        if match is not None:
+            yield slice(None), _Parts(match, data, begins[:-1])
+        return
     buffers = [texts.buffers()[0], texts.buffers()[1], pa.py_buffer(masked)]
     shapes = pa.Array.from_buffers(texts.type, len(texts), buffers, -1, texts.offset).dictionary_encode()
     places = pc.fill_null(shapes.indices, -1).to_numpy()
     of_form = [(place, _match(shape)) for place, shape in enumerate(shapes.dictionary.to_pylist())]
-    if len(of_form) == 1 and places.min() == 0:
-        order, ends = np.arange(len(texts)), np.array([0, len(texts)])
-    else:
-        order = np.argsort(places, kind="stable")
-        ends = np.searchsorted(places[order], np.arange(len(of_form) + 1))
+    order = np.argsort(places, kind="stable")
+    ends = np.searchsorted(places[order], np.arange(len(of_form) + 1))
     for place, match in of_form:
         if match is not None:
             rows = order[ends[place] : ends[place + 1]]
             yield rows, _Parts(match, data, begins[rows])
+
+
+def _one_shape(texts: Any, begins: Any, masked: bytes) -> str | None:
+    """Return the shape that all texts have, or None."""
+    length = int(begins[1] - begins[0])
+    if texts.null_count or not length or (np.diff(begins) != length).any():
+        return None
+    rows = np.frombuffer(masked, np.uint8)[begins[0] : begins[-1]].reshape(len(texts), length)
+    return rows[0].tobytes().decode() if (rows == rows[0]).all() else None
 
 
 def _match(shape: str) -> re.Match[str] | None:
@@ -122,11 +155,12 @@ class _Parts:
 
     def numbers(self, name: str, first: int = 0, last: int | None = None) -> Any:
         """Return the number that a part is, or some of its characters are; 0 where it is not there."""
-        found = np.zeros(self.count, np.int64)
+        found = np.zeros(self.count, np.int32)  # no part has more than four digits
         if name in self:
             before = len(self._match.string[: self._match.start(name)].encode())
             for place in range(len(self.text(name)))[first:last]:
-                found = found * 10 + (self._characters(before + place) - ord("0"))
+                found *= 10
+                found += self._characters(before + place) - np.uint8(ord("0"))
         return found
 
     def _characters(self, place: int) -> Any:
@@ -138,7 +172,7 @@ class _Parts:
 def _days(named: _Parts) -> tuple[Any, Any]:
     """Return days since 1970, and whether a calendar has them."""
     if "e" in named:
-        counted = np.ones(named.count, np.int64) if named.text("n") == "元" else named.numbers("n")
+        counted = np.ones(named.count, np.int32) if named.text("n") == "元" else named.numbers("n")
         years, is_year = _FIRST_YEARS[named.text("e")] + counted - 1, counted > 0
     else:
         years = named.numbers("y")
@@ -147,7 +181,7 @@ def _days(named: _Parts) -> tuple[Any, Any]:
     is_day = is_year & (months >= 1) & (months <= 12) & (days >= 1)
     since = np.where(is_day, (years - 1970) * 12 + months - 1, 0)
     first = since.min()
-    starts = np.arange(first, since.max() + 2).astype("M8[M]").astype("M8[D]").astype(np.int64)  # of each month once
+    starts = np.arange(first, since.max() + 2).astype("M8[M]").astype("M8[D]").astype(np.int32)  # of each month once
     since -= first
     start = starts[since]
     return start + days - 1, is_day & (days <= starts[since + 1] - start)
@@ -156,7 +190,7 @@ def _days(named: _Parts) -> tuple[Any, Any]:
 def _seconds(named: _Parts) -> tuple[Any, Any]:
     """Return seconds since midnight, and whether a clock shows them."""
     if "h" not in named:
-        return np.zeros(named.count, np.int64), np.zeros(named.count, bool)
+        return np.zeros(named.count, np.int32), np.zeros(named.count, bool)
     hours, minutes, seconds = named.numbers("h"), named.numbers("i"), named.numbers("s")
     is_time = (hours < 24) & (minutes < 60) & (seconds < 60)
     return np.where(is_time, hours * 3_600 + minutes * 60 + seconds, 0), is_time
@@ -166,7 +200,7 @@ def _in_zone(named: _Parts, local: Any, zone: ZoneInfo | None) -> tuple[Any, Any
     """Return seconds since 1970 in the zone's local time, and whether that is known."""
     if zone is None:
         return local, np.zeros(named.count, bool)
-    offsets = np.zeros(named.count, np.int64)
+    offsets = np.zeros(named.count, np.int32)
     if named.text("z") != "Z":
         offsets = named.numbers("z", 1, 3) * 3_600 + named.numbers("z", -2) * 60
     utc = local + (offsets if named.text("z")[0] == "-" else -offsets)
@@ -184,19 +218,24 @@ def _ahead(at: int, zone: ZoneInfo) -> int:
 
 
 def texts_of(numbers: Any, is_there: Any, say: Callable[[int], str]) -> Any:
-    """Return for each number the text that ``say`` gives of it, null where none is there; each number is said once."""
-    if not is_there.any():
-        return pa.nulls(len(numbers), pa.large_string())
-    first, last = int(numbers[is_there].min()), int(numbers[is_there].max())
+    """Return for each number the text that ``say`` gives of it, null where none is there; each number is said once.
+
+    It is a dictionary of these texts.
+    """
+    there = numbers if is_there.all() else numbers[is_there]
+    if not there.size:
+        return pa.DictionaryArray.from_arrays(pa.nulls(len(numbers), pa.int32()), pa.array([""], pa.large_string()))
+    first, last = int(there.min()), int(there.max())
     if last - first < len(numbers):  # then a table is quicker than an order
-        shifted = np.where(is_there, numbers - first, 0)
         used = np.zeros(last - first + 1, bool)
-        used[shifted[is_there]] = True
-        found, places = np.flatnonzero(used) + first, (np.cumsum(used) - 1)[shifted]
+        used[there - first] = True
+        shifted = numbers - first if there is numbers else np.where(is_there, numbers - first, 0)
+        found, places = np.flatnonzero(used) + first, (np.cumsum(used, dtype=np.int32) - 1)[shifted]
     else:
         found, places = np.unique(np.where(is_there, numbers, first), return_inverse=True)
     texts = pa.array([say(int(number)) for number in found], pa.large_string())
-    return texts.take(pa.array(places, mask=~is_there))
+    mask = None if there is numbers else ~is_there
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32, copy=False), mask=mask), texts)
 
 
 def day_of(number: int) -> date:

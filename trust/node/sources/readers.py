@@ -30,16 +30,18 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
 from ledger.errors import Malformed
-from trust.node.sources.moments import day_of, moments_of, texts_of
+from trust.node.sources.moments import Moments, day_of, moments_of, texts_of
 
 BLANKS = " \t\u3000"
 MOST_DIGITS = 64
-_SAMPLE = 16_384
+_PAST_ASCII = 128
+_SAMPLE = 4_096
 """Values that are looked at to tell whether a column has few."""
 _MINUS = "[-−▲△]"
 _NUMBER = rf"^(?P<a>\()?(?P<b>{_MINUS})?[¥\\]?(?P<c>{_MINUS})?(?P<n>[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?P<f>\.[0-9]+)?円?(?P<z>\))?$"
@@ -49,6 +51,7 @@ _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
 _EXACT = Context(prec=200)
 
 Read = Callable[[Any], Any]
+Say = Callable[[Moments], Any]
 
 
 class ColumnReader(Struct, frozen=True):
@@ -58,6 +61,13 @@ class ColumnReader(Struct, frozen=True):
     read: Read
 
 
+class TimeReader(ColumnReader, frozen=True):
+    """A reader of days and times: it says something of the moments that stand there."""
+
+    zone: ZoneInfo | None
+    say: Say
+
+
 def reader_of(words: str, zone: ZoneInfo | None) -> ColumnReader:
     """Return the reader that a few words name; raise Malformed where they name none."""
     name, _, number = words.partition(" ")
@@ -65,7 +75,7 @@ def reader_of(words: str, zone: ZoneInfo | None) -> ColumnReader:
         return ColumnReader(words, _PLAIN[name])
     if name in _OF_TIME and not number:
         say = _OF_TIME[name]
-        return ColumnReader(words, lambda column: say(column, zone))
+        return TimeReader(words, lambda column: say(moments_of(column, zone)), zone, say)
     if name in _OF_NUMBER and re.fullmatch("[1-9][0-9]{0,8}", number, re.ASCII):
         read = _OF_NUMBER[name]
         return ColumnReader(words, lambda column: read(column, int(number)))
@@ -76,38 +86,99 @@ def reader_of(words: str, zone: ZoneInfo | None) -> ColumnReader:
 def reader_by_values(values: Mapping[str, str]) -> ColumnReader:
     """Return the reader that takes each of some texts for another one, and leaves all else as it is."""
     return ColumnReader(
-        "values", lambda column: pa.array([values.get(each, each) for each in column.to_pylist()], pa.large_string())
+        f"values {sorted(values.items())}",
+        lambda column: pa.array([values.get(each, each) for each in column.to_pylist()], pa.large_string()),
     )
 
 
 def read_in_order(column: Any, readers: Sequence[ColumnReader]) -> Any:
-    """Return a column of text as the readers read it, one after another.
+    """Return a column of text as the readers read it, one after another."""
+    found = ColumnReadings(column).read(readers)
+    return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
 
-    They read value by value, so of a column with few values each is read once.
+
+class ColumnReadings:
+    """What readers make of one column of text; what several chains of them begin with is read once.
+
+    Readers read value by value, so of a column with few values each is read once: the column is a dictionary then, and
+    what comes of it is. A reader may also make a dictionary of a column that was none, as one that gives hours does.
     """
-    sample = column.slice(0, _SAMPLE)
-    if not readers or len(sample.unique()) * 4 > len(sample) * 3:
-        return _in_order(column, readers)
-    encoded = column.dictionary_encode()
-    return _in_order(encoded.dictionary, readers).take(encoded.indices)
+
+    def __init__(self, column: Any) -> None:
+        sample = column.slice(0, _SAMPLE)
+        text: Any
+        if len(sample) and len(sample.unique()) * 4 <= len(sample) * 3:
+            encoded = column.dictionary_encode()
+            text = pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.cast(pa.large_string()))
+        else:
+            text = column.cast(pa.large_string())
+        self._read: dict[tuple[str, ...], Any] = {(): text}
+        self._moments: dict[tuple[tuple[str, ...], str], Moments] = {}
+
+    def read(self, readers: Sequence[ColumnReader]) -> Any:
+        """Return the column as these readers read it, in their order; of readers of one name there is one alone."""
+        done: tuple[str, ...] = ()
+        for reader in readers:
+            before, done = done, (*done, reader.name)
+            if done not in self._read:
+                self._read[done] = self._next(before, reader)
+        return self._read[done]
+
+    def _next(self, before: tuple[str, ...], reader: ColumnReader) -> Any:
+        column = self._read[before]
+        indices = None
+        if pa.types.is_dictionary(column.type):
+            column, indices = column.dictionary, column.indices
+        if isinstance(reader, TimeReader):
+            key = (before, str(reader.zone))
+            if key not in self._moments:
+                self._moments[key] = moments_of(column, reader.zone)
+            found = reader.say(self._moments[key])
+        else:
+            found = reader.read(column)
+        if indices is None:
+            return found
+        if pa.types.is_dictionary(found.type):
+            indices, found = found.indices.take(indices), found.dictionary
+        if found.null_count:  # what is null is no entry of a dictionary: not every engine looks for it there
+            indices = pc.if_else(found.is_valid().take(indices), indices, pa.scalar(None, indices.type))
+        return pa.DictionaryArray.from_arrays(indices, found)
 
 
-def _in_order(column: Any, readers: Sequence[ColumnReader]) -> Any:
-    for reader in readers:
-        column = reader.read(column)
-    return column
+class _Bytes:
+    """What the bytes of a column of text tell of all its values at once: from which to which they are, and lengths.
+
+    Bytes of values that are null may be among them: so what follows holds of the others all the more.
+    """
+
+    def __init__(self, column: Any) -> None:
+        wide = pa.types.is_large_string(column.type)
+        buffers = column.buffers()
+        self.least, self.most, self.shortest = 0, 255, 0
+        """Where nothing is known, all is possible."""
+        if len(column) and buffers[1] is not None and buffers[2] is not None:
+            ends = np.frombuffer(buffers[1], np.int64 if wide else np.int32)[column.offset :][: len(column) + 1]
+            data = np.frombuffer(buffers[2], np.uint8)[ends[0] : ends[-1]]
+            if data.size:
+                self.least, self.most = int(data.min()), int(data.max())
+                self.shortest = int(np.diff(ends).min()) if not column.null_count else 0
 
 
 def _nfkc(column: Any) -> Any:
+    if _Bytes(column).most < _PAST_ASCII:
+        return column
     return pc.utf8_normalize(column, form="NFKC")
 
 
 def _strip(column: Any) -> Any:
+    signs = _Bytes(column)
+    if ord(" ") < signs.least and signs.most < _PAST_ASCII:
+        return column
     return pc.utf8_trim(column, characters=BLANKS)
 
 
 def _excel(column: Any) -> Any:
-    if not pc.any(pc.starts_with(column, '="')).as_py():
+    if _Bytes(column).most < ord("=") or not pc.any(pc.starts_with(column, '="')).as_py():
         return column
     return pc.coalesce(pc.struct_field(pc.extract_regex(column, _EXCEL), "n"), column)
 
@@ -131,6 +202,9 @@ def _whole(column: Any) -> Any:
 
 
 def _zero_pad(column: Any, width: int) -> Any:
+    signs = _Bytes(column)
+    if ord("0") <= signs.least and signs.most <= ord("9") and signs.shortest >= min(width, MOST_DIGITS):
+        return column
     is_one = pc.match_substring_regex(column, "^[0-9]+$")
     padded = pc.utf8_lpad(column, min(width, MOST_DIGITS), padding="0")
     return pc.if_else(is_one, padded, pa.scalar(None, padded.type))
@@ -151,26 +225,21 @@ def _product(value: str | None, factor: int) -> str | None:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _day(column: Any, zone: ZoneInfo | None, say: Callable[[date], str] = date.isoformat) -> Any:
-    found = moments_of(column, zone)
-    return texts_of(found.days, found.has_day, lambda number: say(day_of(number)))
+def _of_day(say: Callable[[date], str]) -> Say:
+    return lambda found: texts_of(found.days, found.has_day, lambda number: say(day_of(number)))
 
 
-def _time(column: Any, zone: ZoneInfo | None) -> Any:
-    found = moments_of(column, zone)
+def _time(found: Moments) -> Any:
     clocks = texts_of(found.seconds, found.has_time, lambda at: f"{at // 3_600:02}:{at // 60 % 60:02}:{at % 60:02}")
     days = texts_of(found.days, found.has_day, lambda number: f"{day_of(number).isoformat()}T")
-    nothing = pa.scalar("", clocks.type)
-    return pc.binary_join_element_wise(pc.fill_null(days, nothing), clocks, nothing)
+    nothing = pa.scalar("", clocks.type.value_type)
+    return pc.binary_join_element_wise(
+        pc.fill_null(days.dictionary_decode(), nothing), clocks.dictionary_decode(), nothing
+    )
 
 
-def _hour(column: Any, zone: ZoneInfo | None) -> Any:
-    found = moments_of(column, zone)
+def _hour(found: Moments) -> Any:
     return texts_of(found.seconds // 3_600, found.has_time, str)
-
-
-def _of_day(say: Callable[[date], str]) -> Callable[[Any, ZoneInfo | None], Any]:
-    return lambda column, zone: _day(column, zone, say)
 
 
 def _week(day: date) -> str:
@@ -180,11 +249,11 @@ def _week(day: date) -> str:
 
 _PLAIN: dict[str, Read] = {"nfkc": _nfkc, "strip": _strip, "excel": _excel, "number": _number, "whole": _whole}
 _OF_NUMBER: dict[str, Callable[[Any, int], Any]] = {"zero-pad": _zero_pad, "times": _times}
-_OF_TIME: dict[str, Callable[[Any, ZoneInfo | None], Any]] = {
-    "date": _day,
+_OF_TIME: dict[str, Say] = {
+    "date": _of_day(date.isoformat),
     "time": _time,
     "hour": _hour,
-    "day": _day,
+    "day": _of_day(date.isoformat),
     "month": _of_day(lambda day: day.isoformat()[:7]),
     "weekday": _of_day(lambda day: str(day.isoweekday())),
     "week": _of_day(_week),

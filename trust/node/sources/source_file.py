@@ -14,7 +14,10 @@ not is refused. Where a column's type differs between them, it is read as text i
 number, as text.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,16 @@ from msgspec import Struct
 
 from ledger.errors import Unavailable
 from trust.node.sources.csv_file import QuotesDoNotFit
-from trust.node.sources.kinds import carry, rule_of_type
+from trust.node.sources.kinds import as_one, carry, rule_of_type
 from trust.node.sources.mapping import SourceMapping, mapping_of
-from trust.node.sources.readers import ColumnReader, read_in_order
+from trust.node.sources.readers import ColumnReader, ColumnReadings
 from trust.node.sources.source_parts import FileMark, SourceParts, version_of
 from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused, OneTable
 from trust.node.sources.tables.opening import open_table
 from trust.node.sources.tables.postgresql_table import PostgresqlTable
+
+_AT_ONCE = 2
+"""Parts that readers read while another is taken in."""
 
 
 class ColumnKind(Struct, frozen=True):
@@ -135,9 +141,27 @@ class SourceFile:
         counts where it stands first. Raises QuotesDoNotFit for a CSV file that is not to be trusted, FileRefused for
         one that is damaged or lacks a column.
         """
+        for part in self.read_encoded(wanted, first, after):
+            yield _encoded_as(part, [False] * len(wanted))
+
+    def read_encoded(self, wanted: Sequence[str], first: int = 0, after: int | None = None) -> Iterator[pa.Table]:
+        """Yield the same parts, with a column that has few values as a dictionary, in all parts or in none.
+
+        Several parts are read at once, by threads, and come in their order. Raises as ``read``.
+        """
         readers = [self.mapping.readers(name) for name in wanted]
-        for part in self._read(wanted, list(map(bool, readers)), first, after):
-            yield _as_read(part, readers)
+        in_file = [self.mapping.name_in_file(name) for name in wanted]
+        encoded: list[bool] | None = None
+        with ThreadPoolExecutor(_AT_ONCE, "readers") as threads:
+            ahead: deque[Future[pa.Table]] = deque()
+            parts = self._read(wanted, list(map(bool, readers)), first, after)
+            for part in chain(parts, [None] * _AT_ONCE):
+                if part is not None:
+                    ahead.append(threads.submit(_as_read, part, readers, in_file))
+                if ahead and (part is None or len(ahead) > _AT_ONCE):
+                    found = ahead.popleft().result()
+                    encoded = encoded or [pa.types.is_dictionary(column.type) for column in found.columns]
+                    yield _encoded_as(found, encoded)
 
     def read_as_it_stands(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the same parts as ``read``, each value as text, as it stands in the file: for the holder's own eyes."""
@@ -146,10 +170,13 @@ class SourceFile:
     def read_beside(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
         """Yield ``c0`` … as ``read`` does, then ``r0`` …, the same as text as it stands: for the holder's own eyes."""
         readers = [self.mapping.readers(name) for name in wanted]
+        in_file = [self.mapping.name_in_file(name) for name in wanted]
         names = [*(f"{sign}{number}" for sign in "cr" for number in range(len(wanted))), POSITION]
         as_text = [*map(bool, readers), *[True] * len(wanted)]
         for part in self._read([*wanted, *wanted], as_text, 0, None):
-            yield _as_read(part, readers).rename_columns(names)
+            read = _as_read(part.select(range(len(wanted))), readers, in_file)
+            plain = _encoded_as(read, [False] * len(wanted)).columns
+            yield pa.table([*plain, *part.columns[len(wanted) :]], names=names)
 
     def _read(
         self, wanted: Sequence[str], as_text: Sequence[bool], first: int, after: int | None
@@ -260,9 +287,23 @@ def _placed(part: pa.Table, kinds: Sequence[ColumnKind], begin: int) -> pa.Table
     return part
 
 
-def _as_read(part: pa.Table, readers: Sequence[Sequence[ColumnReader]]) -> pa.Table:
-    for number, each in enumerate(readers):
+def _as_read(part: pa.Table, readers: Sequence[Sequence[ColumnReader]], in_file: Sequence[str]) -> pa.Table:
+    """Return a part as its readers read it. Columns of one name in the file are one, and read together."""
+    together: dict[str, ColumnReadings] = {}
+    for number, (each, name) in enumerate(zip(readers, in_file, strict=True)):
         if each:
-            text = part.column(number).combine_chunks().cast(pa.large_string())
-            part = part.set_column(number, part.column_names[number], read_in_order(text, each))
+            if name not in together:
+                together[name] = ColumnReadings(as_one(part.column(number)))
+            part = part.set_column(number, part.column_names[number], together[name].read(each))
+    return part
+
+
+def _encoded_as(part: pa.Table, encoded: Sequence[bool]) -> pa.Table:
+    """Return a part with dictionaries where they are wanted, and nowhere else."""
+    for number, is_wanted in enumerate(encoded):
+        column = part.column(number)
+        if pa.types.is_dictionary(column.type) != is_wanted:
+            column = as_one(column)
+            made = column.dictionary_encode() if is_wanted else column.dictionary_decode()
+            part = part.set_column(number, part.column_names[number], made)
     return part
