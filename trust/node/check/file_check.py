@@ -133,7 +133,7 @@ def _advise(
 
 
 class _Taken:
-    """A source in an engine: each row (``held``), the different texts of a column, and people with their rows."""
+    """A source in an engine: whose each row is (``held``), each column's texts, and people with their rows."""
 
     def __init__(
         self, engine: Any, file: SourceFile, wanted: list[str], resident: str, linked: Sequence[str], told: Told
@@ -142,12 +142,11 @@ class _Taken:
         self.file = file
         self.wanted = wanted
         self._resident = resident
-        self._linked = len(linked)
         self._kinds = file.kinds(wanted)
         self._passage = Passage()
-        self._is_otherwise: set[int] = set()
-        """Columns that are read as something else than their text."""
         self._grouped: set[str] = set()
+        # One transaction, never committed: else the engine puts its tables in order again after each statement.
+        engine.begin()
         engine.register("given", pa.table({"customer": pa.array(linked, pa.string())}))
         engine.execute(f"CREATE TABLE {_CUSTOMERS} AS SELECT DISTINCT customer FROM given")
         self._take(told)
@@ -157,20 +156,36 @@ class _Taken:
         )
 
     def _take(self, told: Told) -> None:
-        rows, is_made = 0, False
+        rows = 0
         for part in self.file.read_beside(self.wanted, self._passage):
-            self._is_otherwise = {number for number in range(len(self.wanted)) if f"c{number}" in part.column_names}
-            who = "NULL::VARCHAR"
-            if self._resident in self.wanted:
-                place = self.wanted.index(self._resident)
-                who = self._as_read(self._resident, "text", f"c{place}" if place in self._is_otherwise else f"r{place}")
             self._engine.register("part", part)
-            sql = f"SELECT *, {len(self._passage.begins) - 1} AS file, {who} AS who FROM part"
-            self._engine.execute(f"INSERT INTO held {sql}" if is_made else f"CREATE TABLE held AS {sql}")
+            for table, sql in self._tables_of(part.column_names).items():
+                self._engine.execute(
+                    f"INSERT INTO {table} {sql}" if rows else f"CREATE OR REPLACE TABLE {table} AS {sql}"
+                )
             self._engine.unregister("part")
-            is_made = True
             rows += part.num_rows
             told(rows)
+
+    def _tables_of(self, there: Sequence[str]) -> dict[str, str]:
+        """Return what is made of each part: its rows without their values, and each column's texts with their rows."""
+        who, has_text = "NULL::VARCHAR", "FALSE"
+        if self._resident in self.wanted:
+            place = self.wanted.index(self._resident)
+            who = self._as_read(self._resident, "text", f"c{place}" if f"c{place}" in there else f"r{place}")
+            has_text = f"r{place} IS NOT NULL OR u{place} IS NOT NULL"
+        shown = ", ".join(f"{sign}{number}" for number in range(len(self.wanted)) for sign in "ru")
+        file = len(self._passage.begins) - 1
+        tables = {"held": f"SELECT {POSITION}, {who} AS who, {has_text} AS has_text FROM part"}
+        if self.file.mapping.is_many:
+            tables["prints"] = f"SELECT {file} AS file, count(*) AS n, sum(hash({shown})::HUGEINT) AS print FROM part"
+        for number in range(len(self.wanted)):
+            read = f"first(c{number})" if f"c{number}" in there else f"r{number}"
+            tables[f"d{number}"] = (
+                f"SELECT r{number} AS r, u{number} AS u, {read} AS c, count(*) AS n, count({who}) AS m FROM part "
+                f"GROUP BY r{number}, u{number}"
+            )
+        return tables
 
     def _as_read(self, name: str, read_as: str, column: str) -> str:
         return CARRIED[self._kinds[name]].sql(read_as, column)
@@ -194,13 +209,11 @@ class _Taken:
 
     def _group(self, name: str) -> str:
         """Return a column's texts: ``r``, ``u`` (not read), ``c`` (as read), rows ``n``, ``m`` of people."""
-        number = self.wanted.index(name)
-        table = f"d{number}"
-        if table not in self._grouped:
-            read = f"first(c{number})" if number in self._is_otherwise else f"r{number}"
+        table = f"d{self.wanted.index(name)}"
+        if table not in self._grouped:  # of each part there are its own
             self._engine.execute(
-                f"CREATE TABLE {table} AS SELECT r{number} AS r, u{number} AS u, {read} AS c, count(*) AS n, count(who) AS m "
-                f"FROM held GROUP BY r{number}, u{number}"
+                f"CREATE OR REPLACE TABLE {table} AS SELECT r, u, first(c) AS c, sum(n)::BIGINT AS n, sum(m)::BIGINT AS m "
+                f"FROM {table} GROUP BY r, u"
             )
             self._grouped.add(table)
         return table
@@ -232,13 +245,9 @@ class _Taken:
         )
 
     def _left_out(self) -> list[LeftOut]:
-        nothing = "TRUE"
-        if self._resident in self.wanted:
-            number = self.wanted.index(self._resident)
-            nothing = f"r{number} IS NULL AND u{number} IS NULL"
         conditions: dict[Why, str] = {
-            "no customer": f"who IS NULL AND ({nothing})",
-            "customer not read": f"who IS NULL AND NOT ({nothing})",
+            "no customer": "who IS NULL AND NOT has_text",
+            "customer not read": "who IS NULL AND has_text",
             "not linked": f"who IS NOT NULL AND who NOT IN (FROM {_CUSTOMERS})",
         }
         found = []
@@ -270,10 +279,9 @@ class _Taken:
         """Return which files hold the same, so that their rows count twice; two without rows do no harm."""
         found = [Copies(files=each, of_bytes=True) for each in self.file.copies()]
         if len(self._passage.begins) > 1:
-            shown = ", ".join(f"{sign}{number}" for number in range(len(self.wanted)) for sign in "ru")
             alike = self._engine.execute(
-                f"SELECT list(file ORDER BY file) FROM (SELECT file, count(*) AS n, sum(hash({shown})::HUGEINT) AS rows "
-                f"FROM held GROUP BY file HAVING n >= {MANY_ALIKE}) GROUP BY n, rows HAVING count(*) > 1 ORDER BY 1"
+                "SELECT list(file ORDER BY file) FROM (SELECT file, sum(n) AS n, sum(print) AS print FROM prints GROUP BY file "
+                f"HAVING sum(n) >= {MANY_ALIKE}) GROUP BY n, print HAVING count(*) > 1 ORDER BY 1"
             ).fetchall()
             paths = [path.name.encode("utf-8", "replace").decode() for path in self.file.paths()]
             told = {frozenset(each.files) for each in found}

@@ -255,7 +255,8 @@ def lines_of(path: Path, positions: Sequence[int], form: CsvForm = RFC_4180) -> 
 
     Raises as ``read_columns``.
     """
-    wanted, found = list(positions), []
+    wanted = list(positions)
+    found: list[int] = []
     rows, lines, ends_in_cr = 0, 0, False
     try:
         for stretch, are_rows in stretches_of(path, form.of_blocks):

@@ -14,6 +14,7 @@ not is refused. Where a column's type differs between them, it is read as text i
 number, as text.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -113,8 +114,8 @@ class SourceFile:
     def places(self, positions: Sequence[int], passage: Passage) -> list[Place]:
         """Return where rows are, for their holder, by their positions, which ascend. Raises as ``read``."""
         found: list[Place] = []
-        for number, (begin, end) in enumerate(pairwise([*passage.begins, None])):
-            here = [each - begin for each in positions if each >= begin and (end is None or each < end)]
+        for number, (begin, end) in enumerate(pairwise([*passage.begins, sys.maxsize])):
+            here = [each - begin for each in positions if begin <= each < end]
             if here:
                 (table,) = self._tables(number, number + 1)
                 with _refusing(table.told):
