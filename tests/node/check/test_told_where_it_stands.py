@@ -28,7 +28,7 @@ from trust.node.sources import csv_blocks
 from trust.node.sources.csv_file import CsvForm, QuotesDoNotFit, lines_of, read_columns
 from trust.node.sources.mapping import SourceMapping
 from trust.node.sources.source_file import SourceFile
-from trust.node.sources.tables.one_table import Place
+from trust.node.sources.tables.one_table import RowPlace
 
 VIEW = view_over(
     "rides",
@@ -129,7 +129,7 @@ def test_lines_are_those_of_a_text_editor_behind_blank_lines_and_values_of_sever
     text = (b"title\n" + LINES).replace(b"\n", end).decode()
     path.write_bytes(text.encode(encoding))
     found = look(path, SourceMapping(file="rides.csv", encoding=encoding, skip=1))  # type: ignore[arg-type] # one of them
-    assert [(each.why, each.places) for each in found.left_out] == [("no customer", [Place(8), Place(12)])]
+    assert [(each.why, each.places) for each in found.left_out] == [("no customer", [RowPlace(8), RowPlace(12)])]
 
 
 FIELD = st.sampled_from(["", "1", '"a"', '"a\n"', '"\r\n\n"', '"x""\n"'])
@@ -172,7 +172,7 @@ def test_of_several_files_a_line_is_one_of_its_own_file(tmp_path: Path, capsys: 
     (folder / "b.csv").write_text("customer,ward,fare\n,east,1\n1,east,1\n,east,2\n")
     found = look(folder, SourceMapping(folder="rides", kind="csv"))
     (left,) = found.left_out
-    assert left.places == [Place(4, "line", "a.csv"), Place(2, "line", "b.csv"), Place(4, "line", "b.csv")]
+    assert left.places == [RowPlace(4, "line", "a.csv"), RowPlace(2, "line", "b.csv"), RowPlace(4, "line", "b.csv")]
     assert "In a.csv: line 4; b.csv: lines 2, 4" in shown(found, capsys)
     assert "b.csv の 2, 4 行目" in page(found, "ja").replace("、", ", ")
 
@@ -217,7 +217,7 @@ def test_what_has_no_lines_is_told_by_its_row(
     write(tmp_path / name)
     table = "rides" if name.endswith(("sqlite", "duckdb")) else ""
     found = look(tmp_path / name, SourceMapping(file=name, table=table))
-    assert [each.places for each in found.left_out] == [[Place(row, "row")]]
+    assert [each.places for each in found.left_out] == [[RowPlace(row, "row")]]
     said = shown(found, capsys)
     assert f"In row {row}" in said
     assert "line" not in said
@@ -234,7 +234,7 @@ def test_bytes_that_are_not_of_the_encoding_are_shown_among_what_is_not_read(
     assert (ward.null, ward.unread, ward.outside) == (1, 2, 0)
     assert ward.examples == [ValueCount(value="中央\ufffd", rows=2, not_in="UTF-8")]
     assert (fare.null, fare.unread, fare.examples) == (0, 1, [ValueCount(value="\ufffd", rows=1, not_in="UTF-8")])
-    assert [(each.why, each.places) for each in found.left_out] == [("customer not read", [Place(4)])]
+    assert [(each.why, each.places) for each in found.left_out] == [("customer not read", [RowPlace(4)])]
     assert "not UTF-8: '中央\ufffd' 2 ×" in shown(found, capsys)
     assert "UTF-8 ではない" in page(found, "ja")
 
@@ -304,7 +304,7 @@ def test_rows_of_other_lengths_than_the_header_are_told_at_load_and_by_the_check
     mapping = SourceMapping(file="rides.csv")
     found = look(path, mapping)
     assert found.uneven == [
-        UnevenRows(are_longer=longer, rows=rows, first=Place(line), delimiter=",") for longer, rows, line in meant
+        UnevenRows(are_longer=longer, rows=rows, first=RowPlace(line), delimiter=",") for longer, rows, line in meant
     ]
     said, japanese = shown(found, capsys), page(found, "ja")
     for longer, _, line in meant:

@@ -18,7 +18,7 @@ from trust.node.check.node_check import check_files, suggest_mapping
 from trust.node.check.public_service import open_service
 from trust.node.check.suggestion import Draft
 from trust.node.settings import NodeSettings, load_node_settings
-from trust.node.sources.tables.one_table import Place
+from trust.node.sources.tables.one_table import RowPlace
 
 BAR = 30
 """The bar of all rows, in characters."""
@@ -160,7 +160,7 @@ def _show_uneven(uneven: UnevenRows) -> None:
         )
 
 
-def places_said(places: Sequence[Place]) -> str:
+def places_said(places: Sequence[RowPlace]) -> str:
     """Return where rows are: lines or rows, by file where there are several."""
     said = []
     for file, group in groupby(places, key=lambda place: place.file):

@@ -145,6 +145,12 @@ class _Taken:
         self._kinds = file.kinds(wanted)
         self._passage = Passage()
         self._grouped: set[str] = set()
+        self._together: dict[int, list[int]] = {}
+        """Columns that are one in the file, by the first of them: their texts are the same."""
+        by_name: dict[str, int] = {}
+        for number, name in enumerate(wanted):
+            leader = by_name.setdefault(file.mapping.name_in_file(name), number)
+            self._together.setdefault(leader, []).append(number)
         # One transaction, never committed: else the engine puts its tables in order again after each statement.
         engine.begin()
         engine.register("given", pa.table({"customer": pa.array(linked, pa.string())}))
@@ -159,7 +165,7 @@ class _Taken:
         rows = 0
         for part in self.file.read_beside(self.wanted, self._passage):
             self._engine.register("part", part)
-            for table, sql in self._tables_of(part.column_names).items():
+            for table, sql in self._tables_of(part).items():
                 self._engine.execute(
                     f"INSERT INTO {table} {sql}" if rows else f"CREATE OR REPLACE TABLE {table} AS {sql}"
                 )
@@ -167,8 +173,10 @@ class _Taken:
             rows += part.num_rows
             told(rows)
 
-    def _tables_of(self, there: Sequence[str]) -> dict[str, str]:
+    def _tables_of(self, part: pa.Table) -> dict[str, str]:
         """Return what is made of each part: its rows without their values, and each column's texts with their rows."""
+        there = part.column_names
+        has_unread = {n for n in self._together if part.column(f"u{n}").null_count < part.num_rows}
         who, has_text = "NULL::VARCHAR", "FALSE"
         if self._resident in self.wanted:
             place = self.wanted.index(self._resident)
@@ -179,11 +187,13 @@ class _Taken:
         tables = {"held": f"SELECT {POSITION}, {who} AS who, {has_text} AS has_text FROM part"}
         if self.file.mapping.is_many:
             tables["prints"] = f"SELECT {file} AS file, count(*) AS n, sum(hash({shown})::HUGEINT) AS print FROM part"
-        for number in range(len(self.wanted)):
-            read = f"first(c{number})" if f"c{number}" in there else f"r{number}"
-            tables[f"d{number}"] = (
-                f"SELECT r{number} AS r, u{number} AS u, {read} AS c, count(*) AS n, count({who}) AS m FROM part "
-                f"GROUP BY r{number}, u{number}"
+        for leader, numbers in self._together.items():
+            read = [f"first(c{number})" if f"c{number}" in there else f"r{leader}" for number in numbers]
+            made = "".join(f", {sql} AS c{number}" for number, sql in zip(numbers, read, strict=True))
+            unread = f"u{leader}" if leader in has_unread else "NULL::VARCHAR"
+            tables[f"d{leader}"] = (
+                f"SELECT r{leader} AS r, {unread} AS u{made}, count(*) AS n, count({who}) AS m FROM part "
+                f"GROUP BY r{leader}{f', {unread}' if leader in has_unread else ''}"
             )
         return tables
 
@@ -202,17 +212,19 @@ class _Taken:
         many = "n" if of_all else "m"
         return dict(
             self._engine.execute(
-                f"SELECT r, sum({many})::BIGINT AS rows FROM {self._group(name)} WHERE r IS NOT NULL AND {many} > 0 "
-                f"GROUP BY r ORDER BY rows DESC, r LIMIT {MOST_DISTINCT}"
+                f"SELECT r, {many} FROM {self._group(name)} WHERE r IS NOT NULL AND {many} > 0 "
+                f"ORDER BY {many} DESC, r LIMIT {MOST_DISTINCT}"
             ).fetchall()
         )
 
     def _group(self, name: str) -> str:
-        """Return a column's texts: ``r``, ``u`` (not read), ``c`` (as read), rows ``n``, ``m`` of people."""
-        table = f"d{self.wanted.index(name)}"
+        """Return a column's texts: ``r``, ``u`` (not read), ``c…`` (as read), rows ``n``, ``m`` of people."""
+        leader, numbers = next(each for each in self._together.items() if self.wanted.index(name) in each[1])
+        table = f"d{leader}"
         if table not in self._grouped:  # of each part there are its own
+            read = "".join(f", first(c{number}) AS c{number}" for number in numbers)
             self._engine.execute(
-                f"CREATE OR REPLACE TABLE {table} AS SELECT r, u, first(c) AS c, sum(n)::BIGINT AS n, sum(m)::BIGINT AS m "
+                f"CREATE OR REPLACE TABLE {table} AS SELECT r, u{read}, sum(n)::BIGINT AS n, sum(m)::BIGINT AS m "
                 f"FROM {table} GROUP BY r, u"
             )
             self._grouped.add(table)
@@ -300,7 +312,7 @@ class _Taken:
         in_file = self.file.mapping.name_in_file(column.name)
         if column.name not in self.wanted:
             return ColumnFindings(column=column.name, in_file=in_file, kind=kind, missing=True)
-        value = self._as_read(column.name, typed(column).read_as, "c")
+        value = self._as_read(column.name, typed(column).read_as, f"c{self.wanted.index(column.name)}")
         beyond = unfit(column, value)
         outside, clipped = ("FALSE", beyond) if isinstance(column, Measure) else (beyond, "FALSE")
         there, unread = "(r IS NOT NULL OR u IS NOT NULL)", f"({value}) IS NULL"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from trust.node.sources.tables.one_table import Place
+from trust.node.sources.tables.one_table import RowPlace
 
 Why = Literal["no customer", "customer not read", "not linked"]
 
@@ -29,7 +29,7 @@ class LeftOut(Struct, frozen=True, kw_only=True):
 
     why: Why
     rows: int
-    places: list[Place]
+    places: list[RowPlace]
 
 
 class UnevenRows(Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class UnevenRows(Struct, frozen=True, kw_only=True):
 
     are_longer: bool
     rows: int
-    first: Place
+    first: RowPlace
     delimiter: str
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from trust.node.check.findings import tenths_of
 from trust.node.check.own_record import OwnRecord
 from trust.node.local.look import Looked
-from trust.node.sources.tables.one_table import Place
+from trust.node.sources.tables.one_table import RowPlace
 from trust.pages.answers import make_question
 from trust.pages.render import Templates
 from trust.pages.translations import Language, load_language
@@ -58,7 +58,7 @@ def _whys(language: Language) -> dict[str, str]:
     }
 
 
-def _said_places(language: Language, places: Sequence[Place]) -> str:
+def _said_places(language: Language, places: Sequence[RowPlace]) -> str:
     """Return where rows are: lines or rows, by file where there are several."""
     said = []
     for file, group in groupby(places, key=lambda place: place.file):

@@ -217,11 +217,11 @@ def unread_of(there: Any, kept: Any, has_surrogates: bool = False) -> Any:
     return pc.replace_with_mask(
         pa.nulls(len(there), pa.string()),
         lost,
-        pa.array([readable(each, has_surrogates) for each in values], pa.string()),
+        pa.array([shown_bytes(each, has_surrogates) for each in values], pa.string()),
     )
 
 
-def readable(value: bytes, has_surrogates: bool = False) -> str:
+def shown_bytes(value: bytes, has_surrogates: bool = False) -> str:
     """Return the beginning of bytes as text, with a sign in the place of each that is none."""
     if has_surrogates:
         return visible_text(value.decode("utf-8", "surrogatepass"))

@@ -145,25 +145,35 @@ def read_columns(
     something stands, with a sign in the place of each byte that is no text. Raises QuotesDoNotFit and OSError, and
     UnicodeError for a file in UTF-16 that ends within a character.
     """
-    reading = _Reading(path, list(wanted), form, Uneven() if uneven is None else uneven, width, with_unread)
+    reading = _CsvReading(path, list(wanted), form, Uneven() if uneven is None else uneven, width, with_unread)
     done = 0
     try:
         for columns in reading.quickly():
             yield reading.part(columns, done)
             done += len(columns[0])
     except NotVouchedFor:
-        yield from reading.carefully(done)
+        yield from read_carefully(path, wanted, form, done, uneven, width, with_unread=with_unread)
         return
     if not done:
         yield reading.part(reading.columns([]), 0)
 
 
-def read_carefully(path: Path, wanted: Sequence[int], form: CsvForm = RFC_4180) -> Iterator[pa.Table]:
-    """Yield what ``read_columns`` does, line by line."""
-    yield from _Reading(path, list(wanted), form, Uneven(), None, with_unread=False).carefully(0)
+def read_carefully(
+    path: Path,
+    wanted: Sequence[int],
+    form: CsvForm = RFC_4180,
+    first: int = 0,
+    uneven: Uneven | None = None,
+    width: int | None = None,
+    *,
+    with_unread: bool = False,
+) -> Iterator[pa.Table]:
+    """Yield what ``read_columns`` does, from a row on, line by line."""
+    reading = _CsvReading(path, list(wanted), form, Uneven() if uneven is None else uneven, width, with_unread)
+    yield from reading.carefully(first)
 
 
-class _Reading:
+class _CsvReading:
     """One file on its way through; ``width`` None where nobody asks how many fields its rows have."""
 
     def __init__(

@@ -32,7 +32,7 @@ from trust.node.sources.kinds import as_one, carry, rule_of_type
 from trust.node.sources.mapping import SourceMapping, mapping_of
 from trust.node.sources.readers import ColumnReader, ColumnReadings
 from trust.node.sources.source_parts import FileMark, SourceParts, version_of
-from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused, OneTable, Place, Uneven
+from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused, OneTable, RowPlace, Uneven
 from trust.node.sources.tables.opening import open_table
 from trust.node.sources.tables.postgresql_table import PostgresqlTable
 
@@ -111,9 +111,9 @@ class SourceFile:
         except (FileRefused, QuotesDoNotFit):
             return True
 
-    def places(self, positions: Sequence[int], passage: Passage) -> list[Place]:
+    def places(self, positions: Sequence[int], passage: Passage) -> list[RowPlace]:
         """Return where rows are, for their holder, by their positions, which ascend. Raises as ``read``."""
-        found: list[Place] = []
+        found: list[RowPlace] = []
         for number, (begin, end) in enumerate(pairwise([*passage.begins, sys.maxsize])):
             here = [each - begin for each in positions if begin <= each < end]
             if here:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from ledger.errors import Unavailable
 from trust.node.sources.csv_file import CsvForm, header_of, lines_of, read_columns
-from trust.node.sources.tables.one_table import FileRefused, Place, Uneven
+from trust.node.sources.tables.one_table import FileRefused, RowPlace, Uneven
 
 
 class CsvTable:
@@ -41,6 +41,6 @@ class CsvTable:
         """Return which rows that were read have more fields than the header, or fewer."""
         return self._uneven
 
-    def places(self, positions: Sequence[int]) -> list[Place]:
+    def places(self, positions: Sequence[int]) -> list[RowPlace]:
         """Return in which lines rows begin."""
-        return [Place(line) for line in lines_of(self._path, positions, self._form)]
+        return [RowPlace(line) for line in lines_of(self._path, positions, self._form)]

@@ -35,7 +35,7 @@ class FileRefused(Exception):
         return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
 
-class Place(Struct, frozen=True):
+class RowPlace(Struct, frozen=True):
     """Where a row is, for its holder: the file where there are several, and its line there, or its row, from 1.
 
     A line is one as a text editor counts them, and the first of the row's; a row is one of a sheet, as a spreadsheet
@@ -83,7 +83,7 @@ class OneTable(Protocol):
     def uneven(self) -> Uneven:
         """Return which rows that were read have more fields than the header, or fewer: CSV alone can have any."""
 
-    def places(self, positions: Sequence[int]) -> list[Place]:
+    def places(self, positions: Sequence[int]) -> list[RowPlace]:
         """Return where rows are, by their positions, which ascend."""
 
 
@@ -94,9 +94,9 @@ class RowsInOrder:
         """Return that none is."""
         return Uneven()
 
-    def places(self, positions: Sequence[int]) -> list[Place]:
+    def places(self, positions: Sequence[int]) -> list[RowPlace]:
         """Return which of the rows they are, from 1."""
-        return [Place(position + 1, "row") for position in positions]
+        return [RowPlace(position + 1, "row") for position in positions]
 
 
 def identifier(name: str) -> str:

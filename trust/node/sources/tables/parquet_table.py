@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trust.node.sources.csv_blocks import SHOWN, readable
+from trust.node.sources.csv_blocks import SHOWN, shown_bytes
 from trust.node.sources.kinds import as_one, carry, rule_of_type, text_of
 from trust.node.sources.tables.one_table import POSITION, RowsInOrder
 
@@ -82,7 +82,7 @@ def _shown(values: Any) -> list[str]:
         plain = [bytes(each) if isinstance(each, bytes) else each for each in values.to_pylist()]
     except (ValueError, OverflowError, UnicodeDecodeError):  # text that is none; a day that Python has no word for
         plain = _raw(values)
-    return [readable(each) if isinstance(each, bytes) else str(each)[:SHOWN] for each in plain]
+    return [shown_bytes(each) if isinstance(each, bytes) else str(each)[:SHOWN] for each in plain]
 
 
 def _raw(values: Any) -> list[object]:

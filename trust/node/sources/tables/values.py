@@ -21,7 +21,7 @@ from datetime import date, datetime, time, timedelta
 
 import pyarrow as pa
 
-from trust.node.sources.csv_blocks import readable, visible_text
+from trust.node.sources.csv_blocks import shown_bytes, visible_text
 from trust.node.sources.csv_file import is_unicode
 from trust.node.sources.kinds import LONGEST, decoded, text_of_double
 from trust.node.sources.tables.one_table import AT_ONCE, POSITION
@@ -43,7 +43,7 @@ def unread_value(value: object) -> str | None:
     """Return, of a value that is not read as text, what its holder may be shown of it; None where there is nothing."""
     if value is None or value in ("", b""):
         return None
-    return readable(value) if isinstance(value, bytes) else visible_text(str(value))
+    return shown_bytes(value) if isinstance(value, bytes) else visible_text(str(value))
 
 
 def _said(value: object) -> str | None:

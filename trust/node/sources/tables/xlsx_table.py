@@ -26,7 +26,7 @@ from openpyxl import load_workbook
 from openpyxl.styles.numbers import is_datetime
 
 from trust.files.regular import open_regular
-from trust.node.sources.tables.one_table import FileRefused, Place, Uneven
+from trust.node.sources.tables.one_table import FileRefused, RowPlace, Uneven
 from trust.node.sources.tables.values import Unreadable, parts_of_values, text_of_value
 
 MOST_UNPACKED = 2**31
@@ -86,10 +86,10 @@ class XlsxTable:
         """Return that none is: a sheet has all cells."""
         return Uneven()
 
-    def places(self, positions: Sequence[int]) -> list[Place]:
+    def places(self, positions: Sequence[int]) -> list[RowPlace]:
         """Return which rows of the sheet they are, as a spreadsheet counts them."""
         first = self._skip + (0 if self._said else 1)
-        return [Place(position + first + 1, "row") for position in positions]
+        return [RowPlace(position + first + 1, "row") for position in positions]
 
     def _rows(self, first: int) -> Generator[tuple[int, list[object]], None, None]:
         with zipfile.ZipFile(self._path) as packed:
