@@ -67,12 +67,16 @@ def seems_text(data: bytes) -> bool:
 
 
 def guess_encoding(data: bytes) -> Encoding | None:
-    """Return the encoding that all of the data is of; None where it is of none of ours."""
+    """Return the encoding that the data is of, in UTF-8 but for a few bytes maybe; None where it is of none of ours."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     if data.count(b"\x00") > len(data) // 8:
         return None
     whole_lines = data[: data.rfind(b"\n") + 1 or len(data)] if len(data) >= LOOKED_AT else data
+    read = whole_lines.decode("utf-8", "replace")
+    damaged, signs = read.count("\ufffd"), sum(map(len, re.findall(r"[^\x00-\x7f\ufffd]+", read)))
+    if 0 < damaged * 10 < signs:  # text of another encoding is hardly ever of this one
+        return "utf-8"
     for name in ("utf-8", "cp932"):
         try:
             whole_lines.decode(name)
