@@ -165,6 +165,24 @@ def _check_quotes(data: bytes, quotes: Any, form: BlockForm) -> None:
         raise NotVouchedFor
 
 
+class Uneven(Struct):
+    """Rows with a value behind the header's last column, or with fewer fields; the first of each by its position."""
+
+    longer: int = 0
+    shorter: int = 0
+    first_longer: int | None = None
+    first_shorter: int | None = None
+
+    def add(self, more: "Uneven", position: int = 0) -> None:
+        """Take in what was counted of the rows from a position on."""
+        self.longer += more.longer
+        self.shorter += more.shorter
+        if self.first_longer is None and more.first_longer is not None:
+            self.first_longer = more.first_longer + position
+        if self.first_shorter is None and more.first_shorter is not None:
+            self.first_shorter = more.first_shorter + position
+
+
 class BlockColumns(Struct):
     """Some columns of a block as text, what stands in them where nothing is read, and its records' number of fields.
 

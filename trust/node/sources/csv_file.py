@@ -45,6 +45,7 @@ from ledger.errors import Unavailable
 from trust.node.sources.csv_blocks import (
     BlockForm,
     NotVouchedFor,
+    Uneven,
     beginnings_of,
     blocks_of,
     columns_of,
@@ -52,7 +53,6 @@ from trust.node.sources.csv_blocks import (
     visible_text,
 )
 from trust.node.sources.kinds import LONGEST
-from trust.node.sources.tables.one_table import POSITION, Uneven
 
 AT_ONCE = 50_000
 """Rows in one part of what the careful reader reads."""
@@ -255,7 +255,7 @@ class _CsvReading:
         """Return a part of rows, the first of which is at ``first``."""
         signs = "cu" if self._with_unread else "c"
         fields = [(f"{sign}{number}", pa.string()) for sign in signs for number in range(len(self._wanted))]
-        schema = pa.schema([*fields, (POSITION, pa.int64())])
+        schema = pa.schema([*fields, ("position", pa.int64())])
         arrays = [column if isinstance(column, pa.Array) else pa.array(column, pa.string()) for column in columns]
         return pa.table([*arrays, pa.array(np.arange(first, first + len(columns[0])))], schema=schema)
 

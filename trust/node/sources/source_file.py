@@ -27,12 +27,13 @@ import pyarrow.compute as pc
 from msgspec import Struct, structs
 
 from ledger.errors import Unavailable
+from trust.node.sources.csv_blocks import Uneven
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import as_one, carry, rule_of_type
 from trust.node.sources.mapping import SourceMapping, mapping_of
 from trust.node.sources.readers import ColumnReader, ColumnReadings
 from trust.node.sources.source_parts import FileMark, SourceParts, version_of
-from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused, OneTable, RowPlace, Uneven
+from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused, OneTable, RowPlace
 from trust.node.sources.tables.opening import open_table
 from trust.node.sources.tables.postgresql_table import PostgresqlTable
 

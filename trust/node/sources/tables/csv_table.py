@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from ledger.errors import Unavailable
+from trust.node.sources.csv_blocks import Uneven
 from trust.node.sources.csv_file import CsvForm, header_of, lines_of, read_columns
-from trust.node.sources.tables.one_table import FileRefused, RowPlace, Uneven
+from trust.node.sources.tables.one_table import FileRefused, RowPlace
 
 
 class CsvTable:

@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 from msgspec import Struct
 
+from trust.node.sources.csv_blocks import Uneven
+
 POSITION = "position"
 AT_ONCE = 50_000
 """Rows in one part of a table that is read value by value."""
@@ -45,24 +47,6 @@ class RowPlace(Struct, frozen=True):
     number: int
     unit: Literal["line", "row"] = "line"
     file: str = ""
-
-
-class Uneven(Struct):
-    """Rows with a value behind the header's last column, or with fewer fields; the first of each by its position."""
-
-    longer: int = 0
-    shorter: int = 0
-    first_longer: int | None = None
-    first_shorter: int | None = None
-
-    def add(self, more: "Uneven", position: int = 0) -> None:
-        """Take in what was counted of the rows from a position on."""
-        self.longer += more.longer
-        self.shorter += more.shorter
-        if self.first_longer is None and more.first_longer is not None:
-            self.first_longer = more.first_longer + position
-        if self.first_shorter is None and more.first_shorter is not None:
-            self.first_shorter = more.first_shorter + position
 
 
 class OneTable(Protocol):

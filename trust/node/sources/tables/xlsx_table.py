@@ -26,7 +26,8 @@ from openpyxl import load_workbook
 from openpyxl.styles.numbers import is_datetime
 
 from trust.files.regular import open_regular
-from trust.node.sources.tables.one_table import FileRefused, RowPlace, Uneven
+from trust.node.sources.csv_blocks import Uneven
+from trust.node.sources.tables.one_table import FileRefused, RowPlace
 from trust.node.sources.tables.values import Unreadable, parts_of_values, text_of_value
 
 MOST_UNPACKED = 2**31
