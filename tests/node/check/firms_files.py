@@ -200,6 +200,16 @@ FILES: dict[str, tuple[str, bytes | str, str]] = {
         csv(None, None, None, lambda r: f"{r.fare:,}"),
         "more fields than the header",
     ),
+    "some wards cut within a character": (
+        "rides.csv",
+        csv().encode().replace("区,".encode(), "区,".encode()[1:], 90),
+        "not UTF-8",
+    ),
+    "some rows without their last field": (
+        "rides.csv",
+        csv(end="\n").replace(",7\n", "\n"),
+        "fewer fields than the header",
+    ),
     "cut within the last value": ("rides.csv", csv()[:-2], "may be half written"),
     "a headerless file of text alone": (
         "rides.csv",

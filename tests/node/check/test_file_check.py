@@ -13,6 +13,7 @@ from trust.node.check.file_check import check_source
 from trust.node.check.findings import ColumnFindings, Kept, LeftOut, SourceFindings, ValueCount
 from trust.node.sources.mapping import SourceMapping
 from trust.node.sources.source_file import SourceFile
+from trust.node.sources.tables.one_table import RowPlace
 
 TEXT = MOBILITY.title
 VIEW = view_over(
@@ -46,8 +47,8 @@ def test_each_row_and_value_is_counted_where_it_went(tmp_path: Path) -> None:
     (view,) = found.views
     assert (found.rows, found.customers, found.linked, found.linked_here) == (8, 3, 2, 1)
     assert found.left_out == [
-        LeftOut(why="no customer", rows=1, lines=[7]),
-        LeftOut(why="not linked", rows=3, lines=[6, 8, 9]),
+        LeftOut(why="no customer", rows=1, places=[RowPlace(7)]),
+        LeftOut(why="not linked", rows=3, places=[RowPlace(6), RowPlace(8), RowPlace(9)]),
     ]
     assert view.columns == [
         ColumnFindings(

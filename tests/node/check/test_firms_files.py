@@ -100,6 +100,7 @@ def says_something(found: SourceFindings) -> bool:
     return bool(
         found.refused
         or found.advice
+        or found.uneven
         or not found.linked_here
         or any(column.missing or column.unread or column.outside for column in columns)
     )
@@ -127,7 +128,7 @@ def test_a_firms_file_is_read_as_what_it_means_or_its_holder_is_told(
         assert becomes in shown
         assert says_something(found)
         try:
-            assert answer(path, drafted) != meant() or found.advice
+            assert answer(path, drafted) != meant() or found.advice or found.uneven
         except MusubiError:
             assert found.refused or any(column.missing for view in found.views for column in view.columns)
 

@@ -28,7 +28,7 @@ from tests.kit.source_kinds import (
 )
 from trust.node.check.file_check import check_source
 from trust.node.sources import postgresql_session
-from trust.node.sources.source_file import SourceFile
+from trust.node.sources.source_file import Passage, SourceFile
 from trust.node.sources.tables.one_table import FileRefused
 
 pytestmark = pytest.mark.slow
@@ -122,7 +122,7 @@ def test_each_type_is_read_by_its_rule_or_is_null_and_takes_nothing_with_it(addr
     (found,) = read(file, *(f"v{number}" for number in range(len(VALUES))))
     for got, (type_, (_, meant)) in zip(found, VALUES.items(), strict=True):
         assert got == meant or (got != got and meant != meant), type_  # noqa: PLR0124 - NaN
-    (raw,) = [row for part in file.read_beside(["v13"]) for row in part.to_pylist()]
+    (raw,) = [row for part in file.read_beside(["v13"], Passage()) for row in part.to_pylist()]
     assert raw["r0"] == "2024-03-31 22:05:00Z"  # for readers, which know a zone
 
 

@@ -156,7 +156,10 @@ def test_the_lines_that_a_holder_is_shown_are_those_of_the_sheet(tmp_path: Path)
 
     found = check_source("rides", file, [("mobility", VIEW)], [], tmp_path / "spill")
     assert found.refused == ""
-    assert [(each.why, each.lines) for each in found.left_out] == [("no customer", [5]), ("not linked", [4, 6])]
+    assert [(each.why, [(place.unit, place.number) for place in each.places]) for each in found.left_out] == [
+        ("no customer", [("row", 5)]),
+        ("not linked", [("row", 4), ("row", 6)]),
+    ]
 
 
 def test_of_several_sheets_one_has_to_be_said(tmp_path: Path) -> None:

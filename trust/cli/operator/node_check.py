@@ -1,6 +1,8 @@
 """``node check``: what becomes of a holder's own files, shown to the holder, on its own machine."""
 
 import tomllib
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -10,12 +12,13 @@ from ledger.errors import Malformed, NotFound
 from policies.policy_document import Policy, check_document
 from trust.cli.operator.node_record import checked_as_json, show_own_record
 from trust.cli.options import File, Folder, JsonOption
-from trust.cli.terminal import Sheet, say, say_json, sentence, show_table
-from trust.node.check.findings import SourceFindings, ViewFindings, Why, tenths_of
+from trust.cli.terminal import Sheet, progress_bar, say, say_json, sentence, show_table
+from trust.node.check.findings import SourceFindings, UnevenRows, ViewFindings, Why, tenths_of
 from trust.node.check.node_check import check_files, suggest_mapping
 from trust.node.check.public_service import open_service
 from trust.node.check.suggestion import Draft
 from trust.node.settings import NodeSettings, load_node_settings
+from trust.node.sources.tables.one_table import RowPlace
 
 BAR = 30
 """The bar of all rows, in characters."""
@@ -23,6 +26,7 @@ BAR = 30
 
 WHY: dict[Why, str] = {
     "no customer": "they have no customer",
+    "customer not read": "what stands there as their customer is not read",
     "not linked": "their customers have not linked",
 }
 
@@ -64,7 +68,8 @@ def check(
         else:
             _show_draft(draft)
         return
-    found = check_files(folder, settings, policies)
+    with progress_bar("rows read", hidden=as_json, with_total=False) as progress:
+        found = check_files(folder, settings, policies, lambda rows: progress(rows, None))
     if as_json:
         say_json(checked_as_json(folder, settings, found))
         return
@@ -116,17 +121,53 @@ def show_source(source: SourceFindings) -> None:
     else:
         say("  Nobody has linked yet.")
     for left in source.left_out:
-        lines = ", ".join(f"{line:,}" for line in left.lines)
+        more = " …" if left.rows > len(left.places) else ""
+        say("  {:,} rows count for nobody: {}. {}", left.rows, WHY[left.why], f"In {places_said(left.places)}{more}")
+    for copies in source.copies:
+        how = "are the same, byte by byte" if copies.of_bytes else "have the same rows, in the columns that are read"
         say(
-            "  {:,} rows count for nobody: {}. {}",
-            left.rows,
-            WHY[left.why],
-            f"Lines {lines}{' …' * (left.rows > len(left.lines))}",
+            "  [yellow]These files {}, so that each such row counts more than once: {}.[/]",
+            how,
+            ", ".join(copies.files),
         )
+    for uneven in source.uneven:
+        _show_uneven(uneven)
     for advice in source.advice:
         say("  [yellow]{}[/]", advice)
     for view in source.views:
         _show_view(view)
+
+
+def _show_uneven(uneven: UnevenRows) -> None:
+    fields = "more fields than the header" if uneven.are_longer else "fewer fields than the header"
+    place = places_said([uneven.first])
+    if uneven.are_longer:
+        say(
+            '  [yellow]{:,} rows have {}, the first of them in {}: what is behind is cut off. Is there a "{}" within a value '
+            "that is not in quotes, as in 1,200? Write such values in quotes.[/]",
+            uneven.rows,
+            fields,
+            place,
+            uneven.delimiter,
+        )
+    else:
+        say(
+            "  [yellow]{:,} rows have {}, the first of them in {}: what lacks is empty. Is there a line's end within a value "
+            "that is not in quotes, or a field left out, so that others stand in its place?[/]",
+            uneven.rows,
+            fields,
+            place,
+        )
+
+
+def places_said(places: Sequence[RowPlace]) -> str:
+    """Return where rows are: lines or rows, by file where there are several."""
+    said = []
+    for file, group in groupby(places, key=lambda place: place.file):
+        here = list(group)
+        numbers = ", ".join(f"{place.number:,}" for place in here)
+        said.append(f"{f'{file}: ' if file else ''}{here[0].unit}{'s' * (len(here) > 1)} {numbers}")
+    return "; ".join(said)
 
 
 def _show_view(view: ViewFindings) -> None:
@@ -143,7 +184,9 @@ def _show_view(view: ViewFindings) -> None:
             table.add_row(column.column, sentence("[yellow]not there[/]"))
             continue
         numbers = (column.null, column.unread, column.outside, column.clipped)
-        commonest = ", ".join(f"'{each.value}' {each.rows:,} ×" for each in column.examples)
+        commonest = ", ".join(
+            f"{f'not {each.not_in}: ' * bool(each.not_in)}'{each.value}' {each.rows:,} ×" for each in column.examples
+        )
         table.add_row(
             column.column, column.in_file, *(f"{number:,}" if number else "" for number in numbers), commonest
         )

@@ -7,15 +7,12 @@ is changed by itself.
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from ledger.errors import Unavailable
 from policies.policy_document import Column
 from trust.node.check.fitting import fitter
 from trust.node.check.written_form import advise_on_form, beginning_of, end_of, seems_text
 from trust.node.check.written_mapping import column_entry
-from trust.node.sources.csv_file import CsvForm, count_long
 from trust.node.sources.source_file import SourceFile
 
 FEW = 0.01
@@ -32,27 +29,10 @@ def advise_on_form_of(file: SourceFile) -> list[str]:
         data = beginning_of(path)
         if not data or not seems_text(data):
             continue
-        found = [
-            *advise_on_form(data, end_of(path), file.mapping.csv),
-            *_advise_on_long_records(path, file.mapping.csv),
-        ]
+        found = advise_on_form(data, end_of(path), file.mapping.csv)
         if found:
             return [f"{path.name}: {each}" for each in found] if file.mapping.is_many else found
     return []
-
-
-def _advise_on_long_records(path: Path, form: CsvForm) -> list[str]:
-    try:
-        count, first = count_long(path, form)
-    except (Unavailable, OSError, UnicodeError):  # that is told where the file is read
-        return []
-    if not count:
-        return []
-    sentence = (
-        f"{_rows(count)} more fields than the header, the first of them row {first:,}: what is behind is cut off. Is "
-        f'there a "{form.delimiter}" within a value that is not in quotes, as in 1,200? Write such values in quotes.'
-    )
-    return [sentence]
 
 
 def _rows(count: int) -> str:
@@ -103,6 +83,9 @@ def advise_on_readers(
 
     ``rows`` has each text as it stands in the file with its rows, ``fitting_now`` how many of all rows fit.
     """
+    of = sum(rows.values())
+    if of - fitting_now < max(1, FEW * of):
+        return None  # whatever would be tried
     best = fitter(column, linked)(rows, zone)
     more = best.rows - fitting_now
     if not (best.read or best.values) or more < max(1, FEW * best.of):

@@ -8,22 +8,44 @@ from typing import Literal
 
 from msgspec import Struct
 
-Why = Literal["no customer", "not linked"]
+from trust.node.sources.tables.one_table import RowPlace
+
+Why = Literal["no customer", "customer not read", "not linked"]
 
 
 class ValueCount(Struct, frozen=True, kw_only=True):
-    """A value as it stands in the file, and in how many rows."""
+    """A value as it stands in the file, and in how many rows.
+
+    ``not_in`` is the encoding that its bytes are not of, or ""; a sign stands in the place of each such byte.
+    """
 
     value: str
     rows: int
+    not_in: str = ""
 
 
 class LeftOut(Struct, frozen=True, kw_only=True):
-    """Rows that nobody can count, why, and in which lines of the file the first of them are."""
+    """Rows that nobody can count, why, and where the first of them are."""
 
     why: Why
     rows: int
-    lines: list[int]
+    places: list[RowPlace]
+
+
+class UnevenRows(Struct, frozen=True, kw_only=True):
+    """Rows with a value behind the header's last column (``are_longer``), or with fewer fields than the header."""
+
+    are_longer: bool
+    rows: int
+    first: RowPlace
+    delimiter: str
+
+
+class Copies(Struct, frozen=True, kw_only=True):
+    """Files of one source that hold the same: byte by byte (``of_bytes``), or by rows, in the columns that are read."""
+
+    files: list[str]
+    of_bytes: bool
 
 
 class ColumnFindings(Struct, frozen=True, kw_only=True):
@@ -79,6 +101,8 @@ class SourceFindings(Struct, frozen=True, kw_only=True):
     customers: int = 0
     linked: int = 0
     linked_here: int = 0
+    copies: list[Copies] = []
+    uneven: list[UnevenRows] = []
     advice: list[str] = []
     views: list[ViewFindings] = []
 

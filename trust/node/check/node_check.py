@@ -7,7 +7,7 @@ from pathlib import Path
 from ledger.errors import Malformed, NotFound
 from policies.policy_document import Policy, View
 from trust.node.books.reading import books_read
-from trust.node.check.file_check import check_source
+from trust.node.check.file_check import Told, check_source
 from trust.node.check.findings import SourceFindings
 from trust.node.check.suggestion import Draft, best_source, draft_mapping
 from trust.node.settings import BOOKS, NodeSettings
@@ -25,18 +25,23 @@ def views_at(policies: Sequence[Policy], holder: str) -> dict[str, list[tuple[st
     return found
 
 
-def check_files(folder: Path, settings: NodeSettings, policies: Sequence[Policy]) -> list[SourceFindings]:
+def check_files(
+    folder: Path, settings: NodeSettings, policies: Sequence[Policy], told: Told = lambda _: None
+) -> list[SourceFindings]:
     """Look through each source's file. Nothing is changed, and the node may run meanwhile.
 
+    ``told`` is called with how many rows of all sources have been read so far.
     Raises Malformed for settings that are none, Unavailable where the node's books cannot be read.
     """
     linked = linked_customers(folder)
     views = views_at(policies, settings.alias)
-    found = []
+    found: list[SourceFindings] = []
     with tempfile.TemporaryDirectory(prefix="musubi-check-") as spill:  # 0700
         for name, mapping in settings.mappings.items():
             file = SourceFile(folder / mapping.place, mapping)
-            found.append(check_source(name, file, views.get(name, []), linked, Path(spill)))
+            before = sum(each.rows for each in found)
+            here = lambda rows, before=before: told(before + rows)  # noqa: E731
+            found.append(check_source(name, file, views.get(name, []), linked, Path(spill), here))
     return found
 
 

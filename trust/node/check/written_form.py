@@ -25,7 +25,7 @@ LINES = 200
 _DELIMITERS = (",", "\t", ";", "|")
 _NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _ENCODINGS: tuple[Encoding, ...] = ("utf-8", "cp932", "utf-16")
-_SHOWN = {"utf-8": "UTF-8", "cp932": "CP932 (Shift_JIS)", "utf-16": "UTF-16"}
+SHOWN_ENCODINGS: dict[Encoding, str] = {"utf-8": "UTF-8", "cp932": "CP932 (Shift_JIS)", "utf-16": "UTF-16"}
 _LIKE_A_VALUE = re.compile(r"[-+¥▲△]?[0-9０-９][0-9０-９,.:/年月日時分円\- ]*")
 
 
@@ -67,12 +67,16 @@ def seems_text(data: bytes) -> bool:
 
 
 def guess_encoding(data: bytes) -> Encoding | None:
-    """Return the encoding that all of the data is of; None where it is of none of ours."""
+    """Return the encoding that the data is of, in UTF-8 but for a few bytes maybe; None where it is of none of ours."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     if data.count(b"\x00") > len(data) // 8:
         return None
     whole_lines = data[: data.rfind(b"\n") + 1 or len(data)] if len(data) >= LOOKED_AT else data
+    read = whole_lines.decode("utf-8", "replace")
+    damaged, signs = read.count("\ufffd"), sum(map(len, re.findall(r"[^\x00-\x7f\ufffd]+", read)))
+    if 0 < damaged * 10 < signs:  # text of another encoding is hardly ever of this one
+        return "utf-8"
     for name in ("utf-8", "cp932"):
         try:
             whole_lines.decode(name)
@@ -115,13 +119,13 @@ def advise_on_form(data: bytes, end: bytes, said: CsvForm) -> list[str]:
     """
     form = guess_form(data)
     if form is None:
-        return [f"It is text in none of the encodings {', '.join(_SHOWN[name] for name in _ENCODINGS)}."]
+        return [f"It is text in none of the encodings {', '.join(SHOWN_ENCODINGS[name] for name in _ENCODINGS)}."]
     found = []
     if _is_parted_by_blanks(data, form):
         found.append("Its fields seem to be parted by blanks, which cannot be read: write it as CSV.")
     if form.encoding != said.encoding and not (form.encoding == "utf-8" and data.isascii()):
         found.append(
-            f'It looks like {_SHOWN[form.encoding]}, and is read as {_SHOWN[said.encoding]}: encoding = "{form.encoding}".'
+            f'It looks like {SHOWN_ENCODINGS[form.encoding]}, and is read as {SHOWN_ENCODINGS[said.encoding]}: encoding = "{form.encoding}".'
         )
     if form.delimiter != said.delimiter:
         written = "\\t" if form.delimiter == "\t" else form.delimiter
@@ -137,7 +141,7 @@ def advise_on_form(data: bytes, end: bytes, said: CsvForm) -> list[str]:
         found.append("Its last line has no end, as the others have: the file may be half written.")
     late = guess_encoding(end.partition(b"\n")[2] or end)
     if data.isascii() and late is not None and late != said.encoding and not end.isascii():
-        found.append(f'Further down it looks like {_SHOWN[late]}: encoding = "{late}".')
+        found.append(f'Further down it looks like {SHOWN_ENCODINGS[late]}: encoding = "{late}".')
     if form.quote != said.quote:
         found.append(f"Its fields seem to stand within {form.quote}: quote = {_toml(form.quote)}.")
     return found

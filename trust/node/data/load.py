@@ -26,6 +26,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import structlog
+from msgspec.structs import replace
 
 from ledger.errors import Unavailable
 from policies.policy_document import View
@@ -54,7 +55,7 @@ from trust.node.data.snapshots import (
 )
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import CARRIED
-from trust.node.sources.source_file import SourceFile
+from trust.node.sources.source_file import Passage, SourceFile
 from trust.node.sources.source_parts import FileMark, version_of
 from trust.node.sources.tables.one_table import DAMAGED, FileRefused
 
@@ -148,7 +149,7 @@ class FileLoader:
             links=links.digest(links.below),
             make=secrets.token_hex(8),
         )
-        known_rows = self._known_rows() if step.first_file else 0
+        known = last_report(self._kept.report_path(self.key)) if step.first_file else None
         with loading_engine(self._kept.folder) as engine, loading_engine(self._kept.folder, "links") as looking_up:
             engine.execute("SET preserve_insertion_order = false")  # rows are numbered before; it takes less memory
             numbers = _next_numbers(engine, before if step.first_file else [], links.below)
@@ -165,7 +166,7 @@ class FileLoader:
                     if not self._file.is_still(marks):
                         raise Unavailable("A source's file changed while it was read; it is read again.")
                     parts = [part] if is_merged else [*before, part]
-                    report = _report(engine, self.key, parts, known_rows + reading.rows, columns, views)
+                    report = reading.report(known, _report(engine, self.key, parts, columns, views))
             except duckdb.Error as error:
                 reading.check()
                 if linked.has_failed or isinstance(error, _OUR_OWN):
@@ -180,11 +181,6 @@ class FileLoader:
         if why and self._odd != report.file_sha256:
             self._odd = report.file_sha256
             logger.warning("file-looked-odd", source=self.key.source, why=why)
-
-    def _known_rows(self) -> int:
-        """Return the rows of the files that were taken in, by the last report; 0 where it is lost."""
-        report = last_report(self._kept.report_path(self.key))
-        return 0 if report is None else report.rows
 
     def _refuse(self, sha256: str, error: FileRefused | QuotesDoNotFit) -> None:
         """Keep why, for the holder alone: the log names the reason and where to look, and no number from rows."""
@@ -217,7 +213,9 @@ class _FileReading:
     """A file on its way into an engine, and what became of it."""
 
     def __init__(self, file: SourceFile, names: list[str], step: LoadStep) -> None:
-        self._parts = file.read_encoded(names, step.first_file, step.after_file)
+        self._passage = Passage()
+        self._copies = file.copies
+        self._parts = file.read_encoded(names, step.first_file, step.after_file, self._passage)
         self._error: Exception | None = None
         self.rows = 0
         try:
@@ -244,6 +242,18 @@ class _FileReading:
         except Exception as error:
             self._error = error
             raise
+
+    def report(self, known: LoadReport | None, counted: LoadReport) -> LoadReport:
+        """Return the report with what was read, beside what the last one says of the files that were taken in."""
+        rows = self.rows + (known.rows if known else 0)
+        return replace(
+            counted,
+            rows=rows,
+            left_out=rows - counted.rows,
+            long_rows=sum(each.longer for each in self._passage.uneven) + (known.long_rows if known else 0),
+            short_rows=sum(each.shorter for each in self._passage.uneven) + (known.short_rows if known else 0),
+            copies=self._copies(),
+        )
 
     def check(self) -> None:
         """Raise why reading ended, where it did not end well."""
@@ -273,8 +283,9 @@ def _next_numbers(engine: Any, before: list[Part], slots: int) -> np.ndarray:
 
 
 def _report(
-    engine: Any, key: PartKey, parts: list[Part], rows: int, columns: list[TypedColumn], views: Sequence[View]
+    engine: Any, key: PartKey, parts: list[Part], columns: list[TypedColumn], views: Sequence[View]
 ) -> LoadReport:
+    """Count what was taken in; ``rows`` are those, and none is left out of them."""
     fits = [(view, column) for view in views for column in view.columns if typed(column) in columns]
     asked = [
         "count(*)",
@@ -290,8 +301,8 @@ def _report(
         source=key.source,
         resident=key.resident,
         file_sha256=parts[-1].contents.file_sha256,
-        rows=rows,
-        left_out=rows - taken,
+        rows=taken,
+        left_out=0,
         people=people,
         lacking=sorted(lacking),
         columns=[

@@ -15,6 +15,7 @@ from trust.files.durable import write_whole
 ODD_SHARE = 100
 """Where one in so many values of a column is none, or does not fit, the file looks odd."""
 LOOKED_ODD = "Something in this file does not fit its views. `musubi node check`, on the node's folder, shows what."
+COPIED = "Files of this source are copies of each other, so that their rows count twice. `musubi node check`, on the node's folder, shows which."
 SHRUNK = "More than half of this file's rows are gone since the last one. `musubi node check`, on the node's folder, shows it."
 
 
@@ -56,15 +57,26 @@ class LoadReport(Struct, frozen=True, kw_only=True):
     rows_before: int = 0
     """Rows in the file that was in use before this one; 0 where there was none."""
 
+    long_rows: int = 0
+    """Rows of the file with a value behind the last column of its header, which is cut off."""
+    short_rows: int = 0
+    """Rows of the file with fewer fields than its header."""
+    copies: list[list[str]] = []
+    """Names of files that are the same, byte by byte: their rows count as often as they are there."""
+
     @property
     def has_shrunk(self) -> bool:
         """Whether more than half of the rows are gone since the file before."""
         return has_shrunk(self.rows_before, self.rows)
 
     def oddness(self, links: int) -> str:
-        """Return why the holder should look, without a number: much is gone, or does not fit so many links; or ""."""
+        """Return why the holder of so many links should look, without a number; "" where all is well."""
         if self.has_shrunk:
             return SHRUNK
+        if self.copies:
+            return COPIED
+        if self.long_rows or self.short_rows:
+            return LOOKED_ODD
         taken = self.rows - self.left_out
         unread = [each.nulls for each in self.columns] + [each.unfit for each in self.views]
         is_empty = self.people == 0 and (links > 0 or self.rows == 0)

@@ -1,5 +1,7 @@
 """The holder's page as HTML: what ``musubi node check`` shows, in the holder's language."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from msgspec import Struct
@@ -7,6 +9,7 @@ from msgspec import Struct
 from trust.node.check.findings import tenths_of
 from trust.node.check.own_record import OwnRecord
 from trust.node.local.look import Looked
+from trust.node.sources.tables.one_table import RowPlace
 from trust.pages.answers import make_question
 from trust.pages.render import Templates
 from trust.pages.translations import Language, load_language
@@ -36,7 +39,7 @@ def render_holder_page(page: HolderPage, language: str) -> str:
         page=page,
         asked=asked,
         whys=_whys(speech),
-        shown_lines=lambda lines: [speech.number(line) for line in lines],
+        said_places=lambda places: _said_places(speech, places),
         tenths_of=tenths_of,
         share_of=lambda part, whole: f"{speech.decimal(tenths_of(part, whole))}%",
     )
@@ -50,5 +53,19 @@ def render_shut_door(language: str) -> str:
 def _whys(language: Language) -> dict[str, str]:
     return {
         "no customer": language.gettext("no customer number"),
+        "customer not read": language.gettext("what stands there as the customer number is not read"),
         "not linked": language.gettext("a customer who has not linked"),
     }
+
+
+def _said_places(language: Language, places: Sequence[RowPlace]) -> str:
+    """Return where rows are: lines or rows, by file where there are several."""
+    said = []
+    for file, group in groupby(places, key=lambda place: place.file):
+        here = list(group)
+        numbers = language.gettext(", ").join(language.number(place.number) for place in here)
+        one = {"line": language.gettext("line %(line)s"), "row": language.gettext("row %(row)s")}
+        many = {"line": language.gettext("lines %(line)s"), "row": language.gettext("rows %(row)s")}
+        where = (many if len(here) > 1 else one)[here[0].unit] % {here[0].unit: numbers}
+        said.append(language.gettext("%(file)s, %(where)s") % {"file": file, "where": where} if file else where)
+    return language.gettext("; ").join(said)

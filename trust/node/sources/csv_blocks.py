@@ -27,9 +27,13 @@ from trust.node.sources.kinds import LONGEST, as_one, carry
 
 BLOCK_BYTES = 2**22
 """Read at once."""
+SHOWN = 60
+"""Characters of a value that is shown and not read."""
+_HALVES = re.compile("[\ud800-\udfff]")
 LONGEST_RECORD = 2**26
 """Bytes of one record; a longer one is for the careful reader, as is what begins with a quote that nothing closes."""
 _MARK = codecs.BOM_UTF8
+_LF, _CR = b"\n\r"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -49,12 +53,19 @@ class BlockForm(Struct, frozen=True, kw_only=True):
 
 def blocks_of(path: Path, form: BlockForm) -> Iterator[bytes]:
     """Yield a file's records after its header, some megabytes of them at a time. Raises NotVouchedFor and OSError."""
+    yield from (block for block, are_rows in stretches_of(path, form) if are_rows)
+
+
+def stretches_of(path: Path, form: BlockForm) -> Iterator[tuple[bytes, bool]]:
+    """Yield all of a file, bit by bit, and whether a bit has records; lines before them and blank ones are none."""
     data, is_begun, has_header = b"", False, form.has_header
     with path.open("rb") as file:
         for piece, is_last in _pieces(file, form):
             data += piece
             if not is_begun:
-                data, is_begun = data[_after_lines(data, form.skip) :], True
+                begin = _after_lines(data, form.skip)
+                yield data[:begin], False
+                data, is_begun = data[begin:], True
             quotes = _places(data, form.quote)
             end = len(data) if is_last else _last_end(data, quotes)
             _check_quotes(data, quotes[: np.searchsorted(quotes, end)], form)
@@ -63,10 +74,21 @@ def blocks_of(path: Path, form: BlockForm) -> Iterator[bytes]:
             begin = 0
             if has_header and end:
                 begin, has_header = _first_end(data, quotes, end), False
+            if begin:
+                yield data[:begin], False
             block = data[begin:end]
-            if block.lstrip(b"\r\n"):  # which copies nothing where nothing is taken off
-                yield block
+            yield block, bool(block.lstrip(b"\r\n"))  # which copies nothing where nothing is taken off
             data = data[end:]
+
+
+def beginnings_of(block: bytes, quote: bytes) -> Any:
+    """Return where each record of a stretch begins. Between the two signs of a CRLF, as in a blank line, is none."""
+    signs, quotes = np.frombuffer(block, np.uint8), _places(block, quote)
+    ends = np.flatnonzero((signs == _LF) | (signs == _CR)) if b"\r" in block else np.flatnonzero(signs == _LF)
+    if quotes.size:
+        ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
+    begins = np.concatenate([np.zeros(1, np.int64), ends + 1])
+    return begins[np.concatenate([ends, np.full(1, len(block))]) > begins]
 
 
 def _pieces(file: BinaryIO, form: BlockForm) -> Iterator[tuple[bytes, bool]]:
@@ -143,11 +165,47 @@ def _check_quotes(data: bytes, quotes: Any, form: BlockForm) -> None:
         raise NotVouchedFor
 
 
-def columns_of(block: bytes, wanted: list[int], form: BlockForm) -> list[Any] | None:
-    """Return some columns of a block, by their place in a record, as text; None where its records differ in length."""
+class Uneven(Struct):
+    """Rows with a value behind the header's last column, or with fewer fields; the first of each by its position."""
+
+    longer: int = 0
+    shorter: int = 0
+    first_longer: int | None = None
+    first_shorter: int | None = None
+
+    def add(self, more: "Uneven", position: int = 0) -> None:
+        """Take in what was counted of the rows from a position on."""
+        self.longer += more.longer
+        self.shorter += more.shorter
+        if self.first_longer is None and more.first_longer is not None:
+            self.first_longer = more.first_longer + position
+        if self.first_shorter is None and more.first_shorter is not None:
+            self.first_shorter = more.first_shorter + position
+
+
+class BlockColumns(Struct):
+    """Some columns of a block as text, what stands in them where nothing is read, and its records' number of fields.
+
+    ``behind`` are the columns behind the header's last one.
+    """
+
+    wanted: list[Any]
+    unread: list[Any]
+    behind: list[Any]
+    fields: int
+
+
+def columns_of(
+    block: bytes, wanted: list[int], form: BlockForm, width: int | None = None, *, with_unread: bool = False
+) -> BlockColumns | None:
+    """Return some columns of a block, by their place in a record, as text; None where its records differ in length.
+
+    ``width`` is how many fields its header has, where what is behind them is wanted too.
+    """
     block = block.lstrip(b"\r\n")
     count = _fields_of_first(block, form)
-    there = [place for place in dict.fromkeys(wanted) if place < count]
+    behind = [] if width is None else list(range(width, count))
+    there = [place for place in dict.fromkeys([*wanted, *behind]) if place < count]
     if not there:
         return None
     for type_ in (pa.string(), pa.binary()):
@@ -155,9 +213,42 @@ def columns_of(block: bytes, wanted: list[int], form: BlockForm) -> list[Any] | 
             found = _read(block, there, count, type_, form)
         except pa.ArrowInvalid:  # records of several lengths; or, read as text, what is not UTF-8
             continue
-        kept = {place: _kept(as_one(found.column(str(place)))) for place in there}
-        return [kept[place] if place < count else pa.nulls(found.num_rows, pa.string()) for place in wanted]
+        read = {place: as_one(found.column(str(place))) for place in there}
+        kept = {place: _kept(column) for place, column in read.items()}
+        nothing = pa.nulls(found.num_rows, pa.string())
+        unread = {place: unread_of(read[place], kept[place], form.codec is not None) for place in there if with_unread}
+        return BlockColumns(
+            [kept.get(place, nothing) for place in wanted],
+            [unread.get(place, nothing) for place in wanted],
+            [kept[place] for place in behind],
+            count,
+        )
     return None
+
+
+def unread_of(there: Any, kept: Any, has_surrogates: bool = False) -> Any:
+    """Return what of a column of text or bytes is there and was not kept, made readable: null elsewhere."""
+    lost = pc.and_(there.is_valid(), kept.is_null())
+    if not pc.any(lost).as_py():
+        return pa.nulls(len(there), pa.string())
+    values = there.cast(pa.large_binary()).filter(lost).to_pylist()
+    return pc.replace_with_mask(
+        pa.nulls(len(there), pa.string()),
+        lost,
+        pa.array([shown_bytes(each, has_surrogates) for each in values], pa.string()),
+    )
+
+
+def shown_bytes(value: bytes, has_surrogates: bool = False) -> str:
+    """Return the beginning of bytes as text, with a sign in the place of each that is none."""
+    if has_surrogates:
+        return visible_text(value.decode("utf-8", "surrogatepass"))
+    return value[: 4 * SHOWN].decode("utf-8", "replace")[:SHOWN]
+
+
+def visible_text(value: str) -> str:
+    """Return the beginning of text, with a sign in the place of each byte that was none."""
+    return _HALVES.sub("\ufffd", value[:SHOWN])
 
 
 def _fields_of_first(block: bytes, form: BlockForm) -> int:

@@ -33,7 +33,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -42,13 +42,23 @@ import pyarrow as pa
 from msgspec import Struct
 
 from ledger.errors import Unavailable
-from trust.node.sources.csv_blocks import BlockForm, NotVouchedFor, blocks_of, columns_of
+from trust.node.sources.csv_blocks import (
+    BlockForm,
+    NotVouchedFor,
+    Uneven,
+    beginnings_of,
+    blocks_of,
+    columns_of,
+    stretches_of,
+    visible_text,
+)
 from trust.node.sources.kinds import LONGEST
 
 AT_ONCE = 50_000
 """Rows in one part of what the careful reader reads."""
 _AHEAD = 2
 """Blocks that are read while another is taken in."""
+Record = Sequence[str | None]
 Encoding = Literal["utf-8", "cp932", "utf-16"]
 _CODECS = {
     "utf-8": ("utf-8-sig", "surrogateescape"),
@@ -89,7 +99,10 @@ RFC_4180 = CsvForm()
 
 
 class QuotesDoNotFit(Unavailable):
-    """The file is refused. ``line`` is where it was noticed; it follows from rows, so it is for the holder alone."""
+    """The file is refused. ``line`` is where the row begins in which it was noticed, as a text editor counts.
+
+    It follows from rows, so it is for the holder alone. (A quote that nothing closes is noticed at the file's end.)
+    """
 
     def __init__(self, line: int) -> None:
         super().__init__(
@@ -116,100 +129,193 @@ def header_of(path: Path, form: CsvForm = RFC_4180) -> list[str]:
     return names
 
 
-def read_columns(path: Path, wanted: Sequence[int], form: CsvForm = RFC_4180) -> Iterator[pa.Table]:
+def read_columns(
+    path: Path,
+    wanted: Sequence[int],
+    form: CsvForm = RFC_4180,
+    uneven: Uneven | None = None,
+    width: int | None = None,
+    *,
+    with_unread: bool = False,
+) -> Iterator[pa.Table]:
     """Yield some columns, by their place in a line, as text under the names ``c0``, ``c1`` …, and the row's place.
 
-    The place is the column ``position``, from 0. There is at least one part. Raises QuotesDoNotFit and OSError, and
+    The place is the column ``position``, from 0. There is at least one part. ``uneven`` takes in which rows have other
+    than ``width`` fields. ``with_unread`` has ``u0`` … behind them: the same columns where nothing is read and
+    something stands, with a sign in the place of each byte that is no text. Raises QuotesDoNotFit and OSError, and
     UnicodeError for a file in UTF-16 that ends within a character.
     """
+    reading = _CsvReading(path, list(wanted), form, Uneven() if uneven is None else uneven, width, with_unread)
     done = 0
     try:
-        for columns in _read_quickly(path, wanted, form):
-            yield _part(columns, done, len(columns[0]))
+        for columns in reading.quickly():
+            yield reading.part(columns, done)
             done += len(columns[0])
     except NotVouchedFor:
-        yield from read_carefully(path, wanted, form, done)
+        yield from read_carefully(path, wanted, form, done, uneven, width, with_unread=with_unread)
         return
     if not done:
-        yield _part([[] for _ in wanted], 0, 0)
+        yield reading.part(reading.columns([]), 0)
 
 
-def _read_quickly(path: Path, wanted: Sequence[int], form: CsvForm) -> Iterator[Sequence[Any]]:
-    """Yield the columns of each block, while the next ones are read by threads. Raises NotVouchedFor and OSError."""
-    places, of_blocks = list(wanted), form.of_blocks
-
-    def read(block: bytes) -> Sequence[Any]:
-        found = columns_of(block, places, of_blocks)
-        return found if found is not None else _columns(_records_of(block, form), places)
-
-    with ThreadPoolExecutor(_AHEAD, "csv") as threads:
-        ahead: deque[Future[Sequence[Any]]] = deque()
-        for block in blocks_of(path, of_blocks):
-            ahead.append(threads.submit(read, block))
-            if len(ahead) > _AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+def read_carefully(
+    path: Path,
+    wanted: Sequence[int],
+    form: CsvForm = RFC_4180,
+    first: int = 0,
+    uneven: Uneven | None = None,
+    width: int | None = None,
+    *,
+    with_unread: bool = False,
+) -> Iterator[pa.Table]:
+    """Yield what ``read_columns`` does, from a row on, line by line."""
+    reading = _CsvReading(path, list(wanted), form, Uneven() if uneven is None else uneven, width, with_unread)
+    yield from reading.carefully(first)
 
 
-def _records_of(block: bytes, form: CsvForm) -> Iterator[Sequence[str | None]]:
+class _CsvReading:
+    """One file on its way through; ``width`` None where nobody asks how many fields its rows have."""
+
+    def __init__(
+        self, path: Path, wanted: list[int], form: CsvForm, uneven: Uneven, width: int | None, with_unread: bool
+    ) -> None:
+        self._path = path
+        self._wanted = wanted
+        self._form = form
+        self._uneven = uneven
+        self._width = width
+        self._with_unread = with_unread
+
+    def quickly(self) -> Iterator[Sequence[Any]]:
+        """Yield the columns of each block, while the next ones are read by threads. Raises NotVouchedFor, OSError."""
+        done = 0
+        with ThreadPoolExecutor(_AHEAD, "csv") as threads:
+            ahead: deque[Future[tuple[Sequence[Any], Uneven]]] = deque()
+            for block in chain(blocks_of(self._path, self._form.of_blocks), [None] * _AHEAD):
+                if block is not None:
+                    ahead.append(threads.submit(self._block, block))
+                if ahead and (block is None or len(ahead) > _AHEAD):
+                    columns, uneven = ahead.popleft().result()
+                    self._uneven.add(uneven, done)
+                    done += len(columns[0])
+                    yield columns
+
+    def carefully(self, first: int) -> Iterator[pa.Table]:
+        """Yield parts from a row on, line by line."""
+        records = islice(_records(self._path, self._form, is_raw=self._with_unread), first, None)
+        while True:
+            uneven = Uneven()
+            columns = self.columns(self._watched(islice(records, AT_ONCE), uneven))
+            self._uneven.add(uneven, first)
+            yield self.part(columns, first)
+            first += len(columns[0])
+            if len(columns[0]) < AT_ONCE:
+                return
+
+    def _block(self, block: bytes) -> tuple[Sequence[Any], Uneven]:
+        uneven = Uneven()
+        found = columns_of(block, self._wanted, self._form.of_blocks, self._width, with_unread=self._with_unread)
+        if found is None:
+            records = _records_of(block, self._form, is_raw=self._with_unread)
+            return self.columns(self._watched(records, uneven)), uneven
+        rows = len(found.wanted[0])
+        if self._width is not None and found.fields < self._width:
+            uneven = Uneven(shorter=rows, first_shorter=0)
+        elif found.behind:
+            longer = np.zeros(rows, bool)
+            for column in found.behind:
+                longer |= column.is_valid().to_numpy(zero_copy_only=False)
+            uneven = Uneven(longer=int(longer.sum()), first_longer=int(longer.argmax()) if longer.any() else None)
+        return found.wanted + (found.unread if self._with_unread else []), uneven
+
+    def _watched(self, records: Iterable[Record], uneven: Uneven) -> Iterator[Record]:
+        for number, record in enumerate(records):
+            if self._width is not None and len(record) != self._width:
+                if len(record) < self._width:
+                    uneven.add(Uneven(shorter=1, first_shorter=number))
+                elif any(record[self._width :]):
+                    uneven.add(Uneven(longer=1, first_longer=number))
+            yield record
+
+    def columns(self, records: Iterable[Record]) -> list[list[str | None]]:
+        """Return the wanted columns of some records, and those of what is not read where that is asked."""
+        columns: list[list[str | None]] = [[] for _ in self._wanted]
+        unread: list[list[str | None]] = [[] for _ in self._wanted]
+        for record in records:
+            for place, column, beside in zip(self._wanted, columns, unread, strict=True):
+                value = record[place] if place < len(record) else None
+                kept = _kept(value)
+                if self._with_unread:
+                    kept = kept if kept is None or is_unicode(kept) else None
+                    beside.append(visible_text(value) if value and kept is None else None)
+                column.append(kept)
+        return columns + (unread if self._with_unread else [])
+
+    def part(self, columns: Sequence[Any], first: int) -> pa.Table:
+        """Return a part of rows, the first of which is at ``first``."""
+        signs = "cu" if self._with_unread else "c"
+        fields = [(f"{sign}{number}", pa.string()) for sign in signs for number in range(len(self._wanted))]
+        schema = pa.schema([*fields, ("position", pa.int64())])
+        arrays = [column if isinstance(column, pa.Array) else pa.array(column, pa.string()) for column in columns]
+        return pa.table([*arrays, pa.array(np.arange(first, first + len(columns[0])))], schema=schema)
+
+
+def lines_of(path: Path, positions: Sequence[int], form: CsvForm = RFC_4180) -> list[int]:
+    """Return in which line of the file, from 1, the rows at some positions begin; the positions ascend.
+
+    Raises as ``read_columns``.
+    """
+    wanted = list(positions)
+    found: list[int] = []
+    rows, lines, ends_in_cr = 0, 0, False
+    try:
+        for stretch, are_rows in stretches_of(path, form.of_blocks):
+            if len(found) == len(wanted):
+                break
+            is_cut = ends_in_cr and stretch.startswith(b"\n")  # a line's end that lies in two stretches
+            if are_rows:
+                begins = beginnings_of(stretch, form.of_blocks.quote)
+                while len(found) < len(wanted) and wanted[len(found)] < rows + len(begins):
+                    begin = int(begins[wanted[len(found)] - rows])
+                    found.append(lines + _line_ends(stretch[:begin]) - is_cut + 1)
+                rows += len(begins)
+            lines += _line_ends(stretch) - is_cut
+            ends_in_cr = stretch.endswith(b"\r") if stretch else ends_in_cr
+    except NotVouchedFor:
+        found = []
+        asked = set(wanted)
+        reading = _records_with_lines(path, form)
+        found = [line for number, (line, _) in enumerate(reading) if number in asked]
+    return found
+
+
+def _line_ends(data: bytes) -> int:
+    return data.count(b"\n") + (data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else 0)
+
+
+def _records_of(block: bytes, form: CsvForm, *, is_raw: bool) -> Iterator[Record]:
     """Yield the records of a block, as ``_records`` would."""
-    lines = io.StringIO(block.decode("utf-8", "surrogateescape"), newline="")
+    errors = "surrogateescape" if form.of_blocks.codec is None else "surrogatepass"
+    lines = io.StringIO(block.decode("utf-8", errors if is_raw else "surrogateescape"), newline="")
     try:
         for record in csv.reader(lines, strict=True, delimiter=form.delimiter, quotechar=form.quote):
             if record:
-                yield [value if is_unicode(value) else None for value in record]
+                yield record if is_raw else [value if is_unicode(value) else None for value in record]
     except csv.Error:
         raise NotVouchedFor from None
-
-
-def read_carefully(path: Path, wanted: Sequence[int], form: CsvForm = RFC_4180, first: int = 0) -> Iterator[pa.Table]:
-    """Yield what ``read_columns`` does, from a row on, line by line."""
-    records = islice(_records(path, form), first, None)
-    while True:
-        columns = _columns(islice(records, AT_ONCE), wanted)
-        yield _part(columns, first, len(columns[0]))
-        first += len(columns[0])
-        if len(columns[0]) < AT_ONCE:
-            return
-
-
-def _columns(records: Iterable[Sequence[str | None]], wanted: Sequence[int]) -> list[list[str | None]]:
-    columns: list[list[str | None]] = [[] for _ in wanted]
-    for record in records:
-        for place, column in zip(wanted, columns, strict=True):
-            column.append(_kept(record[place]) if place < len(record) else None)
-    return columns
-
-
-def count_long(path: Path, form: CsvForm = RFC_4180) -> tuple[int, int]:
-    """Return how many records have something behind the last column of their header, and which is the first, from 1.
-
-    What is there is cut off: a comma within an amount that is not in quotes makes two fields of it. (0, 0) for none.
-    Raises as ``header_of`` and ``read_columns``.
-    """
-    width = len(header_of(path, form))
-    count = first = 0
-    for number, record in enumerate(_records(path, form), 1):
-        if any(record[width:]):
-            count, first = count + 1, first or number
-    return count, first
 
 
 def _kept(value: str | None) -> str | None:
     return value if value and len(value) <= LONGEST else None
 
 
-def _part(columns: Sequence[Any], first: int, count: int) -> pa.Table:
-    """Return a part of ``count`` rows, the first of which is at ``first``."""
-    fields = [(f"c{number}", pa.string()) for number in range(len(columns))]
-    schema = pa.schema([*fields, ("position", pa.int64())])
-    arrays = [column if isinstance(column, pa.Array) else pa.array(column, pa.string()) for column in columns]
-    return pa.table([*arrays, pa.array(np.arange(first, first + count))], schema=schema)
+def _records(path: Path, form: CsvForm, *, is_raw: bool) -> Iterator[Record]:
+    """Yield the records after the header; blank lines are none. ``is_raw`` keeps what is no text."""
+    return (record for _, record in _records_with_lines(path, form, is_raw=is_raw))
 
 
-def _records(path: Path, form: CsvForm) -> Iterator[Sequence[str | None]]:
-    """Yield the records after the header; blank lines are none."""
+def _records_with_lines(path: Path, form: CsvForm, *, is_raw: bool = False) -> Iterator[tuple[int, Record]]:
+    """Yield them, each with the line in which it begins, from 1."""
     with _open(path, form) as file:
         lines = _Lines(file, form)
         lines.skip(form.skip)
@@ -222,11 +328,15 @@ def _records(path: Path, form: CsvForm) -> Iterator[Sequence[str | None]]:
             except StopIteration:
                 return
             except csv.Error:
-                raise QuotesDoNotFit(lines.number) from None
+                raise QuotesDoNotFit(lines.first) from None
             if lines.has_stray_quote():
-                raise QuotesDoNotFit(lines.number)
+                raise QuotesDoNotFit(lines.first)
             if not is_header and record:
-                yield record if lines.is_text else [value if value and is_unicode(value) else None for value in record]
+                is_kept = lines.is_text or is_raw
+                yield (
+                    lines.first,
+                    record if is_kept else [value if value and is_unicode(value) else None for value in record],
+                )
             is_header = False
 
 
@@ -245,6 +355,11 @@ class _Lines:
         self.number = 0
         self.record: list[str] = []
         self.is_text = True
+
+    @property
+    def first(self) -> int:
+        """The line in which the record in hand begins, from 1."""
+        return self.number - len(self.record) + 1
 
     def skip(self, count: int) -> None:
         """Pass over so many lines, whatever is in them."""

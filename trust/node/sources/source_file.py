@@ -14,24 +14,26 @@ not is refused. Where a column's type differs between them, it is read as text i
 number, as text.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ledger.errors import Unavailable
+from trust.node.sources.csv_blocks import Uneven
 from trust.node.sources.csv_file import QuotesDoNotFit
 from trust.node.sources.kinds import as_one, carry, rule_of_type
 from trust.node.sources.mapping import SourceMapping, mapping_of
 from trust.node.sources.readers import ColumnReader, ColumnReadings
 from trust.node.sources.source_parts import FileMark, SourceParts, version_of
-from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused, OneTable
+from trust.node.sources.tables.one_table import DAMAGED, POSITION, FileRefused, OneTable, RowPlace
 from trust.node.sources.tables.opening import open_table
 from trust.node.sources.tables.postgresql_table import PostgresqlTable
 
@@ -48,6 +50,13 @@ class ColumnKind(Struct, frozen=True):
     carried: str
     type_: Any
     is_text: bool = False
+
+
+class Passage(Struct):
+    """What was noticed while a source was read: where each file's positions begin, and its rows of other lengths."""
+
+    begins: list[int] = []
+    uneven: list[Uneven] = []
 
 
 class SourceFile:
@@ -84,6 +93,35 @@ class SourceFile:
     def sha256(self) -> str:
         """Return a SHA-256 (hex) of all its files and its mapping. Raises Unavailable as ``marks`` does."""
         return version_of(self.marks(), self.mapping)
+
+    def copies(self) -> list[list[str]]:
+        """Return the names of files that are the same, byte by byte, and have rows. Raises Unavailable as ``marks``."""
+        if self._server is not None or not self.mapping.is_many:
+            return []
+        return [[self._told(place) for place in each] for each in self._parts.alike() if self._has_rows(each[0])]
+
+    def _told(self, place: int) -> str:
+        name = self._parts.paths()[place].name
+        return name.encode("utf-8", "replace").decode()
+
+    def _has_rows(self, place: int) -> bool:
+        """Whether a file has rows; what cannot be read, or has rows of nothing, may have some."""
+        try:
+            (table,) = self._tables(place, place + 1)
+            return any(part.num_rows for part in table.read(table.names()[:1], [True]))
+        except (FileRefused, QuotesDoNotFit):
+            return True
+
+    def places(self, positions: Sequence[int], passage: Passage) -> list[RowPlace]:
+        """Return where rows are, for their holder, by their positions, which ascend. Raises as ``read``."""
+        found: list[RowPlace] = []
+        for number, (begin, end) in enumerate(pairwise([*passage.begins, sys.maxsize])):
+            here = [each - begin for each in positions if begin <= each < end]
+            if here:
+                (table,) = self._tables(number, number + 1)
+                with _refusing(table.told):
+                    found += [structs.replace(place, file=table.told) for place in table.places(here)]
+        return found
 
     def is_still(self, marks: Sequence[FileMark]) -> bool:
         """Tell whether it is still what was read. A server gives one moment's rows, whatever has come since."""
@@ -144,17 +182,20 @@ class SourceFile:
         for part in self.read_encoded(wanted, first, after):
             yield _encoded_as(part, [False] * len(wanted))
 
-    def read_encoded(self, wanted: Sequence[str], first: int = 0, after: int | None = None) -> Iterator[pa.Table]:
+    def read_encoded(
+        self, wanted: Sequence[str], first: int = 0, after: int | None = None, passage: Passage | None = None
+    ) -> Iterator[pa.Table]:
         """Yield the same parts, with a column that has few values as a dictionary, in all parts or in none.
 
-        Several parts are read at once, by threads, and come in their order. Raises as ``read``.
+        Several parts are read at once, by threads, and come in their order. Raises as ``read``. ``passage`` takes in
+        what is noticed of each file.
         """
         readers = [self.mapping.readers(name) for name in wanted]
         in_file = [self.mapping.name_in_file(name) for name in wanted]
         encoded: list[bool] | None = None
         with ThreadPoolExecutor(_AT_ONCE, "readers") as threads:
             ahead: deque[Future[pa.Table]] = deque()
-            parts = self._read(wanted, list(map(bool, readers)), first, after)
+            parts = self._read(wanted, list(map(bool, readers)), first, after, passage)
             for part in chain(parts, [None] * _AT_ONCE):
                 if part is not None:
                     ahead.append(threads.submit(_as_read, part, readers, in_file))
@@ -167,19 +208,38 @@ class SourceFile:
         """Yield the same parts as ``read``, each value as text, as it stands in the file: for the holder's own eyes."""
         yield from self._read(wanted, [True] * len(wanted), 0, None)
 
-    def read_beside(self, wanted: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield ``c0`` … as ``read`` does, then ``r0`` …, the same as text as it stands: for the holder's own eyes."""
+    def read_beside(self, wanted: Sequence[str], passage: Passage) -> Iterator[pa.Table]:
+        """Yield each value as it stands in the file, and as it is read: for the holder's own eyes.
+
+        ``r0`` … are the wanted columns as text, ``u0`` … what stands there where that is null, ``c0`` … what is read,
+        where that is another column than the text (``is_read_otherwise``).
+        """
+        merged = _kinds_in(self._tables(), wanted, self.mapping)
         readers = [self.mapping.readers(name) for name in wanted]
         in_file = [self.mapping.name_in_file(name) for name in wanted]
-        names = [*(f"{sign}{number}" for sign in "cr" for number in range(len(wanted))), POSITION]
-        as_text = [*map(bool, readers), *[True] * len(wanted)]
-        for part in self._read([*wanted, *wanted], as_text, 0, None):
-            read = _as_read(part.select(range(len(wanted))), readers, in_file)
-            plain = _encoded_as(read, [False] * len(wanted)).columns
-            yield pa.table([*plain, *part.columns[len(wanted) :]], names=names)
+        typed = [
+            number for number, name in enumerate(wanted) if is_read_otherwise(merged[name]) and not readers[number]
+        ]
+        asked, count = [*wanted, *(wanted[number] for number in typed)], len(wanted)
+        as_text = [*[True] * count, *[False] * len(typed)]
+        for part in self._read(asked, as_text, 0, None, passage, with_unread=True):
+            plain = part.select(range(count))
+            read = _encoded_as(_as_read(plain, readers, in_file), [False] * count)
+            made = {f"c{number}": read.column(number) for number in range(count) if readers[number]}
+            made |= {f"c{number}": part.column(count + place) for place, number in enumerate(typed)}
+            unread = {f"u{number}": part.column(f"u{number}") for number in range(count)}
+            shown = {f"r{number}": plain.column(number) for number in range(count)}
+            yield pa.table({**shown, **unread, **made, POSITION: part.column(POSITION)})
 
     def _read(
-        self, wanted: Sequence[str], as_text: Sequence[bool], first: int, after: int | None
+        self,
+        wanted: Sequence[str],
+        as_text: Sequence[bool],
+        first: int,
+        after: int | None,
+        passage: Passage | None = None,
+        *,
+        with_unread: bool = False,
     ) -> Iterator[pa.Table]:
         tables = self._tables(first, after)
         in_file = [self.mapping.name_in_file(name) for name in wanted]
@@ -191,13 +251,22 @@ class SourceFile:
         begin = 0
         for table in tables:
             last = begin - 1
+            if passage is not None:
+                passage.begins.append(begin)
             with _refusing(table.told):
-                for part in table.read(in_file, [kind.is_text for kind in kinds]):
+                for part in table.read(in_file, [kind.is_text for kind in kinds], with_unread=with_unread):
                     placed = _placed(part, kinds, begin)
                     if placed.num_rows:
                         last = placed.column(POSITION)[-1].as_py()
                     yield placed
+            if passage is not None:
+                passage.uneven.append(table.uneven())
             begin = last + 1
+
+
+def is_read_otherwise(kind: ColumnKind) -> bool:
+    """Whether a column without readers is read as something else than its text."""
+    return not kind.is_text and kind.carried != "text"
 
 
 class _NamedTable:
@@ -206,6 +275,7 @@ class _NamedTable:
     def __init__(self, told: str, table: OneTable) -> None:
         self.told = told
         self.read = table.read
+        self.uneven, self.places = table.uneven, table.places
         self._table = table
 
     def names(self) -> list[str]:

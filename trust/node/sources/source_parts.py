@@ -32,7 +32,7 @@ class SourceParts:
     def __init__(self, path: Path, mapping: SourceMapping) -> None:
         self._path = path
         self._mapping = mapping
-        self._known: dict[Path, tuple[tuple[int, ...], FileMark]] = {}
+        self._known: dict[Path, tuple[tuple[int, ...], FileMark, bytes]] = {}
 
     def paths(self) -> list[Path]:
         """Return the files that are there, in their order; raise Unavailable where there is none."""
@@ -64,7 +64,15 @@ class SourceParts:
         self._known = known
         return [known[path][1] for path in paths]
 
-    def _mark(self, path: Path) -> tuple[tuple[int, ...], FileMark]:
+    def alike(self) -> list[list[int]]:
+        """Return the places of files whose bytes are the same, those of each kind together. Raises as ``marks``."""
+        self.marks()
+        places: dict[bytes, list[int]] = {}
+        for place, path in enumerate(self._known):
+            places.setdefault(self._known[path][2], []).append(place)
+        return [each for each in places.values() if len(each) > 1]
+
+    def _mark(self, path: Path) -> tuple[tuple[int, ...], FileMark, bytes]:
         state = self._state(path)
         known = self._known.get(path)
         if known is not None and known[0] == state:
@@ -78,7 +86,7 @@ class SourceParts:
             raise Unavailable("A source's file is being written; replace it in one step, by renaming.")
         name = os.fsencode(path.name) if self._mapping.is_many else b""  # one file may be called otherwise
         told = name.decode("utf-8", "replace")
-        return state, FileMark(told, hashlib.sha256(hashlib.sha256(name).digest() + digest).hexdigest())
+        return state, FileMark(told, hashlib.sha256(hashlib.sha256(name).digest() + digest).hexdigest()), digest
 
     def _state(self, path: Path) -> tuple[int, ...]:
         try:

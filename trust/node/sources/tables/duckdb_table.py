@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from trust.node.sources.duckdb_engine import engine_settings
-from trust.node.sources.tables.one_table import FileRefused, identifier
+from trust.node.sources.tables.one_table import FileRefused, RowsInOrder, identifier
 from trust.node.sources.tables.parquet_table import ROWS_AT_ONCE, carried_part
 from trust.node.sources.tables.sqlite_table import NO_TABLE
 
@@ -32,7 +32,7 @@ READ_AS = {
 """How a column of each type is asked for, without its digits or values; one of another type is null."""
 
 
-class DuckdbTable:
+class DuckdbTable(RowsInOrder):
     """One table of a DuckDB file."""
 
     def __init__(self, path: Path, table: str, schema: str) -> None:
@@ -51,17 +51,18 @@ class DuckdbTable:
             schema = self._asked(engine, columns).limit(0).to_arrow_table().schema
             return [field.type for field in schema]
 
-    def read(self, columns: Sequence[str], as_text: Sequence[bool]) -> Iterator[pa.Table]:
+    def read(self, columns: Sequence[str], as_text: Sequence[bool], *, with_unread: bool = False) -> Iterator[pa.Table]:
         """Yield some columns in the table's order, each as it is carried, or as text."""
         names = [f"v{number}" for number in range(len(columns))]
         with self._open() as engine:
             reader = self._asked(engine, columns).to_arrow_reader(ROWS_AT_ONCE)
             first = 0
             for batch in reader:
-                yield carried_part(batch, names, as_text, first)
+                yield carried_part(batch, names, as_text, first, with_unread=with_unread)
                 first += batch.num_rows
             if not first:
-                yield carried_part(reader.schema.empty_table().combine_chunks(), names, as_text, 0)
+                empty = reader.schema.empty_table().combine_chunks()
+                yield carried_part(empty, names, as_text, 0, with_unread=with_unread)
 
     def _types(self, engine: Any) -> dict[str, str]:
         tables = engine.execute(

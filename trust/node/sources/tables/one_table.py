@@ -5,9 +5,12 @@ stated rule or null, and the row's ``position``, which grows from row to row.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
+from msgspec import Struct
+
+from trust.node.sources.csv_blocks import Uneven
 
 POSITION = "position"
 AT_ONCE = 50_000
@@ -34,6 +37,18 @@ class FileRefused(Exception):
         return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
 
+class RowPlace(Struct, frozen=True):
+    """Where a row is, for its holder: the file where there are several, and its line there, or its row, from 1.
+
+    A line is one as a text editor counts them, and the first of the row's; a row is one of a sheet, as a spreadsheet
+    shows it, or of a table in its order.
+    """
+
+    number: int
+    unit: Literal["line", "row"] = "line"
+    file: str = ""
+
+
 class OneTable(Protocol):
     """One table, wherever it is. What its methods raise beside FileRefused means that it is damaged."""
 
@@ -43,8 +58,29 @@ class OneTable(Protocol):
     def types(self, columns: Sequence[str]) -> list[Any]:
         """Return the Arrow types of some columns; ``trust.node.sources.kinds`` says how each is read."""
 
-    def read(self, columns: Sequence[str], as_text: Sequence[bool]) -> Iterator[pa.Table]:
-        """Yield some columns, each as it is carried, or as text where that is asked. There is at least one part."""
+    def read(self, columns: Sequence[str], as_text: Sequence[bool], *, with_unread: bool = False) -> Iterator[pa.Table]:
+        """Yield some columns, each as it is carried, or as text where that is asked. There is at least one part.
+
+        ``with_unread`` has ``u0`` … behind them: what stands in the file where nothing is read, for its holder's eyes.
+        """
+
+    def uneven(self) -> Uneven:
+        """Return which rows that were read have more fields than the header, or fewer: CSV alone can have any."""
+
+    def places(self, positions: Sequence[int]) -> list[RowPlace]:
+        """Return where rows are, by their positions, which ascend."""
+
+
+class RowsInOrder:
+    """What a table without lines says of its rows."""
+
+    def uneven(self) -> Uneven:
+        """Return that none is."""
+        return Uneven()
+
+    def places(self, positions: Sequence[int]) -> list[RowPlace]:
+        """Return which of the rows they are, from 1."""
+        return [RowPlace(position + 1, "row") for position in positions]
 
 
 def identifier(name: str) -> str:

@@ -30,7 +30,8 @@ from ledger.errors import Unavailable
 from trust.node.sources.kinds import LONGEST, carry, text_of
 from trust.node.sources.mapping import SourceMapping
 from trust.node.sources.postgresql_session import PostgresqlSession, address_of
-from trust.node.sources.tables.one_table import AT_ONCE, POSITION, FileRefused, identifier
+from trust.node.sources.tables.one_table import AT_ONCE, POSITION, FileRefused, RowsInOrder, identifier
+from trust.node.sources.tables.values import unread_value
 from trust.runtime.clock import system_ticks
 
 LOOK_AGAIN_SECONDS = 60
@@ -131,7 +132,7 @@ class _There(Struct, frozen=True):
     version: str
 
 
-class PostgresqlTable:
+class PostgresqlTable(RowsInOrder):
     """One table of a server. ``path`` is the file with its address, where it is in one."""
 
     def __init__(self, path: Path, mapping: SourceMapping) -> None:
@@ -174,7 +175,7 @@ class PostgresqlTable:
             there = session.run(self._describe(session))
         return [_read_as(there.columns[name]).type_ for name in columns]
 
-    def read(self, columns: Sequence[str], as_text: Sequence[bool]) -> Iterator[pa.Table]:
+    def read(self, columns: Sequence[str], as_text: Sequence[bool], *, with_unread: bool = False) -> Iterator[pa.Table]:
         """Yield some columns of one moment's rows, in their order, each as it is carried, or as text."""
         with self._session() as session:
             there = session.run(self._describe(session))
@@ -182,10 +183,10 @@ class PostgresqlTable:
             cursor = session.run(session.connection.cursor(self._query(there, columns)))
             first = 0
             while rows := session.run(cursor.fetch(AT_ONCE)):
-                yield _part(rows, wanted, as_text, first)
+                yield _part(rows, wanted, as_text, first, with_unread=with_unread)
                 first += len(rows)
             if not first:
-                yield _part([], wanted, as_text, 0)
+                yield _part([], wanted, as_text, 0, with_unread=with_unread)
 
     def _query(self, there: _There, columns: Sequence[str]) -> str:
         lacking = [name for name in self._mapping.order if name not in there.columns]
@@ -256,14 +257,20 @@ def _read_as(type_: str) -> ReadType:
     return TYPES.get(type_, NOTHING)
 
 
-def _part(rows: Sequence[Any], wanted: Sequence[ReadType], as_text: Sequence[bool], first: int) -> pa.Table:
-    columns = []
+def _part(
+    rows: Sequence[Any], wanted: Sequence[ReadType], as_text: Sequence[bool], first: int, *, with_unread: bool
+) -> pa.Table:
+    columns, unread = [], []
     for number, (read, is_text) in enumerate(zip(wanted, as_text, strict=True)):
         made = read.made
-        values = [row[number] for row in rows]
+        there = values = [row[number] for row in rows]
         if made is not None:
             values = [None if value is None else made(value) for value in values]
         column = pa.array(values, read.type_)
         columns.append(text_of(column) if is_text else carry(column))
-    names = [*(f"c{number}" for number in range(len(wanted))), POSITION]
-    return pa.table([*columns, pa.array(range(first, first + len(rows)), pa.int64())], names=names)
+        if with_unread:
+            are_lost = columns[-1].is_null().to_pylist()
+            shown = [unread_value(each) if is_lost else None for each, is_lost in zip(there, are_lost, strict=True)]
+            unread.append(pa.array(shown, pa.string()))
+    names = [*(f"{sign}{number}" for sign in ("cu" if with_unread else "c") for number in range(len(wanted))), POSITION]
+    return pa.table([*columns, *unread, pa.array(range(first, first + len(rows)), pa.int64())], names=names)

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from trust.files.regular import open_regular
-from trust.node.sources.tables.one_table import AT_ONCE, DAMAGED, FileRefused, identifier
+from trust.node.sources.tables.one_table import AT_ONCE, DAMAGED, FileRefused, RowsInOrder, identifier
 from trust.node.sources.tables.values import parts_of_values
 
 BUSY = (
@@ -32,7 +32,7 @@ BUSY = (
 NO_TABLE = 'It has no table of that name; say which in node.toml: table = "…".'
 
 
-class SqliteTable:
+class SqliteTable(RowsInOrder):
     """One table of a SQLite file."""
 
     def __init__(self, path: Path, table: str) -> None:
@@ -48,7 +48,7 @@ class SqliteTable:
         """Return the Arrow types of some columns: text, for each value has its own."""
         return [pa.string() for _ in columns]
 
-    def read(self, columns: Sequence[str], as_text: Sequence[bool]) -> Iterator[pa.Table]:
+    def read(self, columns: Sequence[str], as_text: Sequence[bool], *, with_unread: bool = False) -> Iterator[pa.Table]:
         """Yield some columns as text."""
         del as_text
         with self._open() as engine:
@@ -57,7 +57,7 @@ class SqliteTable:
             # By no index: an order that follows from what is in the table alone, and is the same again.
             rows = engine.execute(f"SELECT {wanted} FROM {identifier(self._table)} NOT INDEXED")
             rows.arraysize = AT_ONCE
-            yield from parts_of_values(enumerate(rows), len(columns))
+            yield from parts_of_values(enumerate(rows), len(columns), with_unread=with_unread)
 
     def _columns(self, engine: sqlite3.Connection) -> list[str]:
         tables = {

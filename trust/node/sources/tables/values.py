@@ -21,6 +21,7 @@ from datetime import date, datetime, time, timedelta
 
 import pyarrow as pa
 
+from trust.node.sources.csv_blocks import shown_bytes, visible_text
 from trust.node.sources.csv_file import is_unicode
 from trust.node.sources.kinds import LONGEST, decoded, text_of_double
 from trust.node.sources.tables.one_table import AT_ONCE, POSITION
@@ -32,9 +33,22 @@ def text_of_value(value: object) -> str | None:
     return text if text and len(text) <= LONGEST else None
 
 
+class Unreadable(str):
+    """What a spreadsheet shows where it has no value, as ``#N/A``."""
+
+    __slots__ = ()
+
+
+def unread_value(value: object) -> str | None:
+    """Return, of a value that is not read as text, what its holder may be shown of it; None where there is nothing."""
+    if value is None or value in ("", b""):
+        return None
+    return shown_bytes(value) if isinstance(value, bytes) else visible_text(str(value))
+
+
 def _said(value: object) -> str | None:
     if isinstance(value, str):
-        return value if is_unicode(value) else None
+        return value if is_unicode(value) and not isinstance(value, Unreadable) else None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -57,18 +71,26 @@ def _of_moment(value: object) -> str | None:
     return None
 
 
-def parts_of_values(rows: Iterable[tuple[int, Sequence[object]]], count: int) -> Iterator[pa.Table]:
-    """Yield rows, each with its position and ``count`` values, as parts of a table of text. There is at least one."""
-    names = [*(f"c{number}" for number in range(count)), POSITION]
-    columns: list[list[str | None]] = [[] for _ in range(count)]
+def parts_of_values(
+    rows: Iterable[tuple[int, Sequence[object]]], count: int, *, with_unread: bool = False
+) -> Iterator[pa.Table]:
+    """Yield rows, each with its position and ``count`` values, as parts of a table of text. There is at least one.
+
+    ``with_unread`` has behind them what stands there where nothing is read.
+    """
+    names = [*(f"{sign}{number}" for sign in ("cu" if with_unread else "c") for number in range(count)), POSITION]
+    columns: list[list[str | None]] = [[] for _ in names[:-1]]
     positions: list[int] = []
     for position, values in rows:
         positions.append(position)
-        for column, value in zip(columns, values, strict=True):
-            column.append(text_of_value(value))
+        for number, value in enumerate(values):
+            text = text_of_value(value)
+            columns[number].append(text)
+            if with_unread:
+                columns[count + number].append(unread_value(value) if text is None else None)
         if len(positions) == AT_ONCE:
             yield _part(columns, positions, names)
-            columns, positions = [[] for _ in range(count)], []
+            columns, positions = [[] for _ in names[:-1]], []
     yield _part(columns, positions, names)
 
 

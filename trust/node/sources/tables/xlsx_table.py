@@ -26,8 +26,9 @@ from openpyxl import load_workbook
 from openpyxl.styles.numbers import is_datetime
 
 from trust.files.regular import open_regular
-from trust.node.sources.tables.one_table import FileRefused
-from trust.node.sources.tables.values import parts_of_values, text_of_value
+from trust.node.sources.csv_blocks import Uneven
+from trust.node.sources.tables.one_table import FileRefused, RowPlace
+from trust.node.sources.tables.values import Unreadable, parts_of_values, text_of_value
 
 MOST_UNPACKED = 2**31
 """Bytes of all parts of a workbook, unpacked; a larger one is refused."""
@@ -65,7 +66,7 @@ class XlsxTable:
         """Return the Arrow types of some columns: text, for each cell has its own kind."""
         return [pa.string() for _ in columns]
 
-    def read(self, columns: Sequence[str], as_text: Sequence[bool]) -> Iterator[pa.Table]:
+    def read(self, columns: Sequence[str], as_text: Sequence[bool], *, with_unread: bool = False) -> Iterator[pa.Table]:
         """Yield some columns as text. A row's position is its line in the sheet, from 0 behind the header."""
         del as_text
         header = self.names()
@@ -79,7 +80,17 @@ class XlsxTable:
                     if any(value is not None for value in row)
                 ),
                 len(places),
+                with_unread=with_unread,
             )
+
+    def uneven(self) -> Uneven:
+        """Return that none is: a sheet has all cells."""
+        return Uneven()
+
+    def places(self, positions: Sequence[int]) -> list[RowPlace]:
+        """Return which rows of the sheet they are, as a spreadsheet counts them."""
+        first = self._skip + (0 if self._said else 1)
+        return [RowPlace(position + first + 1, "row") for position in positions]
 
     def _rows(self, first: int) -> Generator[tuple[int, list[object]], None, None]:
         with zipfile.ZipFile(self._path) as packed:
@@ -105,7 +116,7 @@ class XlsxTable:
 def _value(cell: Any) -> object:
     value = cell.value
     if isinstance(value, str):
-        return None if value in ERRORS or not value else value
+        return Unreadable(value) if value in ERRORS else value or None
     if (
         isinstance(value, datetime)
         and value.time() == datetime.min.time()
