@@ -282,9 +282,8 @@ def lines_of(path: Path, positions: Sequence[int], form: CsvForm = RFC_4180) -> 
             lines += _line_ends(stretch) - is_cut
             ends_in_cr = stretch.endswith(b"\r") if stretch else ends_in_cr
     except NotVouchedFor:
-        found = []
         asked = set(wanted)
-        reading = _records_with_lines(path, form)
+        reading = islice(_records_with_lines(path, form), wanted[-1] + 1 if wanted else 0)  # no further than is asked
         found = [line for number, (line, _) in enumerate(reading) if number in asked]
     return found
 
