@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ from trust.node.check.node_check import check_files, suggest_mapping
 from trust.node.check.public_service import open_service
 from trust.node.check.suggestion import Draft
 from trust.node.settings import NodeSettings, load_node_settings
-from trust.node.sources.tables.one_table import RowPlace
+from trust.node.sources.tables.one_table import RowPlace, places_by_file
 
 BAR = 30
 """The bar of all rows, in characters."""
@@ -163,10 +162,9 @@ def _show_uneven(uneven: UnevenRows) -> None:
 def places_said(places: Sequence[RowPlace]) -> str:
     """Return where rows are: lines or rows, by file where there are several."""
     said = []
-    for file, group in groupby(places, key=lambda place: place.file):
-        here = list(group)
-        numbers = ", ".join(f"{place.number:,}" for place in here)
-        said.append(f"{f'{file}: ' if file else ''}{here[0].unit}{'s' * (len(here) > 1)} {numbers}")
+    for file, unit, numbers in places_by_file(places):
+        shown = ", ".join(f"{number:,}" for number in numbers)
+        said.append(f"{f'{file}: ' if file else ''}{unit}{'s' * (len(numbers) > 1)} {shown}")
     return "; ".join(said)
 
 

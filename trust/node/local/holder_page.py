@@ -1,7 +1,6 @@
 """The holder's page as HTML: what ``musubi node check`` shows, in the holder's language."""
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 from msgspec import Struct
@@ -9,7 +8,7 @@ from msgspec import Struct
 from trust.node.check.findings import tenths_of
 from trust.node.check.own_record import OwnRecord
 from trust.node.local.look import Looked
-from trust.node.sources.tables.one_table import RowPlace
+from trust.node.sources.tables.one_table import RowPlace, places_by_file
 from trust.pages.answers import make_question
 from trust.pages.render import Templates
 from trust.pages.translations import Language, load_language
@@ -60,12 +59,11 @@ def _whys(language: Language) -> dict[str, str]:
 
 def _said_places(language: Language, places: Sequence[RowPlace]) -> str:
     """Return where rows are: lines or rows, by file where there are several."""
+    one = {"line": language.gettext("line %(line)s"), "row": language.gettext("row %(row)s")}
+    many = {"line": language.gettext("lines %(line)s"), "row": language.gettext("rows %(row)s")}
     said = []
-    for file, group in groupby(places, key=lambda place: place.file):
-        here = list(group)
-        numbers = language.gettext(", ").join(language.number(place.number) for place in here)
-        one = {"line": language.gettext("line %(line)s"), "row": language.gettext("row %(row)s")}
-        many = {"line": language.gettext("lines %(line)s"), "row": language.gettext("rows %(row)s")}
-        where = (many if len(here) > 1 else one)[here[0].unit] % {here[0].unit: numbers}
+    for file, unit, numbers in places_by_file(places):
+        shown = language.gettext(", ").join(map(language.number, numbers))
+        where = (many if len(numbers) > 1 else one)[unit] % {unit: shown}
         said.append(language.gettext("%(file)s, %(where)s") % {"file": file, "where": where} if file else where)
     return language.gettext("; ").join(said)

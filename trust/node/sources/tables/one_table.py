@@ -4,7 +4,8 @@ A table gives its rows in parts: the columns that were asked for under the names
 stated rule or null, and the row's ``position``, which grows from row to row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
@@ -47,6 +48,13 @@ class RowPlace(Struct, frozen=True):
     number: int
     unit: Literal["line", "row"] = "line"
     file: str = ""
+
+
+def places_by_file(places: Iterable[RowPlace]) -> Iterator[tuple[str, str, list[int]]]:
+    """Yield the places that stand together in one file: its name, or "", their unit, and their numbers."""
+    for file, group in groupby(places, key=lambda place: place.file):
+        here = list(group)
+        yield file, here[0].unit, [place.number for place in here]
 
 
 class OneTable(Protocol):
